@@ -1,0 +1,1 @@
+"""The live layer of xmodal_lab."""

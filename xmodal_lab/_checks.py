@@ -1,0 +1,138 @@
+"""Checks of what a user hands in: each says what was expected, what came, and what to do.
+
+Every public function calls these before it does any work. They raise ``ValueError`` or
+``TypeError``, never ``AssertionError``, so they hold under ``python -O`` too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def one_of(what: str, value: object, known: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``known``; otherwise name the known ones."""
+    names = [str(name) for name in known]
+    if isinstance(value, str) and value in names:
+        return value
+    close = difflib.get_close_matches(str(value), names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    listed = ", ".join(repr(name) for name in names) or "none"
+    raise ValueError(f"unknown {what} {value!r}; known: {listed}.{hint}")
+
+
+def modalities_of(asked: str | Collection[str] | None, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the asked modalities as a tuple; all known ones for ``None``."""
+    names = tuple(known)
+    if asked is None:
+        return names
+    wanted = (asked,) if isinstance(asked, str) else tuple(asked)
+    if not wanted:
+        raise ValueError(f"no modality was named; give at least one of {', '.join(map(repr, names))}.")
+    for name in wanted:
+        one_of("modality", name, names)
+    if len(set(wanted)) != len(wanted):
+        raise ValueError(f"modalities must differ from each other, got {wanted}.")
+    return wanted
+
+
+def share(what: str, value: float) -> float:
+    """Return ``value`` if it lies in [0, 1]."""
+    number = real(what, value)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"{what} must lie between 0 and 1, got {value!r}.")
+    return number
+
+
+def real(what: str, value: object) -> float:
+    """Return ``value`` as a finite float."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a number, got {type(value).__name__} {value!r}.") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{what} must be finite, got {value!r}.")
+    return number
+
+
+def positive(what: str, value: object) -> float:
+    """Return ``value`` if it is a finite number above 0."""
+    number = real(what, value)
+    if number <= 0:
+        raise ValueError(f"{what} must be above 0, got {value!r}.")
+    return number
+
+
+def non_negative(what: str, value: object) -> float:
+    """Return ``value`` if it is a finite number of at least 0."""
+    number = real(what, value)
+    if number < 0:
+        raise ValueError(f"{what} must be at least 0, got {value!r}.")
+    return number
+
+
+def integer(what: str, value: object, at_least: int | None = None) -> int:
+    """Return ``value`` as an int, if it is a whole number of at least ``at_least``."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what} must be a whole number, got {type(value).__name__} {value!r}.")
+    number = int(value.__index__())
+    if at_least is not None and number < at_least:
+        raise ValueError(f"{what} must be at least {at_least}, got {number}.")
+    return number
+
+
+def finite(what: str, tensor: Tensor) -> Tensor:
+    """Return ``tensor`` if it holds no NaN and no infinity."""
+    if tensor.is_floating_point() or tensor.is_complex():
+        bad = ~torch.isfinite(tensor)
+        if bool(bad.any()):
+            where = tuple(int(i) for i in bad.nonzero()[0])
+            raise ValueError(
+                f"{what} holds {int(bad.sum())} NaN or infinite value(s), the first at {where}; "
+                "remove or fill them first (torch.nan_to_num, or drop those rows)."
+            )
+    return tensor
+
+
+def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Tensor:
+    """Return ``value`` (tensor, array or nested list) as a tensor.
+
+    Shares memory with a writable array; a read-only array is copied.
+    """
+    if isinstance(value, Tensor):
+        return value if dtype is None else value.to(dtype)
+    try:
+        if hasattr(value, "__array__"):
+            import numpy as np
+
+            array = np.asarray(value)
+            if not array.flags.writeable:
+                array = array.copy()
+            return torch.as_tensor(array, dtype=dtype)
+        return torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{what} must be a tensor or an array of numbers, got {type(value).__name__}: {error}") from None
+
+
+def missing_extra(package: str, extra: str) -> ImportError:
+    """The error to raise when an optional ``package`` is not installed."""
+    return ImportError(f"this needs {package}; install it with: pip install 'xmodal-lab[{extra}]'")
+
+
+def shapechecked(function: F) -> F:
+    """Check jaxtyping annotations at run time, under pytest only (``XMODAL_CHECK_SHAPES=1``)."""
+    if os.environ.get("XMODAL_CHECK_SHAPES") != "1":
+        return function
+    from beartype import beartype
+    from jaxtyping import jaxtyped
+
+    checked: F = jaxtyped(typechecker=beartype)(function)
+    return checked

@@ -1,0 +1,222 @@
+"""Samples and datasets: several views of the same thing, side by side.
+
+A row may lack a view. ``present[m]`` says which rows have modality ``m``; where it is
+False the input is zeros, as in the dml paper (an absent modality is the zero vector).
+That one mask also holds data that were never paired: 25 images and 160 clips of a class
+are 160 rows, of which 25 have an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _checks as check
+
+KINDS = ("image", "audio", "text", "vector")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N samples, each seen through one or more modalities.
+
+    Attributes:
+        inputs: modality name -> float tensor (N, ...).
+        labels: (N,) int64 class numbers, -1 where unknown; or (N,) float targets.
+        present: modality name -> (N,) bool; all True when not given.
+        latents: known causes of the samples, name -> (N, ...), or None.
+        strings: modality name -> N strings (captions, file names), where there are any.
+
+    Raises:
+        ValueError: no sample, unequal lengths, NaN or Inf in a present input, a label below -1.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    present: Mapping[str, Tensor] = field(default_factory=dict)
+    latents: Mapping[str, Tensor] | None = None
+    strings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise ValueError("Samples need at least one modality in `inputs`, got none.")
+        labels = check.as_tensor("labels", self.labels)
+        if labels.ndim != 1:
+            raise ValueError(f"labels must have shape (N,), got {tuple(labels.shape)}.")
+        n = len(labels)
+        if n == 0:
+            raise ValueError("Samples are empty: labels has length 0. Check the split or the filter that made them.")
+        if labels.is_floating_point():
+            check.finite("labels", labels)
+        else:
+            labels = labels.long()
+            if int(labels.min()) < -1:
+                raise ValueError(f"labels must be -1 (unknown) or a class number, got {int(labels.min())}.")
+        inputs: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
+        for name, value in self.inputs.items():
+            view = check.as_tensor(f"inputs[{name!r}]", value)
+            if not view.is_floating_point():
+                view = view.float()
+            if view.ndim < 2 or len(view) != n:
+                raise ValueError(f"inputs[{name!r}] must have shape ({n}, ...) like labels, got {tuple(view.shape)}.")
+            here = self.present.get(name)
+            mask = torch.ones(n, dtype=torch.bool, device=view.device) if here is None else torch.as_tensor(here)
+            if mask.dtype != torch.bool or mask.shape != (n,):
+                raise ValueError(f"present[{name!r}] must be bool of shape ({n},), got {mask.dtype} {tuple(mask.shape)}.")
+            if bool(mask.all()):
+                check.finite(f"inputs[{name!r}]", view)
+            else:
+                check.finite(f"inputs[{name!r}]", view[mask])
+                view = torch.where(mask.view(-1, *[1] * (view.ndim - 1)), view, torch.zeros_like(view))
+            inputs[name], present[name] = view, mask
+        for name in self.present:
+            check.one_of("modality in `present`", name, inputs)
+        for name, lines in self.strings.items():
+            if len(lines) != n:
+                raise ValueError(f"strings[{name!r}] must have {n} entries, got {len(lines)}.")
+        for name, latent in (self.latents or {}).items():
+            if len(latent) != n:
+                raise ValueError(f"latents[{name!r}] must have {n} rows, got {len(latent)}.")
+        set_ = object.__setattr__
+        set_(self, "labels", labels)
+        set_(self, "inputs", inputs)
+        set_(self, "present", present)
+        set_(self, "strings", {k: tuple(v) for k, v in self.strings.items()})
+        if self.latents is not None:
+            set_(self, "latents", dict(self.latents))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in order."""
+        return tuple(self.inputs)
+
+    def subset(self, index: Tensor | Sequence[int] | slice) -> Samples:
+        """The rows that ``index`` names (integers, a bool mask, or a slice), in its order."""
+        rows = torch.arange(len(self))[index if isinstance(index, slice) else torch.as_tensor(index)]
+        if len(rows) == 0:
+            raise ValueError("subset is empty: the index selects no row.")
+
+        def take(tensor: Tensor) -> Tensor:
+            return tensor[rows.to(tensor.device)]
+
+        chosen = rows.tolist()
+        return replace(
+            self,
+            inputs={m: take(x) for m, x in self.inputs.items()},
+            labels=take(self.labels),
+            present={m: take(p) for m, p in self.present.items()},
+            latents=None if self.latents is None else {k: take(v) for k, v in self.latents.items()},
+            strings={m: tuple(lines[i] for i in chosen) for m, lines in self.strings.items()},
+        )
+
+    def select(self, modalities: str | Sequence[str]) -> Samples:
+        """The same rows with only the named modalities."""
+        names = check.modalities_of(modalities, self.modalities)
+        return replace(
+            self,
+            inputs={m: self.inputs[m] for m in names},
+            present={m: self.present[m] for m in names},
+            strings={m: s for m, s in self.strings.items() if m in names},
+        )
+
+    def complete(self, modalities: str | Sequence[str] | None = None) -> Samples:
+        """Only the rows in which every named modality is present."""
+        names = check.modalities_of(modalities, self.modalities)
+        rows = torch.stack([self.present[m] for m in names]).all(0)
+        if not bool(rows.any()):
+            raise ValueError(f"no row has all of {', '.join(names)}; ask for fewer modalities.")
+        return self if bool(rows.all()) else self.subset(rows)
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Samples:
+        """The same samples on another device, or with inputs of another floating dtype."""
+        return replace(
+            self,
+            inputs={m: x.to(device=device, dtype=dtype) for m, x in self.inputs.items()},
+            labels=self.labels.to(device),
+            present={m: p.to(device) for m, p in self.present.items()},
+            latents=None if self.latents is None else {k: v.to(device) for k, v in self.latents.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training and a test split (and perhaps a validation split) of one task.
+
+    Attributes:
+        name: the name that ``xl.load`` knows it by, or the user's own.
+        train, test: :class:`Samples` with the same modalities.
+        classes: names of the classes; label c means ``classes[c]``. Empty for regression.
+        val: a validation split, or None. Choose settings on this one, never on ``test``.
+        kinds: modality -> "image", "audio", "text" or "vector"; says which encoder fits.
+        provenance: where the data come from: recipe, seed, options, source, licence.
+
+    Raises:
+        ValueError: a label that has no class, splits whose modalities or shapes differ.
+    """
+
+    name: str
+    train: Samples
+    test: Samples
+    classes: tuple[str, ...] = ()
+    val: Samples | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for split, samples in self.splits.items():
+            if samples.modalities != self.train.modalities:
+                raise ValueError(
+                    f"{self.name}.{split} has modalities {samples.modalities}, train has {self.train.modalities}."
+                )
+            for m, x in samples.inputs.items():
+                if x.shape[1:] != self.train.inputs[m].shape[1:]:
+                    raise ValueError(
+                        f"{self.name}.{split}.inputs[{m!r}] has shape {tuple(x.shape[1:])} per sample, "
+                        f"train has {tuple(self.train.inputs[m].shape[1:])}."
+                    )
+            if self.classes and not samples.labels.is_floating_point():
+                top = int(samples.labels.max())
+                if top >= len(self.classes):
+                    raise ValueError(
+                        f"{self.name}.{split} has label {top}, but there are only {len(self.classes)} classes "
+                        f"(0 to {len(self.classes) - 1})."
+                    )
+        kinds = {}
+        for m, x in self.train.inputs.items():
+            guess = m if m in KINDS else ("vector" if x.ndim == 2 else "image")
+            kinds[m] = check.one_of(f"kind of modality {m!r}", self.kinds.get(m, guess), KINDS)
+        object.__setattr__(self, "kinds", kinds)
+        object.__setattr__(self, "provenance", dict(self.provenance))
+
+    @property
+    def splits(self) -> dict[str, Samples]:
+        """The splits that exist, by name."""
+        both = {"train": self.train, "test": self.test}
+        return both if self.val is None else {**both, "val": self.val}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in order."""
+        return self.train.modalities
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Modality -> shape of one sample."""
+        return {m: tuple(x.shape[1:]) for m, x in self.train.inputs.items()}
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Dataset:
+        """The same dataset on another device, or with inputs of another floating dtype."""
+        return replace(self, **{split: samples.to(device, dtype) for split, samples in self.splits.items()})
+
+    def __repr__(self) -> str:
+        views = ", ".join(f"{m} {'x'.join(map(str, s))}" for m, s in self.shapes.items())
+        sizes = ", ".join(f"{split} {len(samples)}" for split, samples in self.splits.items())
+        return f"Dataset({self.name!r}: {sizes}; {len(self.classes)} classes; {views})"

@@ -1,9 +1,27 @@
-"""xmodal_lab: a lab bench for cross-modal learning."""
+"""xmodal_lab: a lab bench for cross-modal learning.
+
+    dataset → pairing → model → Loss → { fit, landscape, curvature, flatness, robustness }
+
+A map of the rooms:
+
+- data: ``load``, ``datasets``, ``Samples``, ``Dataset``, ``Pairing``
+- models: ``LateFusion``, ``encoders``, ``fusion``
+- training: ``fit``, ``Run``
+- the one thing every instrument looks at: ``Loss``, ``loss_on``
+- instruments: ``landscape``, ``curvature``, ``flatness``, ``transport``, ``metrics``
+- pictures: ``plots`` (static), and the package ``xmodal_widgets`` (live)
+"""
 
 from __future__ import annotations
 
 from . import losses as losses
+from . import pairing as pairing
 from ._version import __version__ as __version__
+from .fusion import LateFusion as LateFusion
 from .losses import Loss as Loss
+from .module_loss import loss_on as loss_on
+from .pairing import Pairing as Pairing
 from .samples import Dataset as Dataset
 from .samples import Samples as Samples
+from .training import Run as Run
+from .training import fit as fit

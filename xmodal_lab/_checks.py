@@ -119,7 +119,9 @@ def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Ten
             return torch.as_tensor(array, dtype=dtype)
         return torch.as_tensor(value, dtype=dtype)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{what} must be a tensor or an array of numbers, got {type(value).__name__}: {error}") from None
+        raise TypeError(
+            f"{what} must be a tensor or an array of numbers, got {type(value).__name__}: {error}"
+        ) from None
 
 
 def missing_extra(package: str, extra: str) -> ImportError:

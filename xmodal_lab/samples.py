@@ -67,7 +67,9 @@ class Samples:
             here = self.present.get(name)
             mask = torch.ones(n, dtype=torch.bool, device=view.device) if here is None else torch.as_tensor(here)
             if mask.dtype != torch.bool or mask.shape != (n,):
-                raise ValueError(f"present[{name!r}] must be bool of shape ({n},), got {mask.dtype} {tuple(mask.shape)}.")
+                raise ValueError(
+                    f"present[{name!r}] must be bool of shape ({n},), got {mask.dtype} {tuple(mask.shape)}."
+                )
             if bool(mask.all()):
                 check.finite(f"inputs[{name!r}]", view)
             else:

@@ -1,0 +1,211 @@
+"""Late fusion: one encoder per modality, a fusion φ of their features, a linear head.
+
+    f = φ(f_1(x_1), …, f_M(x_M)),   logits = W f + b          (dml, Sec 3.1)
+
+φ maps M features of width d to one of width d, so that a shift of one feature and the
+shift it causes in f live in the same space (dml, Def 1).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from . import _checks as check
+from . import encoders
+from .samples import Dataset
+
+
+class Additive(nn.Module):
+    """φ = Σ_m f_m: exactly translation-invariant (dml, Def 1 with α = 1)."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features, each (N, d) → (N, d)."""
+        return torch.stack(list(features)).sum(0)
+
+
+class ConcatLinear(nn.Module):
+    """φ = A [f_1; …; f_M] + b: translation-invariant up to a matrix."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width * count, width)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features, each (N, d) → (N, d)."""
+        fused: Tensor = self.linear(torch.cat(list(features), 1))
+        return fused
+
+
+class ConcatMLP(nn.Module):
+    """φ = MLP([f_1; …; f_M]) with one hidden layer of width d."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(width * count, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features, each (N, d) → (N, d)."""
+        fused: Tensor = self.mlp(torch.cat(list(features), 1))
+        return fused
+
+
+class CrossAttention(nn.Module):
+    """Each modality's tokens attend to those of the others; the mean of all, plus a residual.
+
+    A feature of width d is read as ``tokens`` tokens (4; ours): with a single token the
+    softmax would be 1 and attention a linear map. A lone modality attends to itself.
+    Written with plain products, since the fused kernels have no second derivative.
+    """
+
+    def __init__(self, width: int, count: int, tokens: int = 4) -> None:
+        super().__init__()
+        if width % tokens:
+            raise ValueError(f"cross_attention reads a feature as {tokens} tokens; width {width} is no multiple of it.")
+        self.tokens = tokens
+        d = width // tokens
+        self.query, self.key, self.value = nn.Linear(d, d), nn.Linear(d, d), nn.Linear(d, d)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features, each (N, d) → (N, d)."""
+        split = [f.unflatten(1, (self.tokens, -1)) for f in features]
+        mixed = []
+        for i, own in enumerate(split):
+            others = torch.cat([s for j, s in enumerate(split) if j != i] or [own], 1)
+            scores = self.query(own) @ self.key(others).transpose(1, 2) / own.shape[-1] ** 0.5
+            mixed.append(own + scores.softmax(-1) @ self.value(others))
+        return torch.stack(mixed).mean(0).flatten(1)
+
+
+FUSIONS: dict[str, type[nn.Module]] = {
+    "additive": Additive,
+    "concat_linear": ConcatLinear,
+    "concat_mlp": ConcatMLP,
+    "cross_attention": CrossAttention,
+}
+
+
+class LateFusion(nn.Module):
+    """Encoders, a fusion and a head: ``net({"image": …, "audio": …})`` → logits (N, C).
+
+    An absent modality is zeros at the input, as in dml, Eq 1: leave it out of the dict, or
+    mark rows with ``present``. Parameters are named ``encoders.<modality>.…``, ``fusion.…``,
+    ``head.…``; those are the blocks that the instruments know.
+
+    Args:
+        encoders: modality -> module from (N, ...) to (N, d).
+        fusion: module from a list of (N, d) to (N, d).
+        head: module from (N, d) to (N, C).
+        shapes: modality -> shape of one sample.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        fusion: nn.Module,
+        head: nn.Module,
+        shapes: Mapping[str, Sequence[int]],
+    ) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.head = head
+        self.shapes = {m: tuple(shapes[m]) for m in self.encoders}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the order of fusion."""
+        return tuple(self.encoders)
+
+    def encode(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Features by modality, each (N, d)."""
+        known = [x for m, x in inputs.items() if m in self.shapes]
+        if not known:
+            raise ValueError(f"inputs hold none of {', '.join(self.modalities)}; they hold {list(inputs)}.")
+        features = {}
+        for m, enc in self.encoders.items():
+            x = inputs.get(m)
+            if x is None:
+                x = encoders.zeros_like_absent(known[0], self.shapes[m])
+            elif present is not None and m in present:
+                x = x * present[m].to(x).view(-1, *[1] * (x.ndim - 1))
+            features[m] = enc(x)
+        return features
+
+    def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
+        """The fused feature f = φ(f_1, …, f_M), (N, d)."""
+        fused: Tensor = self.fusion([features[m] for m in self.encoders])
+        return fused
+
+    def classify(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Logits from features, (N, C)."""
+        logits: Tensor = self.head(self.fuse(features))
+        return logits
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Logits from inputs, (N, C); ``present[m]`` (N,) bool marks the rows that have modality m."""
+        return self.classify(self.encode(inputs, present))
+
+    @classmethod
+    def for_dataset(
+        cls,
+        dataset: Dataset,
+        modalities: str | Sequence[str] | None = None,
+        fusion: str = "concat_mlp",
+        *,
+        width: int = 32,
+        architecture: str = "auto",
+        norm: str = "group",
+        outputs: int | None = None,
+        seed: int = 0,
+    ) -> LateFusion:
+        """A small net that fits ``dataset``.
+
+        Args:
+            dataset: gives shapes, kinds and classes.
+            modalities: which of its modalities the net sees; all of them when not given.
+            fusion: "additive" | "concat_linear" | "concat_mlp" | "cross_attention".
+            width: d, of every feature (32; ours).
+            architecture: "auto" | "cnn" | "mlp", see :func:`xmodal_lab.encoders.encoder`.
+            norm: "group" | "batch" | "none", of the CNNs.
+            outputs: C; the number of classes, or 1 for real-valued labels, when not given.
+            seed: of the initial weights. Each part is drawn from its own name, so the image
+                encoder starts the same whether or not the net also hears.
+
+        Raises:
+            ValueError: a modality, fusion, architecture or norm that is not known.
+        """
+        names = check.modalities_of(modalities, dataset.modalities)
+        make_fusion = FUSIONS[check.one_of("fusion", fusion, FUSIONS)]
+        if outputs is None:
+            outputs = len(dataset.classes)
+            if dataset.train.labels.is_floating_point():
+                outputs = 1
+            elif outputs == 0:
+                outputs = int(dataset.train.labels.max()) + 1
+        check.integer("outputs (number of classes)", outputs, at_least=1)
+        parts = {}
+        for m in names:
+            with _seeded(seed, f"encoders.{m}"):
+                parts[m] = encoders.encoder(dataset.kinds[m], dataset.shapes[m], width, architecture, norm)
+        with _seeded(seed, "fusion"):
+            mix = make_fusion(width, len(names))
+        with _seeded(seed, "head"):
+            head = nn.Linear(width, outputs)
+        return cls(parts, mix, head, {m: dataset.shapes[m] for m in names})
+
+
+@contextmanager
+def _seeded(seed: int, part: str) -> Iterator[None]:
+    """Draw initial weights from (seed, part), leaving the global generator as it was."""
+    check.integer("seed", seed, at_least=0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(f"{seed}:{part}".encode()))
+        yield

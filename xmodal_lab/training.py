@@ -1,0 +1,287 @@
+"""Training: one net, one dataset, one pairing; the same seed gives the same run."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from . import _checks as check
+from .losses import Params
+from .pairing import MODES, Pairing, Pairs
+from .samples import Dataset, Samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OPTIMIZERS = ("adam", "sgd")
+CHOICES = ("last", "best")
+
+
+class DivergedError(FloatingPointError):
+    """The loss became NaN or infinite; the message names epoch and learning rate."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What :func:`fit` returns.
+
+    Attributes:
+        model: the trained net, in eval mode, on the CPU unless asked otherwise.
+        history: one row per epoch: loss, accuracy, test_loss, test_accuracy (val_… too), seconds.
+        score: accuracy on the test split, of ``model``; minus the mean squared error for regression.
+        settings: everything that :func:`fit` was asked, with versions and device.
+        snapshots: parameters at the epochs named by ``snapshots``, for a trajectory plane.
+    """
+
+    model: nn.Module
+    history: pd.DataFrame
+    score: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    snapshots: Mapping[int, Params] = field(default_factory=dict)
+
+    def save(self, path: str | Path) -> Path:
+        """Write weights, history and settings to one safetensors file; returns its path."""
+        meta = {
+            "history": self.history.to_json(orient="split"),
+            "settings": json.dumps(dict(self.settings), default=str),
+        }
+        return save_checkpoint(self.model, path, {**meta, "score": repr(self.score)})
+
+
+def fit(
+    net: nn.Module,
+    dataset: Dataset,
+    *,
+    pairing: str | Pairing = "fixed",
+    share: float = 1.0,
+    epochs: int = 60,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    optimizer: str = "adam",
+    momentum: float = 0.9,
+    weight_decay: float = 1e-4,
+    choose: str = "last",
+    seed: int = 0,
+    device: str = "auto",
+    snapshots: int | None = None,
+    checkpoints: str | Path | None = None,
+    progress: bool = False,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Run:
+    """Train a copy of ``net``; the net itself stays as it was.
+
+    Args:
+        net: a :class:`~xmodal_lab.LateFusion`, or any module from a dict of inputs to logits
+            that has a ``modalities`` attribute.
+        dataset: trains on ``train``, reports ``test`` (and ``val``, if there is one) every epoch.
+        pairing: a mode ("fixed", "same_class", "shuffled", "noisy") or a :class:`Pairing`.
+        share: of the pairs that are drawn anew, in [0, 1]; 0 is SML, 1 is DML (dml, Sec 3.3).
+        epochs, batch_size, lr, weight_decay: 60, 64, 1e-3, 1e-4 (WORLDS' digits world; ours).
+        optimizer: "adam", or "sgd" with ``momentum`` 0.9 as in dml, App B.2.
+        choose: keep the weights of the "last" epoch, or of the "best" one on ``dataset.val``.
+        seed: of batches and pairings. Initial weights belong to the net (``for_dataset(seed=…)``).
+        device: "auto" (cuda, else mps, else cpu), or a device name.
+        snapshots: keep the parameters every so many epochs (and at the start).
+        checkpoints: a folder that gets ``epoch-0001.safetensors`` … as training goes.
+        progress: show a tqdm bar.
+        on_epoch: called with each row of the history.
+
+    Raises:
+        ValueError: bad settings, an unknown pairing, a modality that the dataset lacks,
+            ``choose="best"`` without a validation split.
+        DivergedError: the loss is NaN or infinite; names the epoch and the learning rate.
+    """
+    plan = pairing if isinstance(pairing, Pairing) else Pairing(check.one_of("pairing", pairing, MODES), share)
+    check.integer("epochs", epochs, at_least=1)
+    check.integer("batch_size", batch_size, at_least=1)
+    check.integer("seed", seed, at_least=0)
+    check.positive("lr", lr)
+    check.non_negative("weight_decay", weight_decay)
+    check.one_of("optimizer", optimizer, OPTIMIZERS)
+    check.one_of("choose", choose, CHOICES)
+    if choose == "best" and dataset.val is None:
+        raise ValueError(f"choose='best' needs a validation split; {dataset.name!r} has none (load it with one).")
+    where = pick_device(device)
+    model = copy.deepcopy(net).to(where).train()
+    names = _modalities(model, dataset)
+    train = dataset.train.to(where)
+    first = plan.draw(train, names, seed=seed, epoch=0)
+    # Adam's update is fused: one kernel instead of one per parameter and operation.
+    steps: torch.optim.Optimizer = (
+        torch.optim.Adam(model.parameters(), lr, weight_decay=weight_decay, fused=where.type in ("cpu", "cuda"))
+        if optimizer == "adam"
+        else torch.optim.SGD(model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
+    )
+    held_out = {k: s.to(where).complete(names) for k, s in dataset.splits.items() if k != "train"}
+    rows: list[dict[str, float]] = []
+    kept: dict[int, Params] = {0: _snapshot(model)} if snapshots else {}
+    best: tuple[float, Params] | None = None
+    generator = torch.Generator().manual_seed(seed)
+    started = time.perf_counter()
+    for epoch in _bar(epochs, progress):
+        pairs = first if epoch == 1 else plan.draw(train, names, seed=seed, epoch=epoch - 1)
+        loss, accuracy = _epoch(model, steps, train, pairs, batch_size, generator)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the training loss became {loss} in epoch {epoch} with learning rate {lr:g}; "
+                "try a smaller lr, and look for extreme values in the inputs."
+            )
+        row = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
+        for split, samples in held_out.items():
+            row[f"{split}_loss"], row[f"{split}_accuracy"] = evaluate(model, samples)
+        row["seconds"] = time.perf_counter() - started
+        rows.append(row)
+        if choose == "best" and (best is None or row["val_loss"] < best[0]):
+            best = (row["val_loss"], {k: v.clone() for k, v in model.state_dict().items()})
+        if snapshots and epoch % snapshots == 0:
+            kept[epoch] = _snapshot(model)
+        if checkpoints is not None:
+            save_checkpoint(model, Path(checkpoints) / f"epoch-{epoch:04d}.safetensors", {"epoch": str(epoch)})
+        if on_epoch is not None:
+            on_epoch(row)
+    if best is not None:
+        model.load_state_dict(best[1])
+    _, score = evaluate(model, held_out["test"])
+    settings = {
+        "dataset": dataset.name, "modalities": list(names), "pairing": plan.mode, "share": plan.share, "own": plan.own,
+        "rows": plan.rows, "epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer,
+        "momentum": momentum, "weight_decay": weight_decay, "choose": choose, "seed": seed,
+        "device": str(where), "torch": torch.__version__,
+    }  # fmt: skip
+    import pandas as pd
+
+    history = pd.DataFrame(rows).astype({"epoch": int}).set_index("epoch")
+    return Run(model.cpu().eval(), history, score, settings, kept)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tuple[float, float]:
+    """Mean loss and accuracy on ``samples``; for real-valued labels the second is minus the mean squared error."""
+    was_training = model.training
+    model.eval()
+    try:
+        outputs = torch.cat(
+            [
+                model({m: x[k : k + batch_size] for m, x in samples.inputs.items()})
+                for k in range(0, len(samples), batch_size)
+            ]
+        )
+    finally:
+        model.train(was_training)
+    loss = float(criterion(outputs, samples.labels))
+    return loss, _accuracy(outputs, samples.labels)
+
+
+def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy for class labels (N,) int64, mean squared error for real-valued ones."""
+    if labels.is_floating_point():
+        return nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype))
+    return nn.functional.cross_entropy(outputs, labels)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device that ``device`` names; "auto" is cuda, else mps, else cpu.
+
+    Raises:
+        ValueError: a device that this machine does not have.
+    """
+    if device != "auto":
+        try:
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device {device!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from None
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write a model's state to ``path`` (safetensors), whole or not at all; returns the path."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    save_file(state, unfinished, metadata=dict(metadata or {}))
+    unfinished.replace(path)
+    return path
+
+
+def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
+    """Load a state written by :func:`save_checkpoint` into ``model`` and return it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file does not fit the model, or is not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}.")
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{path.name} does not hold the weights of this model: {error}") from None
+    return model
+
+
+def _epoch(
+    model: nn.Module,
+    steps: torch.optim.Optimizer,
+    train: Samples,
+    pairs: Pairs,
+    batch_size: int,
+    generator: torch.Generator,
+) -> tuple[float, float]:
+    """One pass over ``pairs``: mean loss and accuracy, as seen while training."""
+    labels = pairs.labels(train)
+    total, right, count = 0.0, 0.0, len(pairs)
+    for take in torch.randperm(count, generator=generator).split(batch_size):
+        wanted = labels[take.to(labels.device)]
+        outputs = model(pairs.inputs(train, take))
+        loss = criterion(outputs, wanted)
+        steps.zero_grad(set_to_none=True)
+        loss.backward()
+        for p in model.parameters():  # fused Adam on the CPU misreads gradients with transposed strides
+            if p.grad is not None and not p.grad.is_contiguous():
+                p.grad = p.grad.contiguous()
+        steps.step()
+        total += float(loss.detach()) * len(take)
+        right += _accuracy(outputs.detach(), wanted) * len(take)
+        if not math.isfinite(total):
+            break
+    return total / count, right / count
+
+
+def _accuracy(outputs: Tensor, labels: Tensor) -> float:
+    if labels.is_floating_point():
+        return -float(nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype)))
+    return float((outputs.argmax(-1) == labels).float().mean())
+
+
+def _modalities(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:
+    asked = getattr(model, "modalities", None)
+    return check.modalities_of(asked, dataset.modalities)
+
+
+def _snapshot(model: nn.Module) -> Params:
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters()}
+
+
+def _bar(epochs: int, progress: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(range(1, epochs + 1), desc="training", unit="epoch", disable=not progress, leave=False)

@@ -14,6 +14,9 @@ A map of the rooms:
 
 from __future__ import annotations
 
+from . import encoders as encoders
+from . import fusion as fusion
+from . import landscape as landscape
 from . import losses as losses
 from . import pairing as pairing
 from ._version import __version__ as __version__

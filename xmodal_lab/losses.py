@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -68,11 +68,11 @@ class Loss:
         """The loss at ``params`` (at θ when none are given), a scalar tensor that can be differentiated."""
         return scalar(self.fn({**self.params, **(params or {})}), self.name)
 
-    def many(self, stacked: Mapping[str, Tensor]) -> Tensor:
+    def many(self, stacked: Mapping[str, Tensor], vectorize: bool | None = None) -> Tensor:
         """The loss of each of K members: ``stacked[name]`` has shape (K, *shape of the parameter) -> (K,).
 
-        Parameters that are missing stay at θ. Stacked with ``vmap`` on a GPU; one after
-        another on a CPU, where that is faster (FIELD_NOTES) and exact.
+        Parameters that are missing stay at θ. ``vectorize`` runs all members at once (``vmap``);
+        by default on a GPU only: on a CPU one after another is faster (benchmarks/).
         """
         sizes = {name: len(value) for name, value in stacked.items()}
         if not sizes or len(set(sizes.values())) != 1:
@@ -85,13 +85,17 @@ class Loss:
                     f"got {tuple(value.shape)}."
                 )
         count = next(iter(sizes.values()))
-        if self.device.type == "cuda":
-            return cast(Tensor, vmap(lambda p: self(p), in_dims=0)(dict(stacked)))
+        if self.device.type == "cuda" if vectorize is None else vectorize:
+            return vmap(lambda p: self(p), in_dims=0)(dict(stacked))
         return torch.stack([self({name: value[k] for name, value in stacked.items()}) for k in range(count)])
 
     @torch.no_grad()
     def along(
-        self, directions: Sequence[Direction], coefficients: Tensor | Sequence[Sequence[float]], rows: int | None = None
+        self,
+        directions: Sequence[Direction],
+        coefficients: Tensor | Sequence[Sequence[float]],
+        rows: int | None = None,
+        stack: int | None = None,
     ) -> Tensor:
         """The loss at θ + Σⱼ cₖⱼ dⱼ for each row k of ``coefficients``, without gradients.
 
@@ -99,15 +103,22 @@ class Loss:
             directions: D dicts shaped like ``params``; a missing name means zero.
             coefficients: (K, D).
             rows: samples per chunk, for a loss over data; chosen to fit the cache when not given.
+            stack: points evaluated together; 1 on a CPU, 16 on a GPU when not given (ours).
 
         Returns:
             (K,) float64 on the CPU. Non-finite values are kept.
         """
         directions, table = self.check_directions(directions, coefficients)
-        values = torch.empty(len(table), dtype=torch.float64)
-        for k, row in enumerate(table.tolist()):
-            values[k] = self(moved(self.params, directions, row)).double()
-        return values
+        stack = stack or (16 if self.device.type == "cuda" else 1)
+        values = []
+        if stack == 1:
+            for row in table.tolist():
+                values.append(self(moved(self.params, directions, row)))
+            return torch.stack(values).double().cpu()
+        for part in table.split(stack):
+            points = [moved(self.params, directions, row) for row in part.tolist()]
+            values.append(self.many({name: torch.stack([p[name] for p in points]) for name in self.params}))
+        return torch.cat(values).double().cpu()
 
     def value(self) -> float:
         """The loss at θ, evaluated twice.

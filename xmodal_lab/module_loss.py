@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from . import _checks as check
+from .affine import affine_first_layers
+from .batches import batches_of, cast, cut, rows_of
 from .losses import Direction, Loss, Params, Term, scalar
 from .samples import Samples
 
@@ -89,7 +92,7 @@ class ModuleLoss(Loss):
         self.criterion = criterion
         self.target = target
         self.batchnorm = check.one_of("batchnorm mode", batchnorm, ("keep", "recalibrate"))
-        self.batches = _batches(data)
+        self.batches = batches_of(data)
         self._chunkable: bool | None = None
         self._scratch_module: nn.Module | None = None
         named = dict(module.named_parameters())
@@ -99,18 +102,18 @@ class ModuleLoss(Loss):
     # -- evaluation ------------------------------------------------------------------------------
 
     def _evaluate(self, params: Params) -> Tensor:
-        weights = _shares([_rows(batch) for batch in self.batches])
-        parts = [w * self._on(params, batch) for w, batch in zip(weights, self.batches, strict=True)]
+        parts = [weight * self._on(params, batch) for weight, batch in self.whole_batches()]
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def _on(self, params: Params, batch: Any) -> Tensor:
-        with _looking(self.module, self.batchnorm):
+        with self.looking():
             state: dict[str, Tensor] = dict(params)
             if self.batchnorm == "recalibrate":  # train-mode BatchNorm writes to its buffers: give it copies
                 state |= {k: b.clone() for k, b in self.module.named_buffers()}
-            return self._score(lambda *a, **k: functional_call(self.module, state, a, k), batch)
+            return self.score(lambda *a, **k: functional_call(self.module, state, a, k), batch)
 
-    def _score(self, call: Callable[..., Any], batch: Any) -> Tensor:
+    def score(self, call: Callable[..., Any], batch: Any) -> Tensor:
+        """The loss of one batch, where ``call`` stands for the module."""
         if isinstance(batch, Mapping):
             if self.criterion is None:
                 output = call(**batch)
@@ -131,59 +134,88 @@ class ModuleLoss(Loss):
 
     @torch.no_grad()
     def along(
-        self, directions: Sequence[Direction], coefficients: Tensor | Sequence[Sequence[float]], rows: int | None = None
+        self,
+        directions: Sequence[Direction],
+        coefficients: Tensor | Sequence[Sequence[float]],
+        rows: int | None = None,
+        stack: int | None = None,
     ) -> Tensor:
+        """The loss at θ + Σⱼ cₖⱼ dⱼ for each row k; see :meth:`Loss.along`."""
         directions, table = self.check_directions(directions, coefficients)
-        if self.batchnorm == "recalibrate" or self.device.type == "cuda":
-            return super().along(directions, table, rows)
+        if self.batchnorm == "recalibrate" or stack or self.device.type == "cuda":
+            return super().along(directions, table, rows, stack)
         points = table.tolist()
         values = torch.zeros(len(points), dtype=torch.float64)
         with self._scratch() as (module, buffers):
             for weight, batch in self._chunks(rows):
-                with _affine_first_layers(module, batch, self, directions, len(points)) as first_layers:
+                with affine_first_layers(
+                    module, partial(self.score, module, batch), self.params, directions, len(points)
+                ) as first_layers:
                     for k, row in enumerate(points):
                         _move(buffers, self.params, directions, row)
                         for layer in first_layers:
                             layer.move(row)
-                        values[k] += weight * self._score(module, batch)
+                        values[k] += weight * self.score(module, batch)
         return values
 
     def terms(self, rows: int | None = None) -> list[Term]:
+        """One term per chunk of rows, weighted by its share of the rows."""
+
         def on(batch: Any) -> Callable[[Params], Tensor]:
             return lambda params: self._on({**self.params, **params}, batch)
 
         return [Term(weight, on(batch)) for weight, batch in self._chunks(rows)]
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """The module in eval mode while the context lasts (BatchNorm in train mode when it recalibrates)."""
+        modes = {m: m.training for m in self.module.modules()}
+        self.module.eval()
+        if self.batchnorm == "recalibrate":
+            for m in modes:
+                if isinstance(m, nn.modules.batchnorm._BatchNorm):
+                    m.training = True
+        try:
+            yield
+        finally:
+            for m, mode in modes.items():
+                m.training = mode
+
     # -- data in chunks --------------------------------------------------------------------------
+
+    def whole_batches(self) -> list[tuple[float, Any]]:
+        """(share of all rows, batch) for each batch as it was given."""
+        total = sum(rows_of(batch) for batch in self.batches)
+        return list(zip([rows_of(batch) / total for batch in self.batches], self.batches, strict=True))
 
     def _chunks(self, rows: int | None) -> list[tuple[float, Any]]:
         """(weight, batch) pairs; a batch is cut only if the loss is a mean over its rows."""
-        counts = [_rows(batch) for batch in self.batches]
+        counts = [rows_of(batch) for batch in self.batches]
         if rows is None:
-            rows = self._cache_rows()
+            rows = self.cache_rows()
         elif rows < 1:
             raise ValueError(f"rows must be at least 1, got {rows}.")
-        if self.batchnorm == "recalibrate" or max(counts) <= rows or not self._is_mean_over_rows():
-            return list(zip(_shares(counts), self.batches, strict=True))
+        if self.batchnorm == "recalibrate" or max(counts) <= rows or not self._is_mean_overrows_of():
+            return self.whole_batches()
         pieces = [
-            (min(rows, count - start), _cut(batch, count, start, start + rows))
+            (min(rows, count - start), cut(batch, count, start, start + rows))
             for count, batch in zip(counts, self.batches, strict=True)
             for start in range(0, count, rows)
         ]
         total = sum(counts)
         return [(n / total, piece) for n, piece in pieces]
 
-    def _is_mean_over_rows(self) -> bool:
+    def _is_mean_overrows_of(self) -> bool:
         """Whether cutting a batch in two leaves the loss as it is. Tried once, not assumed."""
         if self._chunkable is None:
             batch = self.batches[0]
-            n = min(_rows(batch), 64)
-            head, split = _cut(batch, _rows(batch), 0, n), max(1, n // 3)
+            n = min(rows_of(batch), 64)
+            head, split = cut(batch, rows_of(batch), 0, n), max(1, n // 3)
             try:
                 with torch.no_grad():
                     whole = float(self._on(self.params, head))
                     parts = (
-                        [self._on(self.params, _cut(head, n, *se)) for se in ((0, split), (split, n))] if n > 1 else []
+                        [self._on(self.params, cut(head, n, *se)) for se in ((0, split), (split, n))] if n > 1 else []
                     )
                 together = sum(w * float(p) for w, p in zip((split / n, 1 - split / n), parts, strict=False))
                 self._chunkable = n > 1 and abs(whole - together) <= 1e-4 * max(abs(whole), 1e-3)
@@ -197,9 +229,9 @@ class ModuleLoss(Loss):
                 )
         return self._chunkable
 
-    def _cache_rows(self) -> int:
+    def cache_rows(self) -> int:
         """Rows whose largest activation fills about ``CHUNK_BYTES``; all of them on a GPU."""
-        counts = [_rows(batch) for batch in self.batches]
+        counts = [rows_of(batch) for batch in self.batches]
         if self.device.type != "cpu":
             return max(counts)
         n = min(2, counts[0])
@@ -213,7 +245,7 @@ class ModuleLoss(Loss):
         hooks = [m.register_forward_hook(see) for m in self.module.modules() if not list(m.children())]
         try:
             with torch.no_grad():
-                self._on(self.params, _cut(self.batches[0], counts[0], 0, n))
+                self._on(self.params, cut(self.batches[0], counts[0], 0, n))
         except (RuntimeError, ValueError, IndexError, TypeError):
             return max(counts)
         finally:
@@ -237,92 +269,8 @@ class ModuleLoss(Loss):
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
         module = copy.deepcopy(self.module).to(dtype)
-        data = [_cast(batch, dtype) for batch in self.batches]
+        data = [cast(batch, dtype) for batch in self.batches]
         return ModuleLoss(module, data, self.criterion, target=self.target, batchnorm=self.batchnorm, name=self.name)
-
-
-# -- first layers: x(W + aD₁ + bD₂) from three products ----------------------------------------------
-
-
-class _AffineFirstLayer(nn.Module):
-    """Stands in for a Linear or Conv layer whose input does not depend on θ.
-
-    Such a layer's output is affine in its weights, so its value at θ + Σ cᵢ dᵢ is a
-    weighted sum of D + 1 products that are computed once.
-    """
-
-    def __init__(self, layer: nn.Module, prefix: str, x: Tensor, params: Params, directions: Sequence[Params]) -> None:
-        super().__init__()
-
-        def product(point: Params, otherwise_zero: bool) -> Tensor:
-            weights = {}
-            for name, own in layer.named_parameters(recurse=False):
-                given = point.get(prefix + name)
-                weights[name] = given if given is not None else (torch.zeros_like(own) if otherwise_zero else own)
-            return cast(Tensor, functional_call(layer, weights, (x,)))
-
-        self.base = product(params, otherwise_zero=False)
-        self.slopes = [product(d, otherwise_zero=True) for d in directions]
-        self.out = torch.empty_like(self.base)
-
-    def move(self, row: Sequence[float]) -> None:
-        torch.add(self.base, self.slopes[0], alpha=row[0], out=self.out)
-        for slope, c in zip(self.slopes[1:], row[1:], strict=True):
-            self.out.add_(slope, alpha=c)
-
-    def forward(self, _x: Tensor) -> Tensor:
-        return self.out
-
-
-_AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d)
-
-
-@contextmanager
-def _affine_first_layers(
-    module: nn.Module, batch: Any, loss: ModuleLoss, directions: Sequence[Params], points: int
-) -> Iterator[list[_AffineFirstLayer]]:
-    """Replace the first layers of ``module`` while the context lasts, where that pays."""
-    if points <= 2 * (len(directions) + 1):
-        yield []
-        return
-    seen: dict[str, list[Tensor | None]] = {}
-    hooks = []
-    for name, layer in module.named_modules():
-        if type(layer) in _AFFINE and set(layer._parameters) == {"weight", "bias"}:
-
-            def see(_layer: nn.Module, inputs: tuple[Any, ...], name: str = name) -> None:
-                x = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], Tensor) else None
-                seen.setdefault(name, []).append(None if x is None or x.requires_grad else x)
-
-            hooks.append(layer.register_forward_pre_hook(see))
-    try:
-        with torch.enable_grad():  # an input that needs no gradient does not depend on θ
-            module.requires_grad_(True)
-            loss._score(module, batch)
-    finally:
-        module.requires_grad_(False)
-        for hook in hooks:
-            hook.remove()
-    swapped: list[tuple[nn.Module, str, nn.Module]] = []
-    first_layers = []
-    try:
-        for name, inputs in seen.items():
-            if len(inputs) == 1 and inputs[0] is not None and name:
-                parent_name, _, child = name.rpartition(".")
-                parent = module.get_submodule(parent_name)
-                layer = parent._modules[child]
-                assert layer is not None  # named_modules just listed it
-                stand_in = _AffineFirstLayer(layer, f"{name}.", inputs[0], loss.params, directions)
-                parent._modules[child] = stand_in
-                swapped.append((parent, child, layer))
-                first_layers.append(stand_in)
-        yield first_layers
-    finally:
-        for parent, child, layer in swapped:
-            parent._modules[child] = layer
-
-
-# -- small parts -------------------------------------------------------------------------------------
 
 
 def _move(buffers: Params, params: Params, directions: Sequence[Params], row: Sequence[float]) -> None:
@@ -338,79 +286,3 @@ def _move(buffers: Params, params: Params, directions: Sequence[Params], row: Se
                 base = None
             else:
                 buffer.add_(part, alpha=c)
-
-
-@contextmanager
-def _looking(module: nn.Module, batchnorm: str) -> Iterator[None]:
-    """Eval mode while the context lasts (BatchNorm in train mode when it recalibrates)."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    if batchnorm == "recalibrate":
-        for m in modes:
-            if isinstance(m, nn.modules.batchnorm._BatchNorm):
-                m.training = True
-    try:
-        yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
-
-
-def _batches(data: Any) -> list[Any]:
-    is_batch = isinstance(data, Mapping) or (isinstance(data, tuple) and len(data) >= 2)
-    if not is_batch and not isinstance(data, Iterable):
-        raise TypeError(f"data must be a batch (tuple or dict) or an iterable of batches, got {type(data).__name__}.")
-    batches = [data] if is_batch else list(data)
-    if not batches:
-        raise ValueError("the loader gave no batch.")
-    for batch in batches:
-        ok = isinstance(batch, Mapping) or (isinstance(batch, (tuple, list)) and len(batch) >= 2)
-        if not ok:
-            raise TypeError(f"a batch must be a dict or a tuple (*inputs, target), got {type(batch).__name__}.")
-        if _rows(batch) == 0:
-            raise ValueError("a batch is empty (no rows).")
-    return batches
-
-
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, Mapping):
-        for value in batch.values():
-            yield from _tensors(value)
-    elif isinstance(batch, (tuple, list)):
-        for value in batch:
-            yield from _tensors(value)
-
-
-def _rows(batch: Any) -> int:
-    """Rows of a batch: the leading size of its last tensor, which is the target of a tuple batch."""
-    sizes = [len(t) for t in _tensors(batch) if t.ndim]
-    if not sizes:
-        raise TypeError("a batch holds no tensor.")
-    return sizes[-1]
-
-
-def _shares(counts: Sequence[int]) -> list[float]:
-    return [count / sum(counts) for count in counts]
-
-
-def _cut(batch: Any, rows: int, start: int, stop: int) -> Any:
-    """Rows ``start:stop`` of every tensor in ``batch`` that has ``rows`` rows; the rest as it is."""
-    if isinstance(batch, Tensor):
-        return batch[start:stop] if batch.ndim and len(batch) == rows else batch
-    if isinstance(batch, Mapping):
-        return {key: _cut(value, rows, start, stop) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return tuple(_cut(value, rows, start, stop) for value in batch)
-    return batch
-
-
-def _cast(batch: Any, dtype: torch.dtype) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(dtype) if batch.is_floating_point() else batch
-    if isinstance(batch, Mapping):
-        return {key: _cast(value, dtype) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return tuple(_cast(value, dtype) for value in batch)
-    return batch

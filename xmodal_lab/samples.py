@@ -216,7 +216,8 @@ class Dataset:
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Dataset:
         """The same dataset on another device, or with inputs of another floating dtype."""
-        return replace(self, **{split: samples.to(device, dtype) for split, samples in self.splits.items()})
+        moved: dict[str, Any] = {split: samples.to(device, dtype) for split, samples in self.splits.items()}
+        return replace(self, **moved)
 
     def __repr__(self) -> str:
         views = ", ".join(f"{m} {'x'.join(map(str, s))}" for m, s in self.shapes.items())

@@ -1,0 +1,254 @@
+"""The Hessian of a loss as a linear operator, from a retained double backward over chunks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from . import _checks as check
+from .losses import Loss, Params, Term
+
+# Graphs of gradients that stay alive between products, in bytes on a CPU (ours); on a GPU half of what is free.
+RETAIN_BYTES = 2 << 30
+
+Gradient = list[tuple[int, Tensor]]
+
+
+class Hessian:
+    """∇²L(θ), or a diagonal block of it, as a linear operator: ``H.matvec(v)`` or ``H @ v``.
+
+    ``Hv = ∇(∇L · v)`` (Pearlmutter 1994): the graph of ∇L is built once, chunk by chunk, and kept
+    for many products, as far as it fits into ``RETAIN_BYTES``; chunks beyond are rebuilt for every
+    product, which costs about half as much again. Reverse mode twice, because GroupNorm has no
+    forward-mode derivative (FIELD_NOTES). Unused parameters give zeros. A snapshot: θ is copied.
+
+    Attributes:
+        loss: the loss that is looked at, in the dtype of the products.
+        names: parameters of the block, in order.
+        size: n, number of scalars in them.
+        value: L(θ).
+        products: products made so far.
+
+    Raises:
+        ValueError: see :func:`xmodal_lab.curvature.hessian`.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        params: str | Sequence[str] | None = None,
+        rows: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not isinstance(loss, Loss):
+            raise TypeError(f"loss must be a Loss (Loss(fn, params) or Loss.from_module), got {type(loss).__name__}.")
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"dtype must be a floating dtype such as torch.float64, got {dtype}.")
+        if rows is not None:
+            rows = check.integer("rows", rows, at_least=1)
+        self.names = names_of(loss, params)
+        self.loss = loss if dtype in (None, loss.dtype) else loss.to(cast(torch.dtype, dtype))
+        self.products = 0
+        self.value = self._value(cast_to=None if self.loss is loss else dtype)
+        with torch.inference_mode(False):
+            self._theta = {n: self.loss.params[n].clone().requires_grad_() for n in self.names}
+        self._sizes = [p.numel() for p in self._theta.values()]
+        self._rows = rows
+        self._warned = False
+        self._terms: list[Term] = self.loss.terms(rows)
+        self._graphs: list[Gradient] | None = None
+        self._retain = True
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """n, the number of scalars in the block."""
+        return sum(self._sizes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return self.size, self.size
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype of the products."""
+        return self.loss.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the products are made."""
+        return self.loss.device
+
+    def as_dict(self, vector: Tensor) -> Params:
+        """Cut a vector (n,) into a dict shaped like the parameters."""
+        parts = vector.split(self._sizes)
+        return {name: part.view_as(p) for part, (name, p) in zip(parts, self._theta.items(), strict=True)}
+
+    def as_vector(self, direction: Mapping[str, Tensor]) -> Tensor:
+        """Join a dict shaped like the parameters to a vector (n,); a missing name means zero."""
+        for name in direction:
+            check.one_of("parameter", name, self.names)
+        fitted = self.loss.check_direction(direction)
+        return torch.cat([fitted.get(n, torch.zeros_like(p)).detach().reshape(-1) for n, p in self._theta.items()])
+
+    # -- products --------------------------------------------------------------------------------
+
+    def matvec(self, vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """H v, in the operator's dtype.
+
+        Out of memory lets go of the retained graphs and halves the chunk, warns once, and goes on.
+
+        Raises:
+            ValueError: the vector has the wrong shape, or the product is not finite.
+        """
+        vector = check.as_tensor("vector", vector).detach()
+        if vector.shape != (self.size,):
+            raise ValueError(f"vector must have shape ({self.size},), got {tuple(vector.shape)}.")
+        vector = vector.to(self.device, self.dtype)
+        while True:
+            try:
+                product = self._product(vector)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error) or not self._shrink():
+                    raise
+        self.products += 1
+        if not bool(torch.isfinite(product).all()):
+            raise ValueError(
+                f"a Hessian-vector product of {self.loss.name} is not finite, though the loss is {self.value:.6g}: "
+                "the loss has no second derivative at these parameters (sqrt or a norm at 0?), or it overflows."
+            )
+        return product
+
+    def __matmul__(self, vector: Tensor) -> Tensor:
+        return self.matvec(vector)
+
+    def dense(self) -> Float[Tensor, "n n"]:
+        """The whole matrix in float64 on the CPU, from n products, symmetrised."""
+        matrix = torch.empty(self.shape, dtype=torch.float64)
+        unit = torch.zeros(self.size, dtype=self.dtype, device=self.device)
+        for i in range(self.size):
+            unit[i] = 1
+            matrix[i] = self.matvec(unit).cpu()
+            unit[i] = 0
+        return (matrix + matrix.T) / 2
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _value(self, cast_to: torch.dtype | None) -> float:
+        try:
+            value = self.loss.value()
+        except RuntimeError as error:
+            if cast_to is None or _out_of_memory(error):
+                raise
+            raise ValueError(
+                f"{self.loss.name} cannot be evaluated in {cast_to}: {error}. "
+                "Its function holds data of another dtype; build the loss in that dtype."
+            ) from error
+        if value != value or value in (float("inf"), float("-inf")):
+            raise ValueError(f"{self.loss.name} is {value} at θ, so it has no curvature there; check data and parameters.")
+        return value
+
+    def _gradient(self, term: Term) -> Gradient:
+        """∇ of one term, differentiable once more: (position of the parameter, its gradient)."""
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        # The fused attention kernels cannot be differentiated twice, the plain one can.
+        with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            value = term.fn(self._theta)
+            if not value.requires_grad:
+                return []
+            parts = torch.autograd.grad(value, list(self._theta.values()), create_graph=True, allow_unused=True)
+        return [(i, g) for i, g in enumerate(parts) if g is not None and g.requires_grad]
+
+    def _product(self, vector: Tensor) -> Tensor:
+        if self._graphs is None:
+            self._graphs = [self._gradient(term) for term in self._terms[: self._retainable()]]
+        leaves = list(self._theta.values())
+        parts = list(self.as_dict(vector).values())
+        total = torch.zeros_like(vector)
+        slots = list(self.as_dict(total).values())
+        for i, term in enumerate(self._terms):
+            retained = i < len(self._graphs)
+            gradient = self._graphs[i] if retained else self._gradient(term)
+            if not gradient:  # constant or linear in θ
+                continue
+            rows = torch.autograd.grad(
+                [g for _, g in gradient],
+                leaves,
+                [parts[j] for j, _ in gradient],
+                retain_graph=retained,
+                allow_unused=True,
+            )
+            for slot, row in zip(slots, rows, strict=True):
+                if row is not None:
+                    slot.add_(row, alpha=term.weight)
+        return total
+
+    def _retainable(self) -> int:
+        """How many terms' graphs fit into memory; measured on the first one when there are several."""
+        if not self._retain:
+            return 0
+        if len(self._terms) == 1:
+            return 1
+        storages: dict[int, int] = {}
+
+        def count(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return tensor.detach()
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            graph = self._gradient(self._terms[0])  # must outlive the count, or storages would be used twice
+        room = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else RETAIN_BYTES
+        fits = room // max(1, sum(storages.values())) if graph else len(self._terms)
+        return min(len(self._terms), fits)
+
+    def _shrink(self) -> bool:
+        """Let go of the graphs and halve the chunk; False when there is nothing smaller."""
+        self._graphs, held = None, self._graphs
+        released, self._retain = self._retain and bool(held), False
+        rows, cut = self._rows or 1 << 20, False
+        while rows > 1 and not cut:
+            rows //= 2
+            terms = self.loss.terms(rows)
+            cut = len(terms) > len(self._terms)
+        if cut:
+            self._rows, self._terms = rows, terms
+        if (cut or released) and not self._warned:
+            self._warned = True
+            chunk = f"chunks of {rows} rows" if cut else "one chunk"
+            warnings.warn(
+                f"out of memory in a Hessian-vector product of {self.loss.name}; going on with {chunk} "
+                "and no retained graph, which is slower.",
+                ResourceWarning,
+                stacklevel=3,
+            )
+        return cut or released
+
+
+def names_of(loss: Loss, params: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Parameter names that ``params`` asks for: a block, a parameter, several of either, or all for None."""
+    if params is None:
+        return tuple(loss.params)
+    asked = [params] if isinstance(params, str) else list(params)
+    if not asked:
+        raise ValueError("params names no parameter; give a block or parameter names, or None for all.")
+    wanted: set[str] = set()
+    for name in asked:
+        if name not in loss.params:
+            check.one_of("parameter or block", name, [*loss.blocks, *loss.params])
+        wanted.update([name] if name in loss.params else loss.blocks[name])
+    return tuple(name for name in loss.params if name in wanted)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text

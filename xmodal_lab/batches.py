@@ -1,0 +1,67 @@
+"""Batches of any shape (tuples, dicts, nested): count their rows, cut them, cast them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def batches_of(data: Any) -> list[Any]:
+    """The batches in ``data``: itself, if it is one batch, or what an iterable of batches gives."""
+    is_batch = isinstance(data, Mapping) or (isinstance(data, tuple) and len(data) >= 2)
+    if not is_batch and not isinstance(data, Iterable):
+        raise TypeError(f"data must be a batch (tuple or dict) or an iterable of batches, got {type(data).__name__}.")
+    batches = [data] if is_batch else list(data)
+    if not batches:
+        raise ValueError("the loader gave no batch.")
+    for batch in batches:
+        ok = isinstance(batch, Mapping) or (isinstance(batch, (tuple, list)) and len(batch) >= 2)
+        if not ok:
+            raise TypeError(f"a batch must be a dict or a tuple (*inputs, target), got {type(batch).__name__}.")
+        if rows_of(batch) == 0:
+            raise ValueError("a batch is empty (no rows).")
+    return batches
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, Mapping):
+        for value in batch.values():
+            yield from _tensors(value)
+    elif isinstance(batch, (tuple, list)):
+        for value in batch:
+            yield from _tensors(value)
+
+
+def rows_of(batch: Any) -> int:
+    """Rows of a batch: the leading size of its last tensor, which is the target of a tuple batch."""
+    sizes = [len(t) for t in _tensors(batch) if t.ndim]
+    if not sizes:
+        raise TypeError("a batch holds no tensor.")
+    return sizes[-1]
+
+
+def cut(batch: Any, rows: int, start: int, stop: int) -> Any:
+    """Rows ``start:stop`` of every tensor in ``batch`` that has ``rows`` rows; the rest as it is."""
+    if isinstance(batch, Tensor):
+        return batch[start:stop] if batch.ndim and len(batch) == rows else batch
+    if isinstance(batch, Mapping):
+        return {key: cut(value, rows, start, stop) for key, value in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        return tuple(cut(value, rows, start, stop) for value in batch)
+    return batch
+
+
+def cast(batch: Any, dtype: torch.dtype) -> Any:
+    """The batch with its floating tensors in another dtype."""
+    if isinstance(batch, Tensor):
+        return batch.to(dtype) if batch.is_floating_point() else batch
+    if isinstance(batch, Mapping):
+        return {key: cast(value, dtype) for key, value in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        return tuple(cast(value, dtype) for value in batch)
+    return batch

@@ -80,6 +80,7 @@ class Pairing:
                 needed; a class from which no partner can be drawn.
         """
         names = check.modalities_of(modalities, samples.modalities)
+        check.integer("seed", seed, at_least=0)
         base = self._base(samples, names, seed)
         if self.mode == "fixed" or self.share == 0:
             return base
@@ -181,5 +182,4 @@ def _below(limits: Tensor, generator: torch.Generator) -> Tensor:
 
 def _mix(seed: int, epoch: int) -> int:
     """A generator seed for (seed, epoch), so that neighbouring pairs share nothing."""
-    seed = check.integer("seed", seed, at_least=0)
     return (seed * 0x9E3779B1 + epoch * 0x85EBCA77 + 1) & 0x7FFFFFFFFFFFFFFF

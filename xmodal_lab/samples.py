@@ -102,7 +102,11 @@ class Samples:
 
     def subset(self, index: Tensor | Sequence[int] | slice) -> Samples:
         """The rows that ``index`` names (integers, a bool mask, or a slice), in its order."""
-        rows = torch.arange(len(self))[index if isinstance(index, slice) else torch.as_tensor(index)]
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index).cpu()
+            if index.numel() == 0:
+                raise ValueError("subset is empty: the index selects no row.")
+        rows = torch.arange(len(self))[index]
         if len(rows) == 0:
             raise ValueError("subset is empty: the index selects no row.")
 

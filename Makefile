@@ -1,0 +1,45 @@
+# Two commands: `make lab` opens the lessons, `make test` runs every test. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test check fast bench clean format notebooks
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+# constraints.txt pins torch: an unpinned one, or a package that pulls torchvision, brings gigabytes of CUDA.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("xmodal_lab needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check,peers,app,distributed]'
+	@touch $@
+
+lab: $(STAMP)  ## open JupyterLab on notebooks/00_start_here.ipynb
+	$(BIN)/xmodal lab $(LAB_ARGS)
+
+test: $(STAMP)  ## every test: unit, property, notebooks, browser
+	$(BIN)/python tests/run_all.py
+
+fast: $(STAMP)  ## unit and property tests only
+	$(BIN)/python tests/run_all.py --fast
+
+check: $(STAMP)  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## mend lint and format where that is safe
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(STAMP)  ## run the lessons again and keep their outputs
+	$(BIN)/python scripts/run_notebooks.py
+
+bench: $(STAMP)  ## measure against peers, side by side; writes benchmarks/results.json and the README's table
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,68 @@
+"""Every test in one go: unit and property tests on two workers, then notebooks, then browser.
+
+``make test`` calls this. It finds a Chromium, or installs one where it may; without any the
+browser tests are skipped with one loud line, unless XMODAL_REQUIRE_BROWSER=1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_TESTS = 5  # pytest's exit status when it collected nothing
+
+
+def main() -> int:
+    fast = "--fast" in sys.argv
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads only fight
+    tiers = {"unit and property": ["tests", "--ignore=tests/browser", "-n", "2", "--dist", "loadfile"]}
+    if not fast:
+        tiers["notebooks"] = ["--nbval", "notebooks", "-n", "2", "--dist", "loadscope", "-p", "no:warnings"]
+        if has_chromium():
+            tiers["browser"] = ["tests/browser"]
+    results = {}
+    for name, arguments in tiers.items():
+        print(f"\n=== {name} ===", flush=True)
+        started = time.perf_counter()
+        status = subprocess.call([sys.executable, "-m", "pytest", "-q", *arguments], cwd=ROOT)
+        results[name] = (status, time.perf_counter() - started)
+    print()
+    for name, (status, seconds) in results.items():
+        verdict = "passed" if status == 0 else "FAILED (no test ran)" if status == NO_TESTS else "FAILED"
+        print(f"{name:<20} {verdict:<8} {seconds:6.1f} s")
+    if not fast and "browser" not in results:
+        print("browser              SKIPPED: NO CHROMIUM FOUND (apt-get install chromium), so no live view was tested.")
+    return int(any(status != 0 for status, _ in results.values()))
+
+
+def has_chromium() -> bool:
+    """Find a Chromium: the system's, else Playwright's own, else Debian's as root."""
+    from xmodal_widgets import _chromium
+
+    if _chromium.find():
+        return True
+    playwright = subprocess.run(
+        [sys.executable, "-m", "playwright", "install", "chromium"], capture_output=True, text=True
+    )
+    if playwright.returncode == 0 and _chromium.find():
+        return True
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], env=environment, stdout=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "chromium"], env=environment, stdout=subprocess.DEVNULL, check=False
+        )
+        if _chromium.find():
+            return True
+    if os.environ.get("XMODAL_REQUIRE_BROWSER") == "1":
+        sys.exit("a Chromium is required (XMODAL_REQUIRE_BROWSER=1) and none was found or could be installed.")
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+from torch.utils.data import DataLoader, TensorDataset
+from worlds import quadratic, toy
+
+import xmodal_lab as xl
+from xmodal_lab.losses import Loss, moved
+
+
+def classifier(norm: nn.Module | None = None) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 7), norm or nn.Identity(), nn.ReLU(), nn.Linear(7, 3))
+
+
+def batch(n: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(n, 5, generator=g), torch.randint(0, 3, (n,), generator=g)
+
+
+def directions_for(loss: Loss, count: int = 2) -> list[dict[str, torch.Tensor]]:
+    g = torch.Generator().manual_seed(2)
+    return [{k: torch.randn(p.shape, generator=g).to(p) for k, p in loss.params.items()} for _ in range(count)]
+
+
+def test_a_function_of_parameters() -> None:
+    loss, hessian, centre = quadratic()
+    d = torch.cat([p.reshape(-1) for p in loss.params.values()]) - centre
+    assert_close(loss(), 0.5 * d @ hessian @ d)
+    stacked = {k: torch.stack([p, 2 * p]) for k, p in loss.params.items()}
+    expected = torch.stack([loss(), loss({k: 2 * p for k, p in loss.params.items()})])
+    assert_close(loss.many(stacked), expected)
+    assert_close(loss.many(stacked, vectorize=True), expected)
+
+
+@pytest.mark.parametrize("rows", [None, 7, 1000])
+@pytest.mark.parametrize("stack", [None, 3])
+def test_along_equals_explicit_evaluation_and_touches_nothing(rows: int | None, stack: int | None) -> None:
+    module = classifier().double()
+    x, y = batch()
+    loss = Loss.from_module(module, (x.double(), y))
+    before = {k: p.clone() for k, p in module.state_dict().items()}
+    directions = directions_for(loss)
+    table = np.random.default_rng(0).normal(size=(20, 2))
+    values = loss.along(directions, table, rows, stack)
+    for value, row in zip(values, table, strict=True):
+        point = {k: p + row[0] * directions[0][k] + row[1] * directions[1][k] for k, p in loss.params.items()}
+        expected = nn.functional.cross_entropy(torch.func.functional_call(module, point, (x.double(),)), y)
+        assert_close(value, expected.detach())
+    for k, p in module.state_dict().items():
+        assert torch.equal(p, before[k])
+
+
+def test_along_follows_a_model_that_was_trained_since() -> None:
+    module = classifier()
+    loss = Loss.from_module(module, batch())
+    directions = directions_for(loss)
+    first = loss.along(directions, [[0.0, 0.0]])
+    with torch.no_grad():
+        module[0].weight.mul_(2)
+    second = loss.along(directions, [[0.0, 0.0]])
+    assert_close(second[0], loss().double().detach())
+    assert abs(float(first[0] - second[0])) > 1e-3
+
+
+def test_terms_sum_to_the_loss_and_to_its_gradient() -> None:
+    loss = Loss.from_module(classifier().double(), tuple(t.double() if t.is_floating_point() else t for t in batch()))
+    params = {k: p.clone().requires_grad_() for k, p in loss.params.items()}
+    terms = loss.terms(rows=7)
+    assert len(terms) == 6
+    total = sum(t.weight * t.fn(params) for t in terms)
+    assert_close(total, loss(params))
+    ours = torch.autograd.grad(total, list(params.values()))
+    theirs = torch.autograd.grad(loss(params), list(params.values()))
+    assert_close(ours, theirs)
+
+
+def test_loaders_and_dicts_and_uneven_batches() -> None:
+    x, y = batch(41)
+    module = classifier()
+    whole = nn.functional.cross_entropy(module(x), y).detach()
+    loader = DataLoader(TensorDataset(x, y), batch_size=16)
+    assert_close(Loss.from_module(module, loader)().detach(), whole)
+    keyed = Loss.from_module(module, {"input": x, "labels": y}, nn.functional.cross_entropy)
+    assert_close(keyed().detach(), whole)
+    assert_close(keyed.along(directions_for(keyed), [[0.0, 0.0]])[0].float(), whole)
+
+
+def test_a_criterion_that_is_not_a_mean_over_rows_is_evaluated_whole() -> None:
+    x, y = batch()
+
+    def spread(outputs: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return outputs.std()
+
+    loss = Loss.from_module(classifier(), (x, y), spread)
+    with pytest.warns(UserWarning, match="not a mean over the rows"):
+        terms = loss.terms(rows=8)
+    assert len(terms) == 1
+    assert_close(terms[0].fn({}), loss())
+
+
+def test_eval_mode_without_changing_the_modules_own_mode() -> None:
+    module = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.Linear(8, 3)).train()
+    module[1].eval()
+    loss = Loss.from_module(module, batch())
+    assert loss.value() == pytest.approx(float(loss()))
+    assert [m.training for m in module] == [True, False, True]
+
+
+def test_batchnorm_is_kept_or_recalibrated() -> None:
+    torch.manual_seed(0)
+    module = classifier(nn.BatchNorm1d(7)).train()
+    x, y = batch()
+    module(x)
+    running = module[1].running_mean.clone()
+    keep = Loss.from_module(module, (x, y))
+    again = Loss.from_module(module, (x, y), batchnorm="recalibrate")
+    module.eval()
+    assert_close(keep().detach(), nn.functional.cross_entropy(module(x), y).detach())
+    hidden = module[0](x)
+    fresh = nn.functional.batch_norm(hidden, None, None, module[1].weight, module[1].bias, True)
+    expected = nn.functional.cross_entropy(module[3](torch.relu(fresh)), y).detach()
+    assert_close(again().detach(), expected)
+    assert_close(again.along(directions_for(again), [[0.0, 0.0]])[0].float(), expected)
+    assert torch.equal(running, module[1].running_mean)
+
+
+def test_tied_unused_and_frozen_parameters() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(5, 5)
+            self.two = nn.Linear(5, 5)
+            self.two.weight = self.one.weight
+            self.unused = nn.Parameter(torch.ones(3))
+            self.frozen = nn.Linear(5, 3).requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.frozen(torch.relu(self.two(torch.relu(self.one(x)))))
+
+    loss = Loss.from_module(Odd(), batch())
+    assert set(loss.params) == {"one.weight", "one.bias", "two.bias", "unused"}
+    directions = directions_for(loss)
+    table = np.linspace(-1, 1, 14).reshape(7, 2)
+    explicit = [float(loss(moved(loss.params, directions, row)).detach()) for row in table]
+    assert loss.along(directions, table).tolist() == pytest.approx(explicit, rel=1e-5)
+
+
+def test_loss_on_leaves_incomplete_rows_out_and_names_blocks() -> None:
+    ds = toy(absent=True)
+    net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+    loss = xl.loss_on(net, ds.train)
+    rows = ds.train.complete()
+    assert_close(loss().detach(), nn.functional.cross_entropy(net(rows.inputs), rows.labels).detach())
+    assert list(loss.blocks) == ["encoders.image", "encoders.audio", "fusion", "head"]
+    assert sum(len(v) for v in loss.blocks.values()) == len(loss.params)
+
+
+def test_double_precision_on_request() -> None:
+    ds = toy()
+    loss = xl.loss_on(xl.LateFusion.for_dataset(ds, architecture="mlp"), ds.test)
+    double = loss.to(torch.float64)
+    assert double().dtype == torch.float64
+    assert loss().dtype == torch.float32
+    assert float(double()) == pytest.approx(float(loss()), rel=1e-5)
+
+
+def test_a_stochastic_loss_is_refused() -> None:
+    loss = Loss(lambda p: (p["w"] * torch.randn(3)).sum(), {"w": torch.ones(3)})
+    with pytest.raises(ValueError, match="stochastic: two evaluations"):
+        loss.value()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Loss(lambda p: p["w"].sum(), {}), ValueError, "at least one parameter"),
+        (lambda: Loss(lambda p: p["w"], {"w": torch.ones(3)})(), ValueError, r"scalar, got shape \(3,\)"),
+        (lambda: Loss(lambda p: 1.0, {"w": torch.ones(3)})(), TypeError, "scalar tensor, got float"),
+        (lambda: Loss(3, {"w": torch.ones(3)}), TypeError, "callable"),
+        (lambda: Loss(lambda p: p["w"].sum(), {"w": torch.ones(3, dtype=torch.long)}), ValueError, "floating point"),
+        (lambda: Loss(lambda p: p["w"].sum(), {"w": torch.full((3,), torch.nan)}), ValueError, "NaN"),
+        (lambda: Loss.from_module("net", batch()), TypeError, "torch.nn.Module"),
+        (lambda: Loss.from_module(classifier(), []), ValueError, "gave no batch"),
+        (lambda: Loss.from_module(classifier(), 3), TypeError, "batch"),
+        (lambda: Loss.from_module(classifier(), [torch.ones(2, 5)]), TypeError, "a batch must be a dict or a tuple"),
+        (lambda: Loss.from_module(classifier(), (torch.ones(0, 5), torch.ones(0))), ValueError, "empty"),
+        (lambda: Loss.from_module(classifier(), batch(), batchnorm="drop"), ValueError, "batchnorm mode"),
+        (lambda: Loss.from_module(classifier(), {"input": batch()[0]})(), ValueError, "without a loss"),
+        (
+            lambda: Loss.from_module(classifier(), {"input": batch()[0]}, nn.functional.cross_entropy)(),
+            ValueError,
+            "no 'labels'",
+        ),
+        (lambda: quadratic()[0].along([{"weight": torch.ones(2, 3)}], [[1.0, 2.0]]), ValueError, r"\(K, 1\)"),
+        (lambda: quadratic()[0].along([{"weight": torch.ones(3, 2)}], [[1.0]]), ValueError, r"shape \(2, 3\)"),
+        (lambda: quadratic()[0].along([{"wait": torch.ones(3, 2)}], [[1.0]]), ValueError, "Did you mean 'weight'"),
+        (lambda: quadratic()[0].along([{}], [[1.0]]), ValueError, "empty"),
+        (lambda: quadratic()[0].along([torch.ones(3)], [[1.0]]), TypeError, "dict of tensors"),
+        (lambda: quadratic()[0].many({"weight": torch.ones(2, 3)}), ValueError, r"shape \(K, 2, 3\)"),
+        (lambda: xl.loss_on(classifier(), batch()), TypeError, "Samples"),
+    ],
+)
+def test_bad_losses_say_what_is_wrong(make, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_unknown_labels_are_refused() -> None:
+    ds = toy()
+    net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+    unlabelled = xl.Samples(ds.test.inputs, torch.full((60,), -1))
+    with pytest.raises(ValueError, match="labels are unknown"):
+        xl.loss_on(net, unlabelled)
+    regression = xl.Samples(ds.test.inputs, torch.rand(60))
+    one = xl.LateFusion.for_dataset(ds, architecture="mlp", outputs=1)
+    expected = ((one(ds.test.inputs).flatten() - regression.labels) ** 2).mean()
+    assert_close(xl.loss_on(one, regression)(), expected)

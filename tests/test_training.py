@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch.testing import assert_close
+from worlds import toy
+
+import xmodal_lab as xl
+from xmodal_lab import training
+from xmodal_lab.pairing import Pairing
+
+
+def net(ds: xl.Dataset, **options: object) -> xl.LateFusion:
+    return xl.LateFusion.for_dataset(ds, architecture="mlp", width=8, **options)
+
+
+def test_fit_learns_and_reports_and_leaves_the_net_as_it_was() -> None:
+    ds = toy(n=120)
+    start = net(ds)
+    before = {k: p.clone() for k, p in start.state_dict().items()}
+    run = xl.fit(start, ds, epochs=15, lr=1e-2)
+    for k, p in start.state_dict().items():
+        assert torch.equal(p, before[k])
+    assert run.history.index.tolist() == list(range(1, 16))
+    assert list(run.history.columns) == [
+        "loss", "accuracy", "test_loss", "test_accuracy", "val_loss", "val_accuracy", "seconds",
+    ]  # fmt: skip
+    assert run.history["loss"].iloc[-1] < 0.5 * run.history["loss"].iloc[0]
+    assert run.score > 0.7
+    assert run.score == pytest.approx(run.history["test_accuracy"].iloc[-1])
+    assert not run.model.training
+    assert run.settings["pairing"] == "fixed"
+
+
+def test_same_seed_same_run_other_seed_other_run() -> None:
+    ds = toy()
+    first, again, other = (
+        xl.fit(net(ds), ds, epochs=3, pairing="same_class", seed=s).history["loss"].tolist() for s in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_share_zero_is_sml_and_the_pairing_object_is_taken() -> None:
+    ds = toy()
+    fixed = xl.fit(net(ds), ds, epochs=2, pairing="fixed")
+    zero = xl.fit(net(ds), ds, epochs=2, pairing="same_class", share=0.0)
+    half = xl.fit(net(ds), ds, epochs=2, pairing=Pairing("same_class", 0.5, own=False))
+    assert fixed.history["loss"].tolist() == zero.history["loss"].tolist()
+    assert half.settings["share"] == 0.5
+    assert half.settings["own"] is False
+
+
+def test_one_step_of_sgd_is_the_gradient_step() -> None:
+    ds = toy(n=30).to(dtype=torch.float64)
+    start = net(ds).double()
+    run = xl.fit(start, ds, epochs=1, batch_size=100, optimizer="sgd", lr=0.1, weight_decay=0.0)
+    loss = xl.loss_on(start, ds.train)
+    params = {k: p.clone().requires_grad_() for k, p in loss.params.items()}
+    gradients = torch.autograd.grad(loss(params), list(params.values()))
+    for (k, p), g in zip(start.named_parameters(), gradients, strict=True):
+        assert_close(dict(run.model.named_parameters())[k].detach(), (p - 0.1 * g).detach())
+
+
+def test_fused_adam_equals_plain_adam() -> None:
+    ds = toy(n=30)
+    run = xl.fit(net(ds), ds, epochs=4, batch_size=100)
+    model = net(ds)
+    steps = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=1e-4)
+    for _ in range(4):
+        steps.zero_grad()
+        torch.nn.functional.cross_entropy(model(ds.train.inputs), ds.train.labels).backward()
+        steps.step()
+    for p, q in zip(model.parameters(), run.model.parameters(), strict=True):
+        assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_best_keeps_the_epoch_with_the_lowest_validation_loss() -> None:
+    ds = toy()
+    run = xl.fit(net(ds), ds, epochs=12, lr=0.1, choose="best")
+    best = run.history["val_loss"].min()
+    assert ds.val is not None
+    assert training.evaluate(run.model, ds.val)[0] == pytest.approx(best)
+
+
+def test_snapshots_and_checkpoints(tmp_path) -> None:
+    ds = toy()
+    run = xl.fit(net(ds), ds, epochs=4, snapshots=2, checkpoints=tmp_path / "run")
+    assert list(run.snapshots) == [0, 2, 4]
+    assert_close(run.snapshots[4], {k: p.detach() for k, p in run.model.named_parameters()})
+    files = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert files == [f"epoch-{i:04d}.safetensors" for i in range(1, 5)]
+    loaded = training.load_checkpoint(net(ds), tmp_path / "run" / files[-1])
+    assert_close(dict(loaded.state_dict()), dict(run.model.state_dict()))
+    saved = run.save(tmp_path / "whole.safetensors")
+    with safe_open(saved, "pt") as file:
+        assert json.loads(file.metadata()["settings"])["epochs"] == 4
+        assert float(file.metadata()["score"]) == run.score
+
+
+def test_a_diverging_run_names_epoch_and_learning_rate() -> None:
+    ds = toy()
+    with pytest.raises(training.DivergedError, match=r"became (nan|inf) in epoch \d+ with learning rate 1e\+30"):
+        xl.fit(net(ds), ds, epochs=5, optimizer="sgd", lr=1e30)
+
+
+def test_regression_reports_minus_the_squared_error() -> None:
+    ds = toy()
+    real = xl.Dataset(
+        "real", *(dataclasses.replace(s, labels=s.inputs["image"].mean((1, 2, 3))) for s in (ds.train, ds.test))
+    )
+    run = xl.fit(xl.LateFusion.for_dataset(real, "image", architecture="mlp"), real, epochs=20, lr=1e-2)
+    assert -0.1 < run.score < 0
+
+
+def test_progress_and_on_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    ds = toy()
+    seen: list[float] = []
+    xl.fit(net(ds), ds, epochs=2, progress=True, on_epoch=lambda row: seen.append(row["epoch"]))
+    assert seen == [1, 2]
+    assert "training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"lr": 0}, "lr must be above 0"),
+        ({"lr": float("inf")}, "lr must be finite"),
+        ({"weight_decay": -1}, "weight_decay must be at least 0"),
+        ({"optimizer": "lion"}, "unknown optimizer"),
+        ({"pairing": "same"}, "unknown pairing 'same'"),
+        ({"pairing": "same_class", "share": 2}, "share must lie between 0 and 1"),
+        ({"choose": "test"}, "unknown choose"),
+        ({"device": "cuda:99"}, "cannot be used here"),
+        ({"device": "gpu"}, "cannot be used here"),
+    ],
+)
+def test_bad_settings_are_refused_before_training(change: dict, message: str) -> None:
+    ds = toy()
+    with pytest.raises(ValueError, match=message):
+        xl.fit(net(ds), ds, on_epoch=lambda row: pytest.fail("trained"), **change)
+
+
+def test_a_dataset_that_does_not_fit_the_net() -> None:
+    ds = toy()
+    deaf = xl.Dataset("deaf", ds.train.select("image"), ds.test.select("image"), ds.classes)
+    with pytest.raises(ValueError, match="unknown modality 'audio'"):
+        xl.fit(net(ds), deaf)
+    with pytest.raises(ValueError, match="needs a validation split"):
+        xl.fit(net(deaf), deaf, choose="best")
+
+
+def test_a_bad_checkpoint_is_named(tmp_path) -> None:
+    ds = toy()
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        training.load_checkpoint(net(ds), tmp_path / "none.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ValueError, match="does not hold the weights"):
+        training.load_checkpoint(net(ds), tmp_path / "bad.safetensors")

@@ -1,0 +1,75 @@
+"""Costs of moving one point to another, and the dtype in which they are counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import _checks as check
+
+COSTS = ("cosine", "squared_euclidean")
+
+
+def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
+    """Cost of moving each token of ``a`` to each token of ``b``.
+
+    ``cosine``: 1 - cos(a_p, b_q), which is ½‖â_p - b̂_q‖² on the sphere; norms below 1e-5 count
+    as 1e-5, as in UNITER and ViLT. ``squared_euclidean``: ‖a_p - b_q‖².
+
+    Args:
+        a: (..., p, d) tokens.
+        b: (..., q, d) tokens; leading sizes broadcast.
+        kind: ``"cosine"`` or ``"squared_euclidean"``.
+
+    Returns:
+        (..., p, q), differentiable in both.
+
+    Raises:
+        ValueError: an unknown kind, no token on one side, different d, NaN or Inf.
+
+    Source: wma Sec 3.2 leaves C open ("manually defined"); the cosine is UNITER's.
+    """
+    check.one_of("cost", kind, COSTS)
+    a, b = _tokens("a", a), _tokens("b", b)
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            f"tokens of a have {a.shape[-1]} numbers each, tokens of b {b.shape[-1]}; "
+            "project both into one space first."
+        )
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    a, b = a.to(dtype), b.to(dtype)
+    if kind == "cosine":
+        return 1 - F.normalize(a, dim=-1, eps=1e-5) @ F.normalize(b, dim=-1, eps=1e-5).transpose(-1, -2)
+    return squared_distances(a, b)
+
+
+@check.shapechecked
+def squared_distances(a: Float[Tensor, "... p d"], b: Float[Tensor, "... q d"]) -> Float[Tensor, "... p q"]:
+    """‖a_p - b_q‖² by one matrix product, centred first so that a common offset costs no digits."""
+    centre = a.detach().mean(-2, keepdim=True)
+    a, b = a - centre, b - centre
+    inner = a @ b.transpose(-1, -2)
+    return (a.square().sum(-1)[..., :, None] + b.square().sum(-1)[..., None, :] - 2 * inner).clamp_min(0)
+
+
+def _tokens(what: str, value: Any) -> Tensor:
+    tokens = floating(what, value)
+    if tokens.ndim < 2:
+        raise ValueError(f"{what} must have shape (..., tokens, d), got {tuple(tokens.shape)}.")
+    if 0 in tokens.shape:
+        raise ValueError(f"{what} is empty, shape {tuple(tokens.shape)}; every set needs at least one token.")
+    return check.finite(what, tokens)
+
+
+def floating(what: str, value: Any) -> Tensor:
+    """``value`` as a real floating tensor of at least single precision."""
+    tensor = check.as_tensor(what, value)
+    if tensor.is_complex():
+        raise TypeError(f"{what} must be real, got {tensor.dtype}; take .real or .abs() first.")
+    if not tensor.is_floating_point():
+        return tensor.to(torch.get_default_dtype())
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

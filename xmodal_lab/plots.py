@@ -1,0 +1,196 @@
+"""Static pictures: data in, Axes out. Nothing is trained or measured here.
+
+Colours are seaborn's colour-blind-safe palette for categories and viridis for values, the
+same as in the live views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _checks as check
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+KINDS = ("contour", "surface", "heatmap")
+
+
+def landscape(
+    values: xr.DataArray,
+    kind: str = "contour",
+    *,
+    ax: Axes | None = None,
+    limits: tuple[float, float] | None = None,
+    title: str | None = None,
+    levels: int = 20,
+) -> Axes:
+    """Draw one plane of the loss.
+
+    Args:
+        values: dims ("a", "b"), as ``xl.landscape.plane`` returns it. Non-finite values are gaps.
+        kind: "contour" | "surface" | "heatmap".
+        ax: where to draw (a 3-D one for a surface); a new figure when not given.
+        limits: of the colour scale; the finite range of the values when not given.
+        title: the loss's name when not given.
+        levels: number of contour lines.
+
+    Returns:
+        The Axes, with axis names, a colour bar and, in the corner, normalization and seed.
+    """
+    check.one_of("kind", kind, KINDS)
+    if tuple(values.dims) != ("a", "b"):
+        raise ValueError(f"a landscape has dims ('a', 'b'), got {values.dims}; select the others first.")
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        options = {"projection": "3d"} if kind == "surface" else None
+        _, ax = plt.subplots(figsize=(5, 4), subplot_kw=options, layout="constrained")
+    shown = np.ma.masked_invalid(values.values)
+    low, high = limits or (float(shown.min()), float(shown.max()))
+    high = high if high > low else low + 1e-9
+    a, b = values["a"].values, values["b"].values
+    drawing: Any = ax
+    if kind == "surface":
+        grid_a, grid_b = np.meshgrid(a, b, indexing="ij")
+        mappable = drawing.plot_surface(
+            grid_a, grid_b, shown, cmap="viridis", vmin=low, vmax=high, rcount=len(a), ccount=len(b), linewidth=0
+        )
+        drawing.set_zlim(low, high)
+        drawing.set_zlabel(values.attrs.get("long_name", "loss"))
+    elif kind == "contour":
+        mappable = ax.contourf(a, b, shown.T, levels=np.linspace(low, high, levels), cmap="viridis", extend="both")
+        ax.contour(a, b, shown.T, levels=np.linspace(low, high, levels), colors="white", linewidths=0.4)
+        ax.set_aspect("equal")
+    else:
+        mappable = ax.pcolormesh(a, b, shown.T, cmap="viridis", vmin=low, vmax=high, shading="nearest")
+        ax.set_aspect("equal")
+    if ax.figure is not None:
+        ax.figure.colorbar(mappable, ax=ax, shrink=0.8, label=str(values.attrs.get("long_name", "loss")))
+    ax.set_xlabel(str(values["a"].attrs.get("long_name", "a")))
+    ax.set_ylabel(str(values["b"].attrs.get("long_name", "b")))
+    ax.set_title(title if title is not None else str(values.attrs.get("long_name", "")))
+    return ax
+
+
+def landscapes(
+    values: xr.DataArray | Mapping[str, xr.DataArray], over: str | None = None, kind: str = "contour"
+) -> Figure:
+    """Draw several planes side by side on one colour scale.
+
+    Args:
+        values: a dict of planes, or one DataArray with a further dimension ``over``.
+        over: that dimension.
+        kind: as in :func:`landscape`.
+    """
+    import matplotlib.pyplot as plt
+
+    if not isinstance(values, Mapping):
+        if over is None:
+            raise ValueError(f"name the dimension to lay side by side: over=…, one of {list(values.dims)}.")
+        check.one_of("dimension", over, [str(d) for d in values.dims])
+        values = {str(v): values.sel({over: v}) for v in values[over].values}
+    if not values:
+        raise ValueError("no landscape was given.")
+    finite = np.concatenate([v.values[np.isfinite(v.values)] for v in values.values()])
+    if len(finite) == 0:
+        raise ValueError("no landscape has a finite value.")
+    limits = (float(finite.min()), float(finite.max()))
+    options = {"projection": "3d"} if kind == "surface" else None
+    figure, axes = plt.subplots(
+        1, len(values), figsize=(3.4 * len(values), 3.4), subplot_kw=options, layout="constrained", squeeze=False
+    )
+    for ax, (name, plane) in zip(axes[0], values.items(), strict=True):
+        landscape(plane, kind, ax=ax, limits=limits, title=name)
+    for extra in [ax for ax in figure.axes if ax.get_label() == "<colorbar>"][:-1]:
+        extra.remove()
+    return figure
+
+
+def accuracies(scores: pd.DataFrame, x: str = "arm", y: str = "accuracy", *, ax: Axes | None = None) -> Axes:
+    """One dot per run, mean and 95 % t interval per group.
+
+    Args:
+        scores: one row per run, with columns ``x`` (group) and ``y``.
+        x, y: names of those columns.
+        ax: where to draw.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    for column in (x, y):
+        check.one_of("column", column, [str(c) for c in scores.columns])
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    colors = sns.color_palette("colorblind")
+    for i, (name, group) in enumerate(scores.groupby(x, sort=False)[y]):
+        values = group.to_numpy(dtype=float)
+        jitter = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
+        ax.plot(i + jitter, values, "o", color=colors[i % 10], alpha=0.5, markersize=5)
+        mean, half = mean_interval(values)
+        ax.errorbar(
+            i, mean, yerr=half, fmt="_", color=colors[i % 10], markersize=22, capsize=5, linewidth=2, label=name
+        )
+    names = list(dict.fromkeys(scores[x]))
+    ax.set_xticks(range(len(names)), [str(n) for n in names])
+    ax.set_ylabel(y)
+    ax.grid(axis="y", alpha=0.3)
+    return ax
+
+
+def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
+    """The largest Hessian eigenvalues of several losses, one line each."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    if not eigenvalues:
+        raise ValueError("no eigenvalues were given.")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    for (name, values), color in zip(eigenvalues.items(), sns.color_palette("colorblind"), strict=False):
+        ax.plot(np.arange(1, len(values) + 1), values, "o-", label=name, color=color)
+    ax.set_xlabel("rank")
+    ax.set_ylabel("eigenvalue of the Hessian")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False)
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def history(runs: Mapping[str, pd.DataFrame], column: str = "test_accuracy", *, ax: Axes | None = None) -> Axes:
+    """One column of several training histories over epochs."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    if not runs:
+        raise ValueError("no history was given.")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    for (name, frame), color in zip(runs.items(), sns.color_palette("colorblind"), strict=False):
+        check.one_of("column", column, [str(c) for c in frame.columns])
+        ax.plot(frame.index, frame[column], label=name, color=color)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(column.replace("_", " "))
+    ax.legend(frameon=False)
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Mean and half width of Student's t interval; the half width is NaN for a single value."""
+    from scipy import stats
+
+    numbers = np.asarray(values, dtype=float)
+    if len(numbers) == 0:
+        raise ValueError("an interval needs at least one value.")
+    if len(numbers) == 1:
+        return float(numbers[0]), float("nan")
+    half = float(stats.t.ppf(0.5 + level / 2, len(numbers) - 1)) * float(numbers.std(ddof=1)) / len(numbers) ** 0.5
+    return float(numbers.mean()), half

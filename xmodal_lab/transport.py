@@ -1,0 +1,172 @@
+"""Distances between clouds of points, and transport plans between sets of tokens.
+
+Clouds: :func:`w2` (exact, Gaussian, sliced, entropic), :func:`modality_gap`, :func:`sampling_bias`.
+Tokens: :func:`emd`, :func:`ipot`, :func:`sinkhorn` on a :func:`cost_matrix`.
+Theory: :func:`alpha_star` and :func:`interpolation_cost` (synergy Thm 1 and 2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _checks as check
+from ._clouds import SlicedW2 as SlicedW2
+from ._clouds import cloud
+from ._clouds import sliced_w2 as sliced_w2
+from ._clouds import w2 as w2
+from ._costs import cost_matrix as cost_matrix
+from ._plans import TransportPlan as TransportPlan
+from ._plans import emd as emd
+from ._plans import ipot as ipot
+from ._plans import sinkhorn as sinkhorn
+from ._triangle import AlphaStar as AlphaStar
+from ._triangle import alpha_star as alpha_star
+from ._triangle import interpolation_cost as interpolation_cost
+
+
+@dataclass(frozen=True)
+class ModalityGap:
+    """How two modalities lie in one latent space, all on unit-norm latents (dml Sec 5.2).
+
+    Attributes:
+        w2_squared: W2² between the clouds, 0 to 4, by ``method``.
+        centroid_gap: ‖mean of a - mean of b‖, 0 to 2 (Liang et al. 2022).
+        variance_a, variance_b: Tr Σ of each cloud, 0 to 1.
+        variance_ratio: the larger variance over the smaller, ≥ 1 (dml Tab 5).
+        method: how W2 was computed.
+    """
+
+    w2_squared: float
+    centroid_gap: float
+    variance_a: float
+    variance_b: float
+    variance_ratio: float
+    method: str
+
+
+def modality_gap(z_a: Any, z_b: Any, method: str = "exact", **options: Any) -> ModalityGap:
+    """W2², distance of the centroids and variances of two modalities' latents, brought to unit norm.
+
+    Args:
+        z_a: (n, d) latents of one modality.
+        z_b: (m, d) latents of the other, in the same space; rows need not be paired.
+        method: of :func:`w2`; ``options`` go there as well.
+
+    Raises:
+        ValueError: as :func:`w2`; a latent of length 0.
+
+    Source: dml Sec 5.2. W2² between samples is biased upwards: see :func:`sampling_bias`.
+    """
+    with torch.no_grad():
+        a, b = _unit("z_a", z_a), _unit("z_b", z_b)
+        distance = w2(a, b, method, **options)
+        return ModalityGap(
+            w2_squared=float(distance.double()) ** 2,
+            centroid_gap=float((a.mean(0) - b.mean(0)).norm()),
+            variance_a=float(latent_variance(a)),
+            variance_b=float(latent_variance(b)),
+            variance_ratio=float(variance_ratio(a, b)),
+            method=method,
+        )
+
+
+def latent_variance(z: Any) -> Tensor:
+    """Tr Σ of latents brought to unit norm, Σ = 1/N Σ (z - z̄)(z - z̄)ᵀ: 1 - ‖z̄‖², 0 to 1.
+
+    Args:
+        z: (n, d) latents.
+
+    Returns:
+        0-d tensor, differentiable.
+
+    Raises:
+        ValueError: an empty cloud, NaN or Inf, a latent of length 0.
+
+    Source: dml Sec 5.2.
+    """
+    unit = _unit("z", z)
+    spread: Tensor = (unit - unit.mean(0)).square().sum(1).mean()
+    return spread
+
+
+def variance_ratio(z_a: Any, z_b: Any) -> Tensor:
+    """The larger of two latent variances over the smaller, ≥ 1: the ratio in brackets of dml Tab 5.
+
+    Args:
+        z_a, z_b: (n, d), (m, d') latents of two modalities.
+
+    Raises:
+        ValueError: as :func:`latent_variance`; all latents of one modality point the same way.
+    """
+    variances = torch.stack([latent_variance(z_a), latent_variance(z_b)])
+    low, high = variances.min(), variances.max()
+    if not float(low) > torch.finfo(variances.dtype).eps:
+        raise ValueError("one modality has variance 0 (all its latents point the same way), so there is no ratio.")
+    return high / low
+
+
+def _unit(what: str, value: Any) -> Tensor:
+    z = cloud(what, value)
+    length = z.norm(dim=1, keepdim=True)
+    zero = length[:, 0] == 0
+    if bool(zero.any()):
+        raise ValueError(
+            f"{what} holds {int(zero.sum())} latent(s) of length 0, the first at row {int(zero.nonzero()[0])}; "
+            "they have no direction. Drop those rows (absent modalities, say)."
+        )
+    return z / length
+
+
+@dataclass(frozen=True, eq=False)
+class SamplingBias:
+    """What W2 says about two halves of one cloud, whose true distance is 0.
+
+    Attributes:
+        value: mean over the splits, in the units of the points.
+        stderr: its standard error over the splits. They share points, so it says how well ``value`` is known
+            for this cloud, not for the law behind it.
+        values: (splits,) W2 per split.
+        points: points in each half.
+    """
+
+    value: float
+    stderr: float
+    values: Tensor
+    points: int
+
+
+def sampling_bias(a: Any, method: str = "exact", splits: int = 10, seed: int = 0, **options: Any) -> SamplingBias:
+    """How much of an empirical W2 is there even when nothing differs: W2 between random halves of one cloud.
+
+    The exact distance between two samples of one law falls only as n^(-1/d), so in 64 dimensions it is mostly
+    this bias. A distance between two clouds means something as far as it exceeds the bias *at the same number of
+    points*: compare it with clouds of ``points`` points each.
+
+    Args:
+        a: (n, d) points, n ≥ 2; of an odd number one is left out per split.
+        method: of :func:`w2`; ``options`` go there as well (weights do not).
+        splits: random splits, at least 2 (10: ours).
+        seed: of the splits.
+
+    Raises:
+        ValueError: one point only, weights given, and as :func:`w2`.
+    """
+    points = cloud("a", a).detach()
+    splits = check.integer("splits", splits, at_least=2)
+    half = len(points) // 2
+    if half == 0:
+        raise ValueError("sampling_bias needs at least 2 points to split, got 1.")
+    if options.get("weights_a") is not None or options.get("weights_b") is not None:
+        raise ValueError("sampling_bias splits points of equal weight; resample the cloud by its weights first.")
+    generator = torch.Generator().manual_seed(check.integer("seed", seed))
+    values = []
+    for _ in range(splits):
+        order = torch.randperm(len(points), generator=generator).to(points.device)
+        values.append(w2(points[order[:half]], points[order[half : 2 * half]], method, **options))
+    spread = torch.stack(values).double()
+    return SamplingBias(float(spread.mean()), float(spread.std()) / math.sqrt(splits), spread, half)

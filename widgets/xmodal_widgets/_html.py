@@ -1,0 +1,75 @@
+"""One self-contained HTML page: the view's own module, the cube in base64, and a model with no kernel behind it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from . import _assets
+
+# What anywidget's model offers, kept in the page. The state goes into the address, so a link restores the view.
+MODEL = """
+function pageModel(traits) {
+  const listeners = new Map();
+  const fromAddress = () => {
+    try { return JSON.parse(decodeURIComponent(location.hash.slice(1))); } catch { return {}; }
+  };
+  traits.state = { ...traits.state, ...fromAddress() };
+  return {
+    get: (name) => traits[name],
+    set: (name, value) => { traits[name] = value; (listeners.get(`change:${name}`) || []).forEach((call) => call()); },
+    on: (event, call) => listeners.set(event, [...(listeners.get(event) || []), call]),
+    off: (event, call) => listeners.set(event, (listeners.get(event) || []).filter((other) => other !== call)),
+    save_changes: () => history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state))),
+    send: () => {},
+  };
+}
+const traits = JSON.parse(document.getElementById("traits").textContent);
+const packed = atob(document.getElementById("payload").textContent);
+const bytes = Uint8Array.from({ length: packed.length }, (_, i) => packed.charCodeAt(i));
+traits._payload = new DataView(bytes.buffer);
+render({ model: pageModel(traits), el: document.getElementById("view") });
+"""
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
+style-src 'unsafe-inline'; img-src data:">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 0 auto; padding: 16px; max-width: 1880px; background: #ffffff; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #141414; }} }}
+{style}
+</style>
+</head>
+<body>
+<main id="view"></main>
+<noscript><img alt="{title}" src="data:image/png;base64,{picture}" style="max-width: 100%"></noscript>
+<script type="application/json" id="traits">{traits}</script>
+<script type="text/plain" id="payload">{payload}</script>
+<script type="module">
+{script}
+</script>
+</body>
+</html>
+"""
+
+
+def page(traits: Mapping[str, Any], payload: bytes, picture: bytes) -> str:
+    """The page's source."""
+    everything = {**traits, "error": "", "_job": {"possible": False}}
+    return PAGE.format(
+        title=html.escape(traits["title"] or "xmodal_lab view"),
+        style=_assets.style(),
+        picture=base64.b64encode(picture).decode("ascii"),
+        traits=json.dumps(everything).replace("<", "\\u003c"),  # no text of the cube may end the script
+        payload=base64.b64encode(payload).decode("ascii"),
+        script=_assets.script() + MODEL,
+    )

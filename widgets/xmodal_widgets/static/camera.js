@@ -1,0 +1,112 @@
+// Orthographic projection of the box [-1, 1] x [-1, 1] x [-TALL, TALL], and the box itself.
+const TALL = 0.62;
+
+function makeProjection(camera, size) {
+  const [az, el] = [(camera.azimuth * Math.PI) / 180, (camera.elevation * Math.PI) / 180];
+  const [ca, sa, ce, se] = [Math.cos(az), Math.sin(az), Math.cos(el), Math.sin(el)];
+  const font = fontSize(size.width);
+  const room = font * 2.6;
+  const scale = camera.zoom * Math.min((size.width / 2 - room) / 1.36, (size.height / 2 - room * 0.8) / 1.28);
+  const [cx, cy] = [size.width / 2, size.height / 2 - font * 0.3];
+  return {
+    ca, sa, ce, se, scale, cx, cy, font,
+    at: (x, y, z) => {
+      const [X, Y] = [x * ca - y * sa, x * sa + y * ca];
+      return { x: cx + X * scale, y: cy - (z * ce + Y * se) * scale, depth: Y * ce - z * se };
+    },
+  };
+}
+
+// The three panes behind the surface, with grid lines at the ticks. Drawn first: whatever is inside hides them.
+function drawBox(ctx, view, axes, theme) {
+  const back = { x: view.sa > 0 ? 1 : -1, y: view.ca > 0 ? 1 : -1 };
+  const [xs, ys, zs] = [axes.x, axes.y, axes.z].map((axis) => axis.values.map((v) => 2 * axis.at(v) - 1));
+  const heights = zs.map((z) => z * TALL);
+  ctx.lineWidth = 1;
+  ctx.strokeStyle = theme.line;
+  ctx.beginPath();
+  const line = (a, b) => {
+    const [p, q] = [view.at(...a), view.at(...b)];
+    ctx.moveTo(p.x, p.y);
+    ctx.lineTo(q.x, q.y);
+  };
+  for (const x of xs) {
+    line([x, -1, -TALL], [x, 1, -TALL]);
+    line([x, back.y, -TALL], [x, back.y, TALL]);
+  }
+  for (const y of ys) {
+    line([-1, y, -TALL], [1, y, -TALL]);
+    line([back.x, y, -TALL], [back.x, y, TALL]);
+  }
+  for (const z of heights) {
+    line([-1, back.y, z], [1, back.y, z]);
+    line([back.x, -1, z], [back.x, 1, z]);
+  }
+  ctx.stroke();
+  ctx.strokeStyle = theme.faint;
+  ctx.beginPath();
+  for (const z of [-TALL, TALL]) {
+    line([-1, back.y, z], [1, back.y, z]);
+    line([back.x, -1, z], [back.x, 1, z]);
+  }
+  line([-1, -back.y, -TALL], [1, -back.y, -TALL]);
+  line([-back.x, -1, -TALL], [-back.x, 1, -TALL]);
+  for (const [x, y] of [[back.x, back.y], [-back.x, back.y], [back.x, -back.y]]) line([x, y, -TALL], [x, y, TALL]);
+  ctx.stroke();
+}
+
+// Tick labels and names along the three near edges, pushed outwards from the middle of the picture.
+function drawBoxLabels(ctx, view, axes, theme) {
+  const front = { x: view.sa > 0 ? -1 : 1, y: view.ca > 0 ? -1 : 1 };
+  const edge = (a, b) => (t) => view.at(...a.map((v, k) => v + (b[k] - v) * t));
+  labelEdge(ctx, view, edge([-1, front.y, -TALL], [1, front.y, -TALL]), axes.x, theme);
+  labelEdge(ctx, view, edge([front.x, -1, -TALL], [front.x, 1, -TALL]), axes.y, theme);
+  if (view.ce < 0.2) return; // from above, heights have no length
+  const sides = [[front.x, -front.y], [-front.x, front.y]];
+  const [x, y] = sides.sort((p, q) => view.at(...p, 0).x - view.at(...q, 0).x)[0];
+  labelEdge(ctx, view, edge([x, y, -TALL], [x, y, TALL]), axes.z, theme, true);
+}
+
+function labelEdge(ctx, view, along, axis, theme, upright = false) {
+  const [start, middle, end] = [along(0), along(0.5), along(1)];
+  const out = upright ? { x: -1, y: 0 } : outward(view, start, middle, end);
+  setFont(ctx, theme, view.font);
+  ctx.fillStyle = theme.ink;
+  ctx.textAlign = upright ? "right" : "center";
+  ctx.textBaseline = "middle";
+  let last = null;
+  let widest = 0;
+  axis.values.forEach((value, k) => {
+    const p = along(axis.at(value));
+    const width = ctx.measureText(axis.labels[k]).width;
+    const half = upright ? 0 : (Math.abs(out.x) * width) / 2;
+    const spot = { x: p.x + out.x * (9 + half), y: p.y + out.y * (4 + view.font * 0.75) };
+    ctx.strokeStyle = theme.faint;
+    tick(ctx, p.x, p.y, out.x * 4, out.y * 4, theme);
+    if (last && Math.hypot((spot.x - last.x) / (upright ? 1e9 : width + 6), (spot.y - last.y) / (view.font + 2)) < 1) return;
+    ctx.fillText(axis.labels[k], spot.x, spot.y);
+    last = spot;
+    widest = Math.max(widest, width);
+  });
+  nameEdge(ctx, view, axis, start, middle, end, out, widest, upright);
+}
+
+function nameEdge(ctx, view, axis, start, middle, end, out, widest, upright) {
+  ctx.textAlign = "center";
+  ctx.save();
+  const far = upright ? widest + 10 + view.font * 0.9 : 12 + view.font * 1.35 + Math.abs(out.x) * widest * 0.7;
+  ctx.translate(middle.x + out.x * far, middle.y + out.y * far);
+  let angle = Math.atan2(end.y - start.y, end.x - start.x);
+  if (Math.abs(angle) > Math.PI / 2) angle -= Math.PI * Math.sign(angle);
+  ctx.rotate(upright ? -Math.PI / 2 : angle);
+  ctx.fillText(axis.title, 0, 0);
+  ctx.restore();
+}
+
+// The unit normal of an edge that points away from the middle of the picture.
+function outward(view, start, middle, end) {
+  const length = Math.hypot(end.x - start.x, end.y - start.y) || 1;
+  const normal = { x: (start.y - end.y) / length, y: (end.x - start.x) / length };
+  const away = normal.x * (middle.x - view.cx) + normal.y * (middle.y - view.cy);
+  return away < 0 ? { x: -normal.x, y: -normal.y } : normal;
+}

@@ -1,0 +1,156 @@
+// Crisp canvases, frames with round ticks, colour bars.
+
+// Sizes a canvas to its CSS box times the device's pixel ratio; returns a context in CSS pixels.
+function fitCanvas(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1;
+  const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== w || canvas.height !== h) {
+    canvas.width = w;
+    canvas.height = h;
+    canvas.style.height = `${height}px`;
+  }
+  const ctx = canvas.getContext("2d");
+  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+  ctx.clearRect(0, 0, width, height);
+  return ctx;
+}
+
+// Letters grow a little with the panel, for the last row before a projector.
+const fontSize = (width) => Math.max(11, Math.min(15, Math.round(9 + width / 110)));
+
+function setFont(ctx, theme, size, weight = "") {
+  ctx.font = `${weight} ${size}px ${theme.font}`;
+}
+
+// The plot area of a panel and its two axes; x and y are { lo, hi, at, ticks, labels, title }.
+function makeFrame(ctx, size, theme, x, y) {
+  const font = fontSize(size.width);
+  setFont(ctx, theme, font);
+  const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
+  const left = Math.ceil(widest + 8 + font * 1.5);
+  const bottom = Math.ceil(font * 2.9);
+  const frame = { left, top: 8, width: size.width - left - 10, height: size.height - 8 - bottom, font, x, y };
+  frame.px = (value) => frame.left + x.at(value) * frame.width;
+  frame.py = (value) => frame.top + (1 - y.at(value)) * frame.height;
+  return frame;
+}
+
+function axisOf(scale, count, title, ticks = null) {
+  const values = ticks || scale.ticks(count);
+  return { ...scale, values, labels: tickLabels(values, scale.log), title };
+}
+
+function drawGrid(ctx, frame, theme) {
+  ctx.strokeStyle = theme.line;
+  ctx.lineWidth = 1;
+  ctx.beginPath();
+  for (const value of frame.y.values) {
+    const y = Math.round(frame.py(value)) + 0.5;
+    ctx.moveTo(frame.left, y);
+    ctx.lineTo(frame.left + frame.width, y);
+  }
+  ctx.stroke();
+}
+
+function drawAxes(ctx, frame, theme) {
+  const { left, top, width, height, font, x, y } = frame;
+  ctx.strokeStyle = theme.faint;
+  ctx.lineWidth = 1;
+  ctx.strokeRect(Math.round(left) + 0.5, Math.round(top) + 0.5, Math.round(width), Math.round(height));
+  setFont(ctx, theme, font);
+  ctx.fillStyle = theme.ink;
+  ctx.textBaseline = "top";
+  ctx.textAlign = "center";
+  let free = -Infinity;
+  x.values.forEach((value, k) => {
+    const at = left + x.at(value) * width;
+    const half = ctx.measureText(x.labels[k]).width / 2;
+    tick(ctx, at, top + height, 0, 4, theme);
+    if (at - half < free) return;
+    ctx.fillText(x.labels[k], at, top + height + 6);
+    free = at + half + 6;
+  });
+  ctx.fillText(x.title, left + width / 2, top + height + 8 + font * 1.25);
+  ctx.textBaseline = "middle";
+  ctx.textAlign = "right";
+  y.values.forEach((value, k) => {
+    const at = top + (1 - y.at(value)) * height;
+    tick(ctx, left, at, -4, 0, theme);
+    ctx.fillText(y.labels[k], left - 6, at);
+  });
+  ctx.save();
+  ctx.translate(font * 0.75, top + height / 2);
+  ctx.rotate(-Math.PI / 2);
+  ctx.textAlign = "center";
+  ctx.fillText(fitText(ctx, y.title, height), 0, 0);
+  ctx.restore();
+}
+
+function tick(ctx, x, y, dx, dy, theme) {
+  ctx.strokeStyle = theme.faint;
+  ctx.beginPath();
+  ctx.moveTo(x, y);
+  ctx.lineTo(x + dx, y + dy);
+  ctx.stroke();
+}
+
+function fitText(ctx, text, width) {
+  if (ctx.measureText(text).width <= width) return text;
+  let cut = text;
+  while (cut.length > 1 && ctx.measureText(`${cut}\u2026`).width > width) cut = cut.slice(0, -1);
+  return `${cut}\u2026`;
+}
+
+// The ring that marks the same point in every linked panel.
+function drawMark(ctx, x, y, theme) {
+  ctx.lineWidth = 3;
+  ctx.strokeStyle = theme.page;
+  ring(ctx, x, y, 5.5);
+  ctx.lineWidth = 1.75;
+  ctx.strokeStyle = theme.ink;
+  ring(ctx, x, y, 5.5);
+}
+
+function ring(ctx, x, y, radius) {
+  ctx.beginPath();
+  ctx.arc(x, y, radius, 0, 2 * Math.PI);
+  ctx.stroke();
+}
+
+function drawNotice(ctx, size, theme, text) {
+  setFont(ctx, theme, fontSize(size.width));
+  ctx.fillStyle = theme.ink;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.fillText(text, size.width / 2, size.height / 2);
+}
+
+const COLORBAR_WIDTH = 78;
+
+function drawColorbar(canvas, height, scale, title, theme) {
+  const ctx = fitCanvas(canvas, COLORBAR_WIDTH, height);
+  const [left, top, width, tall] = [6, 10, 13, height - 20];
+  for (let k = 0; k < tall; k++) {
+    ctx.fillStyle = valueColor(1 - k / (tall - 1));
+    ctx.fillRect(left, top + k, width, 1.5);
+  }
+  ctx.strokeStyle = theme.faint;
+  ctx.strokeRect(left + 0.5, top + 0.5, width, tall);
+  setFont(ctx, theme, 12);
+  ctx.fillStyle = theme.ink;
+  ctx.textBaseline = "middle";
+  ctx.textAlign = "left";
+  const ticks = scale.ticks(6);
+  const labels = tickLabels(ticks, scale.log);
+  ticks.forEach((value, k) => {
+    const y = top + (1 - scale.at(value)) * tall;
+    tick(ctx, left + width, y, 4, 0, theme);
+    ctx.fillText(labels[k], left + width + 6, y);
+  });
+  ctx.save();
+  ctx.translate(COLORBAR_WIDTH - 8, top + tall / 2);
+  ctx.rotate(-Math.PI / 2);
+  ctx.textAlign = "center";
+  ctx.fillText(fitText(ctx, title, tall), 0, 0);
+  ctx.restore();
+}

@@ -1,0 +1,96 @@
+// Round ticks, readable numbers, and scales from values to 0..1.
+
+function roundStep(span, count) {
+  const raw = span / Math.max(1, count);
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const lead = raw / power;
+  return (lead <= 1 ? 1 : lead <= 2 ? 2 : lead <= 2.5 ? 2.5 : lead <= 5 ? 5 : 10) * power;
+}
+
+const tidy = (x) => Number(x.toPrecision(12));
+
+function roundTicks(lo, hi, count) {
+  if (!(hi > lo)) return [lo];
+  const step = roundStep(hi - lo, count);
+  const first = Math.ceil(lo / step - 1e-9);
+  const last = Math.floor(hi / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, k) => tidy((first + k) * step));
+}
+
+// Whole numbers count things: no ticks between them.
+const wholeTicks = (lo, hi, count) => roundTicks(lo, hi, count).filter((t) => Number.isInteger(t));
+
+function logTicks(lo, hi, count) {
+  const decades = Math.log10(hi / lo);
+  if (decades < 0.7) return roundTicks(lo, hi, count).filter((t) => t > 0);
+  const first = Math.floor(Math.log10(lo));
+  const last = Math.ceil(Math.log10(hi));
+  const leads = decades < 2 ? [1, 2, 5] : [1];
+  const stride = Math.max(1, Math.ceil(decades / Math.max(2, count)));
+  const ticks = [];
+  for (let e = first; e <= last; e += stride) for (const lead of leads) ticks.push(tidy(lead * 10 ** e));
+  return ticks.filter((t) => t >= lo * (1 - 1e-9) && t <= hi * (1 + 1e-9));
+}
+
+function tickLabel(value, step) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e5 || size < 1e-3) return minus(value.toExponential(1).replace(".0e", "e").replace("e+", "e"));
+  const digits = step ? Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9))) : 0;
+  const text = value.toFixed(digits);
+  // 2.5 as a step needs one digit more than its power of ten says
+  return minus(Number(text) === value ? text : String(tidy(value)));
+}
+
+// On a log scale steps differ, so each label takes the digits it needs.
+const tickLabels = (ticks, log) =>
+  ticks.map((t) => tickLabel(t, !log && ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) : 0));
+const minus = (text) => text.replace("-", "\u2212");
+
+// A value as the read-out says it: four significant digits.
+function readable(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "no value";
+  if (!Number.isFinite(value)) return value > 0 ? "\u221e" : "\u2212\u221e";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e6 || size < 1e-4) return minus(value.toExponential(3));
+  return minus(String(Number(value.toPrecision(4))));
+}
+
+const withUnits = (text, units) => (units ? `${text} ${units}` : text);
+const titled = (thing) => (thing.units ? `${thing.label} [${thing.units}]` : thing.label);
+
+// Values -> 0..1 (beyond it where clipped, NaN where there is none), linear or log10.
+function valueScale(lo, hi, log) {
+  if (log) {
+    const a = Math.log10(lo);
+    const b = hi > lo ? Math.log10(hi) : a + 1;
+    return {
+      lo, hi, log,
+      at: (v) => (v > 0 && v < Infinity ? (Math.log10(v) - a) / (b - a) : NaN),
+      value: (t) => 10 ** (a + t * (b - a)),
+      ticks: (count) => logTicks(lo, 10 ** b, count),
+    };
+  }
+  if (!(hi > lo)) {
+    const pad = Math.abs(lo) * 0.5 || 0.5;
+    lo -= pad;
+    hi += pad;
+  }
+  return {
+    lo, hi, log,
+    at: (v) => (Number.isFinite(v) ? (v - lo) / (hi - lo) : NaN),
+    value: (t) => lo + t * (hi - lo),
+    ticks: (count) => roundTicks(lo, hi, count),
+  };
+}
+
+// A little air around lines and points, out to round numbers.
+function padded(lo, hi, log, share = 0.04) {
+  if (log) {
+    const grow = (hi / lo) ** share || 1;
+    return [lo / grow, hi * grow];
+  }
+  const pad = (hi - lo) * share;
+  return [lo - pad, hi + pad];
+}

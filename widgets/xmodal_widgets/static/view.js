@@ -1,0 +1,222 @@
+// The whole: state, one frame for all panels, errors. anywidget calls render({ model, el }).
+
+function render({ model, el }) {
+  const root = make("div", { class: "xm-root", "data-lm-suppress-shortcuts": "true" });
+  el.append(root);
+  const box = makeErrorBox(model);
+  root.append(box.element);
+  let app = null;
+  const build = box.guard(() => {
+    const old = app;
+    app = makeApp(model, root, box);
+    if (old) old.close();
+  });
+  const rebuild = () => queueMicrotask(build); // layout and payload arrive together: build once, after both
+  const onError = () => box.show(model.get("error"));
+  model.on("change:_payload", rebuild);
+  model.on("change:_layout", rebuild);
+  model.on("change:error", onError);
+  onError();
+  build();
+  return () => {
+    model.off("change:_payload", rebuild);
+    model.off("change:_layout", rebuild);
+    model.off("change:error", onError);
+    if (app) app.close();
+    root.remove();
+  };
+}
+
+// -- errors: Python's callbacks and this file's own show in one visible box ----------------------
+
+function makeErrorBox(model) {
+  const text = make("div", { class: "xm-error-text" });
+  const more = make("pre", {});
+  const details = make("details", {}, make("summary", {}, "where"), more);
+  const close = make("button", { type: "button", class: "xm-button" }, "Dismiss");
+  const element = make("div", { class: "xm-error", role: "alert", hidden: true }, text, details, close);
+  const box = {
+    element,
+    show: (message) => {
+      const [first, ...rest] = (message || "").split("\n");
+      text.textContent = first;
+      more.textContent = rest.join("\n").trim();
+      details.hidden = !more.textContent;
+      element.hidden = !message;
+    },
+    guard: (fn) => (...args) => {
+      try {
+        return fn(...args);
+      } catch (error) {
+        console.error(error);
+        box.show(`The view could not be drawn: ${error.message}\nRun the cell again; if it stays, report this:\n${error.stack || ""}`);
+      }
+    },
+  };
+  close.addEventListener("click", () => {
+    box.show("");
+    model.set("error", "");
+    saveQuietly(model);
+  });
+  return box;
+}
+
+// A dead kernel must not stop the view.
+function saveQuietly(model) {
+  try {
+    model.save_changes();
+  } catch (error) {
+    console.warn("the kernel did not take the new state:", error.message);
+  }
+}
+
+// -- the app -----------------------------------------------------------------------------------
+
+function makeApp(model, root, box) {
+  const app = {
+    cube: readCube(model.get("_layout"), model.get("_payload")),
+    controls: model.get("_controls"),
+    state: { ...model.get("state") },
+    hover: { panel: null, at: null },
+    look: 0,
+    generation: 0,
+  };
+  const frame = makeFrameLoop(box.guard(() => drawAll(app)));
+  app.draw = frame.ask;
+  app.save = () => {
+    model.set("state", app.state);
+    saveQuietly(model);
+  };
+  app.set = (patch, { later = false } = {}) => {
+    app.state = { ...app.state, ...patch };
+    app.panel.show(app.state);
+    app.draw();
+    if (!later) app.save();
+    if (Object.keys(patch).some((name) => app.cube.dims.has(name))) app.announce(() => describeState(app));
+  };
+  app.send = (message) => model.send(message);
+  const live = makeLiveRegion();
+  app.announce = live.say;
+  app.panel = makeControls(app);
+  app.trainer = makeTrainer(app);
+  app.views = model.get("_views").map((spec, index) => makeView(app, spec, index));
+  app.grid = make("div", { class: "xm-views" }, ...app.views.map((view) => view.element));
+  const title = model.get("title");
+  const body = make("div", { class: "xm-main" });
+  if (title) body.append(make("div", { class: "xm-heading" }, title));
+  body.append(app.panel.element, app.trainer.element, app.grid, live.element);
+  root.querySelector(":scope > .xm-main")?.remove();
+  root.append(body);
+  root.xmodal = app; // for tests and for the curious: the live state and what each panel shows
+  app.panel.show(app.state);
+  app.trainer.show(model.get("_job"));
+  const listeners = listen(app, model, root, box, body);
+  restyle(app, root);
+  layOut(app, root);
+  box.guard(() => drawAll(app))();
+  app.close = () => {
+    listeners();
+    frame.stop();
+  };
+  return app;
+}
+
+function listen(app, model, root, box, body) {
+  const onState = () => {
+    const state = model.get("state");
+    if (JSON.stringify(state) === JSON.stringify(app.state)) return;
+    app.state = { ...state };
+    app.panel.show(app.state);
+    app.draw();
+  };
+  const onJob = () => app.trainer.show(model.get("_job"));
+  model.on("change:state", onState);
+  model.on("change:_job", onJob);
+  const stopTheme = watchTheme(box.guard(() => {
+    restyle(app, root);
+    app.draw();
+  }));
+  const sizes = new ResizeObserver(box.guard(() => {
+    layOut(app, root);
+    app.draw();
+  }));
+  sizes.observe(body);
+  return () => {
+    model.off("change:state", onState);
+    model.off("change:_job", onJob);
+    stopTheme();
+    sizes.disconnect();
+  };
+}
+
+function makeFrameLoop(draw) {
+  let asked = 0;
+  return {
+    ask: () => {
+      if (!asked) {
+        asked = requestAnimationFrame(() => {
+          asked = 0;
+          draw();
+        });
+      }
+    },
+    stop: () => cancelAnimationFrame(asked),
+  };
+}
+
+function drawAll(app) {
+  for (const view of app.views) updateView(view);
+}
+
+function restyle(app, root) {
+  app.theme = readTheme(root);
+  app.look++;
+}
+
+// Single views share rows evenly; a view with columns takes a row of its own.
+function layOut(app, root) {
+  const width = root.clientWidth;
+  if (!width) return;
+  const singles = app.views.filter((view) => view.panels.length === 1);
+  const fitting = Math.max(1, Math.min(singles.length, Math.floor(width / 285)));
+  const columns = singles.length ? Math.ceil(singles.length / Math.ceil(singles.length / fitting)) : 1;
+  app.grid.style.setProperty("--columns", columns);
+  for (const view of app.views) {
+    const many = view.panels.length;
+    view.element.classList.toggle("xm-wide", many > 1);
+    const across = Math.max(1, Math.min(many, Math.floor((width - COLORBAR_WIDTH) / 190)));
+    const even = Math.ceil(many / Math.ceil(many / across));
+    view.row.style.setProperty("--across", even);
+    const each = many > 1 ? (width - COLORBAR_WIDTH) / even : width / columns;
+    view.width = width;
+    view.height = Math.round(Math.max(210, Math.min(470, each * 0.8)));
+  }
+  app.look++;
+}
+
+// -- what a screen reader hears ------------------------------------------------------------------
+
+function makeLiveRegion() {
+  const element = make("div", { class: "xm-hidden", role: "status", "aria-live": "polite" });
+  let timer = 0;
+  return {
+    element,
+    // Waits until the slider rests, so that a drag is one sentence.
+    say: (words) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => (element.textContent = typeof words === "function" ? words() : words), 350);
+    },
+  };
+}
+
+function describeState(app) {
+  const settings = app.controls.map(({ dim: name }) => {
+    const dim = app.cube.dims.get(name);
+    const value = app.state[name];
+    if (value === "mean") return `${dim.label}: mean`;
+    const word = dim.numeric ? valueText(dim, value) : dim.words[dim.exact.get(value)];
+    return `${dim.label} ${word}${onGrid(dim, value) ? "" : ", interpolated"}`;
+  });
+  const shown = app.views.flatMap((view) => view.panels.map((panel) => describePanel(view, panel)));
+  return `${settings.join(", ")}. ${shown.join(". ")}`;
+}

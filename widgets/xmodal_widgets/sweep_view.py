@@ -1,0 +1,280 @@
+"""``SweepView``: a whole sweep behind every slider.
+
+The cube travels to the browser once, as float32. From then on the browser slices, averages,
+interpolates and draws; moving a slider never asks the kernel, so it works while the kernel is
+busy and after it has died. What a control does, an argument does.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from . import _assets
+from ._grid import Grid, one_of
+from ._state import checked_state, control_specs, dims_to_control, opening_state
+from ._train import Compute, Trainer
+from .views import View, checked_views
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+# Constant, so that a notebook's stored text output is the same each time it runs.
+PLAIN_TEXT = "SweepView (live in Jupyter; elsewhere the picture stands for it)"
+
+
+class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
+    """A live view of a labelled cube.
+
+    Args:
+        cube: an ``xarray.Dataset`` or ``DataArray``; names and units of axes come from the
+            attributes ``long_name`` and ``units``. At most 64 MB as float32.
+        views: what to draw (:class:`Surface`, :class:`Contour`, :class:`HeatMap`, :class:`Lines`,
+            :class:`Bars`, :class:`Scatter`); chosen from the cube's dimensions when left out.
+        controls: names of the controls to show, in this order; the others keep their value.
+        title: a heading.
+        average: dimensions whose control offers "mean" and opens on it.
+        compute: ``compute(setting, progress, cancelled) -> {variable: array}``; gives the view a
+            "Train here" button. ``setting`` holds the exact value of each control, each array has
+            the variable's other dimensions, ``progress(0.3)`` or ``progress(0.3, "epoch 3")`` reports,
+            ``cancelled()`` says whether to stop. Runs in a background thread; the result joins the cube.
+        state: a value for any control or switch: ``modalities="both", share=0.25, seed="mean", free=True``.
+
+    Attributes:
+        state: a plain dict of where every control stands; assign one (or a part) to move there.
+            ``SweepView(cube, views, **view.state)`` restores a view.
+        error: what the error box shows; empty when there is none.
+        cube: the Dataset, with everything that was trained here.
+
+    Raises:
+        TypeError: the cube is not a Dataset of real numbers, a view is none.
+        ValueError: an unknown variable, dimension, control or value, an empty or too large cube.
+    """
+
+    _esm = _assets.module()
+    _css = _assets.style()
+
+    _layout = traitlets.Dict().tag(sync=True)
+    _payload = traitlets.Bytes(b"").tag(sync=True)
+    _views = traitlets.List().tag(sync=True)
+    _controls = traitlets.List().tag(sync=True)
+    _job = traitlets.Dict().tag(sync=True)
+    title = traitlets.Unicode("").tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+    error = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(
+        self,
+        cube: xr.Dataset | xr.DataArray,
+        views: View | Sequence[View] | None = None,
+        controls: Sequence[str] | None = None,
+        title: str | None = None,
+        *,
+        average: str | Sequence[str] = ("seed",),
+        compute: Compute | None = None,
+        **state: Any,
+    ) -> None:
+        if compute is not None and not callable(compute):
+            raise TypeError(f"compute must be callable (setting, progress, cancelled), got {type(compute).__name__}.")
+        dataset = _as_dataset(cube)
+        grid = Grid.of(dataset)
+        self._average = _averages(average, grid)
+        self._shown = checked_views(views, grid, self._average)
+        dims = dims_to_control(grid, self._shown)
+        specs = control_specs(grid, dims, controls, self._average)
+        start = opening_state(grid, dims, self._shown, self._average)
+        opening = checked_state(grid, start, state, self._average)
+        self._error_of = ""
+        self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
+        self._grid = grid
+        self.cube = dataset
+        self._trainer = Trainer(self, compute)
+        super().__init__(
+            _layout=self._full_layout(),
+            _payload=grid.payload(),
+            _views=[view.spec(grid) for view in self._shown],
+            _controls=specs,
+            _job={"possible": compute is not None},
+            title=title or "",
+            state=opening,
+        )
+        self.on_msg(self._hear)
+
+    # -- state -----------------------------------------------------------------------------------
+
+    @traitlets.validate("state")
+    def _check_state(self, proposal: Any) -> dict[str, Any]:
+        if not self.state:
+            return dict(proposal["value"])  # the constructor's, already checked
+        with self._guarding:
+            return checked_state(self._grid, self.state, proposal["value"], self._average)
+
+    def set(self, **state: Any) -> SweepView:
+        """Move controls: ``view.set(share=0.5, modalities="image")``. Returns the view.
+
+        Raises:
+            ValueError: an unknown control, or a value that is not on the grid.
+        """
+        self.state = state
+        return self
+
+    # -- errors ----------------------------------------------------------------------------------
+
+    def guard(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a callback so that its exception shows in the view: ``view.observe(view.guard(fn), "state")``.
+
+        ipywidgets drops exceptions of callbacks. The box names the exception and where it arose;
+        the next call that succeeds clears it. Also usable as a decorator.
+        """
+        if not callable(fn):
+            raise TypeError(f"guard wraps a function, got {type(fn).__name__}.")
+        name = getattr(fn, "__name__", type(fn).__name__)
+
+        @functools.wraps(fn)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                result = fn(*args, **kwargs)
+            except Exception as error:
+                self._error_of = name
+                self.show_error(error, f"in your callback {name!r}; correct it, run its cell again and move a control")
+                return None
+            if self._error_of == name:
+                self.error, self._error_of = "", ""
+            return result
+
+        return guarded
+
+    def show_error(self, error: BaseException, remedy: str = "") -> None:
+        """Show an exception in the view's error box: what, where, and what to do."""
+        where = "".join(traceback.format_exception(error)).strip()
+        summary = " ".join(f"{type(error).__name__}: {error}".split())
+        self.error = f"{summary} ({remedy})\n{where}" if remedy else f"{summary}\n{where}"
+
+    # -- training --------------------------------------------------------------------------------
+
+    def train(self, wait: bool = True) -> SweepView:
+        """Compute the exact setting that the controls show, as the button "Train here" does.
+
+        Raises:
+            ValueError: the view was made without ``compute=``.
+            RuntimeError: it is training already.
+        """
+        self._trainer.start(dict(self.state))
+        if wait:
+            self._trainer.join()
+        return self
+
+    def cancel(self) -> None:
+        """Ask a running training to stop; what is finished stays."""
+        self._trainer.cancel()
+
+    def _hear(self, _: Any, message: Mapping[str, Any], __: Any) -> None:
+        try:
+            if message.get("kind") == "compute":
+                self._trainer.start(message["state"])
+            elif message.get("kind") == "cancel":
+                self._trainer.cancel()
+        except Exception as error:
+            self.show_error(error)
+
+    def _join(self, dataset: xr.Dataset) -> None:
+        """Take a cube that has grown: check it and send it once more."""
+        with self._guarding:
+            self.cube, self._grid = dataset, Grid.of(dataset)
+            with self.hold_sync():
+                self._layout = self._full_layout()
+                self._payload = self._grid.payload()
+
+    def _full_layout(self) -> dict[str, Any]:
+        """The grid's layout and the Student t quantiles (95 %, two-sided) that its bands need."""
+        from scipy.stats import t
+
+        bands = [len(self._grid.dims[band].values) for view in self._shown if (band := getattr(view, "band", None))]
+        quantiles = [float(t.ppf(0.975, df)) for df in range(1, max(bands, default=1))]
+        return {**self._grid.layout(), "quantiles": quantiles}
+
+    # -- without a kernel ------------------------------------------------------------------------
+
+    def figure(self) -> Figure:
+        """The view as it stands, drawn by Matplotlib: for GitHub, PDF and print."""
+        from ._figure import draw
+
+        return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"])
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one self-contained HTML file: live controls, no kernel, no network.
+
+        Raises:
+            ValueError: the folder does not exist.
+        """
+        from ._html import page
+
+        target = Path(path)
+        if not target.parent.is_dir():
+            raise ValueError(f"the folder {str(target.parent)!r} does not exist; create it first.")
+        traits = {name: getattr(self, name) for name in ("_layout", "_views", "_controls", "title", "state")}
+        target.write_text(page(traits, self._payload, self._png()), encoding="utf-8")
+        return target
+
+    def _png(self) -> bytes:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure = self.figure()
+        FigureCanvasAgg(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+        picture = base64.b64encode(self._png()).decode("ascii")
+        return {**data, "text/plain": PLAIN_TEXT, "image/png": picture}, metadata
+
+
+def explore(
+    name_or_cube: str | xr.Dataset | xr.DataArray,
+    views: View | Sequence[View] | None = None,
+    controls: Sequence[str] | None = None,
+    **options: Any,
+) -> SweepView:
+    """A live view of one's own cube, or of a paper by name: ``explore(cube)``, ``explore("dml")``.
+
+    Args:
+        name_or_cube: a cube, or the name of an explorer.
+        views: as for :class:`SweepView`.
+        controls: as for :class:`SweepView`.
+        options: ``title``, ``average``, ``compute``, and a value for any control.
+
+    Raises:
+        ValueError: an unknown name, or one whose cube is not shipped yet.
+    """
+    if isinstance(name_or_cube, str):
+        from .explorers import open_explorer
+
+        return open_explorer(name_or_cube, views=views, controls=controls, **options)
+    return SweepView(name_or_cube, views, controls, **options)
+
+
+def _as_dataset(cube: Any) -> Any:
+    import xarray as xr
+
+    return cube.to_dataset(name=cube.name or "value") if isinstance(cube, xr.DataArray) else cube
+
+
+def _averages(average: str | Sequence[str], grid: Grid) -> tuple[str, ...]:
+    names = (average,) if isinstance(average, str) else tuple(average)
+    for name in names:
+        if name != "seed":  # the default; a cube without seeds is fine
+            one_of("dimension in average", name, tuple(grid.dims))
+    return tuple(name for name in names if name in grid.dims)

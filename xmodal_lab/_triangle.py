@@ -64,7 +64,7 @@ def alpha_star(delta_i: Any, delta_j: Any, delta_ij: Any, *, delta: Any = None, 
     _refuse(
         excess > tolerance * longest,
         "no triangle: the longest of delta_i, delta_j, delta_ij exceeds the sum of the others by {:.3g}, so they are "
-        "not W2 distances between the same three distributions. Did you pass squares, or estimates by different methods? "
+        "not W2 distances between the same three distributions. Did you pass squares, or mix estimators? "
         "Estimates with noise need a larger tolerance.",
         excess,
     )

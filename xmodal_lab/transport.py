@@ -119,7 +119,8 @@ def _unit(what: str, value: Any) -> Tensor:
             f"{what} holds {int(zero.sum())} latent(s) of length 0, the first at row {int(zero.nonzero()[0])}; "
             "they have no direction. Drop those rows (absent modalities, say)."
         )
-    return z / length
+    unit: Tensor = z / length
+    return unit
 
 
 @dataclass(frozen=True, eq=False)

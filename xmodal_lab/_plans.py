@@ -345,8 +345,11 @@ def simplex(
     """POT's exact plan between weights ``a`` and ``b`` (float64), and whether it is optimal."""
     import ot
 
-    scale = float(np.abs(cost).max()) or 1.0  # POT's tolerance is absolute: tiny costs would all look optimal
-    plan, log = ot.lp.emd(a, b, cost / scale, numItermax=PIVOTS, log=True, center_dual=False, check_marginals=False)
+    # The plan is the same for costs brought to [0, 1]. POT's tolerance is absolute, so tiny costs would all look
+    # optimal, and costs below -1 are called infeasible (0.9.7).
+    low, high = float(cost.min()), float(cost.max())
+    cost = (cost - low) / ((high - low) or 1.0)
+    plan, log = ot.lp.emd(a, b, cost, numItermax=PIVOTS, log=True, center_dual=False, check_marginals=False)
     return plan, log["warning"] is None
 
 

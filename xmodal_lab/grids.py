@@ -1,10 +1,12 @@
-"""How a grid of points is evaluated: whole, coarse to fine, or with each encoder's features kept."""
+"""How a grid of points is evaluated: whole, coarse to fine, or part by part."""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from . import _checks as check
-from .losses import Direction, Loss, Params
-from .module_loss import ModuleLoss
+from . import standins
+from .losses import Direction, Loss, Params, moved
+from .module_loss import ModuleLoss, move
+
+# Rows whose features are kept at once for a separable plane (ours).
+SEPARABLE_ROWS = 1024
 
 
 def pairs_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -72,46 +78,76 @@ def coarse_to_fine(
     return values, {"error_bound": 0.0, "computed": 1.0}
 
 
-def has_cached_encoders(loss: ModuleLoss, first: str, second: str) -> bool:
-    """Whether the module is a late fusion whose two encoders can be evaluated on their own."""
-    if loss.batchnorm != "keep":
-        return False
-    two = {first.removeprefix("encoders."), second.removeprefix("encoders.")}
-    late = all(hasattr(loss.module, part) for part in ("encoders", "encode", "classify", "modalities"))
-    return late and all(
-        isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], Mapping) and two <= set(batch[0])
-        for batch in loss.batches
-    )
-
-
 @torch.no_grad()
-def cached_plane(loss: ModuleLoss, first: str, second: str, pair: Sequence[Params], a: np.ndarray) -> np.ndarray:
-    """A modality plane from 2 G encoder passes and G² passes of fusion and head."""
-    module: Any = loss.module
-    criterion = loss.criterion or nn.functional.cross_entropy
-    rows = loss.cache_rows()
+def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.ndarray | None:
+    """A plane whose two directions live in two parts of a module: 2 G passes of the parts, G² of the rest.
 
-    def along(m: str, direction: Params, x: Tensor) -> list[Tensor]:
-        """Features of modality m at each step, (N, d) each."""
-        block = f"encoders.{m}."
-        steps = []
-        for t in a.tolist():
-            weights = {k.removeprefix(block): loss.params[k] + t * d for k, d in direction.items()}
-            pieces = [functional_call(module.encoders[m], weights, (piece,)) for piece in x.split(rows)]
-            steps.append(torch.cat(pieces))
-        return steps
+    Works for any module in which each part runs once, on an input that does not depend on θ.
+    Parts beside them that do not move run once in all.
 
+    Returns:
+        (G, G) float64, or None where the module is not built that way.
+    """
+    if not isinstance(loss, ModuleLoss) or loss.batchnorm != "keep":
+        return None
+    names = [_part_of(direction) for direction in pair]
+    if not all(names) or any(f"{x}.".startswith(f"{y}.") for x, y in (names, names[::-1])):
+        return None
     values = np.zeros((len(a), len(a)))
-    m1, m2 = first.removeprefix("encoders."), second.removeprefix("encoders.")
-    with loss.looking():
-        for weight, (inputs, labels) in loss.whole_batches():
-            features = module.encode(inputs)
-            ones, twos = along(m1, pair[0], inputs[m1]), along(m2, pair[1], inputs[m2])
-            for i, f1 in enumerate(ones):
-                for j, f2 in enumerate(twos):
-                    logits = module.classify({**features, m1: f1, m2: f2})
-                    values[i, j] += weight * float(criterion(logits, labels))
+    piece = loss.cache_rows()
+    with loss.scratch() as (module, buffers):
+        beside = [n for n in _siblings(module, names[0]) + _siblings(module, names[1]) if n not in names]
+        parts = {name: module.get_submodule(name) for name in [*names, *beside]}
+        for weight, batch in loss.chunks(max(piece, SEPARABLE_ROWS)):
+            call = partial(loss.score, module, batch)
+            inputs = standins.known_inputs(module, call, parts)
+            if not set(names) <= set(inputs):
+                return None
+            steps: dict[str, Any] = {name: [{}] for name in inputs}
+            for name, direction in zip(names, pair, strict=True):
+                steps[name] = [moved(loss.params, [direction], [t]) for t in a.tolist()]
+            known = {}
+            for name, points in steps.items():
+                outputs = [_output(parts[name], name, point, inputs[name], piece) for point in points]
+                if not all(isinstance(out, Tensor) for out in outputs):
+                    return None
+                known[name] = standins.KnownOutput(outputs)
+            one, two = (known[name] for name in names)
+            with standins.swapped(module, known):
+                for one.step, two.step in np.ndindex(values.shape):
+                    values[one.step, two.step] += weight * float(call())
+                corner = float(call())
+            move(buffers, loss.params, pair, [a[-1], a[-1]])
+            agreed = standins.agree(corner, float(call()))
+            move(buffers, loss.params, pair, [0.0, 0.0])
+            if not agreed:
+                return None
     return values
+
+
+def _part_of(direction: Mapping[str, Tensor]) -> str:
+    """Name of the deepest module that holds all parameters of ``direction``; empty for the whole module."""
+    paths = [name.split(".")[:-1] for name in direction]
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False))]
+    return ".".join(shared)
+
+
+def _siblings(module: nn.Module, name: str) -> list[str]:
+    """Names of the parts that share a ModuleDict or ModuleList with ``name``."""
+    parent_name, _, _ = name.rpartition(".")
+    parent = module.get_submodule(parent_name)
+    if not isinstance(parent, (nn.ModuleDict, nn.ModuleList)):
+        return []
+    return [f"{parent_name}.{child}" for child, _ in parent.named_children()]
+
+
+def _output(part: nn.Module, name: str, point: Mapping[str, Tensor], args: tuple[Any, ...], rows: int) -> Any:
+    """Output of ``part`` with its parameters from ``point``, a few rows at a time where its inputs allow it."""
+    weights = {key.removeprefix(f"{name}."): value for key, value in point.items() if key.startswith(f"{name}.")}
+    if len(args) == 1 and isinstance(args[0], Tensor) and args[0].ndim > 1:
+        pieces = [functional_call(part, weights, (x,)) for x in args[0].split(rows)]
+        return torch.cat(pieces) if all(isinstance(p, Tensor) and p.ndim for p in pieces) else None
+    return functional_call(part, weights, args)
 
 
 def peer_plane(loss: Loss, points: int, span: float, normalization: str | None, seed: int) -> np.ndarray:

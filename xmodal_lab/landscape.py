@@ -22,7 +22,6 @@ from .directions import draw, norm_of, parameter_names
 from .directions import draw as directions
 from .directions import eigenvectors as eigenvectors
 from .losses import Direction, Loss, Params
-from .module_loss import ModuleLoss
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -154,8 +153,9 @@ def modality_plane(
 ) -> xr.DataArray:
     """A plane with d1 in one modality's encoder and d2 in another's.
 
-    For a :class:`~xmodal_lab.LateFusion` each encoder is evaluated G times, not G² times: its
-    features at every step are kept, and only fusion and head run on the grid.
+    Where each block is a part of the module that runs once on the data, as the encoders of a
+    :class:`~xmodal_lab.LateFusion` do, it is evaluated G times, not G² times: its features at
+    every step are kept, and only the rest of the module runs on the grid.
 
     Args:
         loss: what to look at.
@@ -182,9 +182,8 @@ def modality_plane(
                 check.one_of(f"parameter of {m!r}", name, block)
     a = np.linspace(-span, span, points)
     centre = loss.value()
-    if isinstance(loss, ModuleLoss) and grids.has_cached_encoders(loss, first, second):
-        values = grids.cached_plane(loss, first, second, pair, a)
-    else:
+    values = grids.separable_plane(loss, pair, a)
+    if values is None:
         values = grids.evaluate(loss, pair, grids.pairs_of(a, a)).reshape(points, points)
     attrs = _attributes(loss, centre, span=span, normalization=how, seed=seed)
     result = _plane_array(values, a, a, attrs | {"first": first, "second": second})

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from . import _checks as check
-from .affine import affine_first_layers
+from . import standins
 from .batches import batches_of, cast, cut, rows_of
 from .losses import Direction, Loss, Params, Term, scalar
 from .samples import Samples
@@ -146,17 +146,41 @@ class ModuleLoss(Loss):
             return super().along(directions, table, rows, stack)
         points = table.tolist()
         values = torch.zeros(len(points), dtype=torch.float64)
-        with self._scratch() as (module, buffers):
-            for weight, batch in self._chunks(rows):
-                with affine_first_layers(
-                    module, partial(self.score, module, batch), self.params, directions, len(points)
-                ) as first_layers:
+        with self.scratch() as (module, buffers):
+            for weight, batch in self.chunks(rows):
+                call = partial(self.score, module, batch)
+                with self._first_layers(module, buffers, call, directions, points) as layers:
                     for k, row in enumerate(points):
-                        _move(buffers, self.params, directions, row)
-                        for layer in first_layers:
+                        move(buffers, self.params, directions, row)
+                        for layer in layers:
                             layer.move(row)
-                        values[k] += weight * self.score(module, batch)
+                        values[k] += weight * call()
         return values
+
+    @contextmanager
+    def _first_layers(
+        self,
+        module: nn.Module,
+        buffers: Params,
+        call: Callable[[], Tensor],
+        directions: Sequence[Params],
+        points: Sequence[Sequence[float]],
+    ) -> Iterator[list[standins.AffineLayer]]:
+        """Stand-ins for the module's first layers while the context lasts, where they pay and agree."""
+        layers: dict[str, standins.AffineLayer] = {}
+        if len(points) > 2 * (len(directions) + 1):
+            layers = standins.affine_layers(module, call, self.params, directions)
+        if layers:  # tried far from θ, since a detached input would make a stand-in wrong
+            far = max(points, key=lambda row: sum(abs(c) for c in row))
+            move(buffers, self.params, directions, far)
+            expected = float(call())
+            with standins.swapped(module, layers):
+                for layer in layers.values():
+                    layer.move(far)
+                if not standins.agree(float(call()), expected):
+                    layers = {}
+        with standins.swapped(module, layers):
+            yield list(layers.values())
 
     def terms(self, rows: int | None = None) -> list[Term]:
         """One term per chunk of rows, weighted by its share of the rows."""
@@ -164,7 +188,7 @@ class ModuleLoss(Loss):
         def on(batch: Any) -> Callable[[Params], Tensor]:
             return lambda params: self._on({**self.params, **params}, batch)
 
-        return [Term(weight, on(batch)) for weight, batch in self._chunks(rows)]
+        return [Term(weight, on(batch)) for weight, batch in self.chunks(rows)]
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -188,14 +212,14 @@ class ModuleLoss(Loss):
         total = sum(rows_of(batch) for batch in self.batches)
         return list(zip([rows_of(batch) / total for batch in self.batches], self.batches, strict=True))
 
-    def _chunks(self, rows: int | None) -> list[tuple[float, Any]]:
+    def chunks(self, rows: int | None) -> list[tuple[float, Any]]:
         """(weight, batch) pairs; a batch is cut only if the loss is a mean over its rows."""
         counts = [rows_of(batch) for batch in self.batches]
         if rows is None:
             rows = self.cache_rows()
         elif rows < 1:
             raise ValueError(f"rows must be at least 1, got {rows}.")
-        if self.batchnorm == "recalibrate" or max(counts) <= rows or not self._is_mean_overrows_of():
+        if self.batchnorm == "recalibrate" or max(counts) <= rows or not self._is_mean_over_rows():
             return self.whole_batches()
         pieces = [
             (min(rows, count - start), cut(batch, count, start, start + rows))
@@ -205,7 +229,7 @@ class ModuleLoss(Loss):
         total = sum(counts)
         return [(n / total, piece) for n, piece in pieces]
 
-    def _is_mean_overrows_of(self) -> bool:
+    def _is_mean_over_rows(self) -> bool:
         """Whether cutting a batch in two leaves the loss as it is. Tried once, not assumed."""
         if self._chunkable is None:
             batch = self.batches[0]
@@ -254,7 +278,7 @@ class ModuleLoss(Loss):
         return max(8, min(max(counts), CHUNK_BYTES // largest))
 
     @contextmanager
-    def _scratch(self) -> Iterator[tuple[nn.Module, Params]]:
+    def scratch(self) -> Iterator[tuple[nn.Module, Params]]:
         """A private copy of the module in eval mode, whose parameters may be overwritten."""
         if self._scratch_module is None:
             self._scratch_module = copy.deepcopy(self.module).eval().requires_grad_(False)
@@ -273,7 +297,7 @@ class ModuleLoss(Loss):
         return ModuleLoss(module, data, self.criterion, target=self.target, batchnorm=self.batchnorm, name=self.name)
 
 
-def _move(buffers: Params, params: Params, directions: Sequence[Params], row: Sequence[float]) -> None:
+def move(buffers: Params, params: Params, directions: Sequence[Params], row: Sequence[float]) -> None:
     """Write θ + Σ cᵢ dᵢ into ``buffers`` in place."""
     for name, buffer in buffers.items():
         base: Tensor | None = params[name]

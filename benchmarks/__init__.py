@@ -1,0 +1,1 @@
+"""Each hot path beside its peer, in one run: ``make bench``."""

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from xmodal_lab import grids, landscape, standins
+from xmodal_lab.losses import Loss, moved
+
+
+class Detached(nn.Module):
+    """The second layer's input depends on θ but carries no gradient: a stand-in would be wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(torch.relu(self.one(x)).detach())
+
+
+class Siamese(nn.Module):
+    """One encoder for both inputs: it runs twice, so nothing of it may be swapped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.head = nn.Linear(4, 5), nn.Linear(10, 3)
+
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.cat([self.shared(x), self.shared(z)], 1))
+
+
+class InPlace(nn.Module):
+    """Works in place on what its parts give out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return self.left(x).relu_().add_(1).mul_(self.right(z).tanh_())
+
+
+def loss_of(module: nn.Module, inputs: int) -> Loss:
+    g = torch.Generator().manual_seed(0)
+    data = [torch.randn(12, 4, generator=g, dtype=torch.float64) for _ in range(inputs)]
+    return Loss.from_module(module.double(), (*data, torch.randint(0, 3, (12,), generator=g)))
+
+
+def brute(loss: Loss, pair: list, table: np.ndarray) -> np.ndarray:
+    return np.array([float(loss(moved(loss.params, pair, row)).detach()) for row in table])
+
+
+@pytest.mark.parametrize(("module", "inputs"), [(Detached, 1), (Siamese, 2), (InPlace, 2)])
+def test_a_grid_is_right_whatever_the_module_does(module: type[nn.Module], inputs: int) -> None:
+    torch.manual_seed(0)
+    loss = loss_of(module(), inputs)
+    pair = landscape.directions(loss, 2, normalization=None)
+    table = grids.pairs_of(np.linspace(-1, 1, 5), np.linspace(-1, 1, 5))
+    np.testing.assert_allclose(loss.along(pair, table).numpy(), brute(loss, pair, table), rtol=1e-10)
+
+
+def test_a_separable_plane_survives_work_in_place() -> None:
+    torch.manual_seed(0)
+    loss = loss_of(InPlace(), 2)
+    a = np.linspace(-1, 1, 5)
+    pair = [landscape.directions(loss, 1, seed=i, params=m)[0] for i, m in enumerate(("left", "right"))]
+    fast = grids.separable_plane(loss, pair, a)
+    assert fast is not None
+    np.testing.assert_allclose(fast.ravel(), brute(loss, pair, grids.pairs_of(a, a)), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "names"), [(Detached, 1, ("one", "two")), (Siamese, 2, ("shared", "head"))]
+)
+def test_a_plane_that_is_not_separable_is_left_to_brute_force(
+    module: type[nn.Module], inputs: int, names: tuple[str, str]
+) -> None:
+    loss = loss_of(module(), inputs)
+    pair = [landscape.directions(loss, 1, seed=i, params=m)[0] for i, m in enumerate(names)]
+    assert grids.separable_plane(loss, pair, np.linspace(-1, 1, 3)) is None
+    plane = landscape.modality_plane(loss, *names, points=3, directions=pair)
+    table = grids.pairs_of(plane.a.values, plane.b.values)
+    np.testing.assert_allclose(plane.values.ravel(), brute(loss, pair, table), rtol=1e-10)
+
+
+def test_first_layers_are_found_and_inner_ones_are_not() -> None:
+    module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    x = torch.randn(2, 4)
+    found = standins.known_inputs(module, lambda: module(x), {"0": module[0], "2": module[2]})
+    assert list(found) == ["0"]
+    assert [p.requires_grad for p in module.parameters()] == [True] * 4

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def draw(grid: Grid, views: Sequence[View], state: Mapping[str, Any], title: str
     from matplotlib.figure import Figure
 
     rows = _rows(grid, views)
-    heights = [3.5 if len(row) > 1 or _panels(grid, views[row[0]]) <= 3 else 3.1 for row in rows]
+    heights = [2.7 if 3 < _panels(grid, views[row[0]]) <= 6 else 3.5 for row in rows]
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.4), dpi=100, layout="constrained", facecolor="white")
     figure.suptitle(_caption(grid, state, title), fontsize=10)
     bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -67,7 +68,9 @@ def _caption(grid: Grid, state: Mapping[str, Any], title: str) -> str:
     return "   ".join(filter(None, [title, " · ".join(parts)]))
 
 
-def _draw_view(part: Any, grid: Grid, view: View, state: Mapping[str, Any], index: int, quantiles: Sequence[float]) -> None:
+def _draw_view(
+    part: Any, grid: Grid, view: View, state: Mapping[str, Any], index: int, quantiles: Sequence[float]
+) -> None:
     count = _panels(grid, view)
     across = count if count <= 6 else math.ceil(count / 2)
     down = math.ceil(count / across)
@@ -140,8 +143,9 @@ def _draw_surface(axis: Any, x: Any, y: Any, values: Any, norm: Any, log: bool, 
     height = np.log10(clipped) if log else clipped
     colors = mpl.colormaps["viridis"](np.ma.filled(norm(np.ma.masked_invalid(clipped)), 0.0))
     grid_x, grid_y = np.meshgrid(x, y, indexing="ij")
-    stride = max(1, math.ceil(len(x) / 51))
-    axis.plot_surface(grid_x, grid_y, height, facecolors=colors, rstride=stride, cstride=stride, linewidth=0, shade=False)
+    stride = max(1, (len(x) - 1) // 20)  # a small picture: as many facets as it can show
+    look = {"rstride": stride, "cstride": stride, "linewidth": 0.2, "edgecolor": (0, 0, 0, 0.3), "shade": False}
+    axis.plot_surface(grid_x, grid_y, height, facecolors=colors, **look)
     ends = [math.log10(v) for v in (norm.vmin, norm.vmax)] if log else [norm.vmin, norm.vmax]
     if ends[1] > ends[0]:
         axis.set_zlim(*ends)
@@ -157,15 +161,16 @@ def _draw_surface(axis: Any, x: Any, y: Any, values: Any, norm: Any, log: bool, 
 def _draw_contour(axis: Axes, x: Any, y: Any, values: Any, norm: Any, log: bool) -> None:
     import matplotlib as mpl
 
-    locator = mpl.ticker.LogLocator(subs=(1, 2, 5)) if log else mpl.ticker.MaxNLocator(9)
-    levels = [v for v in locator.tick_values(norm.vmin, norm.vmax) if norm.vmin < v < norm.vmax]
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    locator = mpl.ticker.LogLocator(subs=(1, 2, 5)) if log and high > 5 * low else mpl.ticker.MaxNLocator(9)
+    levels = [v for v in locator.tick_values(low, high) if low < v < high] if high > low else []
     clipped = np.clip(values, norm.vmin, norm.vmax)
-    mesh = axis.pcolormesh(x, y, clipped.T, norm=norm, cmap="viridis", shading="gouraud" if np.isfinite(values).all() else "nearest")
-    mesh.set_rasterized(True)
-    inside = [v for v in levels if np.nanmin(values) < v < np.nanmax(values)]
-    if inside:
-        lines = axis.contour(x, y, values.T, levels=inside, colors="white", linewidths=0.7)
+    if levels:
+        axis.contourf(x, y, clipped.T, levels=[low, *levels, high], norm=norm, cmap="viridis")
+        lines = axis.contour(x, y, values.T, levels=levels, colors="white", linewidths=0.7)
         axis.clabel(lines, fontsize=6, fmt="%.3g")
+    else:
+        axis.pcolormesh(x, y, clipped.T, norm=norm, cmap="viridis", shading="nearest")
     axis.set_xlim(x[0], x[-1])
     axis.set_ylim(y[0], y[-1])
 
@@ -174,7 +179,13 @@ def _draw_contour(axis: Axes, x: Any, y: Any, values: Any, norm: Any, log: bool)
 
 
 def _draw_series(
-    axes: Any, grid: Grid, view: Any, settings: Sequence[Any], state: Mapping[str, Any], index: int, quantiles: Sequence[float]
+    axes: Any,
+    grid: Grid,
+    view: Any,
+    settings: Sequence[Any],
+    state: Mapping[str, Any],
+    index: int,
+    quantiles: Sequence[float],
 ) -> None:
     keep = [d for d in (view.hue, view.x, view.band) if d is not None]
     slices = [grid.take(view.var, setting, keep) for setting in settings]
@@ -222,6 +233,8 @@ def _set_span(axis: Axes, view: Any, span: tuple[float, float], log: bool) -> No
 
 
 def _draw_lines(axis: Axes, grid: Grid, view: Lines, table: Any, spread: Any, setting: Mapping[str, Any]) -> None:
+    import matplotlib as mpl
+
     x = np.asarray(grid.dims[view.x].values, dtype=float)
     for h, values in enumerate(table):
         color = _hue_color(grid, view.hue, h)
@@ -233,7 +246,7 @@ def _draw_lines(axis: Axes, grid: Grid, view: Lines, table: Any, spread: Any, se
     if isinstance(setting.get(view.x), int | float):
         axis.axvline(setting[view.x], color="0.3", ls="--", lw=1)
     if grid.dims[view.x].kind == "int":
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
 
 
 def _draw_bars(axis: Axes, grid: Grid, view: Bars, table: Any, spread: Any, setting: Mapping[str, Any]) -> None:
@@ -243,10 +256,12 @@ def _draw_bars(axis: Axes, grid: Grid, view: Bars, table: Any, spread: Any, sett
         places = np.arange(len(names)) + (h - (len(table) - 1) / 2) * width
         label = str(grid.dims[view.hue].values[h]) if view.hue else None
         whiskers = None if spread is None else np.nan_to_num(spread[h])
-        bars = axis.bar(places, np.nan_to_num(values), width, yerr=whiskers, capsize=2, color=_hue_color(grid, view.hue, h), label=label)
+        color = _hue_color(grid, view.hue, h)
+        bars = axis.bar(places, np.nan_to_num(values), width, yerr=whiskers, capsize=2, color=color, label=label)
         if table.size <= 10:
             axis.bar_label(bars, labels=[f"{v:.3g}" if np.isfinite(v) else "–" for v in values], fontsize=7, padding=2)
-    axis.set_xticks(np.arange(len(names)), names, fontsize=7)
+    wrapped = [textwrap.fill(name, max(8, 44 // len(names))) for name in names]
+    axis.set_xticks(np.arange(len(names)), wrapped, fontsize=7)
 
 
 def _hue_color(grid: Grid, hue: str | None, h: int) -> Any:

@@ -138,7 +138,9 @@ class Grid:
         flat = np.frombuffer(payload, dtype="<f4")
         if len(flat) != layout["total"]:
             raise ValueError(f"the layout speaks of {layout['total']} numbers, the payload holds {len(flat)}.")
-        dims = {d["name"]: Dim(d["name"], d["kind"], tuple(d["values"]), d["label"], d["units"]) for d in layout["dims"]}
+        dims = {
+            d["name"]: Dim(d["name"], d["kind"], tuple(d["values"]), d["label"], d["units"]) for d in layout["dims"]
+        }
         axes, arrays, attrs = {}, {}, {}
         for var in layout["vars"]:
             size = math.prod(var["shape"])
@@ -175,8 +177,8 @@ class Grid:
                 warnings.simplefilter("ignore", RuntimeWarning)  # all seeds missing: the mean is a gap too
                 part = np.nanmean(part, axis=tuple(left.index(d) for d in means))
             left = [d for d in left if d not in means]
-        part = part.transpose([left.index(d) for d in keep if d in left])
-        return part
+        shown: np.ndarray = part.transpose([left.index(d) for d in keep if d in left])
+        return shown
 
     def between(self, name: str, setting: Mapping[str, Value], keep: Sequence[str]) -> bool:
         """Whether what a setting shows of a variable is interpolated, not computed."""
@@ -194,7 +196,7 @@ class Grid:
 def _along(part: np.ndarray, axis: int, place: float) -> np.ndarray:
     low = math.floor(place)
     share = place - low
-    first = part.take(low, axis=axis)
+    first: np.ndarray = part.take(low, axis=axis)
     return first if share == 0 else first * (1 - share) + part.take(low + 1, axis=axis) * share
 
 
@@ -236,7 +238,9 @@ def _dim(cube: xr.Dataset, name: str) -> Dim:
         return Dim(name, "int", tuple(range(cube.sizes[name])), name)
     coord = cube[name]
     if coord.ndim != 1 or getattr(cube.indexes.get(name), "nlevels", 1) > 1:
-        raise ValueError(f"coordinate {name!r} must hold one value per step; flatten it with cube.reset_index({name!r}).")
+        raise ValueError(
+            f"coordinate {name!r} must hold one value per step; flatten it with cube.reset_index({name!r})."
+        )
     raw = coord.values
     values: tuple[Value, ...]
     if raw.dtype.kind == "f":
@@ -259,7 +263,11 @@ def _dim(cube: xr.Dataset, name: str) -> Dim:
 
 def _numeric_extras(cube: xr.Dataset) -> Iterable[Any]:
     """Coordinates that are no dimension, such as the class of each point: a scatter may colour by them."""
-    return [name for name, coord in cube.coords.items() if name not in cube.dims and coord.dtype.kind in "fiub" and coord.ndim]
+    return [
+        name
+        for name, coord in cube.coords.items()
+        if name not in cube.dims and coord.dtype.kind in "fiub" and coord.ndim
+    ]
 
 
 def _attrs(var: xr.DataArray, name: str) -> dict[str, Any]:

@@ -64,15 +64,13 @@ def opening_state(grid: Grid, dims: Sequence[str], views: Sequence[View], averag
     if any(grid.dims[d].kind == "float" and len(grid.dims[d].values) > 1 for d in dims):
         state["free"] = False
     state["log"] = [bool(getattr(view, "log", False)) for view in views]
-    state["fit"] = [False for _ in views]
+    state["fit"] = [bool(getattr(view, "fit", False)) for view in views]
     if any(isinstance(view, Surface) for view in views):
         state.update(CAMERA)
     return state
 
 
-def checked_state(
-    grid: Grid, old: Mapping[str, Any], new: Mapping[str, Any], average: Sequence[str]
-) -> dict[str, Any]:
+def checked_state(grid: Grid, old: Mapping[str, Any], new: Mapping[str, Any], average: Sequence[str]) -> dict[str, Any]:
     """``old`` with the entries of ``new``, each checked.
 
     Raises:

@@ -20,7 +20,7 @@ Compute = Callable[[dict[str, Any], Callable[..., None], Callable[[], bool]], Ma
 RATE = 10.0
 
 
-class Cancelled(Exception):  # noqa: N818  # not an error: the reader's wish
+class Cancelled(Exception):  # not an error: the reader's wish
     """Raised inside ``progress`` once the reader has cancelled, to leave a compute that does not ask."""
 
 
@@ -152,6 +152,10 @@ def _match(cube: xr.Dataset, dim: str, value: Any) -> int | None:
     if dim not in cube.coords:
         return int(value)
     values = cube[dim].values
-    same = np.isclose(values, value, rtol=1e-9, atol=1e-12) if values.dtype.kind == "f" else values.astype(str) == str(value)
+    same = (
+        np.isclose(values, value, rtol=1e-9, atol=1e-12)
+        if values.dtype.kind == "f"
+        else values.astype(str) == str(value)
+    )
     found = np.flatnonzero(same)
     return int(found[0]) if len(found) else None

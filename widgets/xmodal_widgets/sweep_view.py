@@ -93,7 +93,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         dims = dims_to_control(grid, self._shown)
         specs = control_specs(grid, dims, controls, self._average)
         start = opening_state(grid, dims, self._shown, self._average)
-        opening = checked_state(grid, start, state, self._average)
+        self._last = checked_state(grid, start, state, self._average)
         self._error_of = ""
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
@@ -106,7 +106,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             _controls=specs,
             _job={"possible": compute is not None},
             title=title or "",
-            state=opening,
+            state=self._last,
         )
         self.on_msg(self._hear)
 
@@ -114,10 +114,9 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     @traitlets.validate("state")
     def _check_state(self, proposal: Any) -> dict[str, Any]:
-        if not self.state:
-            return dict(proposal["value"])  # the constructor's, already checked
-        with self._guarding:
-            return checked_state(self._grid, self.state, proposal["value"], self._average)
+        with self._guarding:  # relative to the last good state: ipywidgets may set before it validates
+            self._last = checked_state(self._grid, self._last, proposal["value"], self._average)
+            return dict(self._last)
 
     def set(self, **state: Any) -> SweepView:
         """Move controls: ``view.set(share=0.5, modalities="image")``. Returns the view.

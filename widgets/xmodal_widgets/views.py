@@ -46,7 +46,9 @@ class View:
             raise ValueError(f"the {title} uses a dimension twice: {axes}; each may carry one role.")
         for name in self.numeric_axes():
             if not grid.dims[name].numeric:
-                raise TypeError(f"the {title} draws {name!r} as an axis of numbers, but it holds names; use Bars or col=.")
+                raise TypeError(
+                    f"the {title} draws {name!r} as an axis of numbers, but it holds names; use Bars or col=."
+                )
         col = getattr(self, "col", None)
         if col is not None and len(grid.dims[col].values) > MOST_PANELS:
             raise ValueError(
@@ -78,6 +80,7 @@ class _Plane(View):
         y: the dimension upwards (contour, heat map) or to the back (surface).
         col: one panel per value of this dimension, all on one scale.
         log: open with a log10 scale; the reader can switch.
+        fit: open with the scale fitted to what is shown, not to the whole cube; the reader can switch.
         limits: (low, high) of the scale; values beyond are drawn at the limit and said to be clipped.
         title: what stands above the panel; the variable's name by default.
     """
@@ -87,6 +90,7 @@ class _Plane(View):
     y: str = "b"
     col: str | None = None
     log: bool = False
+    fit: bool = False
     limits: tuple[float, float] | None = None
     title: str | None = None
 
@@ -132,6 +136,7 @@ class _Series(View):
         band: average over this dimension (seeds) and show the 95 % interval of the mean (Student t).
         col: one panel per value of this dimension, all on one scale.
         log: open with a log10 scale; the reader can switch.
+        fit: open with the scale fitted to what is shown, not to the whole cube; the reader can switch.
         limits: (low, high) of the vertical axis.
         title: what stands above the panel; the variable's name by default.
     """
@@ -142,6 +147,7 @@ class _Series(View):
     band: str | None = None
     col: str | None = None
     log: bool = False
+    fit: bool = False
     limits: tuple[float, float] | None = None
     title: str | None = None
 
@@ -153,6 +159,7 @@ class Lines(_Series):
     kind: ClassVar[str] = "lines"
 
     def numeric_axes(self) -> tuple[str, ...]:
+        """The horizontal axis."""
         return (self.x,)
 
 
@@ -174,6 +181,7 @@ class Scatter(View):
             ``flag_meanings``), others a colour scale.
         points: the dimension that counts the points; the last of ``x`` by default.
         col: one panel per value of this dimension, all on one scale.
+        fit: open with the axes fitted to what is shown, not to the whole cube; the reader can switch.
         title: what stands above the panel.
     """
 
@@ -184,17 +192,21 @@ class Scatter(View):
     color: str | None = None
     points: str | None = None
     col: str | None = None
+    fit: bool = False
     title: str | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
+        """The two axes and the colour."""
         return tuple(v for v in (self.x, self.y, self.color) if v is not None)
 
     def axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimension that counts points, and the columns."""
         points = self.points or grid.axes[self.x][-1]
         return (points,) if self.col is None else (points, self.col)
 
     def check(self, grid: Grid) -> None:
+        """Compare with the cube; all variables must share the dimension that counts points."""
         for name in self.variables:
             one_of("variable in the Scatter view", name, tuple(grid.arrays))
         if not grid.axes[self.x]:
@@ -209,6 +221,7 @@ class Scatter(View):
                 )
 
     def spec(self, grid: Grid) -> dict[str, Any]:
+        """The view as the browser reads it, with the inferred dimension."""
         return {**super().spec(grid), "points": self.axes(grid)[0]}
 
 
@@ -244,7 +257,7 @@ def default_views(grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
             views.append(Bars(name, band))
     if not views:
         raise ValueError(
-            f"no view suits the cube (variables {', '.join(grid.arrays)} have no dimension to draw along); name views yourself."
+            f"no view suits the cube: its variables ({', '.join(grid.arrays)}) have no dimension to draw along."
         )
     return tuple(views[:MOST_VIEWS])
 

@@ -5,9 +5,9 @@ function makeProjection(camera, size) {
   const [az, el] = [(camera.azimuth * Math.PI) / 180, (camera.elevation * Math.PI) / 180];
   const [ca, sa, ce, se] = [Math.cos(az), Math.sin(az), Math.cos(el), Math.sin(el)];
   const font = fontSize(size.width);
-  const room = font * 2.6;
-  const scale = camera.zoom * Math.min((size.width / 2 - room) / 1.36, (size.height / 2 - room * 0.8) / 1.28);
-  const [cx, cy] = [size.width / 2, size.height / 2 - font * 0.3];
+  const room = font * (size.width < 300 ? 1.7 : 2.6);
+  const scale = camera.zoom * Math.min((size.width / 2 - room) / 1.36, (size.height / 2 - font * 2) / 1.28);
+  const [cx, cy] = [size.width / 2 + (size.width < 300 ? 4 : font), size.height / 2 - font * 0.5];
   return {
     ca, sa, ce, se, scale, cx, cy, font,
     at: (x, y, z) => {
@@ -59,40 +59,39 @@ function drawBox(ctx, view, axes, theme) {
 function drawBoxLabels(ctx, view, axes, theme) {
   const front = { x: view.sa > 0 ? -1 : 1, y: view.ca > 0 ? -1 : 1 };
   const edge = (a, b) => (t) => view.at(...a.map((v, k) => v + (b[k] - v) * t));
-  labelEdge(ctx, view, edge([-1, front.y, -TALL], [1, front.y, -TALL]), axes.x, theme);
-  labelEdge(ctx, view, edge([front.x, -1, -TALL], [front.x, 1, -TALL]), axes.y, theme);
+  const placed = [];
+  labelEdge(ctx, view, edge([-1, front.y, -TALL], [1, front.y, -TALL]), axes.x, theme, placed);
+  labelEdge(ctx, view, edge([front.x, -1, -TALL], [front.x, 1, -TALL]), axes.y, theme, placed);
   if (view.ce < 0.2) return; // from above, heights have no length
   const sides = [[front.x, -front.y], [-front.x, front.y]];
   const [x, y] = sides.sort((p, q) => view.at(...p, 0).x - view.at(...q, 0).x)[0];
-  labelEdge(ctx, view, edge([x, y, -TALL], [x, y, TALL]), axes.z, theme, true);
+  labelEdge(ctx, view, edge([x, y, -TALL], [x, y, TALL]), axes.z, theme, placed, true);
 }
 
-function labelEdge(ctx, view, along, axis, theme, upright = false) {
+function labelEdge(ctx, view, along, axis, theme, placed, upright = false) {
   const [start, middle, end] = [along(0), along(0.5), along(1)];
   const out = upright ? { x: -1, y: 0 } : outward(view, start, middle, end);
   setFont(ctx, theme, view.font);
   ctx.fillStyle = theme.ink;
-  ctx.textAlign = upright ? "right" : "center";
+  ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  let last = null;
   let widest = 0;
   axis.values.forEach((value, k) => {
     const p = along(axis.at(value));
-    const width = ctx.measureText(axis.labels[k]).width;
-    const half = upright ? 0 : (Math.abs(out.x) * width) / 2;
-    const spot = { x: p.x + out.x * (9 + half), y: p.y + out.y * (4 + view.font * 0.75) };
-    ctx.strokeStyle = theme.faint;
+    const half = ctx.measureText(axis.labels[k]).width / 2;
+    const spot = { x: p.x + out.x * (8 + half), y: p.y + out.y * (4 + view.font * 0.75), half };
     tick(ctx, p.x, p.y, out.x * 4, out.y * 4, theme);
-    if (last && Math.hypot((spot.x - last.x) / (upright ? 1e9 : width + 6), (spot.y - last.y) / (view.font + 2)) < 1) return;
+    const free = (other) => Math.abs(other.x - spot.x) > other.half + half + 5 || Math.abs(other.y - spot.y) > view.font;
+    if (!placed.every(free)) return;
+    placed.push(spot);
     ctx.fillText(axis.labels[k], spot.x, spot.y);
-    last = spot;
-    widest = Math.max(widest, width);
+    widest = Math.max(widest, 2 * half);
   });
   nameEdge(ctx, view, axis, start, middle, end, out, widest, upright);
 }
 
 function nameEdge(ctx, view, axis, start, middle, end, out, widest, upright) {
-  ctx.textAlign = "center";
+  if (!axis.title) return;
   ctx.save();
   const far = upright ? widest + 10 + view.font * 0.9 : 12 + view.font * 1.35 + Math.abs(out.x) * widest * 0.7;
   ctx.translate(middle.x + out.x * far, middle.y + out.y * far);

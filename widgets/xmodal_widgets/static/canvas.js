@@ -111,6 +111,25 @@ function drawMark(ctx, x, y, theme) {
   ring(ctx, x, y, 5.5);
 }
 
+// The value beside the mark, in panels that the pointer is not over.
+function drawMarkValue(ctx, size, spot, value, theme) {
+  if (value === null || Number.isNaN(value)) return;
+  setFont(ctx, theme, fontSize(size.width), "bold");
+  const right = spot.x > size.width / 2;
+  ctx.textAlign = right ? "right" : "left";
+  ctx.textBaseline = "middle";
+  outlined(ctx, theme, readable(value), spot.x + (right ? -11 : 11), Math.max(10, spot.y - 8));
+}
+
+function outlined(ctx, theme, text, x, y) {
+  ctx.lineJoin = "round";
+  ctx.lineWidth = 3;
+  ctx.strokeStyle = theme.page;
+  ctx.strokeText(text, x, y);
+  ctx.fillStyle = theme.ink;
+  ctx.fillText(text, x, y);
+}
+
 function ring(ctx, x, y, radius) {
   ctx.beginPath();
   ctx.arc(x, y, radius, 0, 2 * Math.PI);

@@ -49,6 +49,7 @@ function makeSlider(app, dim) {
   const element = make("div", { class: "xm-control xm-slider" },
     make("div", { class: "xm-control-head" }, make("label", { for: id }, titled(dim)), shown, badge),
     input, list, tickMarks(dim));
+  element.style.setProperty("--words", titled(dim).length + (dim.kind === "float" ? 21 : 8)); // room for value and badge
   input.addEventListener("input", () => app.set({ [dim.name]: valueAt(dim, Number(input.value)) }));
   return {
     element,
@@ -75,7 +76,7 @@ function valueAt(dim, place) {
 function tickMarks(dim) {
   const box = make("div", { class: "xm-ticks", "aria-hidden": "true" });
   const last = dim.size - 1;
-  const stride = Math.ceil(last / Math.min(last, dim.words.join("").length / dim.size > 4 ? 3 : 5)) || 1;
+  const stride = writtenStride(last, dim.words.join("").length / dim.size > 4 ? 3 : 5);
   dim.values.forEach((value, i) => {
     const written = i === 0 || i === last || (i % stride === 0 && last - i >= stride * 0.6);
     if (dim.size > 60 && !written) return;
@@ -85,6 +86,13 @@ function tickMarks(dim) {
     box.append(mark);
   });
   return box;
+}
+
+// Every how many marks one is written: at most `most` gaps, equal ones where possible.
+function writtenStride(last, most) {
+  const least = Math.max(1, Math.ceil(last / most));
+  for (let stride = least; stride <= 2 * least; stride++) if (last % stride === 0) return stride;
+  return least;
 }
 
 // Names, and seeds with their mean: a row of segments when short, else a list. Never interpolated.

@@ -5,6 +5,7 @@
 //   pick(panel, x, y)              pointer -> grid indices { dimension: index }, or null
 //   spot(panel, at)                grid indices -> pixel, or null
 //   tell(panel, at)                grid indices -> lines of the read-out
+//   value(panel, at)               the number at grid indices, for the mark in linked panels
 //   steps(panel)                   the dimensions that arrow keys walk: [horizontal, vertical]
 // A panel holds { cube, spec, size, theme, slice, scale, setting, state }.
 
@@ -12,9 +13,9 @@ const KINDS = {
   surface: planeKind(drawSurfacePanel, pickSurfacePanel, spotSurfacePanel),
   contour: planeKind(drawContourPanel, pickPlane, spotPlane),
   heatmap: planeKind(drawHeatMapPanel, pickPlane, spotPlane),
-  lines: { read: readSeries, spans: spansOfSeries, draw: drawLinesPanel, pick: pickLine, spot: spotLine, tell: tellSeries, steps: stepsOfSeries },
-  bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, steps: stepsOfSeries },
-  scatter: { read: readScatter, spans: spansOfScatter, draw: drawScatterPanel, pick: pickPoint, spot: spotPoint, tell: tellPoint, steps: (panel) => [panel.spec.points, null] },
+  lines: { read: readSeries, spans: spansOfSeries, draw: drawLinesPanel, pick: pickLine, spot: spotLine, tell: tellSeries, value: seriesValue, steps: stepsOfSeries },
+  bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, value: seriesValue, steps: stepsOfSeries },
+  scatter: { read: readScatter, spans: spansOfScatter, draw: drawScatterPanel, pick: pickPoint, spot: spotPoint, tell: tellPoint, value: () => null, steps: (panel) => [panel.spec.points, null] },
 };
 
 // -- planes ------------------------------------------------------------------------------------
@@ -26,7 +27,7 @@ function planeKind(draw, pick, spot) {
       return { ...slice, x: cube.dims.get(spec.x).values, y: cube.dims.get(spec.y).values };
     },
     spans: (cube, spec, slices, fit, log) => ({ value: valueSpan(cube, spec, slices, fit, log) }),
-    draw, pick, spot, tell: tellPlane,
+    draw, pick, spot, tell: tellPlane, value: (panel, at) => panel.slice.values[planeIndex(panel, at)],
     steps: (panel) => [panel.spec.x, panel.spec.y],
   };
 }
@@ -57,10 +58,16 @@ function planeFrame(ctx, panel, edges) {
 function drawContourPanel(ctx, panel) {
   const frame = planeFrame(ctx, panel, false);
   drawHatch(ctx, frame, panel.theme);
-  const levels = panel.scale.ticks(9).filter((v) => panel.scale.at(v) > 1e-6 && panel.scale.at(v) < 1 - 1e-6);
-  drawBands(ctx, frame, panel.slice, panel.scale, levels);
+  const levels = contourLevels(panel);
+  drawBands(ctx, frame, panel.slice, panel.scale, levels, panel.shown);
   drawLevels(ctx, frame, panel.slice, levels, tickLabels(levels, panel.scale.log), panel.theme);
   drawAxes(ctx, frame, panel.theme);
+}
+
+// Round levels across what this view shows now: few lines on a flat landscape would say nothing.
+function contourLevels(panel) {
+  const { scale, shown } = panel;
+  return valueScale(...shown, scale.log).ticks(9).filter((v) => v > shown[0] && v < shown[1] && scale.at(v) > 0 && scale.at(v) < 1);
 }
 
 function drawHeatMapPanel(ctx, panel) {
@@ -72,13 +79,14 @@ function drawHeatMapPanel(ctx, panel) {
 
 function drawSurfacePanel(ctx, panel) {
   const { cube, spec, size, theme, scale, slice } = panel;
-  const count = size.width < 300 ? 3 : 5;
+  const narrow = size.width < 300;
+  const count = narrow ? 3 : 5;
+  const name = panel.column ? "" : titled(cube.vars.get(spec.var)); // small multiples: the colour bar names the value
   const axis = (name) => {
     const dim = cube.dims.get(name);
     return dimAxis(dim, count, dim.values[0], dim.values[dim.size - 1]);
   };
-  const narrow = size.width < 300;
-  const axes = { x: axis(spec.x), y: axis(spec.y), z: axisOf(scale, narrow ? 3 : 4, titled(cube.vars.get(spec.var))) };
+  const axes = { x: axis(spec.x), y: axis(spec.y), z: axisOf(scale, narrow ? 3 : 4, name) };
   panel.projection = makeProjection(panel.state, size);
   panel.points = meshPoints(slice, axes, scale);
   drawBox(ctx, panel.projection, axes, theme);
@@ -220,6 +228,10 @@ function tellSeries(panel, at) {
   return [...lines, placeLine(cube, at, [spec.x, spec.hue].filter(Boolean)), statusLine(panel, k)];
 }
 
+function seriesValue(panel, at) {
+  return panel.slice.values[seriesIndex(panel, at)];
+}
+
 function stepsOfSeries(panel) {
   return [panel.spec.x, panel.spec.hue || null];
 }
@@ -292,8 +304,9 @@ function statusLine(panel, k) {
   const { slice } = panel;
   if (Number.isNaN(slice.values[k])) return "not computed, or not a number";
   const origin = slice.interpolated ? "interpolated between grid steps" : "computed";
-  if (slice.members > 1) return `${origin}, mean of ${slice.counts ? slice.counts[k] : slice.members} of ${slice.members}`;
-  return origin;
+  if (slice.members === 1) return origin;
+  const count = slice.counts[k];
+  return count === slice.members ? `${origin}, mean of ${count}` : `${origin}, mean of ${count}: the other ${slice.members - count} are missing`;
 }
 
 const insideFrame = (frame, x, y) =>

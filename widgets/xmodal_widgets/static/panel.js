@@ -97,9 +97,9 @@ function readView(view) {
   const log = positive && app.state.log[view.index];
   view.spans = kind.spans(app.cube, spec, slices, app.state.fit[view.index], log);
   view.scale = view.spans.value ? valueScale(...view.spans.value, log) : null;
+  const shown = extent(slices, log);
   view.panels.forEach((panel, c) => {
-    Object.assign(panel, { cube: app.cube, spec, setting: settings[c], slice: slices[c], scale: view.scale, spans: view.spans });
-    panel.element.classList.toggle("xm-empty", !slices[c].values.some(Number.isFinite));
+    Object.assign(panel, { cube: app.cube, spec, setting: settings[c], slice: slices[c], scale: view.scale, spans: view.spans, shown });
   });
   view.badge.hidden = !slices.some((s) => s.interpolated);
   view.log.hidden = !positive;
@@ -119,24 +119,24 @@ function drawPanel(view, panel) {
   if (!size.width) return;
   const ctx = fitCanvas(panel.canvas, size.width, size.height);
   Object.assign(panel, { size, theme: app.theme, state: app.state });
-  panel.ready = Boolean(view.scale) && panel.slice.values.some(Number.isFinite);
+  panel.ready = Boolean(view.scale && panel.shown) && panel.slice.values.some(Number.isFinite);
   if (panel.ready) kind.draw(ctx, panel);
   else drawNotice(ctx, size, app.theme, "nothing computed here yet");
   const at = panel.ready && markOf(view);
   const spot = at && kind.spot(panel, at);
   if (spot) drawMark(ctx, spot.x, spot.y, app.theme);
+  if (spot && panel !== app.hover.panel) drawMarkValue(ctx, size, spot, kind.value(panel, at), app.theme);
   if (panel === app.hover.panel) showReadout(panel, at, spot);
   panel.canvas.setAttribute("aria-label", describePanel(view, panel));
 }
 
 // The marked point, if this view has all its dimensions.
 function markOf(view) {
-  const { at } = app_hover(view);
+  const { at } = view.app.hover;
   if (!at) return null;
   const names = view.kind.steps({ spec: view.spec }).filter(Boolean);
   return names.every((name) => at[name] !== undefined && at[name] < view.app.cube.dims.get(name).size) ? at : null;
 }
-const app_hover = (view) => view.app.hover;
 const marksOf = (view) => [markOf(view), view.panels.indexOf(view.app.hover.panel)];
 
 function describePanel(view, panel) {

@@ -74,18 +74,14 @@ function pixelColors(values, scale) {
 }
 
 // Filled bands: each pixel takes the colour of its band, by bilinear interpolation of the four points around it.
-function drawBands(ctx, frame, plane, scale, levels) {
+function drawBands(ctx, frame, plane, scale, levels, shown) {
   const [width, height] = [Math.max(1, Math.round(frame.width)), Math.max(1, Math.round(frame.height))];
   const columns = stepOfPixel(plane.x, width);
   const rows = stepOfPixel(plane.y, height);
   const ny = plane.y.length;
   const t = Float32Array.from(plane.values, (v) => scale.at(v));
-  const cuts = [0, ...levels.map((v) => scale.at(v)), 1];
-  const bands = Uint32Array.from({ length: 256 }, (_, k) => {
-    const band = cuts.filter((cut) => cut <= k / 255).length;
-    const middle = ((cuts[Math.max(0, band - 1)] ?? 0) + (cuts[Math.min(band, cuts.length - 1)] ?? 1)) / 2;
-    return VIRIDIS_PIXELS[shade(middle)];
-  });
+  const cuts = levels.map((v) => scale.at(v));
+  const colors = bandColors(cuts, shown.map((v) => scale.at(v)));
   const pixels = new Uint32Array(width * height);
   for (let r = 0; r < height; r++) {
     const { index: j, share: g } = rows[height - 1 - r];
@@ -93,11 +89,20 @@ function drawBands(ctx, frame, plane, scale, levels) {
       const { index: i, share: f } = columns[c];
       const k = i * ny + j;
       const v = (t[k] * (1 - f) + t[k + ny] * f) * (1 - g) + (t[k + 1] * (1 - f) + t[k + ny + 1] * f) * g;
-      if (!Number.isNaN(v)) pixels[r * width + c] = bands[shade(v)];
+      if (Number.isNaN(v)) continue;
+      let band = 0;
+      while (band < cuts.length && v >= cuts[band]) band++;
+      pixels[r * width + c] = colors[band];
     }
   }
   ctx.imageSmoothingEnabled = true;
   paintPixels(ctx, frame, width, height, pixels);
+}
+
+// Each band takes the colour of its middle; the outer ones reach to the lowest and highest value shown.
+function bandColors(cuts, [lo, hi]) {
+  const ends = [Math.max(0, lo), ...cuts, Math.min(1, hi)];
+  return ends.slice(1).map((end, k) => VIRIDIS_PIXELS[shade((ends[k] + end) / 2)]);
 }
 
 function stepOfPixel(points, count) {

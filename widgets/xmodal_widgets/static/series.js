@@ -104,9 +104,12 @@ function drawBars(ctx, frame, theme, spec, cube, series, chosen) {
     for (let h = 0; h < hues; h++) {
       const bar = barBox(frame, x.size, hues, series, h, i);
       if (Number.isNaN(bar.top)) continue;
-      ctx.globalAlpha = chosen !== null && chosen !== i ? 0.55 : 1;
-      ctx.fillStyle = spec.hue ? hueStyle(cube, spec, h).color : nameColor(0);
-      ctx.fillRect(bar.centre - bar.width / 2, Math.min(bar.top, bar.base), bar.width, Math.abs(bar.base - bar.top));
+      const box = [bar.centre - bar.width / 2, Math.min(bar.top, bar.base), bar.width, Math.abs(bar.base - bar.top)];
+      ctx.fillStyle = theme.page;
+      ctx.fillRect(...box);
+      ctx.globalAlpha = chosen !== null && chosen !== i ? 0.55 : 1; // the chosen one stands out
+      ctx.fillStyle = hueStyle(cube, spec, h).color;
+      ctx.fillRect(...box);
       ctx.globalAlpha = 1;
       if (series.half) drawWhisker(ctx, frame, theme, bar, series.half[h * x.size + i]);
     }
@@ -146,15 +149,6 @@ function labelBars(ctx, frame, theme, size, hues, series) {
       outlined(ctx, theme, text, bar.centre, Math.max(frame.top + frame.font + 2, y - 3));
     }
   }
-}
-
-function outlined(ctx, theme, text, x, y) {
-  ctx.lineJoin = "round";
-  ctx.lineWidth = 3;
-  ctx.strokeStyle = theme.page;
-  ctx.strokeText(text, x, y);
-  ctx.fillStyle = theme.ink;
-  ctx.fillText(text, x, y);
 }
 
 // Names under the bars, on up to two lines; the chosen one in bold.

@@ -143,32 +143,34 @@ function drawSurfaceGl(painter, ctx, size, view, points, nx, ny) {
 
 // Far quadrilaterals first, so that near ones cover them.
 function drawSurface2d(ctx, view, points, nx, ny) {
-  const count = nx * ny;
-  const [px, py, depth] = [new Float32Array(count), new Float32Array(count), new Float32Array(count)];
-  for (let k = 0; k < count; k++) {
-    const p = view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]);
-    [px[k], py[k], depth[k]] = [p.x, p.y, p.depth];
-  }
+  const corners = Array.from({ length: nx * ny }, (_, k) => view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]));
   const quads = [];
   for (let i = 0; i < nx - 1; i++) {
     for (let j = 0; j < ny - 1; j++) {
       const k = i * ny + j;
-      const corners = [k, k + ny, k + ny + 1, k + 1];
-      if (corners.every((c) => points[7 * c + 4] === 1)) quads.push(corners);
+      const ring = [k, k + ny, k + ny + 1, k + 1];
+      if (ring.every((c) => points[7 * c + 4] === 1)) quads.push({ i, j, ring, far: corners[k].depth + corners[k + ny + 1].depth });
     }
   }
-  const far = ([a, , c]) => depth[a] + depth[c];
-  quads.sort((p, q) => far(q) - far(p));
-  ctx.lineWidth = 0.6;
-  for (const corners of quads) {
-    const tone = corners.reduce((sum, c) => sum + points[7 * c + 3], 0) / 4;
-    ctx.fillStyle = valueColor(tone);
-    ctx.strokeStyle = "rgba(0, 0, 0, 0.28)";
+  quads.sort((p, q) => q.far - p.far);
+  const trace = (ring) => {
     ctx.beginPath();
-    corners.forEach((c, n) => (n ? ctx.lineTo(px[c], py[c]) : ctx.moveTo(px[c], py[c])));
-    ctx.closePath();
+    ring.forEach((c, n) => ctx[n ? "lineTo" : "moveTo"](corners[c].x, corners[c].y));
+  };
+  for (const { i, j, ring } of quads) {
+    ctx.fillStyle = ctx.strokeStyle = valueColor(ring.reduce((sum, c) => sum + points[7 * c + 3], 0) / 4);
+    ctx.lineWidth = 0.7; // in the same colour: closes the seams between neighbours
+    trace([...ring, ring[0]]);
     ctx.fill();
     ctx.stroke();
+    ctx.strokeStyle = "rgba(0, 0, 0, 0.35)";
+    const [a, b, c, d] = ring;
+    const wires = [[i, nx, a, d], [i + 1, nx, b, c], [j, ny, a, b], [j + 1, ny, d, c]];
+    for (const [at, n, from, to] of wires) {
+      if (at % meshStride(n)) continue;
+      trace([from, to]);
+      ctx.stroke();
+    }
   }
 }
 

@@ -1,9 +1,13 @@
 // Colours and fonts of the page around the view, read from CSS so that JupyterLab's themes and dark mode apply.
 
 function readTheme(root) {
-  const style = getComputedStyle(root);
+  const style = getComputedStyle(root); // live: follows data-dark, which is set first
   const color = (name) => style.getPropertyValue(name).trim();
-  const theme = {
+  const dark = luminance(root, color("--xm-page")) < 0.4;
+  root.dataset.dark = dark ? "yes" : "no";
+  root.style.colorScheme = dark ? "dark" : "light";
+  return {
+    dark,
     ink: color("--xm-ink"),
     faint: color("--xm-faint"),
     page: color("--xm-page"),
@@ -11,10 +15,6 @@ function readTheme(root) {
     accent: color("--xm-accent"),
     font: style.fontFamily || "sans-serif",
   };
-  theme.dark = luminance(root, theme.page) < 0.4;
-  root.dataset.dark = theme.dark ? "yes" : "no";
-  root.style.colorScheme = theme.dark ? "dark" : "light";
-  return theme;
 }
 
 // Any CSS colour -> brightness 0..1, by letting the browser resolve it.

@@ -177,6 +177,7 @@ function restyle(app, root) {
 function layOut(app, root) {
   const width = root.clientWidth;
   if (!width) return;
+  root.style.fontSize = `${Math.max(13, Math.min(16, Math.round(8 + width / 200)))}px`;
   const singles = app.views.filter((view) => view.panels.length === 1);
   const fitting = Math.max(1, Math.min(singles.length, Math.floor(width / 285)));
   const columns = singles.length ? Math.ceil(singles.length / Math.ceil(singles.length / fitting)) : 1;
@@ -189,7 +190,7 @@ function layOut(app, root) {
     view.row.style.setProperty("--across", even);
     const each = many > 1 ? (width - COLORBAR_WIDTH) / even : width / columns;
     view.width = width;
-    view.height = Math.round(Math.max(210, Math.min(470, each * 0.8)));
+    view.height = Math.round(Math.max(230, Math.min(520, each * (many > 1 ? 0.92 : 0.68))));
   }
   app.look++;
 }

@@ -14,11 +14,14 @@ A map of the rooms:
 
 from __future__ import annotations
 
+from . import curvature as curvature
 from . import encoders as encoders
 from . import fusion as fusion
 from . import landscape as landscape
 from . import losses as losses
 from . import pairing as pairing
+from . import plots as plots
+from . import transport as transport
 from ._version import __version__ as __version__
 from .fusion import LateFusion as LateFusion
 from .losses import Loss as Loss

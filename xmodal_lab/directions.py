@@ -54,12 +54,12 @@ def draw(
         direction = {}
         for name in names:
             theta = loss.params[name]
-            gaussian = torch.randn(theta.shape, generator=generator, dtype=torch.float64)
+            part = _gaussian(theta, generator)
             if vectors == "zero" and theta.ndim < 2:
-                gaussian.zero_()
+                part.zero_()
             elif normalization is not None:
-                gaussian = normalized(gaussian, theta.double().cpu(), normalization)
-            direction[name] = gaussian.to(theta)
+                normalize_(part, theta, normalization)
+            direction[name] = part
         if not any(bool(part.any()) for part in direction.values()):
             raise ValueError(
                 f"the {normalization}-normalised direction is zero because θ is zero there; "
@@ -69,16 +69,24 @@ def draw(
     return drawn
 
 
-def normalized(direction: Tensor, theta: Tensor, normalization: str) -> Tensor:
-    """``direction`` with each filter ("filter") or as a whole ("layer") scaled to the norm of ``theta``'s."""
-    if normalization == "layer" or theta.ndim < 2:
-        axes = tuple(range(theta.ndim))
-    else:
-        axes = tuple(range(1, theta.ndim))
-    smallest = torch.finfo(direction.dtype).tiny
-    mine = torch.linalg.vector_norm(direction, dim=axes, keepdim=True).clamp_min(smallest)
+def normalize_(direction: Tensor, theta: Tensor, normalization: str) -> Tensor:
+    """Scale each filter of ``direction`` ("filter"), or all of it ("layer"), to the norm of ``theta``'s, in place."""
+    whole = normalization == "layer" or theta.ndim < 2
+    axes = tuple(range(theta.ndim)) if whole else tuple(range(1, theta.ndim))
+    mine: Tensor = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
     wanted: Tensor = torch.linalg.vector_norm(theta, dim=axes, keepdim=True)
-    return direction * wanted.div(mine)
+    return direction.mul_(wanted.div(mine.clamp_min(torch.finfo(mine.dtype).tiny)))
+
+
+def _gaussian(theta: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers shaped like θ, the same for every dtype and device.
+
+    Drawn in float64 a million at a time, so that a large layer needs no second copy.
+    """
+    flat = torch.empty(theta.numel(), dtype=theta.dtype, device=theta.device)
+    for piece in flat.split(1 << 20):
+        piece.copy_(torch.randn(len(piece), generator=generator, dtype=torch.float64))
+    return flat.view(theta.shape)
 
 
 def eigenvectors(loss: Loss, count: int = 2, *, seed: int = 0, scale: float | None = None) -> list[Params]:
@@ -117,6 +125,6 @@ def parameter_names(loss: Loss, params: str | Sequence[str] | None) -> list[str]
 
 def norm_of(params: Mapping[str, Tensor]) -> Tensor:
     """‖θ‖ over all parameters, float64."""
-    parts = [torch.linalg.vector_norm(p.double()) for p in params.values()]
+    parts = [torch.linalg.vector_norm(p).double() for p in params.values()]
     total: Tensor = torch.linalg.vector_norm(torch.stack(parts))
     return total

@@ -57,6 +57,7 @@ class TwoBranchCNN(nn.Module):
         self.head = nn.Sequential(nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, CLASSES))
 
     def forward(self, image: Tensor, audio: Tensor) -> Tensor:
+        """Logits of every row."""
         logits: Tensor = self.head(torch.cat([self.encoders["image"](image), self.encoders["audio"](audio)], 1))
         return logits
 
@@ -74,6 +75,7 @@ class TwoBranchMLP(nn.Module):
         self.head = nn.Sequential(nn.Linear(128, 40), nn.ReLU(), nn.Linear(40, CLASSES))
 
     def forward(self, image: Tensor, audio: Tensor) -> Tensor:
+        """Logits of every row."""
         logits: Tensor = self.head(torch.cat([self.encoders["image"](image), self.encoders["audio"](audio)], 1))
         return logits
 
@@ -86,6 +88,7 @@ class Packed(nn.Module):
         self.model = model
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of every row."""
         logits: Tensor = self.model(*inputs)
         return logits
 
@@ -99,11 +102,13 @@ def batch(model: nn.Module, samples: int, seed: int = 0) -> tuple[Tensor, Tensor
             4 * F.avg_pool2d(torch.randn(CLASSES, 1, 28, 28, generator=means), 5, 1, 2),
             6 * F.avg_pool2d(torch.randn(CLASSES, 1, 112, 112, generator=means), 9, 1, 4),
         ]
+        scales = (0.5, 0.4)
     else:
         centres = [torch.randn(CLASSES, 64, generator=means) for _ in range(2)]
+        scales = (0.35, 0.25)
     image, audio = (
         scale * centre[labels] + torch.randn(samples, *centre.shape[1:], generator=noise)
-        for scale, centre in zip((0.35, 0.25), centres, strict=True)
+        for scale, centre in zip(scales, centres, strict=True)
     )
     return image, audio, labels
 

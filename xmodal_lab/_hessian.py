@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
+from .directions import parameter_names
 from .losses import Loss, Params, Term
 
 # Graphs of gradients that stay alive between products, in bytes on a CPU (ours); on a GPU half of what is free.
@@ -51,8 +51,8 @@ class Hessian:
             raise ValueError(f"dtype must be a floating dtype such as torch.float64, got {dtype}.")
         if rows is not None:
             rows = check.integer("rows", rows, at_least=1)
-        self.names = names_of(loss, params)
-        self.loss = loss if dtype in (None, loss.dtype) else loss.to(cast(torch.dtype, dtype))
+        self.names = _chosen(loss, params)
+        self.loss = loss if dtype is None or dtype == loss.dtype else loss.to(dtype)
         self.products = 0
         self.value = self._value(cast_to=None if self.loss is loss else dtype)
         with torch.inference_mode(False):
@@ -153,7 +153,9 @@ class Hessian:
                 "Its function holds data of another dtype; build the loss in that dtype."
             ) from error
         if value != value or value in (float("inf"), float("-inf")):
-            raise ValueError(f"{self.loss.name} is {value} at θ, so it has no curvature there; check data and parameters.")
+            raise ValueError(
+                f"{self.loss.name} is {value} at θ, so it has no curvature there; check data and parameters."
+            )
         return value
 
     def _gradient(self, term: Term) -> Gradient:
@@ -234,19 +236,11 @@ class Hessian:
         return cut or released
 
 
-def names_of(loss: Loss, params: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Parameter names that ``params`` asks for: a block, a parameter, several of either, or all for None."""
-    if params is None:
-        return tuple(loss.params)
-    asked = [params] if isinstance(params, str) else list(params)
+def _chosen(loss: Loss, params: str | Sequence[str] | None) -> tuple[str, ...]:
+    asked = set(parameter_names(loss, params))
     if not asked:
         raise ValueError("params names no parameter; give a block or parameter names, or None for all.")
-    wanted: set[str] = set()
-    for name in asked:
-        if name not in loss.params:
-            check.one_of("parameter or block", name, [*loss.blocks, *loss.params])
-        wanted.update([name] if name in loss.params else loss.blocks[name])
-    return tuple(name for name in loss.params if name in wanted)
+    return tuple(name for name in loss.params if name in asked)
 
 
 def _out_of_memory(error: BaseException) -> bool:

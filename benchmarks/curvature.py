@@ -1,0 +1,143 @@
+"""Top-5 Hessian eigenvalues, side by side with PyHessian and with curvlinops + eigsh.
+
+The peers are not dependencies. PyHessian needs ``--no-deps`` (it pulls torchvision). One that
+cannot be imported is reported as not installed; one that cannot do the model, with its error.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import xmodal_lab as xl
+from benchmarks.models import Packed, TwoBranchCNN, TwoBranchMLP, batch, train
+from xmodal_lab import curvature
+
+K = 5
+Data = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def rows(
+    repeats: int = 1, samples: int = 64, models: tuple[str, ...] = ("cnn", "cnn_batchnorm", "mlp")
+) -> list[dict[str, Any]]:
+    """One row per model and peer: times in ms, ours / theirs, the bar, the worst relative error of the five.
+
+    Errors are against eigsh on float64 products. On one thread; contestants alternate ``repeats`` times
+    (three times as often for the MLP).
+    """
+    makers: dict[str, tuple[str, Callable[[], nn.Module], int, int, int]] = {
+        "cnn": ("top-5 eigenvalues, CNN, GroupNorm", TwoBranchCNN, 60, samples, repeats),
+        "cnn_batchnorm": ("top-5 eigenvalues, CNN, BatchNorm", lambda: TwoBranchCNN("batch"), 60, samples, repeats),
+        "mlp": ("top-5 eigenvalues, MLP", TwoBranchMLP, 300, 16 * samples, 3 * repeats),
+    }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [row for name in models for row in _compare(*makers[name])]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compare(path: str, make: Callable[[], nn.Module], steps: int, samples: int, repeats: int) -> list[dict[str, Any]]:
+    torch.manual_seed(0)
+    model = train(make(), steps)
+    data = batch(model, samples, seed=1)
+    truth = _reference(model, data)
+    contestants = {"ours": _ours, "PyHessian": _pyhessian, "curvlinops + eigsh": _curvlinops}
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    values: dict[str, np.ndarray] = {}
+    failed: dict[str, str] = {}
+    for _ in range(repeats):
+        for name, run in contestants.items():
+            if name in failed:
+                continue
+            try:
+                begin = time.perf_counter()
+                values[name] = run(model, data)
+                times[name].append(1e3 * (time.perf_counter() - begin))
+            except ImportError:
+                failed[name] = "not installed"
+            except (RuntimeError, NotImplementedError, TypeError) as error:
+                failed[name] = f"fails: {str(error).splitlines()[0][:80]}"
+    ours = statistics.median(times["ours"])
+    table = []
+    for peer, bar in (("PyHessian", 1 / 3), ("curvlinops + eigsh", 0.6)):
+        theirs = statistics.median(times[peer]) if peer not in failed else None
+        table.append(
+            {
+                "path": path,
+                "ours_ms": ours,
+                "peer_ms": theirs,
+                "peer": peer if theirs else f"{peer} ({failed[peer]})",
+                "ratio": ours / theirs if theirs else None,
+                "bar": bar,
+                "error": _error(values["ours"], truth),
+                "peer_error": _error(values[peer], truth) if theirs else None,
+                "n_repeats": repeats,
+            }
+        )
+    return table
+
+
+def _error(values: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.max(np.abs(values - truth) / np.abs(truth)))
+
+
+def _reference(model: nn.Module, data: Data) -> np.ndarray:
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    operator = curvature.hessian(xl.Loss.from_module(model, data), dtype=torch.float64)
+
+    def matvec(vector: np.ndarray) -> np.ndarray:
+        return operator.matvec(torch.from_numpy(vector.ravel())).numpy()
+
+    linear = LinearOperator(operator.shape, matvec=matvec, dtype=np.float64)
+    return np.sort(eigsh(linear, k=K, which="LA", tol=1e-5, return_eigenvectors=False))[::-1]
+
+
+def _ours(model: nn.Module, data: Data) -> np.ndarray:
+    return curvature.top_eigenvalues(xl.Loss.from_module(model, data), k=K).values.numpy()
+
+
+def _pyhessian(model: nn.Module, data: Data) -> np.ndarray:
+    from pyhessian import hessian
+
+    image, audio, labels = data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about backward with create_graph
+        theirs = hessian(Packed(copy.deepcopy(model)), nn.CrossEntropyLoss(), data=((image, audio), labels), cuda=False)
+    return np.sort(np.array(theirs.eigenvalues(maxIter=100, tol=1e-3, top_n=K)[0]))[::-1]
+
+
+def _curvlinops(model: nn.Module, data: Data) -> np.ndarray:
+    from curvlinops import HessianLinearOperator
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    image, audio, labels = data
+    theirs = HessianLinearOperator(
+        Packed(model),
+        nn.CrossEntropyLoss(),
+        list(model.parameters()),
+        [((image, audio), labels)],
+        check_deterministic=False,
+        batch_size_fn=lambda inputs: len(inputs[0]),
+    )
+
+    def matvec(vector: np.ndarray) -> np.ndarray:
+        return (theirs @ torch.from_numpy(np.ascontiguousarray(vector.ravel()))).detach().numpy()
+
+    linear = LinearOperator(theirs.shape, matvec=matvec, dtype=np.float32)
+    return np.sort(eigsh(linear, k=K, which="LA", tol=1e-3, return_eigenvectors=False))[::-1]
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print(row)

@@ -28,8 +28,10 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
     Returns:
         (..., p, q), differentiable in both.
 
+    NaN in a token is NaN in its row or column; the solvers refuse it unless a mask leaves that token out.
+
     Raises:
-        ValueError: an unknown kind, no token on one side, different d, NaN or Inf.
+        ValueError: an unknown kind, no token on one side, different d.
 
     Source: wma Sec 3.2 leaves C open ("manually defined"); the cosine is UNITER's.
     """
@@ -50,7 +52,7 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
 @check.shapechecked
 def squared_distances(a: Float[Tensor, "... p d"], b: Float[Tensor, "... q d"]) -> Float[Tensor, "... p q"]:
     """‖a_p - b_q‖² by one matrix product, centred first so that a common offset costs no digits."""
-    centre = a.detach().mean(-2, keepdim=True)
+    centre = a.detach().nan_to_num(0, 0, 0).mean(-2, keepdim=True)  # any centre will do, but not a padded NaN
     a, b = a - centre, b - centre
     inner = a @ b.transpose(-1, -2)
     return (a.square().sum(-1)[..., :, None] + b.square().sum(-1)[..., None, :] - 2 * inner).clamp_min(0)
@@ -62,7 +64,7 @@ def _tokens(what: str, value: Any) -> Tensor:
         raise ValueError(f"{what} must have shape (..., tokens, d), got {tuple(tokens.shape)}.")
     if 0 in tokens.shape:
         raise ValueError(f"{what} is empty, shape {tuple(tokens.shape)}; every set needs at least one token.")
-    return check.finite(what, tokens)
+    return tokens
 
 
 def floating(what: str, value: Any) -> Tensor:

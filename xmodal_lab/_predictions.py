@@ -1,0 +1,171 @@
+"""Scores of predictions: accuracy, F1, AUROC, calibration, and where classifiers disagree.
+
+The public names live in :mod:`xmodal_lab.metrics`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _checks as check
+from ._costs import floating
+
+
+def accuracy(predictions: Any, labels: Any) -> float:
+    """Share of samples whose predicted class is the label.
+
+    Args:
+        predictions: (n,) class numbers, or (n, C) scores, of which the largest counts.
+        labels: (n,) class numbers.
+
+    Raises:
+        ValueError: no sample, lengths that differ, NaN, unknown labels (-1).
+    """
+    predicted, true = _predicted(predictions, labels)
+    return float((predicted == true).double().mean())
+
+
+def f1_macro(predictions: Any, labels: Any) -> float:
+    """Mean over classes of F1 = 2PR / (P + R); a class that is never hit counts 0.
+
+    Classes are those that occur in either. Arguments and errors as :func:`accuracy`.
+    """
+    from sklearn.metrics import f1_score
+
+    predicted, true = _predicted(predictions, labels)
+    return float(f1_score(true.numpy(), predicted.numpy(), average="macro", zero_division=0.0))
+
+
+def auroc(scores: Any, labels: Any) -> float:
+    """Area under the ROC curve; with more than two classes the mean of one class against the rest.
+
+    Args:
+        scores: (n,) score of class 1, or (n, C) scores per class (logits or probabilities: only the order counts).
+        labels: (n,) class numbers below C.
+
+    Raises:
+        ValueError: a class without samples, or all samples in one class; and as :func:`accuracy`.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    table = check.finite("scores", floating("scores", scores).detach().cpu())
+    if table.ndim == 1:
+        table = torch.stack([-table, table], 1)
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise ValueError(f"scores must have shape (n,) or (n, C) with C ≥ 2, got {tuple(table.shape)}.")
+    true = class_numbers("labels", labels, len(table), below=table.shape[1])
+    missing = sorted(set(range(table.shape[1])) - set(true.tolist()))
+    if missing:
+        raise ValueError(f"auroc needs samples of every class; class {missing[0]} has none among {len(true)} labels.")
+    classes = [1] if table.shape[1] == 2 else range(table.shape[1])
+    margin = table - table.flip(1) if table.shape[1] == 2 else table
+    areas = [roc_auc_score((true == c).numpy(), margin[:, c].numpy()) for c in classes]
+    return float(sum(areas) / len(areas))
+
+
+def expected_calibration_error(scores: Any, labels: Any, bins: int = 15, *, probabilities: bool = False) -> float:
+    """Σ over bins of share · |accuracy - mean confidence|, 0 (calibrated) to 1.
+
+    Args:
+        scores: (n, C) logits, or probabilities if ``probabilities``.
+        labels: (n,) class numbers below C.
+        bins: equal bins of confidence over (0, 1]; 15 as in Guo et al. 2017.
+
+    Raises:
+        ValueError: rows of ``probabilities`` that are no probabilities; and as :func:`accuracy`.
+    """
+    bins = check.integer("bins", bins, at_least=1)
+    table = check.finite("scores", floating("scores", scores).detach().cpu().double())
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise ValueError(f"scores must have shape (n, C) with C ≥ 2, got {tuple(table.shape)}.")
+    if probabilities:
+        off = (table.sum(1) - 1).abs().max() if len(table) else torch.zeros(())
+        if bool((table < 0).any()) or float(off) > 1e-3:
+            raise ValueError(
+                "scores are not probabilities (rows ≥ 0 with sum 1); for logits leave probabilities=False."
+            )
+    true = class_numbers("labels", labels, len(table), below=table.shape[1])
+    confidence, predicted = (table if probabilities else table.softmax(1)).max(1)
+    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, (predicted == true).double() - confidence)
+    return float(gaps.abs().sum() / len(true))
+
+
+@dataclass(frozen=True, eq=False)
+class Disagreement:
+    """Where K classifiers agree on a sample and where they do not (cox Sec 3.2, Eq 14).
+
+    Attributes:
+        agree: (n,) bool, the set A: all K predict the same class.
+        disagree: (n,) bool, the set D: the others.
+        label: (n,) the class they agree on, -1 on D.
+        rate: share of D.
+        pairwise: (K, K) share of samples on which two classifiers differ (Def 1 with the 0-1 distance).
+    """
+
+    agree: Tensor
+    disagree: Tensor
+    label: Tensor
+    rate: float
+    pairwise: Tensor
+
+
+def disagreement(predictions: Any) -> Disagreement:
+    """Agreement and disagreement sets of K classifiers on the same n samples.
+
+    Args:
+        predictions: (K, n) class numbers, or (K, n, C) scores, of which the largest counts; K ≥ 2.
+
+    Raises:
+        ValueError: one classifier, no sample, NaN.
+    """
+    if isinstance(predictions, (list, tuple)):
+        predictions = torch.stack([check.as_tensor(f"predictions[{k}]", p) for k, p in enumerate(predictions)])
+    given = check.as_tensor("predictions", predictions).detach()
+    if given.ndim == 3 and 0 not in given.shape:
+        given = check.finite("predictions", given).argmax(-1)
+    if given.ndim != 2 or len(given) < 2 or given.shape[1] == 0:
+        raise ValueError(
+            f"predictions must have shape (K, n) or (K, n, C), K ≥ 2 classifiers, n ≥ 1, got {tuple(given.shape)}."
+        )
+    if given.is_floating_point():
+        raise ValueError(
+            f"predictions of shape (K, n) must be class numbers, got {given.dtype}; take .argmax(-1) first."
+        )
+    agree = (given == given[0]).all(0)
+    label = torch.where(agree, given[0], -1)
+    pairwise = (given[:, None] != given[None, :]).double().mean(-1)
+    return Disagreement(agree, ~agree, label, float((~agree).double().mean()), pairwise)
+
+
+def _predicted(predictions: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    given = check.as_tensor("predictions", predictions).detach().cpu()
+    if given.ndim == 2 and given.shape[1] > 0:
+        given = check.finite("predictions", given).argmax(1)
+    if given.ndim != 1 or given.is_floating_point():
+        raise ValueError(
+            f"predictions must be (n,) class numbers or (n, C) scores, got {given.dtype} of shape {tuple(given.shape)}."
+        )
+    return given.long(), class_numbers("labels", labels, len(given))
+
+
+def class_numbers(what: str, value: Any, n: int, below: int | None = None) -> Tensor:
+    """Class numbers (n,) as int64 on the CPU, at least 0 and less than ``below``."""
+    labels = check.as_tensor(what, value).detach().cpu()
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"{what} must be whole class numbers, got {labels.dtype}; use .long().")
+    if labels.shape != (n,):
+        raise ValueError(f"{what} must have shape ({n},), one per row, got {tuple(labels.shape)}.")
+    if n == 0:
+        raise ValueError(f"{what} is empty; at least one sample is needed.")
+    labels = labels.long()
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0:
+        raise ValueError(f"{what} holds {low}; drop the rows whose label is unknown (-1) first.")
+    if below is not None and high >= below:
+        raise ValueError(f"{what} holds {high}, but there are only {below} (0 to {below - 1}).")
+    return labels

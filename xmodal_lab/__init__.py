@@ -16,11 +16,14 @@ from __future__ import annotations
 
 from . import curvature as curvature
 from . import encoders as encoders
+from . import flatness as flatness
 from . import fusion as fusion
 from . import landscape as landscape
 from . import losses as losses
+from . import metrics as metrics
 from . import pairing as pairing
 from . import plots as plots
+from . import robustness as robustness
 from . import transport as transport
 from ._version import __version__ as __version__
 from .fusion import LateFusion as LateFusion

@@ -131,7 +131,7 @@ def load_shapes(
 def classes(label: str | Sequence[str]) -> tuple[str, ...]:
     """Names of the classes for a label: the product of the values of its latents."""
     if label == "xor":
-        return ("equal", "different")
+        return ("zero", "one")
     return tuple(" ".join(values) for values in product(*(SHARED[part] for part in _label_parts(label))))
 
 

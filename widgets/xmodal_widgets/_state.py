@@ -22,7 +22,7 @@ ZOOM = (0.4, 4.0)
 
 
 def dims_to_control(grid: Grid, views: Sequence[View]) -> tuple[str, ...]:
-    """The dimensions that at least one view leaves open, in the cube's order.
+    """The dimensions that at least one view leaves open, in the order of their variables.
 
     Raises:
         ValueError: one of them bears the name of an argument.
@@ -32,7 +32,8 @@ def dims_to_control(grid: Grid, views: Sequence[View]) -> tuple[str, ...]:
         raise ValueError(
             f"dimension {name!r} has the name of an argument of SweepView; rename it: cube.rename({name}='{name}_')."
         )
-    return tuple(d for d in grid.dims if d in open_dims)
+    order = dict.fromkeys(d for view in views for name in view.variables for d in grid.axes[name])
+    return tuple(d for d in order if d in open_dims)
 
 
 def control_specs(

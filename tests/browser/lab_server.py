@@ -1,0 +1,216 @@
+"""JupyterLab, Voila and a headless Chromium for tests and measurements: loopback only, nothing leaves the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xmodal_widgets import _chromium
+
+# No sandbox: containers run as root. The rest keeps Chromium from calling home, and any name from resolving.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+)
+MISSING = (
+    "NO CHROMIUM: browser tests are not run. Install one (apt-get install chromium, or: playwright install chromium) "
+    "or name it in the variable CHROMIUM."
+)
+NO_NEWS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def chromium(playwright: Any) -> Iterator[Any]:
+    """A headless Chromium, the system's or Playwright's own."""
+    browser = playwright.chromium.launch(executable_path=_chromium.find(), args=list(FLAGS), headless=True)
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@contextmanager
+def serve(command: Sequence[str], url: str, folder: Path, patience: float = 60.0) -> Iterator[str]:
+    """Run a Jupyter server until the block ends; its settings and logs stay in ``folder``."""
+    places = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
+    env = {**os.environ, **{f"JUPYTER_{name}_DIR": str(folder / place) for name, place in places.items()}}
+    env |= {"IPYTHONDIR": str(folder / "ipython"), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    log = folder / "server.log"
+    with log.open("w") as sink:
+        process = subprocess.Popen([sys.executable, *command], env=env, stdout=sink, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + patience
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the Jupyter server did not start:\n{log.read_text()[-3000:]}")
+            time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
+    """JupyterLab on the notebooks of ``root``; yields its address."""
+    settings = folder / "settings"
+    settings.mkdir(parents=True)
+    overrides = {"@jupyterlab/apputils-extension:notification": NO_NEWS}
+    (settings / "overrides.json").write_text(json.dumps(overrides))
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+        "--LabApp.expose_app_in_browser=True",
+        f"--LabServerApp.app_settings_dir={settings}",
+        f"--LabApp.app_settings_dir={settings}",
+        f"--LabApp.workspaces_dir={folder / 'workspaces'}",
+        f"--LabApp.user_settings_dir={folder / 'user'}",
+        f"--ServerApp.root_dir={root}",
+    ]
+    with serve(["-m", "jupyterlab", *options], f"{url}/api/status", folder):
+        yield url
+
+
+@contextmanager
+def voila(root: Path, folder: Path) -> Iterator[str]:
+    """Voila on the notebooks of ``root``; yields its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    options = ["--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", "--token=", str(root)]
+    with serve(["-m", "voila", *options], url, folder):
+        yield url
+
+
+def write_notebook(path: Path, cells: Sequence[str]) -> Path:
+    """A notebook of code cells."""
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+    return path
+
+
+def watch(page: Any) -> list[str]:
+    """Collect what should not happen on a page: exceptions, console errors, requests that leave the machine."""
+    problems: list[str] = []
+
+    def on_request(request: Any) -> None:
+        if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "file:")):
+            problems.append(f"request to {request.url}")
+
+    page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+    page.on("console", lambda message: message.type == "error" and problems.append(f"console: {message.text}"))
+    page.on("request", on_request)
+    return problems
+
+
+WAIT_FOR_KERNEL = """async () => {
+  const panel = jupyterapp.shell.currentWidget;
+  await panel.revealed;
+  await panel.sessionContext.ready;
+  window.callbackErrors = [];
+  panel.sessionContext.iopubMessage.connect((_, message) => {
+    if (message.header.msg_type === "error") callbackErrors.push(`${message.content.ename}: ${message.content.evalue}`);
+  });
+}"""
+CELL_ERRORS = """() => jupyterapp.shell.currentWidget.content.model.sharedModel.cells.flatMap(
+  (cell) => (cell.outputs || []).filter((o) => o.output_type === "error").map((o) => `${o.ename}: ${o.evalue}`))"""
+EXECUTE = """async (code) => {
+  const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const future = kernel.requestExecute({ code, store_history: false });
+  let text = "";
+  future.onIOPub = (message) => {
+    if (message.header.msg_type === "stream") text += message.content.text;
+    if (message.header.msg_type === "error") text += `${message.content.ename}: ${message.content.evalue}`;
+  };
+  await future.done;
+  return text.trim();
+}"""
+
+
+def open_in_lab(page: Any, url: str, name: str, run: bool = True) -> None:
+    """Open a notebook and run all its cells; raises when a cell raised."""
+    page.goto(f"{url}/doc/tree/{name}", wait_until="domcontentloaded")
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext", timeout=60_000)
+    page.evaluate(WAIT_FOR_KERNEL)
+    if run:
+        page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+        errors = page.evaluate(CELL_ERRORS)
+        if errors:
+            raise RuntimeError(f"cells of {name} raised: {errors}")
+
+
+def execute(page: Any, code: str) -> str:
+    """Run code in the notebook's kernel, beside its cells; returns what it printed."""
+    return str(page.evaluate(EXECUTE, code))
+
+
+def shut_down(page: Any) -> None:
+    """End the notebook's kernel."""
+    page.evaluate("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown()")
+
+
+def ink(page: Any, selector: str) -> list[float]:
+    """For each canvas, the share of its pixels that differ from its commonest colour: 0 when nothing is drawn."""
+    share = """(canvases) => canvases.map((canvas) => {
+      const { width, height } = canvas;
+      if (!width || !height) return 0;
+      const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer);
+      const counts = new Map();
+      for (const p of pixels) counts.set(p, (counts.get(p) || 0) + 1);
+      return 1 - Math.max(...counts.values()) / pixels.length;
+    })"""
+    return list(page.eval_on_selector_all(selector, share))
+
+
+FINGERPRINT = """(canvas) => {
+  const { width, height } = canvas;
+  const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer);
+  let hash = 0;
+  for (const p of pixels) hash = (Math.imul(hash, 31) + p) | 0;
+  return hash;
+}"""
+
+
+def fingerprint(canvas: Any) -> int:
+    """A number that changes when any pixel of a canvas does."""
+    return int(canvas.evaluate(FINGERPRINT))

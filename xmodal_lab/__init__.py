@@ -15,6 +15,7 @@ A map of the rooms:
 from __future__ import annotations
 
 from . import curvature as curvature
+from . import datasets as datasets
 from . import encoders as encoders
 from . import flatness as flatness
 from . import fusion as fusion
@@ -26,6 +27,7 @@ from . import plots as plots
 from . import robustness as robustness
 from . import transport as transport
 from ._version import __version__ as __version__
+from .datasets import load as load
 from .fusion import LateFusion as LateFusion
 from .losses import Loss as Loss
 from .module_loss import loss_on as loss_on

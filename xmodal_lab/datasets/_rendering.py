@@ -20,7 +20,14 @@ RADII = np.array([0.38, 0.5, 0.62])  # of small, medium, large; the picture reac
 # Strength of six harmonics, one row per shape: what makes a timbre.
 _K = np.arange(1, 7)
 TIMBRES = np.stack(
-    [1 / _K**2, (_K % 2) / _K, 1 / _K, np.exp(-0.5 * ((_K - 3) / 0.8) ** 2), 0.8 * np.array([1, 0, 1, 0, 0, 1]), _K * 0 + 0.5]
+    [
+        1 / _K**2,
+        (_K % 2) / _K,
+        1 / _K,
+        np.exp(-0.5 * ((_K - 3) / 0.8) ** 2),
+        0.8 * np.array([1, 0, 1, 0, 0, 1]),
+        _K * 0 + 0.5,
+    ]
 )
 PULSES = np.array([1, 2, 4])  # beats per second, one per texture
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from xmodal_lab import _clouds, _plans, transport
+from xmodal_lab import _clouds, _simplex, transport
 
 METHODS = ("exact", "gaussian", "sliced", "entropic")
 quick = settings(max_examples=25, deadline=None)
@@ -146,7 +146,7 @@ def test_exact_warns_of_memory_and_of_a_stop_before_the_optimum(monkeypatch: pyt
     with pytest.warns(UserWarning, match=r"4 and 3 points takes about .* GB .* method='sliced'"):
         transport.w2(normal(4, 2), normal(3, 2))
     monkeypatch.setattr(_clouds, "EXACT_PAIRS", 10**6)
-    monkeypatch.setattr(_plans, "PIVOTS", 1)
+    monkeypatch.setattr(_simplex, "PIVOTS", 1)
     with warnings.catch_warnings(record=True) as caught:  # POT warns as well
         warnings.simplefilter("always")
         transport.w2(normal(20, 2), normal(20, 2, seed=1))
@@ -315,6 +315,17 @@ def test_cost_matrix_of_zero_tokens_and_far_tokens_is_sound() -> None:
     assert_close(transport.cost_matrix(far, far, "squared_euclidean"), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
 
 
+@pytest.mark.parametrize("kind", ["cosine", "squared_euclidean"])
+def test_nan_in_padded_tokens_stays_in_the_padding(kind: str) -> None:
+    a, b = normal(4, 3), normal(5, 3, seed=1)
+    padded = torch.cat([a, torch.full((2, 3), torch.nan).double()])
+    here = torch.arange(6) < 4
+    expected = transport.emd(transport.cost_matrix(a, b, kind)).value
+    assert_close(transport.emd(transport.cost_matrix(padded, b, kind), here).value, expected)
+    with pytest.raises(ValueError, match=r"cost holds 10 NaN or infinite"):
+        transport.emd(transport.cost_matrix(padded, b, kind))
+
+
 def test_cost_matrix_names_bad_tokens() -> None:
     with pytest.raises(ValueError, match="tokens of a have 3 numbers each, tokens of b 2"):
         transport.cost_matrix(torch.ones(4, 3), torch.ones(4, 2))
@@ -448,7 +459,7 @@ def test_solvers_that_did_not_converge_say_so(monkeypatch: pytest.MonkeyPatch) -
         answer = transport.sinkhorn(cost, epsilon=0.005, iterations=3)
     assert answer.converged is False
     assert answer.iterations == 3
-    monkeypatch.setattr(_plans, "PIVOTS", 1)
+    monkeypatch.setattr(_simplex, "PIVOTS", 1)
     with warnings.catch_warnings(record=True) as caught:  # POT warns as well
         warnings.simplefilter("always")
         answer = transport.emd(cost)

@@ -20,10 +20,10 @@ from ._clouds import cloud
 from ._clouds import sliced_w2 as sliced_w2
 from ._clouds import w2 as w2
 from ._costs import cost_matrix as cost_matrix
-from ._plans import TransportPlan as TransportPlan
-from ._plans import emd as emd
 from ._plans import ipot as ipot
 from ._plans import sinkhorn as sinkhorn
+from ._simplex import emd as emd
+from ._token_sets import TransportPlan as TransportPlan
 from ._triangle import AlphaStar as AlphaStar
 from ._triangle import alpha_star as alpha_star
 from ._triangle import interpolation_cost as interpolation_cost

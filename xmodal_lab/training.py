@@ -6,10 +6,10 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,68 @@ CHOICES = ("last", "best")
 
 class DivergedError(FloatingPointError):
     """The loss became NaN or infinite; the message names epoch and learning rate."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one training run is asked, checked as it is made; :func:`fit` says what each field means.
+
+    Raises:
+        ValueError, TypeError: a setting that makes no sense.
+    """
+
+    pairing: str | Pairing = "fixed"
+    share: float = 1.0
+    epochs: int = 60
+    batch_size: int = 64
+    lr: float = 1e-3
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    choose: str = "last"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pairing, Pairing):
+            mode = check.one_of("pairing", self.pairing, MODES)
+            object.__setattr__(self, "pairing", Pairing(mode, self.share))
+        check.integer("epochs", self.epochs, at_least=1)
+        check.integer("batch_size", self.batch_size, at_least=1)
+        check.integer("seed", self.seed, at_least=0)
+        check.positive("lr", self.lr)
+        check.non_negative("weight_decay", self.weight_decay)
+        check.one_of("optimizer", self.optimizer, OPTIMIZERS)
+        check.one_of("choose", self.choose, CHOICES)
+
+    @property
+    def plan(self) -> Pairing:
+        """The pairing, as an object."""
+        return cast(Pairing, self.pairing)  # __post_init__ made it one
+
+    def stepper(self, params: Iterable[Any], device: torch.device) -> torch.optim.Optimizer:
+        """The optimizer of ``params`` (tensors, or groups of them)."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(params, self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        # Adam's update is fused: one kernel instead of one per parameter and operation.
+        fused = device.type in ("cpu", "cuda")
+        return torch.optim.Adam(params, self.lr, weight_decay=self.weight_decay, fused=fused)
+
+    def record(self, dataset: Dataset, modalities: Sequence[str], device: torch.device) -> dict[str, Any]:
+        """Everything that decided the run, JSON-able."""
+        plan = self.plan
+        return {
+            "dataset": dataset.name, "modalities": list(modalities), "pairing": plan.mode, "share": plan.share,
+            "own": plan.own, "rows": plan.rows, "epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr,
+            "optimizer": self.optimizer, "momentum": self.momentum, "weight_decay": self.weight_decay,
+            "choose": self.choose, "seed": self.seed, "device": str(device), "torch": torch.__version__,
+        }  # fmt: skip
+
+    def diverged(self, loss: float, epoch: int) -> DivergedError:
+        """The error to raise when the training loss is not finite."""
+        return DivergedError(
+            f"the training loss became {loss} in epoch {epoch} with learning rate {self.lr:g}; "
+            "try a smaller lr, and look for extreme values in the inputs."
+        )
 
 
 @dataclass(frozen=True)
@@ -100,28 +162,16 @@ def fit(
             ``choose="best"`` without a validation split.
         DivergedError: the loss is NaN or infinite; names the epoch and the learning rate.
     """
-    plan = pairing if isinstance(pairing, Pairing) else Pairing(check.one_of("pairing", pairing, MODES), share)
-    check.integer("epochs", epochs, at_least=1)
-    check.integer("batch_size", batch_size, at_least=1)
-    check.integer("seed", seed, at_least=0)
-    check.positive("lr", lr)
-    check.non_negative("weight_decay", weight_decay)
-    check.one_of("optimizer", optimizer, OPTIMIZERS)
-    check.one_of("choose", choose, CHOICES)
-    if choose == "best" and dataset.val is None:
-        raise ValueError(f"choose='best' needs a validation split; {dataset.name!r} has none (load it with one).")
+    options = Options(pairing, share, epochs, batch_size, lr, optimizer, momentum, weight_decay, choose, seed)
+    plan = options.plan
+    needs_validation(dataset, choose)
     where = pick_device(device)
     model = copy.deepcopy(net).to(where).train()
-    names = _modalities(model, dataset)
+    names = modalities_of(model, dataset)
     train = dataset.train.to(where)
     first = plan.draw(train, names, seed=seed, epoch=0)
-    # Adam's update is fused: one kernel instead of one per parameter and operation.
-    steps: torch.optim.Optimizer = (
-        torch.optim.Adam(model.parameters(), lr, weight_decay=weight_decay, fused=where.type in ("cpu", "cuda"))
-        if optimizer == "adam"
-        else torch.optim.SGD(model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
-    )
-    held_out = {k: s.to(where).complete(names) for k, s in dataset.splits.items() if k != "train"}
+    steps = options.stepper(model.parameters(), where)
+    held_out = held_out_splits(dataset, names, where)
     rows: list[dict[str, float]] = []
     kept: dict[int, Params] = {0: _snapshot(model)} if snapshots else {}
     best: tuple[float, Params] | None = None
@@ -131,10 +181,7 @@ def fit(
         pairs = first if epoch == 1 else plan.draw(train, names, seed=seed, epoch=epoch - 1)
         loss, accuracy = _epoch(model, steps, train, pairs, batch_size, generator)
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"the training loss became {loss} in epoch {epoch} with learning rate {lr:g}; "
-                "try a smaller lr, and look for extreme values in the inputs."
-            )
+            raise options.diverged(loss, epoch)
         row = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
         for split, samples in held_out.items():
             row[f"{split}_loss"], row[f"{split}_accuracy"] = evaluate(model, samples)
@@ -151,16 +198,7 @@ def fit(
     if best is not None:
         model.load_state_dict(best[1])
     _, score = evaluate(model, held_out["test"])
-    settings = {
-        "dataset": dataset.name, "modalities": list(names), "pairing": plan.mode, "share": plan.share, "own": plan.own,
-        "rows": plan.rows, "epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer,
-        "momentum": momentum, "weight_decay": weight_decay, "choose": choose, "seed": seed,
-        "device": str(where), "torch": torch.__version__,
-    }  # fmt: skip
-    import pandas as pd
-
-    history = pd.DataFrame(rows).astype({"epoch": int}).set_index("epoch")
-    return Run(model.cpu().eval(), history, score, settings, kept)
+    return Run(model.cpu().eval(), as_history(rows), score, options.record(dataset, names, where), kept)
 
 
 @torch.no_grad()
@@ -272,9 +310,28 @@ def _accuracy(outputs: Tensor, labels: Tensor) -> float:
     return float((outputs.argmax(-1) == labels).float().mean())
 
 
-def _modalities(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:
+def modalities_of(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:
+    """The modalities that the model sees; all of the dataset's when it does not say."""
     asked = getattr(model, "modalities", None)
     return check.modalities_of(asked, dataset.modalities)
+
+
+def needs_validation(dataset: Dataset, choose: str) -> None:
+    """Refuse ``choose="best"`` where there is no validation split to choose on."""
+    if choose == "best" and dataset.val is None:
+        raise ValueError(f"choose='best' needs a validation split; {dataset.name!r} has none (load it with one).")
+
+
+def held_out_splits(dataset: Dataset, modalities: Sequence[str], device: torch.device) -> dict[str, Samples]:
+    """The splits that are reported, not trained on; of each the rows that have all ``modalities``."""
+    return {k: s.to(device).complete(modalities) for k, s in dataset.splits.items() if k != "train"}
+
+
+def as_history(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:
+    """One row per epoch."""
+    import pandas as pd
+
+    return pd.DataFrame(rows).astype({"epoch": int}).set_index("epoch")
 
 
 def _snapshot(model: nn.Module) -> Params:

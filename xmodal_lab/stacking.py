@@ -1,0 +1,284 @@
+"""Train many members of a sweep together: each is the :func:`~xmodal_lab.fit` of its own settings.
+
+What differs between members is data: initial weights, the order of batches, pairings (and
+their share), which modalities they see, learning rate and weight decay. So one program
+serves them all, and a small net's step costs little more for sixteen members than for one.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import _checks as check
+from . import training
+from ._stacks import MappedStack, ProductStack, Stack, member_accuracies, member_losses, why_not_mapped
+from ._stacks import why_not_products as why_not_products
+from .fusion import LateFusion
+from .losses import Params
+from .pairing import Pairs
+from .samples import Dataset, Samples
+from .training import DivergedError, Options, Run
+
+# Parameters per member up to which one stack of products beats members one after another on a CPU
+# (FIELD_NOTES: crossover at about 70k; benchmarks/sweeps.py measures it again).
+CROSSOVER = 70_000
+# Settings that may differ between the members of a stack.
+OWN = ("pairing", "share", "lr", "weight_decay", "seed")
+
+
+def fit_stack(
+    nets: Sequence[nn.Module],
+    dataset: Dataset,
+    *,
+    device: str = "auto",
+    snapshots: int | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    **settings: Any,
+) -> list[Run | DivergedError]:
+    """Train copies of K nets together; member k is ``fit(nets[k], dataset, ...)`` to round-off.
+
+    Args:
+        nets: of one shape. Late-fusion nets of dense layers may see different modalities.
+        dataset: the same for all.
+        device: as in :func:`~xmodal_lab.fit`.
+        snapshots: keep every member's parameters every so many epochs (and at the start).
+        on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
+        settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
+            pairing, share, lr, weight_decay and seed; the others are the same for all.
+
+    Returns:
+        One Run per net; where a member diverged, its :class:`DivergedError` instead, since the
+        others are not concerned. ``history["seconds"]`` is the time of the whole stack.
+
+    Raises:
+        ValueError: nets that cannot be stacked (the message says why), settings of the wrong
+            length, pairings with different numbers of rows; as :func:`~xmodal_lab.fit`.
+    """
+    options = _options(len(nets), settings)
+    training.needs_validation(dataset, options[0].choose)
+    where = training.pick_device(device)
+    # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
+    order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
+    together = _Together([copy.deepcopy(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
+    kept: list[dict[int, Params]] = [{} for _ in nets]
+    for epoch in range(options[0].epochs + 1):
+        if epoch:
+            together.epoch(epoch)
+        if snapshots and epoch % snapshots == 0:
+            for k, mine in enumerate(kept):
+                mine[epoch] = {name: p.cpu() for name, p in together.stack.state(k).items()}
+        if epoch and on_epoch is not None:
+            on_epoch({"epoch": epoch, "loss": together.mean_loss()})
+        if all(together.errors):
+            break
+    found = dict(zip(order, together.results(kept), strict=True))
+    return [found[k] for k in range(len(nets))]
+
+
+def stack_of(nets: Sequence[nn.Module], dataset: Dataset) -> Stack:
+    """The fastest stack that fits ``nets``.
+
+    Raises:
+        ValueError: none does; says why.
+    """
+    if why_not_products(nets) is None:
+        return ProductStack([net for net in nets if isinstance(net, LateFusion)], dataset.modalities)
+    reason = why_not_mapped(nets)
+    if reason is not None:
+        raise ValueError(f"these nets cannot be trained as one stack: {reason}. Train them with fit, one by one.")
+    return MappedStack(nets)
+
+
+def pays(net: nn.Module, device: str = "auto") -> bool:
+    """Whether a stack of nets like this one is faster than one after another, as measured (benchmarks/).
+
+    On a GPU always, if it can be stacked; on a CPU for small nets of dense layers.
+    """
+    if training.pick_device(device).type == "cuda":
+        return why_not_products([net]) is None or why_not_mapped([net]) is None
+    if sum(p.numel() for p in net.parameters()) > CROSSOVER:
+        return False
+    if why_not_products([net]) is None:
+        return True
+    conv = any(isinstance(m, nn.modules.conv._ConvNd) for m in net.modules())
+    return not conv and why_not_mapped([net]) is None
+
+
+class _Together:
+    """The members of one stack, epoch by epoch."""
+
+    def __init__(
+        self, nets: Sequence[nn.Module], dataset: Dataset, options: Sequence[Options], device: torch.device
+    ) -> None:
+        self.nets, self.dataset, self.options, self.device = nets, dataset, options, device
+        self.names = [training.modalities_of(net, dataset) for net in nets]
+        self.union = [m for m in dataset.modalities if any(m in names for names in self.names)]
+        self.stack = stack_of(nets, dataset)
+        self.train = dataset.train.to(device)
+        self.inputs = self.stack.prepare(self.train.inputs)
+        self.splits = {k: self._held_out(s.to(device)) for k, s in dataset.splits.items() if k != "train"}
+        self.first = [self._draw(k, 0) for k in range(len(nets))]
+        counts = sorted({len(pairs) for pairs in self.first})
+        if len(counts) > 1:
+            raise ValueError(
+                f"the members of a stack need epochs of one length, these have {' and '.join(map(str, counts))} rows; "
+                "put those with the same pairing rows (and, for rows='all', the same modalities) in one stack."
+            )
+        self.rows = counts[0]
+        self.orders = [torch.Generator().manual_seed(o.seed) for o in options]
+        self.steppers = self._steppers()
+        self.history: list[list[dict[str, float]]] = [[] for _ in nets]
+        self.errors: list[DivergedError | None] = [None] * len(nets)
+        self.best = torch.full((len(nets),), math.inf, dtype=torch.float64)
+        self.best_params: Params | None = None
+        self.started = time.perf_counter()
+
+    def epoch(self, epoch: int) -> None:
+        """One pass of every member over its own pairs, in its own order, and one row of history each."""
+        index, labels = self._table(epoch)
+        total = torch.zeros(len(self.nets), dtype=torch.float64, device=self.device)
+        right = torch.zeros_like(total)
+        for start in range(0, self.rows, self.options[0].batch_size):
+            part = slice(start, start + self.options[0].batch_size)
+            wanted = labels[:, part]
+            batch = {m: _gather(self.inputs[m], where[:, part]) for m, where in index.items()}
+            losses, outputs, gradients = self.stack.gradients(batch, wanted)
+            self._step(gradients)
+            total += losses.double() * wanted.shape[1]
+            right += member_accuracies(outputs, wanted).double() * wanted.shape[1]
+        seen = zip((total / self.rows).tolist(), (right / self.rows).tolist(), strict=True)
+        held_out = self._evaluate()
+        for k, (loss, accuracy) in enumerate(seen):
+            if self.errors[k] is None and not math.isfinite(loss):
+                self.errors[k] = self.options[k].diverged(loss, epoch)
+            row = {"epoch": epoch, "loss": loss, "accuracy": accuracy, **held_out[k]}
+            self.history[k].append({**row, "seconds": time.perf_counter() - self.started})
+        if self.options[0].choose == "best":
+            self._keep_best()
+
+    def mean_loss(self) -> float:
+        """Mean training loss of the members that have not diverged."""
+        losses = [rows[-1]["loss"] for rows, error in zip(self.history, self.errors, strict=True) if error is None]
+        return sum(losses) / len(losses) if losses else math.nan
+
+    def results(self, kept: Sequence[Mapping[int, Params]]) -> list[Run | DivergedError]:
+        """What :func:`fit_stack` returns."""
+        if self.best_params is not None:
+            self.stack.params = self.best_params
+        scores = [row["test_accuracy"] for row in self._evaluate()]
+        found: list[Run | DivergedError] = []
+        for k, net in enumerate(self.nets):
+            error = self.errors[k]
+            if error is not None:
+                found.append(error)
+                continue
+            net.load_state_dict(self.stack.state(k))
+            record = self.options[k].record(self.dataset, self.names[k], self.device)
+            found.append(Run(net.cpu().eval(), training.as_history(self.history[k]), scores[k], record, dict(kept[k])))
+        return found
+
+    # -- pairs -----------------------------------------------------------------------------------
+
+    def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
+        """By modality the rows that each member's inputs come from, in its order (K, n); and labels (K, n)."""
+        index: dict[str, list[Tensor]] = {m: [] for m in self.union}
+        rows = []
+        for k, first in enumerate(self.first):
+            plan = self.options[k].plan
+            fixed = plan.mode == "fixed" or plan.share == 0
+            pairs = first if epoch == 1 or fixed else self._draw(k, epoch - 1)
+            order = torch.randperm(self.rows, generator=self.orders[k])
+            rows.append(pairs.rows[order])
+            for m in self.union:  # where a modality is masked, any row will do
+                index[m].append(pairs.index.get(m, pairs.rows)[order])
+        together = {m: torch.stack(where).to(self.device) for m, where in index.items()}
+        return together, self.train.labels[torch.stack(rows).to(self.device)]
+
+    def _draw(self, k: int, epoch: int) -> Pairs:
+        return self.options[k].plan.draw(self.train, self.names[k], seed=self.options[k].seed, epoch=epoch)
+
+    # -- weights ---------------------------------------------------------------------------------
+
+    def _steppers(self) -> list[tuple[slice, list[Tensor], torch.optim.Optimizer]]:
+        """(members, their part of the parameters, its optimizer) per distinct learning rate and weight decay."""
+        rates = [(o.lr, o.weight_decay) for o in self.options]
+        found = []
+        for rate in dict.fromkeys(rates):
+            members = slice(rates.index(rate), rates.index(rate) + rates.count(rate))
+            parts = [p[members] for p in self.stack.params.values()]
+            found.append((members, parts, self.options[members.start].stepper(parts, self.device)))
+        return found
+
+    def _step(self, gradients: Params) -> None:
+        for members, parts, stepper in self.steppers:
+            for part, gradient in zip(parts, gradients.values(), strict=True):
+                part.grad = gradient[members]
+            stepper.step()
+
+    def _keep_best(self) -> None:
+        losses = torch.tensor([rows[-1]["val_loss"] for rows in self.history], dtype=torch.float64)
+        better = losses < self.best
+        if self.best_params is None:
+            self.best_params = {name: p.clone() for name, p in self.stack.params.items()}
+        for name, kept in self.best_params.items():
+            kept[better] = self.stack.params[name][better]
+        self.best = torch.where(better, losses, self.best)
+
+    # -- held-out data ---------------------------------------------------------------------------
+
+    def _held_out(self, samples: Samples) -> list[tuple[list[int], dict[str, Tensor], Tensor]]:
+        """(members, inputs, labels): members whose modalities are present in the same rows stand together."""
+        by_rows: dict[tuple[bool, ...], list[int]] = {}
+        for k, names in enumerate(self.names):
+            rows = torch.stack([samples.present[m] for m in names]).all(0)
+            by_rows.setdefault(tuple(rows.tolist()), []).append(k)
+        found = []
+        for members in by_rows.values():
+            seen = samples.complete(self.names[members[0]])
+            found.append((members, self.stack.prepare(seen.inputs), seen.labels))
+        return found
+
+    def _evaluate(self, rows: int = 1024) -> list[dict[str, float]]:
+        """Loss and accuracy of every member on every held-out split."""
+        found: list[dict[str, float]] = [{} for _ in self.nets]
+        for split, groups in self.splits.items():
+            for members, inputs, labels in groups:
+                parts = [
+                    self.stack.outputs({m: x[i : i + rows] for m, x in inputs.items()})
+                    for i in range(0, len(labels), rows)
+                ]
+                outputs = torch.cat(parts, 1)[members]
+                wanted = labels.expand(len(members), -1)
+                losses, right = member_losses(outputs, wanted).tolist(), member_accuracies(outputs, wanted).tolist()
+                for k, loss, accuracy in zip(members, losses, right, strict=True):
+                    found[k] |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+        return found
+
+
+def _options(count: int, settings: Mapping[str, Any]) -> list[Options]:
+    """One Options per member; a list gives one value per member."""
+    known = [f.name for f in dataclasses.fields(Options)]
+    for name, value in settings.items():
+        check.one_of("setting", name, known)
+        if isinstance(value, (list, tuple)):
+            if name not in OWN:
+                raise ValueError(f"{name} must be the same for all members of a stack; per member: {', '.join(OWN)}.")
+            if len(value) != count:
+                raise ValueError(f"{name} has {len(value)} values for {count} nets; give one each, or a single value.")
+    if count == 0:
+        raise ValueError("a stack needs at least one net, got none.")
+    each = {k: v if isinstance(v, (list, tuple)) else [v] * count for k, v in settings.items()}
+    return [Options(**{name: values[k] for name, values in each.items()}) for k in range(count)]
+
+
+def _gather(samples: Tensor, rows: Tensor) -> Tensor:
+    """Samples (N, ...) at rows (K, B) -> (K, B, ...)."""
+    return samples.index_select(0, rows.reshape(-1)).unflatten(0, rows.shape)

@@ -1,6 +1,6 @@
 """Run the lessons from top to bottom and keep their outputs, without widget state or timestamps.
 
-    python scripts/run_notebooks.py [notebooks/05_dml.ipynb ...]
+python scripts/run_notebooks.py [notebooks/05_dml.ipynb ...]
 """
 
 from __future__ import annotations

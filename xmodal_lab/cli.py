@@ -103,9 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("doctor", help="versions, device, data, browser: what is here and what is missing")
     opener = commands.add_parser("lab", help="open JupyterLab on the first lesson")
-    opener.add_argument("rest", nargs=argparse.REMAINDER, help="arguments for jupyter lab")
-    asked = parser.parse_args(argv)
-    return doctor() if asked.command == "doctor" else lab(asked.rest)
+    opener.epilog = "All further arguments go to jupyter lab."
+    asked, rest = parser.parse_known_args(argv)
+    if rest and asked.command != "lab":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return doctor() if asked.command == "doctor" else lab(rest)
 
 
 def _version(package: str) -> str | None:

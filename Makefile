@@ -38,8 +38,12 @@ format: $(STAMP)  ## mend lint and format where that is safe
 notebooks: $(STAMP)  ## run the lessons again and keep their outputs
 	$(BIN)/python scripts/run_notebooks.py
 
-bench: $(STAMP)  ## measure against peers, side by side; writes benchmarks/results.json and the README's table
-	$(BIN)/python -m benchmarks
+.peers: benchmarks/peers.txt $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r benchmarks/peers.txt
+	@touch $@
+
+bench: .peers  ## measure against peers, side by side; writes benchmarks/results.json and the README's table
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

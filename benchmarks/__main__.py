@@ -1,0 +1,103 @@
+"""Measure every hot path beside its peer and write the results: ``python -m benchmarks [--only NAME ...]``.
+
+Writes ``benchmarks/results.json`` (rows, versions, device) and the table in the README. Ratios
+are ours / theirs in one run, medians of alternating repeats; absolute times are this machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import importlib.metadata
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results.json"
+README = HERE.parent / "README.md"
+SUITES = ("landscape", "curvature", "transport", "sweeps")
+PACKAGES = ("torch", "numpy", "pot", "loss-landscapes", "pyhessian", "curvlinops-for-pytorch")
+START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SUITES, default=SUITES, help="suites to run")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (1)")
+    asked = parser.parse_args()
+    peers = HERE.parent / ".peers"
+    if peers.is_dir():
+        sys.path.append(str(peers))
+    import torch
+
+    torch.set_num_threads(asked.threads)
+    report = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": []}
+    for suite in asked.only:
+        if not (HERE / f"{suite}.py").is_file():
+            continue
+        rows = importlib.import_module(f"benchmarks.{suite}").rows()
+        for row in rows:
+            print(line(row), flush=True)
+        kept = [row for row in report["rows"] if row["suite"] != suite]
+        report["rows"] = kept + [{"suite": suite, **row} for row in rows]
+        report |= machine(asked.threads)
+        RESULTS.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write_table(report)
+    return 0
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Versions and device, as they stand beside the figures."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {
+        "date": date,
+        "device": device,
+        "threads": threads,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row of the table, in Markdown."""
+    if row["ratio"] is None:
+        ratio = str(row.get("note") or "peer not installed")
+        theirs = "–"
+    else:
+        met = "" if row["ratio"] <= row["bar"] else " (bar missed)"
+        ratio, theirs = f"**{row['ratio']:.2f}**{met}", f"{row['peer_ms']:.0f}"
+    error = "–" if row["error"] is None else f"{row['error']:.0e}"
+    return f"| {row['path']} | {row['peer']} | {row['ours_ms']:.0f} | {theirs} | {ratio} | {row['bar']:.2f} | {error} |"
+
+
+def write_table(report: dict[str, Any]) -> None:
+    """Put the table between the two marks in the README."""
+    head = ["| path | beside | ours, ms | theirs, ms | ours / theirs | bar | error |", "|---|---|--:|--:|--:|--:|--:|"]
+    order = sorted(report["rows"], key=lambda row: SUITES.index(row["suite"]))
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items() if version)
+    note = (
+        f"Written by `make bench` on {report['date']}: {report['device']}, {report['threads']} thread(s), {versions}. "
+        "Medians of alternating runs; the ratio counts, the milliseconds are one shared machine's."
+    )
+    text = README.read_text()
+    before, rest = text.split(START)
+    after = rest.split(END)[1]
+    table = "\n".join([*head, *(line(row) for row in order)])
+    README.write_text(f"{before}{START}\n{table}\n\n{note}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -32,19 +32,20 @@ function logTicks(lo, hi, count) {
   return ticks.filter((t) => t >= lo * (1 - 1e-9) && t <= hi * (1 + 1e-9));
 }
 
-function tickLabel(value, step) {
+function tickLabel(value, digits) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e5 || size < 1e-3) return minus(value.toExponential(1).replace(".0e", "e").replace("e+", "e"));
-  const digits = step ? Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9))) : 0;
-  const text = value.toFixed(digits);
-  // 2.5 as a step needs one digit more than its power of ten says
-  return minus(Number(text) === value ? text : String(tidy(value)));
+  return minus(value.toFixed(digits));
 }
 
-// On a log scale steps differ, so each label takes the digits it needs.
-const tickLabels = (ticks, log) =>
-  ticks.map((t) => tickLabel(t, !log && ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) : 0));
+const decimals = (value) => (Math.abs(value) < 1e-3 ? 0 : (String(tidy(value)).split(".")[1] || "").length);
+
+// One number of decimals for the whole axis; on a log scale, where steps differ, each label takes what it needs.
+function tickLabels(ticks, log) {
+  const most = Math.max(0, ...ticks.map(decimals));
+  return ticks.map((t) => tickLabel(t, log ? decimals(t) : most));
+}
 const minus = (text) => text.replace("-", "\u2212");
 
 // A value as the read-out says it: four significant digits.

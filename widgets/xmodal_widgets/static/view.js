@@ -1,7 +1,7 @@
 // The whole: state, one frame for all panels, errors. anywidget calls render({ model, el }).
 
 function render({ model, el }) {
-  const root = make("div", { class: "xm-root", "data-lm-suppress-shortcuts": "true" });
+  const root = make("div", { class: "xm-root" });
   el.append(root);
   const box = makeErrorBox(model);
   root.append(box.element);
@@ -111,9 +111,7 @@ function makeApp(model, root, box) {
   app.panel.show(app.state);
   app.trainer.show(model.get("_job"));
   const listeners = listen(app, model, root, box, body);
-  restyle(app, root);
-  layOut(app, root);
-  box.guard(() => drawAll(app))();
+  if (root.isConnected) box.guard(() => appear(app, root))(); // else the size observer does, once it is on the page
   app.close = () => {
     listeners();
     frame.stop();
@@ -133,13 +131,11 @@ function listen(app, model, root, box, body) {
   model.on("change:state", onState);
   model.on("change:_job", onJob);
   const stopTheme = watchTheme(box.guard(() => {
+    if (!root.isConnected) return;
     restyle(app, root);
     app.draw();
   }));
-  const sizes = new ResizeObserver(box.guard(() => {
-    layOut(app, root);
-    app.draw();
-  }));
+  const sizes = new ResizeObserver(box.guard(() => appear(app, root)));
   sizes.observe(body);
   return () => {
     model.off("change:state", onState);
@@ -164,7 +160,16 @@ function makeFrameLoop(draw) {
   };
 }
 
+// On the page for the first time, or in a new size. A view that is not on the page has no colours and no width.
+function appear(app, root) {
+  if (!root.clientWidth) return;
+  if (!app.theme) restyle(app, root);
+  layOut(app, root);
+  drawAll(app);
+}
+
 function drawAll(app) {
+  if (!app.theme) return;
   for (const view of app.views) updateView(view);
 }
 
@@ -176,7 +181,6 @@ function restyle(app, root) {
 // Single views share rows evenly; a view with columns takes a row of its own.
 function layOut(app, root) {
   const width = root.clientWidth;
-  if (!width) return;
   root.style.fontSize = `${Math.max(13, Math.min(16, Math.round(8 + width / 200)))}px`;
   const singles = app.views.filter((view) => view.panels.length === 1);
   const fitting = Math.max(1, Math.min(singles.length, Math.floor(width / 285)));

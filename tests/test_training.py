@@ -156,6 +156,13 @@ def test_a_dataset_that_does_not_fit_the_net() -> None:
         xl.fit(net(deaf), deaf, choose="best")
 
 
+def test_a_class_without_a_training_sample_is_named() -> None:
+    ds = toy()
+    some = xl.Dataset("some", ds.train.subset(ds.train.labels < 2), ds.test, ds.classes)
+    with pytest.raises(ValueError, match="1 of 3 classes have no training sample: 'c'"):
+        xl.fit(net(some), some)
+
+
 def test_a_bad_checkpoint_is_named(tmp_path) -> None:
     ds = toy()
     with pytest.raises(FileNotFoundError, match="no checkpoint"):

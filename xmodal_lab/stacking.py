@@ -63,7 +63,7 @@ def fit_stack(
             length, pairings with different numbers of rows; as :func:`~xmodal_lab.fit`.
     """
     options = _options(len(nets), settings)
-    training.needs_validation(dataset, options[0].choose)
+    training.check_trainable(dataset, options[0].choose)
     where = training.pick_device(device)
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))

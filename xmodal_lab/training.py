@@ -159,12 +159,12 @@ def fit(
 
     Raises:
         ValueError: bad settings, an unknown pairing, a modality that the dataset lacks,
-            ``choose="best"`` without a validation split.
+            a class without a training sample, ``choose="best"`` without a validation split.
         DivergedError: the loss is NaN or infinite; names the epoch and the learning rate.
     """
     options = Options(pairing, share, epochs, batch_size, lr, optimizer, momentum, weight_decay, choose, seed)
     plan = options.plan
-    needs_validation(dataset, choose)
+    check_trainable(dataset, choose)
     where = pick_device(device)
     model = copy.deepcopy(net).to(where).train()
     names = modalities_of(model, dataset)
@@ -316,10 +316,19 @@ def modalities_of(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:
     return check.modalities_of(asked, dataset.modalities)
 
 
-def needs_validation(dataset: Dataset, choose: str) -> None:
-    """Refuse ``choose="best"`` where there is no validation split to choose on."""
+def check_trainable(dataset: Dataset, choose: str) -> None:
+    """Refuse ``choose="best"`` without a validation split, and classes that no training row has."""
     if choose == "best" and dataset.val is None:
         raise ValueError(f"choose='best' needs a validation split; {dataset.name!r} has none (load it with one).")
+    labels = dataset.train.labels
+    if dataset.classes and not labels.is_floating_point():
+        counts = torch.bincount(labels[labels >= 0], minlength=len(dataset.classes))
+        empty = [repr(dataset.classes[c]) for c in (counts == 0).nonzero()[:, 0].tolist()]
+        if empty:
+            raise ValueError(
+                f"{len(empty)} of {len(dataset.classes)} classes have no training sample: {', '.join(empty[:10])}; "
+                "add samples of them, or leave them out of `classes`."
+            )
 
 
 def held_out_splits(dataset: Dataset, modalities: Sequence[str], device: torch.device) -> dict[str, Samples]:

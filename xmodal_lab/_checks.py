@@ -91,7 +91,9 @@ def integer(what: str, value: object, at_least: int | None = None) -> int:
 
 def finite(what: str, tensor: Tensor) -> Tensor:
     """Return ``tensor`` if it holds no NaN and no infinity."""
-    if tensor.is_floating_point() or tensor.is_complex():
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return tensor
+    if not bool(torch.isfinite(tensor.sum())):  # one pass; a finite tensor whose sum overflows is looked at below
         bad = ~torch.isfinite(tensor)
         if bool(bad.any()):
             where = tuple(int(i) for i in bad.nonzero()[0])

@@ -20,6 +20,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import lfilter, resample_poly
@@ -49,6 +50,16 @@ VOICES = {
         ("en-gb-x-gbcwmd", ("linda", "Annie", "Mr serious", "antonio", "david")),
     ),
 }
+
+
+class Take(NamedTuple):
+    """What is said, and how; voice and digit are positions in the tables."""
+
+    voice: int
+    digit: int
+    number: int
+    pitch: int
+    speed: int
 
 
 def speak(espeak: str, voice: str, text: str, pitch: int, speed: int) -> np.ndarray:
@@ -83,36 +94,35 @@ def in_a_room(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(heard + hiss, -1.0, 1.0)
 
 
-def make(espeak: str, seed: int) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
-    """All takes as arrays, one row per take, and the table of voices."""
-    voices = [
+def voice_table() -> list[dict[str, str]]:
+    """All voices in the order in which the arrays number them."""
+    return [
         {"split": split, "accent": accent, "variant": variant}
         for split, accents in VOICES.items()
         for accent, variants in accents
         for variant in variants
     ]
-    jobs = []
-    for v in range(len(voices)):
+
+
+def takes(seed: int) -> list[Take]:
+    """Which word each voice says, at which pitch and speed: no pitch and speed twice for a voice and word."""
+    plan = []
+    for v, voice in enumerate(voice_table()):
         for digit in range(len(WORDS)):
             cells = np.random.default_rng([seed, v, digit]).permutation(len(PITCHES) * len(SPEEDS))
-            for take, cell in enumerate(cells[: TAKES_PER_VOICE[voices[v]["split"]]]):
-                jobs.append((v, digit, take, PITCHES[cell % len(PITCHES)], SPEEDS[cell // len(PITCHES)]))
+            for number, cell in enumerate(cells[: TAKES_PER_VOICE[voice["split"]]]):
+                plan.append(Take(v, digit, number, PITCHES[cell % len(PITCHES)], SPEEDS[cell // len(PITCHES)]))
+    return plan
 
-    def one(job: tuple[int, int, int, int, int]) -> np.ndarray:
-        v, digit, take, pitch, speed = job
-        rng = np.random.default_rng([seed, v, digit, take + 1])
-        text = WORDS[digit] + ENDINGS[int(rng.integers(len(ENDINGS)))]
-        voice = f"{voices[v]['accent']}+{voices[v]['variant']}"
-        levels = log_mel(in_a_room(speak(espeak, voice, text, pitch, speed), rng), RATE)
-        return np.clip(np.rint((levels - FLOOR_DB) / STEP_DB), 0, 255).astype(np.uint8)
 
-    with ThreadPoolExecutor(2) as pool:
-        levels = np.stack(list(pool.map(one, jobs)))
-    columns = np.array(jobs, dtype=np.uint8).T
-    names = ("voice", "digit", "take", "pitch", "speed")
-    arrays = {"levels": levels, **dict(zip(names, columns, strict=True))}
-    del arrays["take"]
-    return arrays, voices
+def record(espeak: str, take: Take, seed: int) -> np.ndarray:
+    """One take as 8-bit levels (32 bands, 32 frames); its effects have their own random stream."""
+    rng = np.random.default_rng([seed, take.voice, take.digit, take.number + 1])
+    voice = voice_table()[take.voice]
+    text = WORDS[take.digit] + ENDINGS[int(rng.integers(len(ENDINGS)))]
+    word = speak(espeak, f"{voice['accent']}+{voice['variant']}", text, take.pitch, take.speed)
+    decibel = log_mel(in_a_room(word, rng), RATE)
+    return np.clip(np.rint((decibel - FLOOR_DB) / STEP_DB), 0, 255).astype(np.uint8)
 
 
 def main() -> None:
@@ -125,7 +135,13 @@ def main() -> None:
     if espeak is None:
         sys.exit("espeak-ng was not found; install it (Debian: apt-get install espeak-ng).")
     version = subprocess.run([espeak, "--version"], check=True, capture_output=True, text=True).stdout
-    arrays, voices = make(espeak, arguments.seed)
+    plan = takes(arguments.seed)
+    with ThreadPoolExecutor(2) as pool:  # most of the time is espeak-ng's, in processes of its own
+        levels = np.stack(list(pool.map(lambda take: record(espeak, take, arguments.seed), plan)))
+    arrays = {
+        name: np.array([getattr(take, name) for take in plan], dtype=np.uint8)
+        for name in ("voice", "digit", "pitch", "speed")
+    }
     recipe = {
         "what": "spoken digits as log-mel spectrograms",
         "made_by": "scripts/make_spoken_digits.py",
@@ -159,12 +175,12 @@ def main() -> None:
             "scale_and_norm": "slaney",
         },
         "code": {"decibel": "floor_db + step_db * level", "floor_db": FLOOR_DB, "step_db": STEP_DB},
-        "voices": voices,
+        "voices": voice_table(),
     }
-    np.savez_compressed(arguments.out / "spoken_digits.npz", **arrays)
+    np.savez_compressed(arguments.out / "spoken_digits.npz", levels=levels, **arrays)
     (arguments.out / "spoken_digits.json").write_text(json.dumps(recipe, indent=1) + "\n")
     size = (arguments.out / "spoken_digits.npz").stat().st_size
-    print(f"{len(arrays['levels'])} takes, {len(voices)} voices, {size / 1e6:.2f} MB")
+    print(f"{len(plan)} takes, {len(voice_table())} voices, {size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

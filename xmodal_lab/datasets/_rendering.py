@@ -53,10 +53,10 @@ def images(z: Latents) -> np.ndarray:
     pattern[striped] = 0.55 + 0.45 * np.sign(np.sin(18 * x[striped]))
     holes = (np.mod(5 * x[dotted], 1) - 0.5) ** 2 + (np.mod(5 * y[dotted], 1) - 0.5) ** 2
     pattern[dotted] = 0.45 + 0.55 * (holes > 0.08)
-    hue = (RGB[z["color"]] * (1 + 0.15 * z["light"][:, None]))[:, :, None, None]
-    backdrop = z["background"][:, None, None, None]
-    picture: np.ndarray = backdrop * (1 - inside) + hue * pattern[:, None] * inside
-    return picture.astype(np.float32)
+    hue = (RGB[z["color"]] * (1 + 0.15 * z["light"][:, None])).astype(np.float32)[:, :, None, None]
+    backdrop = z["background"].astype(np.float32)[:, None, None, None]
+    picture: np.ndarray = backdrop * (1 - inside) + hue * (pattern[:, None] * inside)
+    return picture
 
 
 def _distance(shape: int, x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:

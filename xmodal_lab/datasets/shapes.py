@@ -34,6 +34,7 @@ SHARED: dict[str, tuple[str, ...]] = {
 }
 MODALITIES = ("image", "audio", "text")
 IMAGE_NOISE = 0.08  # WORLDS: at .15 the stripes hide the shape
+HUES = np.array([[0, 3], [1, 2]])  # red, yellow: warm; green, blue: cool
 
 
 def load_shapes(
@@ -53,15 +54,18 @@ def load_shapes(
     """Draw the world.
 
     Args:
-        n_train, n_test, n_val: samples of each split (ours).
+        n_train, n_test, n_val: samples of each split (ours); n_val = 0 for no validation split.
         label: shared latents whose product is the class, such as ("shape", "color") for 30 classes;
-            or "xor": two classes, told only by a bit of the picture (its background) and a bit of
-            the tone (its decay) together.
+            or "xor": two classes, told by a bit of the picture (``image_bit``: a dark or a light
+            background) and a bit of the tone (``audio_bit``: slow or fast decay) together: same or
+            different. No caption tells either bit.
         sees: modality -> shared latent -> strength in [0, 1], the chance that the modality shows the
             true latent and not one drawn independently. What is not named is 1; every modality sees
             every shared latent when ``sees`` is not given.
-        xor_share: for label "xor", the share of samples in which the label is the XOR of the bits; in
-            the others both bits equal the label (dml, Assumption 2 holds at 0 and breaks at 1).
+        xor_share: for label "xor", the share of samples in which nothing else tells the label. In the
+            others (latent ``cued``) the colour tells it too, warm for same and cool for different. So
+            the best guess from one modality is right in a share of 1 - xor_share / 2, that from
+            picture and tone together always (dml's Assumption 2 breaks as the share grows).
         image_noise: sd of Gaussian noise on pixels in about [0, 1] (0.08).
         audio_noise: sd of Gaussian noise on the log-mel, whose own sd is about 1 (0.5).
         word_drop: chance that the caption leaves a word out (0.2).
@@ -69,16 +73,16 @@ def load_shapes(
         seed: of everything; each split has its own stream.
 
     Returns:
-        Inputs: image (N, 3, 32, 32), audio (N, 1, 32, 32) log-mel, text (N, V) word counts scaled to
-        unit norm. Latents: all of Z*, what each modality showed as ``"image:shape"`` where a strength
-        is below 1, and token ids ``"text:tokens"`` (N, L). Strings: captions.
+        A Dataset with inputs image (N, 3, 32, 32), audio (N, 1, 32, 32) log-mel, text (N, V) word counts
+        scaled to unit norm; latents: all of Z*, what each modality showed as ``"image:shape"`` where a
+        strength is below 1, and token ids ``"text:tokens"`` (N, L), 0 for padding, into
+        ``provenance["vocabulary"]``; strings: the captions.
 
     Raises:
         ValueError: an unknown latent or modality, a strength or share outside [0, 1], negative noise.
     """
-    for name, size in {"n_train": n_train, "n_test": n_test, "n_val": n_val}.items():
-        check.integer(name, size, at_least=1)
-    check.integer("seed", seed, at_least=0)
+    for name, size, least in (("n_train", n_train, 1), ("n_test", n_test, 1), ("n_val", n_val, 0), ("seed", seed, 0)):
+        check.integer(name, size, at_least=least)
     check.non_negative("image_noise", image_noise)
     check.non_negative("audio_noise", audio_noise)
     check.share("word_drop", word_drop)
@@ -109,29 +113,37 @@ def load_shapes(
         return Samples(
             {m: inputs[m] for m in names},
             torch.from_numpy(labels),
-            latents={k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in latents.items()},
+            latents={
+                k: torch.from_numpy(v if v.dtype.kind in "ib" else v.astype(np.float32)) for k, v in latents.items()
+            },
             strings={m: s for m, s in strings.items() if m in names},
         )
 
     options = {
         "label": list(parts), "sees": strengths, "xor_share": xor_share, "image_noise": image_noise,
-        "audio_noise": audio_noise, "word_drop": word_drop, "seed": seed,
-        "sizes": {"train": n_train, "test": n_test, "val": n_val},
+        "audio_noise": audio_noise, "word_drop": word_drop, "modalities": names,
+        "n_train": n_train, "n_test": n_test, "n_val": n_val,
     }  # fmt: skip
     return Dataset(
         "shapes",
         split(n_train, 0),
         split(n_test, 1),
         classes("xor" if parts == ("xor",) else parts),
-        val=split(n_val, 2),
-        provenance={"source": "drawn by this project", "options": options, "vocabulary": render.VOCABULARY},
+        val=split(n_val, 2) if n_val else None,
+        provenance={
+            "source": "drawn by this project",
+            "licence": "BSD-3-Clause",
+            "seed": seed,
+            "options": options,
+            "vocabulary": render.VOCABULARY,
+        },
     )
 
 
 def classes(label: str | Sequence[str]) -> tuple[str, ...]:
     """Names of the classes for a label: the product of the values of its latents."""
     if label == "xor":
-        return ("zero", "one")
+        return ("same", "different")
     return tuple(" ".join(values) for values in product(*(SHARED[part] for part in _label_parts(label))))
 
 
@@ -163,11 +175,12 @@ def _draw(
     """All latents, and the label they make."""
     z: dict[str, np.ndarray] = {k: rng.integers(0, len(values), n) for k, values in SHARED.items()}
     bit = rng.integers(0, 2, (2, n))
-    jointly = rng.random(n) < xor_share
     z |= {"image_bit": bit[0], "audio_bit": bit[1]}
+    cued, hue = rng.random(n) >= xor_share, rng.integers(0, 2, n)
     if label == ("xor",):
-        z["image_bit"] = np.where(jointly, bit[0], bit[1])
-        labels = np.where(jointly, bit[0] ^ bit[1], bit[1])
+        labels = bit[0] ^ bit[1]
+        z["color"] = np.where(cued, HUES[labels, hue], z["color"])
+        z["cued"] = cued
     else:
         labels = np.zeros(n, dtype=np.int64)
         for part in label:
@@ -176,7 +189,7 @@ def _draw(
         "place": rng.uniform(-0.3, 0.3, (n, 2)), "rotation": rng.uniform(-0.5, 0.5, n),
         "background": rng.uniform(0.05, 0.2, n) + 0.3 * z["image_bit"], "light": rng.standard_normal(n),
         "detuning": rng.standard_normal(n), "phase": rng.uniform(0, 1, n),
-        "decay": rng.uniform(0.3, 0.6, n) + 0.6 * z["audio_bit"],
+        "decay": rng.uniform(0.1, 0.4, n) + 1.0 * z["audio_bit"],
         "opening": rng.integers(0, len(render.OPENINGS), n), "ending": rng.integers(0, len(render.ENDINGS), n),
     }  # fmt: skip
     return z, labels.astype(np.int64)

@@ -172,7 +172,7 @@ class Hessian:
 
     def _product(self, vector: Tensor) -> Tensor:
         if self._graphs is None:
-            self._graphs = [self._gradient(term) for term in self._terms[: self._retainable()]]
+            self._graphs = self._build()
         leaves = list(self._theta.values())
         parts = list(self.as_dict(vector).values())
         total = torch.zeros_like(vector)
@@ -194,12 +194,12 @@ class Hessian:
                     slot.add_(row, alpha=term.weight)
         return total
 
-    def _retainable(self) -> int:
-        """How many terms' graphs fit into memory; measured on the first one when there are several."""
+    def _build(self) -> list[Gradient]:
+        """The graphs of as many terms as fit into memory, judging by the first one."""
         if not self._retain:
-            return 0
+            return []
         if len(self._terms) == 1:
-            return 1
+            return [self._gradient(self._terms[0])]
         storages: dict[int, int] = {}
 
         def count(tensor: Tensor) -> Tensor:
@@ -208,10 +208,10 @@ class Hessian:
             return tensor.detach()
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            graph = self._gradient(self._terms[0])  # must outlive the count, or storages would be used twice
+            first = self._gradient(self._terms[0])
         room = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else RETAIN_BYTES
-        fits = room // max(1, sum(storages.values())) if graph else len(self._terms)
-        return min(len(self._terms), fits)
+        fits = room // max(1, sum(storages.values()))
+        return [first, *(self._gradient(term) for term in self._terms[1:fits])] if fits else []
 
     def _shrink(self) -> bool:
         """Let go of the graphs and halve the chunk; False when there is nothing smaller."""

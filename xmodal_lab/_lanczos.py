@@ -21,9 +21,9 @@ Score = Callable[[Array], Array]
 # Basis vectors held in memory, in bytes; beyond that the basis is compressed to its best Ritz vectors (ours).
 BASIS_BYTES = 1 << 30
 
-# Steps of a second look from a new start. One start vector sees a repeated eigenvalue once only; eight
-# steps find what stands out of the bulk by a third of its width (Chebyshev: cosh(7 · 1.10) = 1100; ours).
-LOOK = 8
+# Least steps of the first look (more than k) and of the later ones (ours). A later look ends when its best
+# interval θ ± residual stays below what is known, so these are only there to let the start vector settle.
+FIRST_LOOK, LATER_LOOK = 8, 4
 
 
 class Krylov:
@@ -34,10 +34,12 @@ class Krylov:
         start: (n,) start vector; made orthogonal to ``fixed`` and to unit norm.
         fixed: (l, n) orthonormal vectors that the basis keeps clear of.
         capacity: most basis vectors.
+        scale: size of A's eigenvalues, if known; what sticks out by less than rounding of it is noise.
     """
 
-    def __init__(self, matvec: MatVec, start: Tensor, fixed: Tensor, capacity: int) -> None:
+    def __init__(self, matvec: MatVec, start: Tensor, fixed: Tensor, capacity: int, scale: float = 0.0) -> None:
         self.matvec = matvec
+        self.scale = scale
         self.fixed = len(fixed)
         self.capacity = min(capacity, len(start) - self.fixed)
         self.steps = 0
@@ -65,7 +67,7 @@ class Krylov:
         vector = self.matvec(self._rows[count - 1]).clone()
         column = self._clear(vector, count)[self.fixed :].double().cpu().numpy()
         self._table[: self.steps + 1, self.steps] = self._table[self.steps, : self.steps + 1] = column
-        self.sticks_out = float(vector.norm())
+        self.sticks_out = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
         self.steps += 1
         if not self.complete:
             self._rows[count] = vector / self.sticks_out
@@ -75,7 +77,7 @@ class Krylov:
         """Whether A maps the basis into itself (and ``fixed``), to rounding."""
         if self.fixed + self.steps == self._rows.shape[1]:
             return True
-        scale = np.abs(self._table[: self.steps, : self.steps]).sum(1).max(initial=0.0)
+        scale = max(self.scale, np.abs(self._table[: self.steps, : self.steps]).sum(1).max(initial=0.0))
         return self.sticks_out <= float(torch.finfo(self._rows.dtype).eps ** 0.75 * scale)
 
     def ritz(self) -> tuple[Array, Array, Array]:
@@ -161,9 +163,9 @@ def _look(
     capacity: int,
 ) -> Eigenpairs:
     """What a Lanczos run clear of the ``known`` pairs finds that is better than they are."""
-    krylov = Krylov(matvec, start, known.vectors, capacity)
+    krylov = Krylov(matvec, start, known.vectors, capacity, known.scale)
     first = len(known.values) < k
-    at_least = max(LOOK, k + 1) if first else LOOK
+    at_least = max(FIRST_LOOK, k + 1) if first else LATER_LOOK
     for products in range(1, max_products + 1):
         krylov.step()
         last = krylov.complete or products == max_products

@@ -6,8 +6,10 @@ import base64
 import io
 import json
 import re
+import sys
 import threading
 import time
+import types
 from unittest.mock import patch
 
 import numpy as np
@@ -27,6 +29,7 @@ from xmodal_widgets import (
     _assets,
     _chromium,
     explore,
+    explorers,
 )
 from xmodal_widgets._figure import band
 from xmodal_widgets._grid import Grid
@@ -205,7 +208,8 @@ def test_a_part_of_a_state_moves_only_that(view: SweepView) -> None:
     before = dict(view.state)
     view.state = {"share": 1}
     assert view.state == {**before, "share": 1.0}
-    assert view.set(modalities="audio") is view
+    view.set(modalities="audio")
+    assert view.state["modalities"] == "audio"
 
 
 def test_going_back_to_the_grid_snaps(view: SweepView) -> None:
@@ -433,6 +437,16 @@ def test_explorers_by_name() -> None:
         explore("dmll")
 
 
+def test_an_explorer_is_a_module_with_open(cube: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("xmodal_widgets.explorers.mine")
+    module.open = lambda **options: SweepView(cube, Contour("loss"), title="mine", controls=options["controls"])
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(explorers.EXPLORERS, "mine", "mine")
+    view = explore("mine", controls=["share"])
+    assert view.title == "mine"
+    assert [c["dim"] for c in view._controls if not c["hidden"]] == ["share"]
+
+
 # -- numbers of a slice --------------------------------------------------------------------------
 
 
@@ -591,6 +605,19 @@ def test_guard_passes_values_and_leaves_other_errors_alone(view: SweepView) -> N
     assert "boom" in view.error
     with pytest.raises(TypeError, match="guard wraps a function"):
         view.guard(3)  # type: ignore[arg-type]
+
+
+def test_an_unguarded_callback_shows_too_and_still_raises(view: SweepView) -> None:
+    def follow(change: dict) -> None:
+        if change["new"]["share"] == 1.0:
+            raise KeyError("no such run")
+
+    view.observe(follow, "state")
+    with pytest.raises(KeyError, match="no such run"):
+        view.set(share=1.0)
+    assert "KeyError: 'no such run' (in a callback of view.observe; correct it" in view.error
+    view.set(share=0.25)
+    assert view.error == ""
 
 
 def _fails() -> None:

@@ -61,6 +61,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         ValueError: an unknown variable, dimension, control or value, an empty or too large cube.
     """
 
+    _error_of = ""  # whose error the box shows
     _esm = _assets.module()
     _css = _assets.style()
 
@@ -94,7 +95,6 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         specs = control_specs(grid, dims, controls, self._average)
         start = opening_state(grid, dims, self._shown, self._average)
         self._last = checked_state(grid, start, state, self._average)
-        self._error_of = ""
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
         self.cube = dataset
@@ -118,22 +118,32 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             self._last = checked_state(self._grid, self._last, proposal["value"], self._average)
             return dict(self._last)
 
-    def set(self, **state: Any) -> SweepView:
-        """Move controls: ``view.set(share=0.5, modalities="image")``. Returns the view.
+    def set(self, **state: Any) -> None:
+        """Move controls: ``view.set(share=0.5, modalities="image")``.
 
         Raises:
             ValueError: an unknown control, or a value that is not on the grid.
         """
         self.state = state
-        return self
 
     # -- errors ----------------------------------------------------------------------------------
+
+    def notify_change(self, change: Any) -> None:
+        """Call the observers of a trait; what one of them raises is shown in the view and raised on."""
+        try:
+            super().notify_change(change)
+        except Exception as error:
+            self._error_of = "observe"
+            self.show_error(error, "in a callback of view.observe; correct it, run its cell again and move a control")
+            raise
+        if change["name"] == "state" and self._error_of == "observe":
+            self.error, self._error_of = "", ""
 
     def guard(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a callback so that its exception shows in the view: ``view.observe(view.guard(fn), "state")``.
 
         ipywidgets drops exceptions of callbacks. The box names the exception and where it arose;
-        the next call that succeeds clears it. Also usable as a decorator.
+        the next call that succeeds clears it. For callbacks of other widgets too; also a decorator.
         """
         if not callable(fn):
             raise TypeError(f"guard wraps a function, got {type(fn).__name__}.")
@@ -161,7 +171,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     # -- training --------------------------------------------------------------------------------
 
-    def train(self, wait: bool = True) -> SweepView:
+    def train(self, wait: bool = True) -> None:
         """Compute the exact setting that the controls show, as the button "Train here" does.
 
         Raises:
@@ -171,7 +181,6 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self._trainer.start(dict(self.state))
         if wait:
             self._trainer.join()
-        return self
 
     def cancel(self) -> None:
         """Ask a running training to stop; what is finished stays."""

@@ -1,8 +1,6 @@
 // One control per open dimension: a slider on numbers, segments or a list on names. Native inputs, so that
 // keyboard and screen readers work as everywhere else.
 
-let controlCount = 0;
-
 // What can have the focus keeps its keys from JupyterLab's shortcuts, where arrows move between cells.
 const FOCUSABLE = ["input", "select", "button", "canvas", "summary"];
 
@@ -43,7 +41,7 @@ const valueText = (dim, value) =>
   withUnits(dim.kind === "float" ? readable(value) : minus(String(value)), dim.units);
 
 function makeSlider(app, dim) {
-  const id = `xm-control-${++controlCount}`;
+  const id = `xm-control-${++PAGE.controls}`;
   const ticks = `${id}-ticks`;
   const last = dim.size - 1;
   const input = make("input", { type: "range", id, min: 0, max: last, step: 1, list: ticks, "aria-label": titled(dim) });
@@ -108,7 +106,7 @@ function makeChoice(app, dim, mean) {
 }
 
 function makeSegments(app, dim, options) {
-  const name = `xm-control-${++controlCount}`;
+  const name = `xm-control-${++PAGE.controls}`;
   const inputs = options.map((option) => {
     const input = make("input", { type: "radio", name, value: String(option.value) });
     input.addEventListener("change", () => app.set({ [dim.name]: option.value }));
@@ -121,7 +119,7 @@ function makeSegments(app, dim, options) {
 }
 
 function makeSelect(app, dim, options) {
-  const id = `xm-control-${++controlCount}`;
+  const id = `xm-control-${++PAGE.controls}`;
   const select = make("select", { id, "aria-label": titled(dim) }, ...options.map((o, k) => make("option", { value: k }, o.word)));
   select.addEventListener("change", () => app.set({ [dim.name]: options[select.value].value }));
   const element = make("div", { class: "xm-control xm-choice" }, make("label", { for: id }, titled(dim)), select);

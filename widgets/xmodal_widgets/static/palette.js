@@ -1,3 +1,6 @@
+// What all views of a page share: anywidget loads this module once per view, the page is one.
+const PAGE = (globalThis[Symbol.for("xmodal_widgets")] ||= { gl: undefined, controls: 0 });
+
 // Colours that colour-blind readers tell apart: viridis for values, seaborn's "colorblind" for names.
 const VIRIDIS_HEX =
   "44015444025645045745055946075a46085c460a5d460b5e470d60470e61471063471164471365481467481668481769" +
@@ -29,6 +32,7 @@ const VIRIDIS_CSS = VIRIDIS.map((rgb) => `rgb(${rgb})`);
 const NAMED = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133"];
 // A second cue beside colour, for lines and for print.
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 2, 1, 2]];
+
 
 const shade = (t) => Math.max(0, Math.min(255, Math.round(t * 255)));
 const valueColor = (t) => VIRIDIS_CSS[shade(t)];

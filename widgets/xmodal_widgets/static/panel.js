@@ -40,22 +40,55 @@ function flip(app, name, index) {
 
 function fillLegend(view) {
   const { app: { cube }, spec } = view;
-  let entries = [];
   if (spec.kind === "scatter") {
-    entries = (classesOf(cube, spec) || []).map((c, k) => ({ word: c.name, color: nameColor(k) }));
+    (classesOf(cube, spec) || []).forEach(({ name }, k) => {
+      const dot = (ctx) => {
+        ctx.fillStyle = nameColor(k);
+        ctx.beginPath();
+        SHAPES[k % SHAPES.length](ctx, 8, 7, 5);
+        ctx.fill();
+      };
+      view.legend.append(make("li", {}, makeSwatch(16, dot), name));
+    });
   } else if (spec.hue) {
     const dim = cube.dims.get(spec.hue);
-    const stride = dim.numeric ? Math.ceil(dim.size / 8) : 1;
-    entries = dim.words.map((word, h) => ({ word, color: hueStyle(cube, spec, h).color })).filter((_, h) => h % stride === 0);
+    const stride = dim.numeric ? Math.ceil(dim.size / 8) : 1; // of many numbers, a few give the scale
     if (dim.numeric) view.legend.append(make("li", {}, titled(dim)));
-  }
-  for (const { word, color } of entries) {
-    const swatch = make("span", { class: "xm-swatch" });
-    swatch.style.background = color;
-    view.legend.append(make("li", {}, swatch, word));
+    dim.words.forEach((word, h) => {
+      if (h % stride === 0) view.legend.append(make("li", {}, hueSwatch(cube, spec, h), word));
+    });
   }
   if (spec.band) view.legend.append(make("li", { class: "xm-note" }, `mean over ${spec.band}, 95 % interval`));
   view.legend.hidden = !view.legend.childElementCount;
+}
+
+// Colour, and the second cue: the dashes of a line, the shape of a point.
+function hueSwatch(cube, spec, h) {
+  const { color, dash } = hueStyle(cube, spec, h);
+  if (spec.kind === "bars") {
+    return makeSwatch(14, (ctx) => {
+      ctx.fillStyle = color;
+      ctx.fillRect(1, 1, 12, 12);
+    });
+  }
+  return makeSwatch(30, (ctx) => {
+    ctx.strokeStyle = color;
+    ctx.lineWidth = 2.5;
+    ctx.setLineDash(dash);
+    ctx.beginPath();
+    ctx.moveTo(1, 7);
+    ctx.lineTo(29, 7);
+    ctx.stroke();
+  });
+}
+
+function makeSwatch(width, draw) {
+  const canvas = document.createElement("canvas");
+  canvas.className = "xm-swatch";
+  canvas.setAttribute("aria-hidden", "true");
+  canvas.style.width = `${width}px`;
+  draw(fitCanvas(canvas, width, 14));
+  return canvas;
 }
 
 // -- drawing -----------------------------------------------------------------------------------
@@ -159,7 +192,7 @@ function makePanel(view, columns, c) {
   const help = spec.kind === "surface"
     ? "Drag or arrow keys: rotate. Plus and minus: zoom. 0: reset. Shift and arrow keys: read values."
     : "Arrow keys: read values. Escape: stop.";
-  const canvas = make("canvas", { class: "xm-canvas", role: "img", tabindex: 0, "aria-label": "", "aria-description": help, title: "" });
+  const canvas = make("canvas", { class: "xm-canvas", role: "img", tabindex: 0, "aria-label": "", "aria-description": help });
   const readout = make("div", { class: "xm-readout", "aria-hidden": "true", hidden: true });
   const element = make("div", { class: "xm-panel" });
   if (column) element.append(make("div", { class: "xm-panel-title" }, column));

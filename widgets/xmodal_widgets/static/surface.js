@@ -39,11 +39,10 @@ void main() {
   color = vec4(mix(base * light, vec3(0.0), wire * 0.28), 1.0);
 }`;
 
-let sharedGl; // undefined: not tried yet; null: there is no WebGL
-
 function glPainter() {
-  if (sharedGl === undefined || (sharedGl && sharedGl.gl.isContextLost())) sharedGl = makeGl();
-  return sharedGl;
+  // undefined: not tried yet; null: there is no WebGL
+  if (PAGE.gl === undefined || (PAGE.gl && PAGE.gl.gl.isContextLost())) PAGE.gl = makeGl();
+  return PAGE.gl;
 }
 
 function makeGl() {

@@ -8,8 +8,10 @@ function render({ model, el }) {
   let app = null;
   const build = box.guard(() => {
     const old = app;
+    const focused = root.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     app = makeApp(model, root, box);
     if (old) old.close();
+    if (focused) [...root.querySelectorAll("input, select, button, canvas")].find((e) => nameOf(e) === focused)?.focus();
   });
   const rebuild = () => queueMicrotask(build); // layout and payload arrive together: build once, after both
   const onError = () => box.show(model.get("error"));
@@ -26,6 +28,8 @@ function render({ model, el }) {
     root.remove();
   };
 }
+
+const nameOf = (element) => element.getAttribute("aria-label") || element.value || element.textContent;
 
 // -- errors: Python's callbacks and this file's own show in one visible box ----------------------
 

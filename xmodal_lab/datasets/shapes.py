@@ -93,11 +93,12 @@ def load_shapes(
     noise = {"image": image_noise, "audio": audio_noise, "text": word_drop}
 
     def split(n: int, stream: int) -> Samples:
-        rng = np.random.default_rng([seed, stream])
-        z, labels = _draw(n, parts, xor_share, rng)
+        z, labels = _draw(n, parts, xor_share, np.random.default_rng([seed, stream]))
         latents = dict(z)
         inputs, strings = {}, {}
-        for m in MODALITIES:  # all are drawn, so that leaving one out changes nothing in the others
+        for m in names:
+            # A stream for each modality, so that leaving one out changes nothing in the others.
+            rng = np.random.default_rng([seed, stream, 1 + MODALITIES.index(m)])
             shown = _shown(z, strengths[m], rng)
             latents |= {f"{m}:{k}": v for k, v in shown.items() if strengths[m][k] < 1}
             if m == "text":
@@ -111,12 +112,12 @@ def load_shapes(
                 view += noise[m] * rng.standard_normal(view.shape, dtype=np.float32)
             inputs[m] = torch.from_numpy(view)
         return Samples(
-            {m: inputs[m] for m in names},
+            inputs,
             torch.from_numpy(labels),
             latents={
                 k: torch.from_numpy(v if v.dtype.kind in "ib" else v.astype(np.float32)) for k, v in latents.items()
             },
-            strings={m: s for m, s in strings.items() if m in names},
+            strings=strings,
         )
 
     options = {

@@ -88,7 +88,10 @@ def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
     """JupyterLab on the notebooks of ``root``; yields its address."""
     settings = folder / "settings"
     settings.mkdir(parents=True)
-    overrides = {"@jupyterlab/apputils-extension:notification": NO_NEWS}
+    overrides = {
+        "@jupyterlab/apputils-extension:notification": NO_NEWS,
+        "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # all cells are on the page at once
+    }
     (settings / "overrides.json").write_text(json.dumps(overrides))
     url = f"http://127.0.0.1:{(port := free_port())}"
     options = [

@@ -338,7 +338,12 @@ def test_webgl_and_painter_agree(show: Callable[..., Any], new_page: Callable[..
       const { width, height } = canvas;
       const d = canvas.getContext("2d").getImageData(0, 0, width, height).data;
       const mask = [];
-      for (let k = 0; k < d.length; k += 4) mask.push(Math.max(d[k], d[k + 1], d[k + 2]) - Math.min(d[k], d[k + 1], d[k + 2]) > 30 ? 1 : 0);
+      for (let y = 0; y < height; y += 6) {
+        for (let x = 0; x < width; x += 6) {
+          const rgb = d.subarray(4 * (y * width + x), 4 * (y * width + x) + 3);
+          mask.push(Math.max(...rgb) - Math.min(...rgb) > 30 ? 1 : 0);
+        }
+      }
       return mask;
     }"""
     surface = SweepView(cubes.landscapes(), Surface("loss", fit=True), span=2.0)
@@ -458,6 +463,22 @@ def test_the_address_keeps_the_state(show: Callable[..., Any], view: SweepView) 
     assert page.evaluate(f"() => {APP}.state.share") == 1
 
 
+def test_a_view_may_leave_the_page_and_come_back(show: Callable[..., Any], view: SweepView) -> None:
+    """As JupyterLab does with cells that are scrolled out of sight."""
+    page = show(view)
+    page.evaluate("() => { window.kept = document.querySelector('.xm-root'); kept.remove(); }")
+    page.evaluate("() => kept.xmodal.set({ share: 1 })")
+    settle(page)
+    page.evaluate("() => document.querySelector('#view').append(kept)")
+    settle(page)
+    settle(page)
+    label = page.locator(".xm-contour .xm-canvas").get_attribute("aria-label")
+    shown = view._grid.take("loss", {**view.state, "share": 1.0}, ("a", "b"))
+    assert f"from {float(f'{shown.min():.4g}'):g} to" in label
+    assert min(ink(page, ".xm-canvas")) > 0.02
+    assert page.problems == []
+
+
 def test_errors_of_the_page_are_seen(show: Callable[..., Any], view: SweepView) -> None:
     page = show(view)
     page.evaluate(
@@ -469,3 +490,6 @@ def test_errors_of_the_page_are_seen(show: Callable[..., Any], view: SweepView) 
     assert "The view could not be drawn: no ink" in alert.inner_text()
     alert.get_by_role("button", name="Dismiss").click()
     assert alert.is_hidden()
+    page.evaluate(f"() => {{ {APP}.views[3].kind.pick = () => {{ throw new Error('no pick'); }}; }}")
+    page.locator(".xm-lines .xm-canvas").first.hover()
+    assert "no pick" in alert.inner_text()

@@ -205,10 +205,10 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _full_layout(self) -> dict[str, Any]:
         """The grid's layout and the Student t quantiles (95 %, two-sided) that its bands need."""
-        from scipy.stats import t
+        from scipy.special import stdtrit  # scipy.stats would take half a second to import
 
         bands = [len(self._grid.dims[band].values) for view in self._shown if (band := getattr(view, "band", None))]
-        quantiles = [float(t.ppf(0.975, df)) for df in range(1, max(bands, default=1))]
+        quantiles = [float(stdtrit(df, 0.975)) for df in range(1, max(bands, default=1))]
         return {**self._grid.layout(), "quantiles": quantiles}
 
     # -- without a kernel ------------------------------------------------------------------------

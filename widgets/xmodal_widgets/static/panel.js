@@ -227,12 +227,13 @@ function setHover(app, panel, at) {
 function listenPointer(view, panel) {
   const { app, spec, kind } = view;
   const { canvas } = panel;
+  const on = (type, fn, options) => canvas.addEventListener(type, app.guard(fn), options);
   let grip = null;
-  canvas.addEventListener("pointerdown", (event) => {
+  on("pointerdown", (event) => {
     grip = { x: event.clientX, y: event.clientY, azimuth: app.state.azimuth, elevation: app.state.elevation, moved: false };
     if (spec.kind === "surface") canvas.setPointerCapture(event.pointerId);
   });
-  canvas.addEventListener("pointermove", (event) => {
+  on("pointermove", (event) => {
     if (grip && spec.kind === "surface") {
       const [dx, dy] = [event.clientX - grip.x, event.clientY - grip.y];
       grip.moved = grip.moved || Math.hypot(dx, dy) > 3;
@@ -245,13 +246,13 @@ function listenPointer(view, panel) {
     if (grip && grip.moved) app.save();
     grip = null;
   };
-  canvas.addEventListener("pointerup", release);
-  canvas.addEventListener("pointercancel", release);
-  canvas.addEventListener("pointerleave", () => grip || setHover(app, panel, null));
-  canvas.addEventListener("click", () => chooseFromAxis(view, panel));
-  canvas.addEventListener("dblclick", () => spec.kind === "surface" && resetCamera(app));
+  on("pointerup", release);
+  on("pointercancel", release);
+  on("pointerleave", () => grip || setHover(app, panel, null));
+  on("click", () => chooseFromAxis(view, panel));
+  on("dblclick", () => spec.kind === "surface" && resetCamera(app));
   // The wheel scrolls the page until the surface has been clicked: a notebook must stay scrollable.
-  canvas.addEventListener("wheel", (event) => {
+  on("wheel", (event) => {
     if (spec.kind !== "surface" || !(event.ctrlKey || document.activeElement === canvas || canvas.getRootNode().activeElement === canvas)) return;
     event.preventDefault();
     zoom(app, Math.exp(-event.deltaY * 0.002));
@@ -269,7 +270,7 @@ function chooseFromAxis(view, panel) {
 function listenKeys(view, panel) {
   const { app, spec } = view;
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-  panel.canvas.addEventListener("keydown", (event) => {
+  panel.canvas.addEventListener("keydown", app.guard((event) => {
     const arrow = arrows[event.key];
     if (arrow && spec.kind === "surface" && !event.shiftKey) {
       turn(app, app.state.azimuth + TURN * arrow[0], app.state.elevation + TURN * arrow[1]);
@@ -281,7 +282,7 @@ function listenKeys(view, panel) {
     else if (spec.kind === "surface" && event.key === "0") resetCamera(app);
     else return;
     event.preventDefault();
-  });
+  }));
   panel.canvas.addEventListener("blur", () => app.hover.panel === panel && setHover(app, panel, null));
 }
 

@@ -6,14 +6,16 @@ function makeTrainer(app) {
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Progress of the training" });
   const note = make("span", { class: "xm-note", role: "status" });
   const element = make("div", { class: "xm-train", hidden: true }, start, stop, bar, note);
-  start.addEventListener("click", () => app.send({ kind: "compute", state: app.state }));
+  let running = false;
+  start.addEventListener("click", () => running || app.send({ kind: "compute", state: app.state }));
   stop.addEventListener("click", () => app.send({ kind: "cancel" }));
   return {
     element,
     show: (job) => {
       element.hidden = !job.possible;
-      start.disabled = Boolean(job.running);
-      stop.hidden = bar.hidden = !job.running;
+      running = Boolean(job.running);
+      start.setAttribute("aria-disabled", String(running)); // not "disabled", which would lose the focus
+      stop.hidden = bar.hidden = !running;
       bar.value = job.share || 0;
       note.textContent = job.message || "";
     },

@@ -91,13 +91,14 @@ function makeApp(model, root, box) {
     model.set("state", app.state);
     saveQuietly(model);
   };
-  app.set = (patch, { later = false } = {}) => {
+  app.guard = box.guard;
+  app.set = box.guard((patch, { later = false } = {}) => {
     app.state = { ...app.state, ...patch };
     app.panel.show(app.state);
     app.draw();
     if (!later) app.save();
     if (Object.keys(patch).some((name) => app.cube.dims.has(name))) app.announce(() => describeState(app));
-  };
+  });
   app.send = (message) => model.send(message);
   const live = makeLiveRegion();
   app.announce = live.say;
@@ -124,14 +125,14 @@ function makeApp(model, root, box) {
 }
 
 function listen(app, model, root, box, body) {
-  const onState = () => {
+  const onState = box.guard(() => {
     const state = model.get("state");
     if (JSON.stringify(state) === JSON.stringify(app.state)) return;
     app.state = { ...state };
     app.panel.show(app.state);
     app.draw();
-  };
-  const onJob = () => app.trainer.show(model.get("_job"));
+  });
+  const onJob = box.guard(() => app.trainer.show(model.get("_job")));
   model.on("change:state", onState);
   model.on("change:_job", onJob);
   const stopTheme = watchTheme(box.guard(() => {
@@ -190,13 +191,15 @@ function layOut(app, root) {
   const fitting = Math.max(1, Math.min(singles.length, Math.floor(width / 285)));
   const columns = singles.length ? Math.ceil(singles.length / Math.ceil(singles.length / fitting)) : 1;
   app.grid.style.setProperty("--columns", columns);
+  const alone = app.views.length === 1 && singles.length === 1; // one picture on a wide screen need not fill it
+  app.grid.classList.toggle("xm-alone", alone);
   for (const view of app.views) {
     const many = view.panels.length;
     view.element.classList.toggle("xm-wide", many > 1);
     const across = Math.max(1, Math.min(many, Math.floor((width - COLORBAR_WIDTH) / 190)));
     const even = Math.ceil(many / Math.ceil(many / across));
     view.row.style.setProperty("--across", even);
-    const each = many > 1 ? (width - COLORBAR_WIDTH) / even : width / columns;
+    const each = many > 1 ? (width - COLORBAR_WIDTH) / even : Math.min(width, alone ? 900 : Infinity) / columns;
     view.width = width;
     view.height = Math.round(Math.max(230, Math.min(520, each * (many > 1 ? 0.92 : 0.68))));
   }

@@ -176,7 +176,8 @@ def test_what_pays_on_a_cpu() -> None:
     assert stacking.pays(nets(ds, [None])[0], "cpu")
     assert stacking.pays(nets(ds, [None], "cross_attention")[0], "cpu")
     assert not stacking.pays(nets(ds, [None], architecture="cnn")[0], "cpu")
-    assert not stacking.pays(nets(ds, [None], width=512)[0], "cpu")
+    assert not stacking.pays(nets(ds, [None], width=1024)[0], "cpu")
+    assert not stacking.pays(nets(ds, [None], "cross_attention", width=512)[0], "cpu")
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,25 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from . import training
-from ._stacks import MappedStack, ProductStack, Stack, member_accuracies, member_losses, why_not_mapped
-from ._stacks import why_not_products as why_not_products
+from ._stacks import (
+    MappedStack,
+    ProductStack,
+    Stack,
+    member_accuracies,
+    member_losses,
+    why_not_mapped,
+    why_not_products,
+)
 from .fusion import LateFusion
 from .losses import Params
 from .pairing import Pairs
 from .samples import Dataset, Samples
 from .training import DivergedError, Options, Run
 
-# Parameters per member up to which one stack of products beats members one after another on a CPU
-# (FIELD_NOTES: crossover at about 70k; benchmarks/sweeps.py measures it again).
-CROSSOVER = 70_000
+# Parameters per member up to which a stack beats members one after another on a CPU. Products were
+# measured 1.4 to 1.5 times faster at 300k and even at 700k (benchmarks/sweeps.py); vmap: FIELD_NOTES.
+PRODUCTS_PAY = 300_000
+VMAP_PAYS = 70_000
 # Settings that may differ between the members of a stack.
 OWN = ("pairing", "share", "lr", "weight_decay", "seed")
 
@@ -102,14 +110,12 @@ def pays(net: nn.Module, device: str = "auto") -> bool:
 
     On a GPU always, if it can be stacked; on a CPU for small nets of dense layers.
     """
+    products, mapped = why_not_products([net]) is None, why_not_mapped([net]) is None
     if training.pick_device(device).type == "cuda":
-        return why_not_products([net]) is None or why_not_mapped([net]) is None
-    if sum(p.numel() for p in net.parameters()) > CROSSOVER:
-        return False
-    if why_not_products([net]) is None:
-        return True
+        return products or mapped
+    size = sum(p.numel() for p in net.parameters())
     conv = any(isinstance(m, nn.modules.conv._ConvNd) for m in net.modules())
-    return not conv and why_not_mapped([net]) is None
+    return (products and size <= PRODUCTS_PAY) or (mapped and not conv and size <= VMAP_PAYS)
 
 
 class _Together:

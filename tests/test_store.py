@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from kill_sweeps import AXES, MEMBERS, run
+from toy_experiments import CHEAP, STACKED, lines
+
+from xmodal_lab import store as stores
+from xmodal_lab import sweeps
+from xmodal_lab._cubes import Layout
+from xmodal_lab.experiments import Variable
+from xmodal_lab.store import Mark, Store, StoreError
+from xmodal_lab.sweeps import sweep
+
+HERE = Path(__file__).parent
+
+
+def test_a_store_holds_the_cube_and_opens_without_us(tmp_path) -> None:
+    cube = sweep(CHEAP, store=tmp_path / "deep" / "cheap.zarr", progress=False, **AXES)
+    opened = xr.open_zarr(tmp_path / "deep" / "cheap.zarr", chunks=None).load()
+    xr.testing.assert_equal(cube, opened)
+    assert opened["value"].attrs == {"long_name": "a value", "units": "m"}
+    assert opened["curve"].dtype == "float32"
+    group = zarr.open_group(tmp_path / "deep" / "cheap.zarr", mode="r")
+    assert group.metadata.zarr_format == 3
+    assert group["surface"].chunks == (1, 1, 1, 24, 24)
+    assert not list(tmp_path.glob("**/*.part"))
+    assert not list(tmp_path.glob("**/claims/*"))
+
+
+def test_what_is_done_is_not_computed_again(tmp_path) -> None:
+    log = tmp_path / "log"
+    first = run("CHEAP", tmp_path / "s.zarr", log)
+    assert len(lines(log)) == MEMBERS
+    again = run("CHEAP", tmp_path / "s.zarr", log)
+    assert len(lines(log)) == MEMBERS
+    xr.testing.assert_equal(first, again)
+    assert again.attrs["compute_seconds"] == pytest.approx(first.attrs["compute_seconds"])
+    for mark in sorted((tmp_path / "s.zarr" / "done").iterdir())[:3]:
+        mark.unlink()
+    xr.testing.assert_equal(first, run("CHEAP", tmp_path / "s.zarr", log))
+    assert len(lines(log)) == MEMBERS + 3
+
+
+def test_an_unfinished_member_does_not_count_and_a_cut_off_chunk_is_not_read(tmp_path) -> None:
+    cube = run("CHEAP", tmp_path / "s.zarr")
+    mark = next((tmp_path / "s.zarr" / "done").glob("0-1-2.*.json"))
+    mark.unlink()
+    (tmp_path / "s.zarr" / "surface" / "c" / "0" / "1" / "2" / "0" / "0").write_bytes(b"half")
+    layout = Layout({k: tuple(v) for k, v in AXES.items()}, CHEAP.outputs({}))
+    held = Store(tmp_path / "s.zarr", layout, *facts())
+    assert len(held.finished()) == MEMBERS - 1
+    arrays = held.read(held.finished())
+    assert np.isnan(arrays["surface"][0, 1, 2]).all()
+    assert np.isnan(arrays["value"][0, 1, 2])
+    np.testing.assert_array_equal(arrays["surface"][1:], cube["surface"][1:])
+    xr.testing.assert_equal(cube, run("CHEAP", tmp_path / "s.zarr"))
+
+
+def facts() -> tuple[dict, dict]:
+    identity = {
+        "experiment": "cheap", "version": "1", "xmodal_lab": sweeps.__version__, "defaults": CHEAP.defaults,
+        "settings": {"log": ""},
+    }  # fmt: skip
+    return identity, sweeps.environment(CHEAP, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"experiment": STACKED}, "has experiment 'cheap', this sweep has 'stacked'"),
+        ({"experiment": dataclasses.replace(CHEAP, version="2")}, "version of the experiment '1', this sweep has '2'"),
+        ({"experiment": CHEAP.with_defaults(seed=7)}, "default 'seed' as 0, this sweep has 7"),
+        ({"experiment": dataclasses.replace(CHEAP, variables=["value"])}, "variable 'surface' as .* none of that name"),
+        ({"nap": 0.001}, "fixed setting 'nap' as none of that name, this sweep has 0.001"),
+        ({"x": [0.0, 0.5]}, r"axis 'x' as \[0.0, 0.5, 1.0\], this sweep has \[0.0, 0.5\]"),
+        ({"x": 0.0}, "fixed setting 'x' as none of that name"),
+    ],
+)
+def test_a_store_of_another_sweep_is_refused_with_the_reason(tmp_path, change: dict, message: str) -> None:
+    sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
+    asked = {"experiment": CHEAP, **AXES, **change}
+    with pytest.raises(StoreError, match=message) as error:
+        sweep(store=tmp_path / "s.zarr", progress=False, **asked)
+    assert "delete this folder to begin anew" in str(error.value)
+
+
+def test_another_order_of_axes_or_version_of_the_lab_is_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
+    turned = dict(reversed(AXES.items()))
+    with pytest.raises(StoreError, match="order of axes"):
+        sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **turned)
+    monkeypatch.setattr(sweeps, "__version__", "9.9")
+    with pytest.raises(StoreError, match=r"version of xmodal_lab '.*', this sweep has '9.9'"):
+        sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
+    monkeypatch.undo()
+    monkeypatch.setattr(stores, "FORMAT", 2)
+    with pytest.raises(StoreError, match="store format 1, this sweep has 2"):
+        sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
+
+
+def test_another_torch_warns(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
+    now = sweeps.environment(CHEAP, {})
+    monkeypatch.setattr(sweeps, "environment", lambda *_: {**now, "torch": "1.0"})
+    with pytest.warns(UserWarning, match=r"another environment \(torch .* → 1.0\)"):
+        sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
+
+
+def test_a_path_that_is_no_store(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="is a file; name a folder"):
+        sweep(CHEAP, store=tmp_path / "file", progress=False)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(StoreError, match="is not the store of a sweep"):
+        sweep(CHEAP, store=tmp_path / "other", progress=False)
+    assert (tmp_path / "other" / "letter.txt").read_text() == "dear"
+    (tmp_path / "empty").mkdir()
+    assert sweep(CHEAP, store=tmp_path / "empty", progress=False)["value"] == 0
+
+
+def test_no_axis_and_axes_of_every_kind(tmp_path) -> None:
+    one = sweep(CHEAP, store=tmp_path / "one.zarr", progress=False, seed=3)
+    assert one["value"].shape == ()
+    xr.testing.assert_equal(one, sweep(CHEAP, store=tmp_path / "one.zarr", progress=False, seed=3))
+    kinds = {"yes": True, "count": 1, "name": "a", "share": 0.5}
+    mine = dataclasses.replace(
+        CHEAP, defaults=kinds, member=lambda s, r: {"v": s["count"] * s["share"]}, variables={"v": Variable({})}
+    )
+    axes = {"yes": [True, False], "count": np.arange(2), "name": ["a", "b"], "share": np.float32([0.5, 1])}
+    cube = sweep(mine, store=tmp_path / "kinds.zarr", progress=False, **axes)
+    xr.testing.assert_equal(cube, xr.open_zarr(tmp_path / "kinds.zarr", chunks=None).load())
+    assert cube["v"].sel(yes=True, count=1, name="b", share=0.5) == 0.5
+
+
+def test_half_made_stores_are_swept_away_in_time(tmp_path) -> None:
+    old, new = (tmp_path / f"s.zarr.{name}.part" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    run("CHEAP", tmp_path / "s.zarr")
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_a_claim_is_one_process_at_a_time(tmp_path) -> None:
+    path = tmp_path / "task.lock"
+    claim = stores.Claim.take(path)
+    assert claim is not None
+    assert stores.Claim.take(path) is None
+    claim.release()
+    again = stores.Claim.take(path)
+    assert again is not None
+    again.release()
+
+
+def test_a_mark_survives_the_journey() -> None:
+    mark = Mark(((0, 1), (2, 3)), 1.5, {(2, 3): "it diverged"})
+    assert Mark.loads(mark.dumps()) == mark
+    assert Mark.loads(Mark(((),), 0.0, {(): "x"}).dumps()).failed == {(): "x"}
+
+
+# -- killed runs -------------------------------------------------------------------------------------
+
+
+def driven(*arguments: object) -> list[dict]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
+    done = subprocess.run(
+        [sys.executable, str(HERE / "kill_sweeps.py"), *map(str, arguments)],
+        capture_output=True, text=True, env=environment, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Error" not in done.stderr, done.stderr
+    found: list[dict] = json.loads(done.stdout)
+    return found
+
+
+def assert_whole(found: list[dict], lost: int) -> None:
+    """Every store equals the uninterrupted run bit for bit; each kill cost at most ``lost`` members."""
+    for one in found:
+        expected = run(one["experiment"], None)
+        opened = xr.open_zarr(one["store"], chunks=None).load()
+        for name, values in expected.data_vars.items():
+            assert values.values.tobytes() == opened[name].values.tobytes(), name
+        begun = len(lines(Path(one["log"])))
+        assert MEMBERS <= begun <= MEMBERS + lost * one["kills"]
+
+
+@pytest.mark.slow
+def test_thirty_kills_at_random_moments_lose_nothing(tmp_path) -> None:
+    found = driven("random", tmp_path, 30, 0)
+    assert sum(one["kills"] for one in found) >= 30
+    assert_whole(found, lost=4)
+
+
+@pytest.mark.slow
+def test_kills_inside_writes_lose_nothing(tmp_path) -> None:
+    found = driven("inside", tmp_path)
+    assert found[0]["kills"] >= 6
+    assert_whole(found, lost=1)
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_store_share_the_work(tmp_path) -> None:
+    both, one_killed = driven("together", tmp_path)
+    assert both["kills"] == 0
+    assert len(lines(Path(both["log"]))) == MEMBERS
+    assert_whole([both, one_killed], lost=1)
+
+
+def test_reading_while_another_writes_gives_whole_members_or_nan(tmp_path) -> None:
+    layout = Layout({"x": (0.0, 1.0)}, {"v": Variable({"k": range(3)})})
+    identity, environment = facts()
+    writer = Store(tmp_path / "s.zarr", layout, identity, environment)
+    reader = Store(tmp_path / "s.zarr", layout, identity, environment)
+    writer.write([([(1,)], {"v": np.arange(3.0)})], 0.1)
+    assert reader.finished() == set()
+    reader.refresh()
+    assert reader.finished() == {(1,)}
+    np.testing.assert_array_equal(reader.read({(1,)})["v"], [[np.nan] * 3, [0, 1, 2]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        xr.open_zarr(tmp_path / "s.zarr", chunks=None).load()

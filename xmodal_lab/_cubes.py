@@ -1,0 +1,168 @@
+"""The shape of a cube: axes, variables, places; what may stand where."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _checks as check
+from .experiments import Experiment, Variable, plain_value
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Place = tuple[int, ...]
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Axes (name -> values) and variables (name -> Variable) of one sweep."""
+
+    axes: Mapping[str, tuple[Any, ...]]
+    variables: Mapping[str, Variable]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Members along each axis."""
+        return tuple(len(values) for values in self.axes.values())
+
+    def places(self) -> Iterator[Place]:
+        """Every member's place, the last axis running fastest."""
+        return itertools.product(*map(range, self.shape))
+
+    def at(self, place: Place) -> dict[str, Any]:
+        """The values of the axes at a place."""
+        return {name: values[i] for (name, values), i in zip(self.axes.items(), place, strict=True)}
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Dimensions of a variable: the axes, then its own."""
+        return (*self.axes, *self.variables[name].dims)
+
+    def empty(self) -> Arrays:
+        """All variables, full of NaN."""
+        return {n: np.full((*self.shape, *v.shape), np.nan, dtype=v.dtype) for n, v in self.variables.items()}
+
+    def checked(self, result: Any) -> Arrays:
+        """One member's result as arrays of the declared shapes; what it leaves out is NaN.
+
+        Raises:
+            TypeError: not a dict, not numbers.
+            ValueError: an undeclared variable, a shape or coordinate that was not declared.
+        """
+        if not isinstance(result, Mapping):
+            raise TypeError(f"a member must return a dict {{variable: value}}, got {type(result).__name__}.")
+        for name in result:
+            check.one_of(
+                "variable returned by a member (declare it in the experiment's variables)", name, self.variables
+            )
+        return {name: self._value(name, result.get(name)) for name in self.variables}
+
+    def _value(self, name: str, value: Any) -> np.ndarray:
+        variable = self.variables[name]
+        blank = np.full(variable.shape, np.nan, dtype=variable.dtype)
+        if value is None:
+            return blank
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().numpy()
+        if hasattr(value, "dims") and hasattr(value, "coords"):
+            return self._labelled(name, value, blank)
+        array = _numbers(name, value)
+        if array.shape != variable.shape:
+            raise ValueError(
+                f"variable {name!r} came back with shape {array.shape}, declared is {variable.shape} "
+                f"for the dimensions {tuple(variable.dims)}; return a DataArray to fill a part of it."
+            )
+        return array.astype(variable.dtype)
+
+    def _labelled(self, name: str, value: xr.DataArray, blank: np.ndarray) -> np.ndarray:
+        dims = self.variables[name].dims
+        if set(map(str, value.dims)) != set(dims):
+            raise ValueError(f"variable {name!r} came back with dims {value.dims}, declared are {tuple(dims)}.")
+        places = []
+        for dim, known in dims.items():
+            where = []
+            for label in value[dim].values.tolist():
+                near = [i for i, k in enumerate(known) if _same(k, label)]
+                if not near:
+                    raise ValueError(f"variable {name!r} came back with {dim} = {label!r}, which was not declared.")
+                where.append(near[0])
+            places.append(where)
+        blank[np.ix_(*places)] = _numbers(name, value.transpose(*dims).values)
+        return blank
+
+    def dataset(self, arrays: Arrays, attrs: Mapping[str, Any], labels: Mapping[str, str]) -> xr.Dataset:
+        """The cube as an xarray Dataset."""
+        import xarray as xr
+
+        coords: dict[str, Any] = {
+            name: ((name,), np.asarray(values), {"long_name": labels.get(name, name)})
+            for name, values in self.axes.items()
+        }
+        data: dict[str, Any] = {}
+        for name, variable in self.variables.items():
+            for dim, values in variable.dims.items():
+                coords.setdefault(dim, ((dim,), np.asarray(values)))
+            noted = {"long_name": variable.label or name, "units": variable.units}
+            data[name] = (self.dims(name), arrays[name], {k: v for k, v in noted.items() if v})
+        return xr.Dataset(data, coords, dict(attrs))
+
+
+def layout_of(experiment: Experiment, given: Mapping[str, Any]) -> tuple[Layout, dict[str, Any]]:
+    """The layout that ``given`` asks for, and the settings that are the same for all members.
+
+    A list, tuple, range or vector is an axis; a single value replaces a default.
+
+    Raises:
+        ValueError, TypeError: an unknown setting, an axis that is empty, repeats or mixes types.
+    """
+    axes: dict[str, tuple[Any, ...]] = {}
+    fixed: dict[str, Any] = {}
+    for name, value in given.items():
+        check.one_of(f"setting of {experiment.name!r}", name, experiment.defaults)
+        if _is_axis(value):
+            axes[name] = _axis(name, value)
+        else:
+            fixed[name] = plain_value(name, value)
+    values = {k: axes.get(k, (fixed.get(k, v),)) for k, v in experiment.defaults.items()}
+    return Layout(axes, experiment.outputs(values)), fixed
+
+
+def _is_axis(value: Any) -> bool:
+    if isinstance(value, (Mapping, set, frozenset)):
+        raise TypeError(f"an axis must be a list, tuple, range or vector, got a {type(value).__name__}.")
+    return not isinstance(value, (str, bytes)) and hasattr(value, "__len__") and getattr(value, "ndim", 1) != 0
+
+
+def _axis(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    if getattr(values, "ndim", 1) != 1:
+        raise ValueError(f"axis {name!r} must be a vector, got shape {tuple(getattr(values, 'shape', ()))}.")
+    listed = [plain_value(f"a value of axis {name!r}", v) for v in values]
+    if not listed:
+        raise ValueError(f"axis {name!r} is empty; give at least one value, or leave it out for the default.")
+    if len(set(listed)) != len(listed):
+        again = next(v for v in listed if listed.count(v) > 1)
+        raise ValueError(f"axis {name!r} holds {again!r} twice; give each value once.")
+    kinds = {type(v) for v in listed}
+    if kinds == {int, float}:
+        listed, kinds = [float(v) for v in listed], {float}
+    if len(kinds) > 1 or None in listed:
+        raise TypeError(f"axis {name!r} mixes {', '.join(sorted(k.__name__ for k in kinds))}; give values of one type.")
+    return tuple(listed)
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"variable {name!r} must be made of real numbers, got {type(value).__name__} {array.dtype}.")
+    return array
+
+
+def _same(known: Any, label: Any) -> bool:
+    if isinstance(known, float) and isinstance(label, (int, float)):
+        return bool(np.isclose(known, label, rtol=1e-9, atol=1e-12))
+    return bool(known == label)

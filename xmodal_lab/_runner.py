@@ -1,0 +1,314 @@
+"""Run the tasks of a sweep, here or on any ``concurrent.futures.Executor``, and put up with lost workers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import types
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from . import experiments
+from ._cubes import Arrays, Layout, Place
+from ._tasks import Task, described
+from .experiments import Experiment, Report
+from .store import Claim, Store
+
+# Errors by which dask says that a worker died over a task; named, so that dask need not be installed.
+LOST = ("KilledWorker", "FutureCancelledError")
+# Seconds between looks at tasks that another process is computing.
+POLL = 0.2
+
+# For each job of a task: its arrays, or why it diverged.
+Outcome = list[Arrays | str]
+
+
+@dataclass
+class Results:
+    """What has been computed: in memory, and in the store if there is one."""
+
+    layout: Layout
+    store: Store | None = None
+    arrays: Arrays = field(default_factory=dict)
+    here: set[Place] = field(default_factory=set)
+    failures: dict[Place, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.arrays = self.layout.empty()
+
+    def done(self) -> set[Place]:
+        """Places that are computed, here or by another process that fills the same store."""
+        if self.store is None:
+            return self.here
+        self.store.refresh()
+        return self.here | self.store.finished()
+
+    def add(self, task: Task, outcome: Outcome, seconds: float) -> None:
+        """Keep the outcome of one task."""
+        found = [(job.places, arrays) for job, arrays in zip(task.jobs, outcome, strict=True)]
+        if self.store is not None:
+            self.store.write(found, seconds)
+        for places, arrays in found:
+            for place in places:
+                if isinstance(arrays, str):
+                    self.failures[place] = arrays
+                    continue
+                for name, array in arrays.items():
+                    self.arrays[name][place] = array
+        self.here |= set(task.places)
+        self.seconds += seconds
+
+    def gather(self) -> Arrays:
+        """All arrays, with what others have put into the store."""
+        if self.store is None:
+            return self.arrays
+        others = self.done() - self.here
+        self.failures |= self.store.failed()
+        self.seconds = self.store.seconds()
+        if others:
+            for name, array in self.store.read(others).items():
+                for place in others:
+                    self.arrays[name][place] = array[place]
+        return self.arrays
+
+
+def work(
+    experiment: str | Experiment,
+    layout: Layout,
+    settings: Sequence[Mapping[str, Any]],
+    parent: int,
+    report: Report | None = None,
+) -> tuple[Outcome, float]:
+    """Compute one task; runs on workers, so all it takes and gives can be pickled."""
+    if os.getpid() != parent and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # workers share the cores; threads within each would only fight over them
+    known, say = experiments.get(experiment), report or _silent
+    started = time.perf_counter()
+    found: Sequence[Any]
+    if len(settings) > 1 and known.stack is not None:
+        found = known.stack([dict(s) for s in settings], say)
+        if len(found) != len(settings):
+            raise ValueError(f"the stack of {known.name!r} gave {len(found)} results for {len(settings)} members.")
+    else:
+        found = [_alone(known, dict(s), say) for s in settings]
+    outcome: Outcome = []
+    for result in found:
+        if isinstance(result, FloatingPointError):
+            outcome.append(str(result) or type(result).__name__)
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            outcome.append(layout.checked(result))
+    return outcome, time.perf_counter() - started
+
+
+def _alone(experiment: Experiment, settings: dict[str, Any], report: Report) -> Any:
+    try:
+        return experiment.member(settings, report)
+    except FloatingPointError as error:  # a member that diverged is a result, not a fault
+        return error
+
+
+def _silent(*_: Any) -> None:
+    """The report of a worker: nobody listens."""
+
+
+class Here(Executor):
+    """Computes where it is asked, at once; the executor of those who give none."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """A future that is done already."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, report=self._report, **kwargs))
+        except Exception as error:  # an interrupt goes up at once
+            future.set_exception(error)
+        return future
+
+
+class Runner:
+    """Runs tasks until none is left.
+
+    Args:
+        experiment: as workers are told of it: a name, if it has one.
+        results: where outcomes go.
+        executor: computes; :class:`Here` in this process.
+        retries: how often a task may be lost with its worker before the sweep gives up.
+        advance: called after every task with the number of members done, here or elsewhere.
+    """
+
+    def __init__(
+        self,
+        experiment: str | Experiment,
+        results: Results,
+        executor: Executor,
+        retries: int,
+        advance: Callable[[int], None],
+    ) -> None:
+        self.experiment, self.results, self.executor = experiment, results, executor
+        self.retries, self.advance = retries, advance
+        self.running: dict[Future[tuple[Outcome, float]], tuple[Task, Claim | None]] = {}
+        self.losses: Counter[tuple[Place, ...]] = Counter()
+        self.replaced: Executor | None = None
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Compute what is not done yet.
+
+        Raises:
+            RuntimeError: a task was lost with its worker more often than ``retries``.
+            Exception: whatever a member raised, with a note that names the member.
+        """
+        queue, elsewhere = deque(tasks), deque[Task]()
+        try:
+            while queue or elsewhere or self.running:
+                while queue and len(self.running) < window(self.executor):
+                    task = queue.popleft()
+                    if not self._start(task):
+                        elsewhere.append(task)
+                    elif isinstance(self.executor, Here):
+                        break
+                if self.running:
+                    for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+                        queue.extend(self._finish(future))
+                elif elsewhere and not queue:
+                    time.sleep(POLL)
+                    queue, elsewhere = elsewhere, queue
+                self.advance(len(self.results.done()))
+        finally:
+            self._leave()
+
+    def _start(self, task: Task) -> bool:
+        """Begin what is left of a task; False if another process is at it."""
+        store, claim = self.results.store, None
+        if store is not None and (claim := store.claim(task.places)) is None:
+            return False
+        left = task.without(self.results.done())
+        if left is None:
+            _release(claim)
+            return True
+        settings = [job.settings for job in left.jobs]
+        try:
+            with _neutral_main(isinstance(self.experiment, str)):
+                future = self.executor.submit(work, self.experiment, self.results.layout, settings, os.getpid())
+        except BrokenExecutor as error:
+            future = Future()
+            future.set_exception(error)
+        except BaseException:
+            _release(claim)
+            raise
+        self.running[future] = (left, claim)
+        return True
+
+    def _finish(self, future: Future[tuple[Outcome, float]]) -> list[Task]:
+        """Keep what a task gave; returns it to be run again if its worker was lost."""
+        task, claim = self.running.pop(future)
+        try:
+            outcome, seconds = future.result()
+            self.results.add(task, outcome, seconds)
+        except BaseException as error:
+            if not (isinstance(error, (BrokenExecutor, CancelledError)) or type(error).__name__ in LOST):
+                names = "; ".join(described(job.settings) for job in task.jobs[:3])
+                error.add_note(f"in the member{'s' if task.stacked else ''} with {names}{' …' * (len(task.jobs) > 3)}")
+                raise
+            self._lost(task, error)
+            return [task]
+        finally:
+            _release(claim)
+        return []
+
+    def _lost(self, task: Task, error: BaseException) -> None:
+        """A worker died over a task: count it, and go on with a new pool if this one is broken."""
+        self.losses[task.places] += 1
+        if self.losses[task.places] > self.retries:
+            raise RuntimeError(
+                f"the worker of the member with {described(task.jobs[0].settings)} died {self.retries + 1} times "
+                "(out of memory? killed by the system?); finished members are kept. Give workers more memory, fewer "
+                "workers, or a smaller stack=."
+            ) from error
+        if isinstance(error, BrokenExecutor) and getattr(self.executor, "_broken", True):
+            fresh = _like(self.executor)
+            if fresh is None:
+                raise RuntimeError(
+                    f"the {type(self.executor).__name__} broke ({error}); finished members are kept. Make a new one "
+                    "and call sweep again with the same store=."
+                ) from error
+            warnings.warn("a worker process died; its members are computed again in a new pool.", stacklevel=2)
+            if self.replaced is not None:
+                self.replaced.shutdown(wait=False)
+            self.executor = self.replaced = fresh
+
+    def _leave(self) -> None:
+        """Drop what has not begun, keep what is done, let go of all claims."""
+        for future in self.running:
+            future.cancel()
+        for future, (task, claim) in self.running.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.results.add(task, *future.result())
+            _release(claim)
+        self.running.clear()
+        if self.replaced is not None:
+            self.replaced.shutdown(wait=False, cancel_futures=True)
+
+
+def window(executor: Executor) -> int:
+    """Tasks to keep with an executor: two per worker, so that none waits and others may share the store."""
+    if isinstance(executor, Here):
+        return 1
+    return 2 * (workers(executor) or 16)
+
+
+def workers(executor: Executor | None) -> int:
+    """Workers of an executor; 0 where it does not say."""
+    if isinstance(executor, Here) or executor is None:
+        return 1
+    if hasattr(executor, "_max_workers"):
+        return int(executor._max_workers)
+    client = getattr(executor, "_client", None)  # dask's
+    return 0 if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _like(executor: Executor) -> Executor | None:
+    """A fresh process pool like a broken one."""
+    if not isinstance(executor, ProcessPoolExecutor):
+        return None
+    kept: Any = executor  # how it was made is in private attributes only
+    return ProcessPoolExecutor(kept._max_workers, kept._mp_context, kept._initializer, kept._initargs)
+
+
+def _release(claim: Claim | None) -> None:
+    if claim is not None:
+        claim.release()
+
+
+@contextmanager
+def _neutral_main(wanted: bool) -> Iterator[None]:
+    """Spawned workers import the caller's script again, which would sweep again: a known experiment needs no script."""
+    if not wanted:
+        yield
+        return
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script

@@ -1,0 +1,281 @@
+"""A sweep on disk: a Zarr group that is filled member by member and survives being killed.
+
+    dml.zarr/            a Zarr v3 group: xarray.open_zarr reads it at any time
+      alpha/ seed/ …     coordinates
+      accuracy/ …        one chunk per member, so that processes never write the same file
+      done/              one small file per finished task, renamed into place after its chunks
+      claims/            a file lock per task in work; the system lets go of it when its holder dies
+
+What has no file in ``done`` does not count, however much of it was written. So a run that
+is killed between two writes or inside one loses what it was computing, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from ._cubes import Arrays, Layout, Place
+from .experiments import as_json
+
+FORMAT = 1
+# Facts that must agree, and what to call them; then facts whose change is worth a warning.
+IDENTITY = {
+    "format": "store format", "experiment": "experiment", "xmodal_lab": "version of xmodal_lab",
+    "version": "version of the experiment", "defaults": "default", "settings": "fixed setting", "axes": "axis",
+    "order": "order of axes", "variables": "variable",
+}  # fmt: skip
+ENVIRONMENT = ("torch", "numpy", "python", "device")
+# A half-made store of a killed process is swept away after this many seconds (ours).
+STALE = 3600
+
+
+class StoreError(ValueError):
+    """The store cannot serve this sweep; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What stands in ``done`` for one task: its places, seconds, and reasons of members that diverged."""
+
+    places: tuple[Place, ...]
+    seconds: float
+    failed: Mapping[Place, str] = field(default_factory=dict)
+
+    def dumps(self) -> str:
+        """As JSON."""
+        failed = {json.dumps(place): reason for place, reason in self.failed.items()}
+        return json.dumps({"places": self.places, "seconds": self.seconds, "failed": failed})
+
+    @classmethod
+    def loads(cls, text: str) -> Mark:
+        """From JSON."""
+        raw = json.loads(text)
+        failed = {tuple(json.loads(place)): reason for place, reason in raw["failed"].items()}
+        return cls(tuple(tuple(p) for p in raw["places"]), raw["seconds"], failed)
+
+
+class Store:
+    """The store at ``path``; made if there is none, else checked against this sweep.
+
+    Args:
+        path: a folder; by custom it ends in ".zarr".
+        layout: axes and variables.
+        identity: facts that must agree with the store's, by the names in ``IDENTITY``.
+        environment: facts that may differ, with a warning.
+
+    Raises:
+        StoreError: the path is something else, or belongs to another sweep; says which fact differs.
+    """
+
+    def __init__(
+        self, path: str | Path, layout: Layout, identity: Mapping[str, Any], environment: Mapping[str, str]
+    ) -> None:
+        self.path = Path(path)
+        self.layout = layout
+        described = {name: {"dims": dict(v.dims), "dtype": v.dtype} for name, v in layout.variables.items()}
+        self.facts = as_json(
+            {"format": FORMAT, **identity, "axes": layout.axes, "order": list(layout.axes), "variables": described}
+        )
+        self.marks: dict[str, Mark] = {}
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreError(f"the store {self.path} is a file; name a folder, such as runs/name.zarr.")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            self._create(environment)
+        self._check(environment)
+        import zarr
+
+        self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        self._arrays = {name: self._group[name] for name in layout.variables}
+        self.refresh()
+
+    # -- what is there ---------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Look for tasks that were finished since the last look, by this process or another."""
+        for entry in os.scandir(self.path / "done"):
+            if entry.name.endswith(".json") and entry.name not in self.marks:
+                self.marks[entry.name] = Mark.loads(Path(entry.path).read_text())
+
+    def finished(self) -> set[Place]:
+        """Places of all members that count as computed."""
+        return {place for mark in self.marks.values() for place in mark.places}
+
+    def failed(self) -> dict[Place, str]:
+        """Members that diverged, and why."""
+        return {place: reason for mark in self.marks.values() for place, reason in mark.failed.items()}
+
+    def seconds(self) -> float:
+        """Time that went into all finished members, over all runs and workers."""
+        return sum(mark.seconds for mark in self.marks.values())
+
+    def read(self, places: Iterable[Place]) -> Arrays:
+        """All variables, NaN everywhere but at ``places``."""
+        arrays = self.layout.empty()
+        wanted = set(places)
+        whole = len(wanted) == int(np.prod(self.layout.shape))
+        for name, array in self._arrays.items():
+            if whole:
+                arrays[name][...] = array[...]
+                continue
+            for place in wanted:  # chunks of unfinished members may be cut off: they are not looked at
+                arrays[name][place] = array[place]
+        return arrays
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def write(self, results: Sequence[tuple[Sequence[Place], Arrays | str]], seconds: float) -> None:
+        """Write the members of one task, all or none.
+
+        Args:
+            results: (places, arrays) of each computed member, or (places, reason) of one that diverged.
+            seconds: what the task took.
+        """
+        failed: dict[Place, str] = {}
+        for places, arrays in results:
+            for place in places:
+                if isinstance(arrays, str):
+                    failed[place] = arrays
+                    continue
+                for name, array in self._arrays.items():
+                    array[place] = arrays[name]
+        mark = Mark(tuple(p for places, _ in results for p in places), seconds, failed)
+        name = f"{_key(mark.places)}.json"
+        unfinished = self.path / "done" / f"{name}.{uuid.uuid4().hex}.part"
+        unfinished.write_text(mark.dumps())
+        unfinished.replace(self.path / "done" / name)
+        self.marks[name] = mark
+
+    def claim(self, places: Sequence[Place]) -> Claim | None:
+        """The right to compute a task; None while another process is at it."""
+        return Claim.take(self.path / "claims" / f"{_key(places)}.lock")
+
+    # -- making and checking ---------------------------------------------------------------------
+
+    def _create(self, environment: Mapping[str, str]) -> None:
+        """Make the whole group beside its place and rename it there, so that it is never half made."""
+        import zarr
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for old in self.path.parent.glob(f"{self.path.name}.*.part"):
+            if time.time() - old.stat().st_mtime > STALE:
+                shutil.rmtree(old, ignore_errors=True)
+        unfinished = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
+        attributes = {"xmodal_sweep": {**self.facts, "environment": dict(environment)}}
+        group = zarr.open_group(unfinished, mode="w", zarr_format=3, attributes=attributes)
+        coordinates: dict[str, Sequence[Any]] = dict(self.layout.axes)
+        for name, variable in self.layout.variables.items():
+            coordinates |= variable.dims
+            chunks = (*[1] * len(self.layout.axes), *(max(1, n) for n in variable.shape))
+            group.create_array(
+                name, shape=(*self.layout.shape, *variable.shape), chunks=chunks, dtype=variable.dtype,
+                fill_value=float("nan"), dimension_names=self.layout.dims(name),
+                attributes={"long_name": variable.label or name, "units": variable.units},
+            )  # fmt: skip
+        for name, values in coordinates.items():
+            listed = np.asarray(values)
+            kind = str if listed.dtype.kind == "U" else listed.dtype
+            array = group.create_array(name, shape=listed.shape, dtype=kind, dimension_names=(name,))
+            array[...] = listed.astype(object) if kind is str else listed
+        with (
+            warnings.catch_warnings()
+        ):  # zarr says that other readers may not know consolidated metadata; they need not
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(unfinished)
+        (unfinished / "done").mkdir()
+        (unfinished / "claims").mkdir()
+        try:
+            unfinished.rename(self.path)
+        except OSError:  # another process was first; its store is checked like any other
+            shutil.rmtree(unfinished)
+
+    def _check(self, environment: Mapping[str, str]) -> None:
+        remedy = "Name another store=, or delete this folder to begin anew."
+        try:
+            found = json.loads((self.path / "zarr.json").read_text())["attributes"]["xmodal_sweep"]
+        except (OSError, ValueError, KeyError):
+            raise StoreError(f"{self.path} is not the store of a sweep. {remedy}") from None
+        for key, what in IDENTITY.items():
+            theirs, ours = found.get(key), self.facts[key]
+            if theirs == ours:
+                continue
+            told = what, _short(theirs), _short(ours)
+            if isinstance(theirs, dict) and isinstance(ours, dict):
+                told = _difference(what, theirs, ours)
+            raise StoreError(f"the store {self.path} has {told[0]} {told[1]}, this sweep has {told[2]}. {remedy}")
+        then = found.get("environment", {})
+        changed = [
+            f"{k} {then.get(k)} → {environment.get(k)}" for k in ENVIRONMENT if then.get(k) != environment.get(k)
+        ]
+        if changed:
+            warnings.warn(
+                f"the store {self.path} was begun with another environment ({', '.join(changed)}): its older and newer "
+                "members may differ by rounding.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+@dataclass
+class Claim:
+    """A lock on one task, held while it is computed. Where the file system has no locks, everyone gets one."""
+
+    path: Path
+    file: TextIO | None
+
+    @classmethod
+    def take(cls, path: Path) -> Claim | None:
+        """The claim, or None if another holds it."""
+        try:
+            import fcntl
+        except ImportError:  # Windows: work may be done twice, never lost
+            return cls(path, None)
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:  # a network file system without locks
+            file.close()
+            return cls(path, None)
+        file.write(f"{os.uname().nodename} {os.getpid()}")
+        file.flush()
+        return cls(path, file)
+
+    def release(self) -> None:
+        """Let go."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        if self.file is not None:
+            self.file.close()
+
+
+def _key(places: Sequence[Place]) -> str:
+    """A name for a task: its first place, readable, and a hash of all."""
+    first = "-".join(map(str, places[0])) or "0"
+    return f"{first}.{hashlib.sha256(json.dumps(places).encode()).hexdigest()[:12]}"
+
+
+def _difference(what: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The first entry in which two dicts differ, as (what, theirs, ours)."""
+    name = next(n for n in {**theirs, **ours} if n not in theirs or n not in ours or theirs[n] != ours[n])
+    then, now = (_short(d[name]) if name in d else "none of that name" for d in (theirs, ours))
+    return f"{what} {name!r} as", then, now
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

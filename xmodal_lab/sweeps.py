@@ -1,0 +1,228 @@
+"""Sweeps: an experiment over a grid of settings gives one labelled cube.
+
+    cube = xl.sweep("dml", alpha=[0, 0.5, 1], pairing=["fixed", "same_class"], seed=range(5), store="runs/dml.zarr")
+    cube["accuracy"].sel(pairing="same_class").mean("seed")
+
+The same line runs on a laptop (small nets of one shape train together), on all its cores,
+or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from . import _checks as check
+from . import experiments
+from ._cubes import layout_of
+from ._runner import Here, Results, Runner, workers
+from ._tasks import STACK, WAYS, cores, described, jobs_of, tasks_of, worth_processes
+from ._version import __version__
+from .experiments import Experiment as Experiment
+from .experiments import Variable as Variable
+from .store import Store
+from .store import StoreError as StoreError
+from .training import pick_device
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Labelled = TypeVar("Labelled", "xr.DataArray", "xr.Dataset")
+
+
+def sweep(
+    experiment: str | Experiment,
+    *,
+    store: str | Path | None = None,
+    executor: Executor | None = None,
+    how: str = "auto",
+    stack: int = STACK,
+    retries: int = 3,
+    progress: bool = True,
+    **axes: Any,
+) -> xr.Dataset:
+    """Compute an experiment at every point of a grid.
+
+    Args:
+        experiment: a name (``xl.sweeps.names()``), a place "package.module:attribute", or an
+            :class:`Experiment` of your own.
+        store: a folder for the results, such as "runs/dml.zarr" (a Zarr group). Finished members are
+            kept there as they come; the same call goes on where a killed one stopped. Several
+            processes may fill one store.
+        executor: any ``concurrent.futures.Executor``: a ``ProcessPoolExecutor`` (give it the spawn
+            context), or ``client.get_executor()`` of dask. None computes in this process, or in
+            processes of its own where the members are many and long.
+        how: "auto", "stacked" (members of one shape train together), "sequential", "processes".
+        stack: members in one stack at most.
+        retries: how often a member may be lost with its worker.
+        progress: show a tqdm bar.
+        axes: settings of the experiment. A list, tuple, range or vector becomes a dimension, a single
+            value replaces the default.
+
+    Returns:
+        Dataset with one dimension per axis, and the experiment's own (epoch, a, b, k, …). Members that
+        diverged are NaN and listed in ``attrs["diverged"]``. Attributes also hold versions, device,
+        commit, seconds, the experiment's name, its defaults and the fixed settings.
+
+    Raises:
+        ValueError, TypeError: an unknown experiment or setting, an axis that makes no sense;
+            StoreError if the store belongs to another sweep. All before any work is done.
+        RuntimeError: workers die again and again.
+
+    Warns:
+        RuntimeWarning: members that diverged. UserWarning: a worker died and was replaced.
+    """
+    known = experiments.get(experiment)
+    check.one_of("how", how, WAYS)
+    check.integer("stack", stack, at_least=1)
+    check.integer("retries", retries, at_least=0)
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}; "
+            "of a dask client use client.get_executor()."
+        )
+    if executor is not None and how == "processes":
+        raise ValueError("give either executor= or how='processes', not both.")
+    layout, fixed = layout_of(known, axes)
+    jobs = jobs_of(known, layout, fixed)
+    tasks = tasks_of(known, jobs, how, stack, workers(executor))
+    facts = environment(known, fixed)
+    held = None
+    if store is not None:
+        identity = {
+            "experiment": known.name, "version": known.version, "xmodal_lab": __version__,
+            "defaults": known.defaults, "settings": fixed,
+        }  # fmt: skip
+        held = Store(store, layout, identity, facts)
+    results = Results(layout, held)
+    started = time.perf_counter()
+    by_name = isinstance(experiment, str)
+    with ExitStack() as leaving:
+        bar = leaving.enter_context(_bar(known.name, int(np.prod(layout.shape)), len(results.done()), progress))
+        if executor is None and facts["device"] == "cpu" and by_name and how == "auto":
+            how = "processes" if worth_processes(known, tasks) else how
+        if how == "processes":
+            executor = ProcessPoolExecutor(min(cores(), len(tasks)), get_context("spawn"))
+            leaving.callback(executor.shutdown, wait=False, cancel_futures=True)
+
+        def advance(done: int) -> None:
+            bar.update(done - bar.n)
+
+        def report(share: float = 0.0, message: str = "") -> None:
+            bar.set_postfix_str(message or f"{share:.0%}")
+
+        runner = Runner(experiment if by_name else known, results, executor or Here(report), retries, advance)
+        try:
+            runner.run(tasks)
+        except BaseException as error:
+            kept = f"{len(results.done())} of {bar.total} members are computed"
+            error.add_note(
+                f"{kept}; call sweep again with store={str(store)!r} to go on."
+                if store is not None
+                else f"{kept}, and lost: give sweep a store= to keep them."
+            )
+            raise
+    arrays = results.gather()
+    diverged = {described(layout.at(place)): reason for place, reason in sorted(results.failures.items())}
+    if diverged:
+        first = next(iter(diverged.items()))
+        warnings.warn(
+            f"{len(diverged)} of {bar.total} members diverged and are NaN; the first, {first[0]}: {first[1]}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    attrs = {
+        "experiment": known.name,
+        "defaults": dict(known.defaults),
+        "settings": fixed,
+        "versions": {k: facts[k] for k in ("xmodal_lab", "torch", "numpy", "python")},
+        "device": facts["device"],
+        "commit": commit(),
+        "wall_seconds": time.perf_counter() - started,
+        "compute_seconds": results.seconds,
+        "members": bar.total,
+        "diverged": [f"{where}: {reason}" for where, reason in diverged.items()],
+    }
+    return layout.dataset(arrays, attrs, known.labels)
+
+
+def names() -> list[str]:
+    """Experiments that are known by name."""
+    return experiments.names()
+
+
+def band(values: Labelled, dim: str = "seed", level: float = 0.95) -> Labelled:
+    """Mean and confidence interval over ``dim``, as a new dimension ``band`` = mean, low, high.
+
+        mean ± t_{(1+level)/2, n-1} · s / √n        (Student; n counts the members that are not NaN)
+
+    With fewer than two members the interval is NaN.
+
+    Args:
+        values: a cube or one of its variables. Variables without ``dim`` stay as they are.
+        dim: what to average over.
+        level: of confidence, in (0, 1).
+
+    Raises:
+        ValueError: ``dim`` is no dimension of ``values``; a level outside (0, 1).
+    """
+    import xarray as xr
+    from scipy import stats
+
+    check.one_of("dimension", dim, [str(d) for d in values.dims])
+    if not 0 < check.real("level", level) < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
+    if isinstance(values, xr.Dataset):
+        banded = {name: band(v, dim, level) if dim in v.dims else v for name, v in values.data_vars.items()}
+        return xr.Dataset(banded, attrs=values.attrs)
+    count = values.count(dim)
+    mean = values.mean(dim)
+    enough = count.where(count > 1)  # NaN where there is no spread to speak of
+    spread = values.std(dim, ddof=0) * np.sqrt(enough / (enough - 1))
+    half = spread / np.sqrt(enough) * stats.t.ppf((1 + level) / 2, enough - 1)
+    banded = xr.concat([mean, mean - half, mean + half], xr.IndexVariable("band", ["mean", "low", "high"]))
+    return banded.transpose(..., "band").assign_attrs(values.attrs).rename(values.name)
+
+
+def environment(experiment: Experiment, fixed: Mapping[str, Any]) -> dict[str, str]:
+    """Versions and device, as cube and store record them."""
+    device = {**experiment.defaults, **fixed}.get("device", "cpu")
+    return {
+        "xmodal_lab": __version__,
+        "torch": str(torch.__version__),
+        "numpy": str(np.__version__),
+        "python": platform.python_version(),
+        "device": pick_device(device).type if isinstance(device, str) else "cpu",
+    }
+
+
+def commit() -> str:
+    """The commit of this package's checkout; empty where there is none."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).resolve().parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _bar(name: str, total: int, done: int, progress: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, initial=done, desc=name, unit="member", disable=not progress, leave=False)

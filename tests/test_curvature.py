@@ -209,7 +209,7 @@ def test_out_of_memory_halves_the_chunk_warns_once_and_goes_on(error: Exception)
     loss = Loss.from_module(model, data, criterion)
     operator = curvature.hessian(loss)
     vector = torch.randn(operator.size, dtype=DOUBLE)
-    with pytest.warns(ResourceWarning, match="out of memory") as caught:
+    with pytest.warns(RuntimeWarning, match="out of memory") as caught:
         first, second = operator @ vector, operator @ vector
     assert len(caught) == 1
     assert max(tried) == 20
@@ -583,6 +583,18 @@ def test_float64_of_a_function_that_holds_float32() -> None:
     loss = Loss(lambda p: (x @ p["w"]).square().sum(), {"w": torch.ones(3)})
     with pytest.raises(ValueError, match=r"cannot be evaluated in torch\.float64"):
         curvature.top_eigenvalues(loss, k=1, dtype=DOUBLE)
+
+
+def test_half_precision_and_mixed_dtypes_are_raised() -> None:
+    values = torch.linspace(1, 2, 200)
+    half = Loss(lambda p: 0.5 * (values.to(p["x"].dtype) * p["x"] ** 2).sum(), {"x": torch.ones(200).bfloat16()})
+    found = curvature.top_eigenvalues(half, k=2)
+    torch.testing.assert_close(found.values.float(), values.flip(0)[:2], rtol=1e-4, atol=0)
+    mixed = Loss(
+        lambda p: p["x"].square().sum() + 2 * p["y"].double().square().sum(),
+        {"x": torch.ones(2, dtype=DOUBLE), "y": torch.ones(1)},
+    )
+    np.testing.assert_allclose(curvature.top_eigenvalues(mixed, k=3).values, [4, 2, 2])
 
 
 def test_arrays_of_any_kind_are_vectors() -> None:

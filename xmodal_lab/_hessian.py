@@ -52,9 +52,12 @@ class Hessian:
         if rows is not None:
             rows = check.integer("rows", rows, at_least=1)
         self.names = _chosen(loss, params)
-        self.loss = loss if dtype is None or dtype == loss.dtype else loss.to(dtype)
+        if dtype is None:  # half precision is too coarse for a second derivative
+            dtype = torch.promote_types(loss.dtype, torch.float32)
+        fits = all(p.dtype == dtype for p in loss.params.values())
+        self.loss = loss if fits else loss.to(dtype)
         self.products = 0
-        self.value = self._value(cast_to=None if self.loss is loss else dtype)
+        self.value = self._value(cast_to=None if fits else dtype)
         with torch.inference_mode(False):
             self._theta = {n: self.loss.params[n].clone().requires_grad_() for n in self.names}
         self._sizes = [p.numel() for p in self._theta.values()]
@@ -230,7 +233,7 @@ class Hessian:
             warnings.warn(
                 f"out of memory in a Hessian-vector product of {self.loss.name}; going on with {chunk} "
                 "and no retained graph, which is slower.",
-                ResourceWarning,
+                RuntimeWarning,
                 stacklevel=3,
             )
         return cut or released

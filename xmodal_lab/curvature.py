@@ -53,7 +53,7 @@ def hessian(
         loss: any loss; it must be twice differentiable and deterministic.
         params: a block of ``loss.blocks``, a modality (its encoder), a parameter name, several of these; None for all.
         rows: samples per chunk of a loss over data; chosen to fit the cache when not given.
-        dtype: of the products; the loss's own when not given. float32 is enough for eigenvalues
+        dtype: of the products; the loss's own when not given, at least float32, which is enough for eigenvalues
             (1e-7 of the largest against dense float64, FIELD_NOTES).
 
     Returns:
@@ -91,7 +91,7 @@ class Eigenvalues:
     converged: bool
     hvps: int
     which: str
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
     loss: float
     vectors: tuple[Params, ...] = field(default=(), repr=False)
 
@@ -214,7 +214,7 @@ class Density:
     exact: bool
     sigma: float
     hvps: int
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
 
     @property
     def grid(self) -> Float[Tensor, " points"]:
@@ -328,7 +328,7 @@ class Trace:
     stderr: float
     samples: Float[Tensor, " probes"]
     hvps: int
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
 
 
 def trace(

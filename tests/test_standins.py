@@ -14,7 +14,7 @@ class Detached(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.one, self.two = nn.Linear(32, 32), nn.Linear(32, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.two(torch.relu(self.one(x)).detach())
@@ -25,10 +25,22 @@ class Siamese(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shared, self.head = nn.Linear(4, 5), nn.Linear(10, 3)
+        self.shared, self.head = nn.Linear(32, 16), nn.Linear(32, 3)
 
     def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         return self.head(torch.cat([self.shared(x), self.shared(z)], 1))
+
+
+class Rereads(nn.Module):
+    """Walks a Sequential by hand and uses a layer's output again after its ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(32, 3), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        before = self.net[0](x)
+        return self.net[1](before) - 2 * before
 
 
 class InPlace(nn.Module):
@@ -36,15 +48,27 @@ class InPlace(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right = nn.Linear(4, 3), nn.Linear(4, 3)
+        self.left, self.right = nn.Linear(32, 3), nn.Linear(32, 3)
 
     def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         return self.left(x).relu_().add_(1).mul_(self.right(z).tanh_())
 
 
+class Tied(nn.Module):
+    """The first layer's weight is used once more, deeper, where it must still move."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(32, 32), nn.Linear(32, 32), nn.Linear(32, 3)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(torch.tanh(self.two(torch.tanh(self.one(x)))))
+
+
 def loss_of(module: nn.Module, inputs: int) -> Loss:
     g = torch.Generator().manual_seed(0)
-    data = [torch.randn(12, 4, generator=g, dtype=torch.float64) for _ in range(inputs)]
+    data = [torch.randn(12, 32, generator=g, dtype=torch.float64) for _ in range(inputs)]
     return Loss.from_module(module.double(), (*data, torch.randint(0, 3, (12,), generator=g)))
 
 
@@ -52,7 +76,7 @@ def brute(loss: Loss, pair: list, table: np.ndarray) -> np.ndarray:
     return np.array([float(loss(moved(loss.params, pair, row)).detach()) for row in table])
 
 
-@pytest.mark.parametrize(("module", "inputs"), [(Detached, 1), (Siamese, 2), (InPlace, 2)])
+@pytest.mark.parametrize(("module", "inputs"), [(Detached, 1), (Siamese, 2), (InPlace, 2), (Tied, 1), (Rereads, 1)])
 def test_a_grid_is_right_whatever_the_module_does(module: type[nn.Module], inputs: int) -> None:
     torch.manual_seed(0)
     loss = loss_of(module(), inputs)
@@ -86,8 +110,9 @@ def test_a_plane_that_is_not_separable_is_left_to_brute_force(
 
 
 def test_first_layers_are_found_and_inner_ones_are_not() -> None:
-    module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
-    x = torch.randn(2, 4)
+    module = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    x = torch.randn(2, 32)
     found = standins.known_inputs(module, lambda: module(x), {"0": module[0], "2": module[2]})
     assert list(found) == ["0"]
+    assert standins.affine_candidates(module, lambda: module(x)) == ["0"]
     assert [p.requires_grad for p in module.parameters()] == [True] * 4

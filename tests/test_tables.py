@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xmodal_lab.tables import NUMBERS, SAID, cube, names, tables
+from xmodal_lab.published import NUMBERS, SAID, cube, names, tables
 
 HERE = [(paper, number) for paper, numbers in names().items() for number in numbers]
 REQUIRED = ["dataset", "method", "setting", "metric", "unit", "value", "error", "source", "note"]

@@ -8,7 +8,9 @@ A map of the rooms:
 - models: ``LateFusion``, ``encoders``, ``fusion``
 - training: ``fit``, ``Run``
 - the one thing every instrument looks at: ``Loss``, ``loss_on``
-- instruments: ``landscape``, ``curvature``, ``flatness``, ``transport``, ``metrics``
+- instruments: ``landscape``, ``curvature``, ``flatness``, ``robustness``, ``transport``,
+  ``metrics``
+- what the papers print: ``tables``, ``published``
 - pictures: ``plots`` (static), and the package ``xmodal_widgets`` (live)
 """
 
@@ -24,6 +26,7 @@ from . import losses as losses
 from . import metrics as metrics
 from . import pairing as pairing
 from . import plots as plots
+from . import published as published
 from . import robustness as robustness
 from . import transport as transport
 from ._version import __version__ as __version__
@@ -32,6 +35,7 @@ from .fusion import LateFusion as LateFusion
 from .losses import Loss as Loss
 from .module_loss import loss_on as loss_on
 from .pairing import Pairing as Pairing
+from .published import tables as tables
 from .samples import Dataset as Dataset
 from .samples import Samples as Samples
 from .training import Run as Run

@@ -81,10 +81,10 @@ def normalize_(direction: Tensor, theta: Tensor, normalization: str) -> Tensor:
 def _gaussian(theta: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers shaped like θ, the same for every dtype and device.
 
-    Drawn in float64 a million at a time, so that a large layer needs no second copy.
+    Drawn in float64 a piece at a time, so that a large layer needs no second copy.
     """
     flat = torch.empty(theta.numel(), dtype=theta.dtype, device=theta.device)
-    for piece in flat.split(1 << 20):
+    for piece in flat.split(1 << 17):
         piece.copy_(torch.randn(len(piece), generator=generator, dtype=torch.float64))
     return flat.view(theta.shape)
 

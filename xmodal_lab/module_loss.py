@@ -26,6 +26,7 @@ from .samples import Samples
 
 # Largest activation that a chunk may make, in bytes: about two cores' L2 cache (ours; see benchmarks/).
 CHUNK_BYTES = 4 << 20
+MOST_ROWS = 1024
 
 
 def loss_on(
@@ -146,41 +147,47 @@ class ModuleLoss(Loss):
             return super().along(directions, table, rows, stack)
         points = table.tolist()
         values = torch.zeros(len(points), dtype=torch.float64)
+        pieces = self.chunks(rows)
         with self.scratch() as (module, buffers):
-            for weight, batch in self.chunks(rows):
+            first = self._first_layers(module, buffers, pieces[0][1], directions, points)
+            needed = standins.parameters_beside(module, first)
+            inner = {name: b for name, b in buffers.items() if name in needed}
+            for weight, batch in pieces:
                 call = partial(self.score, module, batch)
-                with self._first_layers(module, buffers, call, directions, points) as layers:
-                    for k, row in enumerate(points):
-                        move(buffers, self.params, directions, row)
-                        for layer in layers:
-                            layer.move(row)
+                layers = standins.affine_layers(module, call, first, self.params, directions)
+                with standins.swapped(module, layers):
+                    for k, point in enumerate(points):
+                        move(inner, self.params, directions, point)
+                        for layer in layers.values():
+                            layer.move(point)
                         values[k] += weight * call()
         return values
 
-    @contextmanager
     def _first_layers(
         self,
         module: nn.Module,
         buffers: Params,
-        call: Callable[[], Tensor],
+        batch: Any,
         directions: Sequence[Params],
         points: Sequence[Sequence[float]],
-    ) -> Iterator[list[standins.AffineLayer]]:
-        """Stand-ins for the module's first layers while the context lasts, where they pay and agree."""
-        layers: dict[str, standins.AffineLayer] = {}
-        if len(points) > 2 * (len(directions) + 1):
-            layers = standins.affine_layers(module, call, self.params, directions)
-        if layers:  # tried far from θ, since a detached input would make a stand-in wrong
-            far = max(points, key=lambda row: sum(abs(c) for c in row))
+    ) -> list[str]:
+        """Names of the first layers of ``module`` that stand-ins replace, where they pay and agree."""
+        if len(points) <= 2 * (len(directions) + 1):
+            return []
+        call = partial(self.score, module, batch)
+        names = standins.affine_candidates(module, call)
+        if names:  # tried far from θ, since a detached input would make a stand-in wrong
+            layers = standins.affine_layers(module, call, names, self.params, directions)
+            far = max(points, key=lambda point: sum(abs(c) for c in point))
             move(buffers, self.params, directions, far)
             expected = float(call())
             with standins.swapped(module, layers):
                 for layer in layers.values():
                     layer.move(far)
                 if not standins.agree(float(call()), expected):
-                    layers = {}
-        with standins.swapped(module, layers):
-            yield list(layers.values())
+                    names = []
+            move(buffers, self.params, directions, [0.0] * len(directions))
+        return names
 
     def terms(self, rows: int | None = None) -> list[Term]:
         """One term per chunk of rows, weighted by its share of the rows."""
@@ -275,13 +282,14 @@ class ModuleLoss(Loss):
         finally:
             for hook in hooks:
                 hook.remove()
-        return max(8, min(max(counts), CHUNK_BYTES // largest))
+        return max(8, min(max(counts), MOST_ROWS, CHUNK_BYTES // largest))
 
     @contextmanager
+    @torch.no_grad()
     def scratch(self) -> Iterator[tuple[nn.Module, Params]]:
         """A private copy of the module in eval mode, whose parameters may be overwritten."""
         if self._scratch_module is None:
-            self._scratch_module = copy.deepcopy(self.module).eval().requires_grad_(False)
+            self._scratch_module = self._private_copy()
         else:  # the user may have trained or moved the original since
             for mine, theirs in zip(self._scratch_module.buffers(), self.module.buffers(), strict=True):
                 mine.copy_(theirs)
@@ -289,6 +297,20 @@ class ModuleLoss(Loss):
         for name, theirs in self.module.named_parameters():
             named[name].copy_(theirs)
         yield self._scratch_module, {name: named[name].data for name in self.params}
+
+    def _private_copy(self) -> nn.Module:
+        """The module in eval mode, with ReLUs in place where that changes nothing (tried on a few rows)."""
+        module = copy.deepcopy(self.module).eval().requires_grad_(False)
+        relus = standins.relus_on_fresh_output(module)
+        if relus:
+            _, few = self.chunks(8)[0]
+            expected = float(self._on(self.params, few))
+            for relu in relus:
+                relu.inplace = True
+            if float(self.score(module, few)) != expected:
+                for relu in relus:
+                    relu.inplace = False
+        return module
 
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""

@@ -8,8 +8,10 @@ of the grid only, its outputs at the G steps serve all G² points (:class:`Known
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,6 +21,10 @@ from torch.func import functional_call
 from .losses import Params
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d)
+# Layers whose output is new memory, not a view of their input.
+FRESH = (*AFFINE, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+# A layer with fewer products per output is as fast as the sum that would replace it (ours).
+LEAST_FAN_IN = 24
 
 
 class AffineLayer(nn.Module):
@@ -38,12 +44,18 @@ class AffineLayer(nn.Module):
         self.base = product(params, otherwise_zero=False)
         self.slopes = [product(d, otherwise_zero=True) for d in directions]
         self.out = torch.empty_like(self.base)
+        self.row = self.base.clone()  # base plus all slopes but the last: a row of the grid shares it
+        self.row_at: tuple[float, ...] = (0.0,) * (len(directions) - 1)
 
-    def move(self, row: Sequence[float]) -> None:
+    def move(self, point: Sequence[float]) -> None:
         """Set the output to the one at θ + Σ cᵢ dᵢ."""
-        torch.add(self.base, self.slopes[0], alpha=row[0], out=self.out)
-        for slope, c in zip(self.slopes[1:], row[1:], strict=True):
-            self.out.add_(slope, alpha=c)
+        *before, last = point
+        if tuple(before) != self.row_at:
+            self.row.copy_(self.base)
+            for slope, c in zip(self.slopes, before, strict=False):
+                self.row.add_(slope, alpha=c)
+            self.row_at = tuple(before)
+        torch.add(self.row, self.slopes[-1], alpha=last, out=self.out)
 
     def forward(self, _x: Tensor) -> Tensor:
         """The output at the current point; the input is known already."""
@@ -63,21 +75,57 @@ class KnownOutput(nn.Module):
         return self.outputs[self.step].clone()
 
 
-def affine_layers(
-    module: nn.Module, forward: Callable[[], Any], params: Params, directions: Sequence[Params]
-) -> dict[str, AffineLayer]:
-    """Stand-ins for the first layers of ``module``, by name; ``forward`` runs it once."""
+def affine_candidates(module: nn.Module, forward: Callable[[], Any]) -> list[str]:
+    """Names of the first layers of ``module`` for which a stand-in pays; ``forward`` runs it once."""
     layers = {
         name: layer
         for name, layer in module.named_modules()
-        if name and type(layer) in AFFINE and set(layer._parameters) == {"weight", "bias"}
+        if name
+        and type(layer) in AFFINE
+        and set(layer._parameters) == {"weight", "bias"}
+        and math.prod(layer.weight.shape[1:]) >= LEAST_FAN_IN
     }
-    inputs = known_inputs(module, forward, layers)
+    return list(known_inputs(module, forward, layers))
+
+
+def affine_layers(
+    module: nn.Module, forward: Callable[[], Any], names: Sequence[str], params: Params, directions: Sequence[Params]
+) -> dict[str, AffineLayer]:
+    """Stand-ins for the layers in ``names`` on the inputs that ``forward`` gives them."""
+    inputs: dict[str, Tensor] = {}
+
+    def seeing(name: str) -> Callable[..., None]:
+        def see(_layer: nn.Module, args: tuple[Any, ...]) -> None:
+            inputs[name] = args[0]
+
+        return see
+
+    hooks = [module.get_submodule(name).register_forward_pre_hook(seeing(name)) for name in names]
+    try:
+        if names:
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
     return {
-        name: AffineLayer(layers[name], f"{name}.", args[0], params, directions)
-        for name, args in inputs.items()
-        if len(args) == 1 and isinstance(args[0], Tensor)
+        name: AffineLayer(module.get_submodule(name), f"{name}.", x, params, directions) for name, x in inputs.items()
     }
+
+
+def parameters_beside(module: nn.Module, replaced: Sequence[str]) -> set[str]:
+    """Names of the parameters that some part not in ``replaced`` uses (a tied one may belong to both)."""
+    used = {id(p) for name, part in module.named_modules() if name not in replaced for p in part._parameters.values()}
+    return {name for name, p in module.named_parameters() if id(p) in used}
+
+
+def relus_on_fresh_output(module: nn.Module) -> list[nn.ReLU]:
+    """ReLUs that follow a layer in a Sequential and are alone in reading its output."""
+    found = []
+    for part in module.modules():
+        if type(part) is nn.Sequential:
+            children = list(part)
+            found += [r for layer, r in pairwise(children) if type(layer) in FRESH and type(r) is nn.ReLU]
+    return found
 
 
 def known_inputs(

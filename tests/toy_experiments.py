@@ -33,7 +33,7 @@ def began(settings: dict) -> None:
 def member(settings: dict, report: Report) -> dict:
     began(settings)
     report(0.5, "half way")
-    g = np.random.default_rng([settings["seed"], round(1000 * settings["x"]), len(settings["kind"])])
+    g = np.random.default_rng([settings["seed"], round(1000 * settings["x"]) + 10_000, len(settings["kind"])])
     return {
         "value": settings["x"] + settings["seed"] / 3,
         "surface": g.standard_normal((24, 24)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import types
@@ -20,6 +21,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -194,8 +196,13 @@ class Runner:
                     time.sleep(POLL)
                     queue, elsewhere = elsewhere, queue
                 self.advance(len(self.results.done()))
-        finally:
+        except BaseException:
             self._leave()
+            if self.replaced is not None:
+                terminate(self.replaced)
+            raise
+        if self.replaced is not None:
+            self.replaced.shutdown()
 
     def _start(self, task: Task) -> bool:
         """Begin what is left of a task; False if another process is at it."""
@@ -227,8 +234,7 @@ class Runner:
             self.results.add(task, outcome, seconds)
         except BaseException as error:
             if not (isinstance(error, (BrokenExecutor, CancelledError)) or type(error).__name__ in LOST):
-                names = "; ".join(described(job.settings) for job in task.jobs[:3])
-                error.add_note(f"in the member{'s' if task.stacked else ''} with {names}{' …' * (len(task.jobs) > 3)}")
+                error.add_note(f"in {self._named(task)}")
                 raise
             self._lost(task, error)
             return [task]
@@ -241,9 +247,8 @@ class Runner:
         self.losses[task.places] += 1
         if self.losses[task.places] > self.retries:
             raise RuntimeError(
-                f"the worker of the member with {described(task.jobs[0].settings)} died {self.retries + 1} times "
-                "(out of memory? killed by the system?); finished members are kept. Give workers more memory, fewer "
-                "workers, or a smaller stack=."
+                f"the worker of {self._named(task)} died {self.retries + 1} times (out of memory? killed by the "
+                "system?); finished members are kept. Give workers more memory, fewer workers, or a smaller stack=."
             ) from error
         if isinstance(error, BrokenExecutor) and getattr(self.executor, "_broken", True):
             fresh = _like(self.executor)
@@ -254,8 +259,12 @@ class Runner:
                 ) from error
             warnings.warn("a worker process died; its members are computed again in a new pool.", stacklevel=2)
             if self.replaced is not None:
-                self.replaced.shutdown(wait=False)
+                terminate(self.replaced)
             self.executor = self.replaced = fresh
+
+    def _named(self, task: Task) -> str:
+        names = [described(self.results.layout.at(job.places[0])) or "the defaults" for job in task.jobs]
+        return f"the member{'s' * task.stacked} with {'; '.join(names[:3])}{' …' * (len(names) > 3)}"
 
     def _leave(self) -> None:
         """Drop what has not begun, keep what is done, let go of all claims."""
@@ -266,8 +275,6 @@ class Runner:
                 self.results.add(task, *future.result())
             _release(claim)
         self.running.clear()
-        if self.replaced is not None:
-            self.replaced.shutdown(wait=False, cancel_futures=True)
 
 
 def window(executor: Executor) -> int:
@@ -285,6 +292,31 @@ def workers(executor: Executor | None) -> int:
         return int(executor._max_workers)
     client = getattr(executor, "_client", None)  # dask's
     return 0 if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+@contextmanager
+def processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of our own. It is ended at once when the sweep is interrupted or fails."""
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _ignore_interrupt)
+    try:
+        yield pool
+    except BaseException:
+        terminate(pool)
+        raise
+    pool.shutdown()
+
+
+def terminate(pool: Executor) -> None:
+    """End a pool's processes without waiting for what they are at."""
+    alive = dict(getattr(pool, "_processes", None) or {})  # Python 3.14 has terminate_workers for this
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in alive.values():
+        process.terminate()
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _like(executor: Executor) -> Executor | None:

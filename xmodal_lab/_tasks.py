@@ -66,8 +66,8 @@ def jobs_of(experiment: Experiment, layout: Layout, fixed: Mapping[str, Any]) ->
         try:
             settings = experiment.settings(**fixed, **at)
         except (ValueError, TypeError) as error:
-            error.add_note(f"in the member at {described(at) or 'the defaults'}")
-            raise
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{error} (at {described({**fixed, **at}) or 'the defaults'})") from None
         if experiment.normal is not None:
             settings = dict(experiment.normal(dict(settings)))
         found.setdefault(json.dumps(settings, sort_keys=True), (settings, []))[1].append(place)
@@ -121,5 +121,5 @@ def described(values: Mapping[str, Any]) -> str:
 def _even(group: Sequence[Job], size: int, workers: int) -> list[Sequence[Job]]:
     """``group`` in parts of at most ``size``, as equal as they go, and one per worker if there are enough."""
     parts = max(-(-len(group) // size), min(workers, len(group)))
-    bounds = [round(i * len(group) / parts) for i in range(parts + 1)]
+    bounds = [i * len(group) // parts for i in range(parts + 1)]
     return [group[a:b] for a, b in pairwise(bounds)]

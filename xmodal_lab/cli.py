@@ -1,4 +1,4 @@
-"""The command ``xmodal``: ``doctor`` says what is here and what is missing, ``lab`` opens the lessons."""
+"""The command ``xmodal``: ``doctor`` looks around, ``lab`` opens the lessons, ``sweep`` fills a cube."""
 
 from __future__ import annotations
 
@@ -104,7 +104,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("doctor", help="versions, device, data, browser: what is here and what is missing")
     opener = commands.add_parser("lab", help="open JupyterLab on the first lesson")
     opener.epilog = "All further arguments go to jupyter lab."
-    asked, rest = parser.parse_known_args(argv)
+    commands.add_parser("sweep", help="an experiment over a grid of settings, kept in a store")
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["sweep"]:  # its options depend on the experiment
+        from . import _sweep_command
+
+        return _sweep_command.main(given[1:])
+    asked, rest = parser.parse_known_args(given)
     if rest and asked.command != "lab":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return doctor() if asked.command == "doctor" else lab(rest)

@@ -35,7 +35,7 @@ Result = Mapping[str, Any]
 # Name -> module that holds EXPERIMENT. Imported when asked for, since papers stand on sweeps.
 KNOWN: dict[str, str] = {"dml": "xmodal_lab.papers.dml"}
 # Arguments of sweep itself.
-RESERVED = ("experiment", "store", "executor", "how", "stack", "progress", "retries")
+RESERVED = ("experiment", "store", "executor", "how", "stack", "progress", "retries", "workers", "quiet", "help")
 DTYPES = ("float64", "float32")
 
 

@@ -14,9 +14,8 @@ import subprocess
 import time
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +25,7 @@ import torch
 from . import _checks as check
 from . import experiments
 from ._cubes import layout_of
-from ._runner import Here, Results, Runner, workers
+from ._runner import Here, Results, Runner, processes, workers
 from ._tasks import STACK, WAYS, cores, described, jobs_of, tasks_of, worth_processes
 from ._version import __version__
 from .experiments import Experiment as Experiment
@@ -113,8 +112,7 @@ def sweep(
         if executor is None and facts["device"] == "cpu" and by_name and how == "auto":
             how = "processes" if worth_processes(known, tasks) else how
         if how == "processes":
-            executor = ProcessPoolExecutor(min(cores(), len(tasks)), get_context("spawn"))
-            leaving.callback(executor.shutdown, wait=False, cancel_futures=True)
+            executor = leaving.enter_context(processes(min(cores(), len(tasks))))
 
         def advance(done: int) -> None:
             bar.update(done - bar.n)

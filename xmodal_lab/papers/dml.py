@@ -217,7 +217,8 @@ def _options(s: Values) -> Options:
 def _net(dataset: Dataset, s: Values) -> LateFusion:
     options = {k: s[k] for k in ("fusion", "width", "architecture", "seed")}
     with _DRAWING:
-        return LateFusion.for_dataset(dataset, s["modalities"].split("+"), **options)
+        net = LateFusion.for_dataset(dataset, s["modalities"].split("+"), **options)
+    return net.to(dataset.train.inputs[net.modalities[0]].dtype)
 
 
 def _fingerprint(dataset: Dataset) -> str:

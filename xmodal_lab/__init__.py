@@ -6,7 +6,7 @@ A map of the rooms:
 
 - data: ``load``, ``datasets``, ``Samples``, ``Dataset``, ``Pairing``
 - models: ``LateFusion``, ``encoders``, ``fusion``
-- training: ``fit``, ``Run``
+- training: ``fit``, ``Run``; a whole grid of runs: ``sweep``, ``sweeps``
 - the one thing every instrument looks at: ``Loss``, ``loss_on``
 - instruments: ``landscape``, ``curvature``, ``flatness``, ``robustness``, ``transport``,
   ``metrics``
@@ -28,6 +28,7 @@ from . import pairing as pairing
 from . import plots as plots
 from . import published as published
 from . import robustness as robustness
+from . import sweeps as sweeps
 from . import transport as transport
 from ._version import __version__ as __version__
 from .datasets import load as load
@@ -38,5 +39,6 @@ from .pairing import Pairing as Pairing
 from .published import tables as tables
 from .samples import Dataset as Dataset
 from .samples import Samples as Samples
+from .sweeps import sweep as sweep
 from .training import Run as Run
 from .training import fit as fit

@@ -431,8 +431,8 @@ def test_state_must_be_a_dict_and_dimensions_must_not_hide_arguments(view: Sweep
 
 
 def test_explorers_by_name() -> None:
-    with pytest.raises(ValueError, match=r"explore\('dml'\) needs a precomputed cube.*explore\(cube\)"):
-        explore("dml")
+    with pytest.raises(ValueError, match=r"explore\('wma'\) needs a precomputed cube.*explore\(cube\)"):
+        explore("wma")
     with pytest.raises(ValueError, match=r"unknown explorer 'dmll'; known: .*Did you mean 'dml'"):
         explore("dmll")
 

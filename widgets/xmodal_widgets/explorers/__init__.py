@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ..sweep_view import SweepView
 
 # Name -> module in this package.
-EXPLORERS: dict[str, str] = {}
+EXPLORERS: dict[str, str] = {"dml": "dml"}
 # Papers of the lab whose explorer has no precomputed cube yet.
-COMING = ("synergy", "cox", "uml", "wma", "dml")
+COMING = ("synergy", "cox", "uml", "wma")
 
 
 def open_explorer(name: str, **options: Any) -> SweepView:

@@ -1,0 +1,46 @@
+"""The explorers open on their shipped cubes, and a sample of each cube is what the code computes today."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from xmodal_widgets import explore
+from xmodal_widgets.explorers import EXPLORERS, dml
+
+
+def test_dml_opens_complete_and_small() -> None:
+    view = explore("dml", alpha=0.5)
+    assert view.state["alpha"] == 0.5
+    assert set(view.cube.data_vars) == set(dml.VARIABLES)
+    for dim, values in {**dml.AXES, "span": dml.SPANS}.items():
+        assert view.cube[dim].values.tolist() == values
+    assert not any(bool(view.cube[name].isnull().any()) for name in dml.VARIABLES), "a shipped cube has no gap"
+    assert view.figure().axes
+    for name in EXPLORERS:
+        assert (dml.CUBES / f"{name}.zarr.zip").stat().st_size <= 3 << 20
+
+
+def test_one_modality_has_no_pairs_to_shuffle() -> None:
+    cube = dml.load_cube().sel(modalities="image")
+    for dim in ("alpha", "pairing"):
+        assert float(cube["accuracy"].std(dim).max()) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("modalities", "alpha"), [("image+audio", 1.0), ("audio", 0.0)])
+def test_a_sample_of_the_cube_computed_again(modalities: str, alpha: float) -> None:
+    """Training differs in the last digits between processors, so the stated tolerance is not round-off."""
+    at = {"modalities": modalities, "alpha": alpha, "pairing": "same_class", "span": 1.0, "seed": 1}
+    again = dml.train_here(at, lambda share, message="": None, lambda: False)
+    shipped = dml.load_cube().sel(at)
+    assert float(again["accuracy"]) == pytest.approx(float(shipped["accuracy"]), abs=0.03)
+    np.testing.assert_allclose(np.asarray(again["landscape"]), shipped["landscape"], rtol=0.2, atol=0.1)
+
+
+def test_train_here_puts_a_setting_between_the_shipped_ones_into_the_cube() -> None:
+    view = explore("dml", alpha=0.5, seed=0, span=1.0)
+    view.set(free=True, alpha=0.6)
+    view.train(wait=True)
+    assert view.error == ""
+    assert 0.6 in view.cube["alpha"].values.tolist()
+    here = view.cube.sel(alpha=0.6, modalities="image+audio", pairing="same_class", seed=0, span=1.0)
+    assert 0.5 < float(here["accuracy"]) < 1.0

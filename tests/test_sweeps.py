@@ -10,6 +10,7 @@ import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from xmodal_lab import _runner, _sweep_command, _tasks, cli, experiments
 from xmodal_lab._cubes import layout_of
 from xmodal_lab.experiments import Experiment, Variable
 from xmodal_lab.papers import dml
-from xmodal_lab.sweeps import band, sweep
+from xmodal_lab.sweeps import band, sweep, trainer
 
 HERE = Path(__file__).parent
 AXES = {"x": [0.0, 0.5, 1.0], "kind": ["plain", "other"], "seed": range(3)}
@@ -345,6 +346,22 @@ def test_dml_by_name_knows_the_digits() -> None:
     )
 
 
+def test_a_cube_can_train_one_more_member() -> None:
+    small = {"images_per_class": 5, "clips_per_class": 10, "eigenvalues": 1}
+    cube = quiet("dml", alpha=[0.0, 1.0], epochs=[1, 2], **small)
+    compute = trainer(cube)
+    seen: list[float] = []
+    found = compute({"alpha": 0.5, "epochs": 1}, lambda share, message: seen.append(share), lambda: False)
+    expected = quiet("dml", alpha=[0.5], epochs=[1, 2], **small).sel(alpha=0.5, epochs=1)
+    assert seen == [1.0]
+    for name, values in expected.data_vars.items():
+        np.testing.assert_array_equal(found[name], values)
+    with pytest.raises(ValueError, match="share must lie between 0 and 1"):
+        compute({"alpha": 2.0})
+    with pytest.raises(ValueError, match="the cube's experiment is 'cheap', which is not known by name"):
+        trainer(quiet(CHEAP))
+
+
 def test_dml_epochs_as_an_axis_leave_the_rest_of_shorter_curves_empty() -> None:
     cube = quiet(dml.experiment(toy(), **SMALL), epochs=[1, 3], eigenvalues=[0, 1])
     np.testing.assert_array_equal(cube["accuracy_curve"].isnull().sum("epoch"), [[2, 2], [0, 0]])
@@ -466,12 +483,22 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path) -> None:
     ):
         assert _runner.workers(executor) == 2
         whole = quiet(CHEAP, executor=executor, **asked)
-        pids = list(client.run(os.getpid).values())
-        victim = subprocess.Popen(
-            [sys.executable, "-c", f"import os, time; time.sleep(0.7); os.kill({pids[0]}, {int(signal.SIGKILL)})"]
-        )
-        cube = quiet(CHEAP, executor=executor, store=tmp_path / "s.zarr", nap=0.15, **asked)
-        assert victim.wait() == 0
+        victim = next(iter(client.run(os.getpid).values()))
+        store = tmp_path / "s.zarr"
+        done_then: list[int] = []
+
+        def kill_when_three_are_done() -> None:
+            while len(list((store / "done").glob("*.json"))) < 3:
+                time.sleep(0.01)
+            os.kill(victim, signal.SIGKILL)
+            done_then.append(len(list((store / "done").glob("*.json"))))
+
+        killer = Thread(target=kill_when_three_are_done, daemon=True)
+        killer.start()
+        cube = quiet(CHEAP, executor=executor, store=store, nap=0.1, **asked)
+        killer.join()
+        assert 3 <= done_then[0] < 16
+        assert victim not in client.run(os.getpid).values()
         stacked = quiet(STACKED, executor=executor, **asked)
     xr.testing.assert_equal(cube, whole)
     xr.testing.assert_equal(cube, quiet(CHEAP, **asked))

@@ -85,13 +85,8 @@ class Layout:
             raise ValueError(f"variable {name!r} came back with dims {value.dims}, declared are {tuple(dims)}.")
         places = []
         for dim, known in dims.items():
-            where = []
-            for label in value[dim].values.tolist():
-                near = [i for i, k in enumerate(known) if _same(k, label)]
-                if not near:
-                    raise ValueError(f"variable {name!r} came back with {dim} = {label!r}, which was not declared.")
-                where.append(near[0])
-            places.append(where)
+            exact = {label: i for i, label in enumerate(known)}
+            places.append([exact[v] if v in exact else _near(name, dim, known, v) for v in value[dim].values.tolist()])
         blank[np.ix_(*places)] = _numbers(name, value.transpose(*dims).values)
         return blank
 
@@ -162,7 +157,10 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _same(known: Any, label: Any) -> bool:
-    if isinstance(known, float) and isinstance(label, (int, float)):
-        return bool(np.isclose(known, label, rtol=1e-9, atol=1e-12))
-    return bool(known == label)
+def _near(name: str, dim: str, known: Sequence[Any], label: Any) -> int:
+    """The place of a coordinate that is a declared one but for rounding."""
+    if isinstance(label, float):
+        for i, k in enumerate(known):
+            if isinstance(k, (int, float)) and np.isclose(k, label, rtol=1e-9, atol=1e-12):
+                return i
+    raise ValueError(f"variable {name!r} came back with {dim} = {label!r}, which was not declared.")

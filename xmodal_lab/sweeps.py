@@ -13,7 +13,7 @@ import platform
 import subprocess
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
@@ -158,6 +158,36 @@ def sweep(
 def names() -> list[str]:
     """Experiments that are known by name."""
     return experiments.names()
+
+
+def trainer(cube: xr.Dataset) -> Callable[..., dict[str, np.ndarray]]:
+    """A function that computes one more member of ``cube``, made to be a live view's ``compute=``.
+
+    ``compute(setting, progress, cancelled)`` takes any values of the axes, on the grid or between,
+    and gives arrays shaped like the cube's variables.
+
+    Raises:
+        ValueError: the cube does not say which known experiment it came from, or comes from a later version.
+    """
+    name = cube.attrs.get("experiment")
+    if name not in experiments.names():
+        raise ValueError(
+            f"the cube's experiment is {name!r}, which is not known by name ({', '.join(experiments.names())}); "
+            "use the compute method of the Experiment that it was made with."
+        )
+    known = experiments.get(name)
+    known = known.with_defaults(**{**cube.attrs["defaults"], **cube.attrs["settings"]})
+    given = {dim: cube[dim].values.tolist() for dim in cube.dims if dim in known.defaults}
+    layout, _ = layout_of(known, given)
+
+    def compute(
+        setting: Mapping[str, Any],
+        progress: Callable[..., None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> dict[str, np.ndarray]:
+        return layout.checked(known.compute(setting, progress, cancelled))
+
+    return compute
 
 
 def band(values: Labelled, dim: str = "seed", level: float = 0.95) -> Labelled:

@@ -1,0 +1,177 @@
+"""Trials: late-fusion nets trained under plain settings, as the papers' experiments need them.
+
+A setting is a number or a name, so that it can be a slider, an axis of a sweep, or a line of
+JSON. ``alpha`` is the share of pairs that are drawn anew each epoch, ``modalities`` are names
+joined by "+".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from . import _checks as check
+from . import datasets, stacking
+from ._stacks import why_not_mapped, why_not_products
+from .experiments import Report
+from .fusion import FUSIONS, LateFusion
+from .pairing import Pairing
+from .samples import Dataset
+from .training import DivergedError, Options, Run, fit
+
+Values = Mapping[str, Any]
+
+# The world in which WORLDS saw DML gain: few images, many clips that fixed pairs never show.
+DATA = {
+    "dataset": "digits", "dataset_modalities": "image+audio", "images_per_class": 25, "clips_per_class": 160,
+    "image_energy": 0.25, "audio_noise": 1.0, "recycle": "", "data_seed": 0,
+}  # fmt: skip
+# Of the net and its training; early stopping and an MLP as in WORLDS, the rest as in fit.
+DEFAULTS = {
+    "modalities": "image+audio", "pairing": "same_class", "alpha": 1.0, "own": True, "rows": "complete",
+    "fusion": "concat_linear", "architecture": "mlp", "width": 32,
+    "epochs": 100, "batch_size": 64, "lr": 1e-3, "optimizer": "adam", "momentum": 0.9, "weight_decay": 1e-4,
+    "choose": "best", "seed": 0, "device": "auto",
+}  # fmt: skip
+LABELS = {"alpha": "α, share of pairs drawn anew", "lr": "learning rate", "width": "feature width"}
+
+_OPTIONS = ("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "choose", "seed")
+# What may differ inside a stack: initial weights, pairs and steps are data. And what shapes depend on.
+_FREE = ("seed", "pairing", "alpha", "own", "lr", "weight_decay")
+_SHAPE = (*DATA, "modalities", "fusion", "architecture", "width", "device")
+# Floating-point operations a second that a small net reaches on one core (ours; a cautious guess).
+_RATE = 5e9
+# Initial weights are drawn from torch's global generator, which the threads of an executor share.
+_DRAWING = Lock()
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Nets on one dataset: on ``given``, or on the one that the settings in ``DATA`` name."""
+
+    given: Dataset | None = None
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Settings of data, net and training, with their defaults."""
+        if self.given is None:
+            return {**DATA, **DEFAULTS}
+        return {**DEFAULTS, "modalities": "+".join(self.given.modalities)}
+
+    @property
+    def version(self) -> str:
+        """Of the data: the numbers in ``given``, so that a store knows other data under the same name."""
+        if self.given is None:
+            return "1"
+        digest = hashlib.sha256()
+        for samples in self.given.splits.values():
+            for tensor in (*samples.inputs.values(), *samples.present.values(), samples.labels):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def load(self, s: Values) -> Dataset:
+        """The dataset of these settings; the last few are kept."""
+        if self.given is not None:
+            return self.given
+        known = datasets.options(s["dataset"])
+        options = {k: s[k] for k in DATA if k in known}
+        options |= {"modalities": tuple(s["dataset_modalities"].split("+")), "seed": s["data_seed"]}
+        return _loaded(s["dataset"], tuple(sorted((k, v) for k, v in options.items() if k in known)))
+
+    def net(self, s: Values) -> LateFusion:
+        """The net before training; of the dataset's dtype."""
+        dataset = self.load(s)
+        options = {k: s[k] for k in ("fusion", "width", "architecture", "seed")}
+        with _DRAWING:
+            net = LateFusion.for_dataset(dataset, s["modalities"].split("+"), **options)
+        return net.to(dataset.train.inputs[net.modalities[0]].dtype)
+
+    # -- training --------------------------------------------------------------------------------
+
+    def train(self, s: Values, report: Report) -> Run:
+        """One net, trained."""
+        options = {k: s[k] for k in _OPTIONS}
+        say = _reporting(report, s["epochs"])
+        return fit(self.net(s), self.load(s), pairing=_pairing(s), device=s["device"], on_epoch=say, **options)
+
+    def train_together(self, members: Sequence[Values], report: Report) -> list[Run | DivergedError]:
+        """Many nets as one stack; what may differ between them is what :meth:`stack_key` leaves out."""
+        first = members[0]
+        options: Values = {k: [s[k] for s in members] if k in _FREE else first[k] for k in _OPTIONS}
+        return stacking.fit_stack(
+            [self.net(s) for s in members], self.load(first), pairing=[_pairing(s) for s in members],
+            device=first["device"], on_epoch=_reporting(report, first["epochs"]), **options,
+        )  # fmt: skip
+
+    # -- what a sweep wants to know --------------------------------------------------------------
+
+    def check(self, s: Values) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ValueError, TypeError: which, and what would.
+        """
+        Options(_pairing(s), **{k: s[k] for k in _OPTIONS})
+        known = s["dataset_modalities"].split("+") if self.given is None else self.given.modalities
+        check.modalities_of(s["modalities"].split("+"), known)
+        if self.given is None:
+            check.one_of("dataset", s["dataset"], datasets.names())
+        check.one_of("fusion", s["fusion"], FUSIONS)
+        check.integer("width", s["width"], at_least=1)
+
+    def normal(self, s: dict[str, Any]) -> dict[str, Any]:
+        """Without what makes no difference: a lone modality has no partner, fixed pairs and share 0 draw none."""
+        if "+" not in s["modalities"] or s["pairing"] == "fixed" or s["alpha"] == 0:
+            return {**s, "pairing": "fixed", "alpha": 0.0, "own": True}
+        return s
+
+    def stack_key(self, s: Values) -> Hashable:
+        """Members with the same key can train together; None where they cannot."""
+        products, mapped, _ = _ways(self, _shape_of(s))
+        if not products and not mapped:
+            return None
+        # Products take members that see different modalities, where their epochs are equally long.
+        free = (*_FREE, "modalities") if products and s["rows"] == "complete" else _FREE
+        return tuple((k, s[k]) for k in self.defaults if k not in free)
+
+    def stack_pays(self, s: Values) -> bool:
+        """Whether training together is faster."""
+        return _ways(self, _shape_of(s))[2]
+
+    def seconds(self, s: Values) -> float:
+        """A guess of the training time: operations (backward costs two forward passes) at a cautious rate."""
+        dataset, net = self.load(s), self.net(s)
+        with FlopCounterMode(display=False) as counter:
+            net({m: dataset.train.inputs[m][:2] for m in net.modalities})
+        return 3 * counter.get_total_flops() / 2 * len(dataset.train) * float(s["epochs"]) / _RATE
+
+
+def _pairing(s: Values) -> Pairing:
+    return Pairing(s["pairing"], s["alpha"], s["own"], s["rows"])
+
+
+def _reporting(report: Report, epochs: int) -> Any:
+    return lambda row: report(row["epoch"] / epochs, f"epoch {int(row['epoch'])} of {epochs}")
+
+
+def _shape_of(s: Values) -> tuple[tuple[str, Any], ...]:
+    return tuple((k, s[k]) for k in _SHAPE if k in s)
+
+
+@lru_cache(maxsize=32)
+def _ways(trials: Trials, shape: tuple[tuple[str, Any], ...]) -> tuple[bool, bool, bool]:
+    """Whether nets of this shape can train as products, can through vmap, and gain by it."""
+    s = {**trials.defaults, **dict(shape)}
+    net = trials.net(s)
+    return why_not_products([net]) is None, why_not_mapped([net]) is None, stacking.pays(net, s["device"])
+
+
+@lru_cache(maxsize=8)
+def _loaded(name: str, options: tuple[tuple[str, Any], ...]) -> Dataset:
+    return datasets.load(name, **dict(options))

@@ -20,6 +20,7 @@ from torch.func import functional_call
 
 from . import _checks as check
 from . import standins
+from ._evaluation import eval_mode
 from .batches import batches_of, cast, cut, rows_of
 from .losses import Direction, Loss, Params, Term, scalar
 from .samples import Samples
@@ -200,17 +201,12 @@ class ModuleLoss(Loss):
     @contextmanager
     def looking(self) -> Iterator[None]:
         """The module in eval mode while the context lasts (BatchNorm in train mode when it recalibrates)."""
-        modes = {m: m.training for m in self.module.modules()}
-        self.module.eval()
-        if self.batchnorm == "recalibrate":
-            for m in modes:
-                if isinstance(m, nn.modules.batchnorm._BatchNorm):
-                    m.training = True
-        try:
+        with eval_mode(self.module):
+            if self.batchnorm == "recalibrate":
+                for m in self.module.modules():
+                    if isinstance(m, nn.modules.batchnorm._BatchNorm):
+                        m.training = True
             yield
-        finally:
-            for m, mode in modes.items():
-                m.training = mode
 
     # -- data in chunks --------------------------------------------------------------------------
 

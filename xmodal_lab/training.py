@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks as check
+from ._evaluation import eval_mode
 from .losses import Params
 from .pairing import MODES, Pairing, Pairs
 from .samples import Dataset, Samples
@@ -204,17 +205,13 @@ def fit(
 @torch.no_grad()
 def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tuple[float, float]:
     """Mean loss and accuracy on ``samples``; for real-valued labels the second is minus the mean squared error."""
-    was_training = model.training
-    model.eval()
-    try:
+    with eval_mode(model):
         outputs = torch.cat(
             [
                 model({m: x[k : k + batch_size] for m, x in samples.inputs.items()})
                 for k in range(0, len(samples), batch_size)
             ]
         )
-    finally:
-        model.train(was_training)
     loss = float(criterion(outputs, samples.labels))
     return loss, _accuracy(outputs, samples.labels)
 

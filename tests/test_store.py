@@ -29,7 +29,10 @@ def test_a_store_holds_the_cube_and_opens_without_us(tmp_path) -> None:
     cube = sweep(CHEAP, store=tmp_path / "deep" / "cheap.zarr", progress=False, **AXES)
     opened = xr.open_zarr(tmp_path / "deep" / "cheap.zarr", chunks=None).load()
     xr.testing.assert_equal(cube, opened)
-    assert opened["value"].attrs == {"long_name": "a value", "units": "m"}
+    for name in (*cube.data_vars, *cube.coords):
+        assert opened[name].attrs == cube[name].attrs
+    for name in ("experiment", "defaults", "settings", "versions", "device", "commit"):
+        assert opened.attrs[name] == cube.attrs[name]
     assert opened["curve"].dtype == "float32"
     group = zarr.open_group(tmp_path / "deep" / "cheap.zarr", mode="r")
     assert group.metadata.zarr_format == 3

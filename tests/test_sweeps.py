@@ -346,10 +346,10 @@ def test_dml_by_name_knows_the_digits() -> None:
     )
 
 
-def test_a_cube_can_train_one_more_member() -> None:
+def test_a_cube_can_train_one_more_member(tmp_path) -> None:
     small = {"images_per_class": 5, "clips_per_class": 10, "eigenvalues": 1}
-    cube = quiet("dml", alpha=[0.0, 1.0], epochs=[1, 2], **small)
-    compute = trainer(cube)
+    quiet("dml", alpha=[0.0, 1.0], epochs=[1, 2], store=tmp_path / "s.zarr", **small)
+    compute = trainer(xr.open_zarr(tmp_path / "s.zarr", chunks=None))
     seen: list[float] = []
     found = compute({"alpha": 0.5, "epochs": 1}, lambda share, message: seen.append(share), lambda: False)
     expected = quiet("dml", alpha=[0.5], epochs=[1, 2], **small).sel(alpha=0.5, epochs=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +21,11 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Layout:
-    """Axes (name -> values) and variables (name -> Variable) of one sweep."""
+    """Axes (name -> values), variables (name -> Variable) and words for the axes of one sweep."""
 
     axes: Mapping[str, tuple[Any, ...]]
     variables: Mapping[str, Variable]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,20 +91,24 @@ class Layout:
         blank[np.ix_(*places)] = _numbers(name, value.transpose(*dims).values)
         return blank
 
-    def dataset(self, arrays: Arrays, attrs: Mapping[str, Any], labels: Mapping[str, str]) -> xr.Dataset:
+    def coordinates(self) -> dict[str, np.ndarray]:
+        """Values along every dimension, the axes' first."""
+        found = dict(self.axes)
+        for variable in self.variables.values():
+            found |= variable.dims  # type: ignore[arg-type]
+        return {name: np.asarray(values) for name, values in found.items()}
+
+    def words(self, name: str) -> dict[str, str]:
+        """What to call a variable or dimension, as attributes."""
+        variable = self.variables.get(name, Variable(label=self.labels.get(name, "")))
+        return {"long_name": variable.label or name} | ({"units": variable.units} if variable.units else {})
+
+    def dataset(self, arrays: Arrays, attrs: Mapping[str, Any]) -> xr.Dataset:
         """The cube as an xarray Dataset."""
         import xarray as xr
 
-        coords: dict[str, Any] = {
-            name: ((name,), np.asarray(values), {"long_name": labels.get(name, name)})
-            for name, values in self.axes.items()
-        }
-        data: dict[str, Any] = {}
-        for name, variable in self.variables.items():
-            for dim, values in variable.dims.items():
-                coords.setdefault(dim, ((dim,), np.asarray(values)))
-            noted = {"long_name": variable.label or name, "units": variable.units}
-            data[name] = (self.dims(name), arrays[name], {k: v for k, v in noted.items() if v})
+        coords = {name: ((name,), values, self.words(name)) for name, values in self.coordinates().items()}
+        data = {name: (self.dims(name), arrays[name], self.words(name)) for name in self.variables}
         return xr.Dataset(data, coords, dict(attrs))
 
 
@@ -124,7 +129,7 @@ def layout_of(experiment: Experiment, given: Mapping[str, Any]) -> tuple[Layout,
         else:
             fixed[name] = plain_value(name, value)
     values = {k: axes.get(k, (fixed.get(k, v),)) for k, v in experiment.defaults.items()}
-    return Layout(axes, experiment.outputs(values)), fixed
+    return Layout(axes, experiment.outputs(values), experiment.labels), fixed
 
 
 def _is_axis(value: Any) -> bool:

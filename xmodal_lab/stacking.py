@@ -150,17 +150,17 @@ class _Together:
     def epoch(self, epoch: int) -> None:
         """One pass of every member over its own pairs, in its own order, and one row of history each."""
         index, labels = self._table(epoch)
-        total = torch.zeros(len(self.nets), dtype=torch.float64, device=self.device)
-        right = torch.zeros_like(total)
+        sizes, losses, accuracies = [], [], []
         for start in range(0, self.rows, self.options[0].batch_size):
             part = slice(start, start + self.options[0].batch_size)
             wanted = labels[:, part]
             batch = {m: _gather(self.inputs[m], where[:, part]) for m, where in index.items()}
-            losses, outputs, gradients = self.stack.gradients(batch, wanted)
+            each, outputs, gradients = self.stack.gradients(batch, wanted)
             self._step(gradients)
-            total += losses.double() * wanted.shape[1]
-            right += member_accuracies(outputs, wanted).double() * wanted.shape[1]
-        seen = zip((total / self.rows).tolist(), (right / self.rows).tolist(), strict=True)
+            sizes.append(wanted.shape[1])
+            losses.append(each)
+            accuracies.append(member_accuracies(outputs, wanted))
+        seen = zip(_epoch_mean(losses, sizes), _epoch_mean(accuracies, sizes), strict=True)
         held_out = self._evaluate()
         for k, (loss, accuracy) in enumerate(seen):
             if self.errors[k] is None and not math.isfinite(loss):
@@ -283,6 +283,16 @@ def _options(count: int, settings: Mapping[str, Any]) -> list[Options]:
         raise ValueError("a stack needs at least one net, got none.")
     each = {k: v if isinstance(v, (list, tuple)) else [v] * count for k, v in settings.items()}
     return [Options(**{name: values[k] for name, values in each.items()}) for k in range(count)]
+
+
+def _epoch_mean(values: Sequence[Tensor], sizes: Sequence[int]) -> list[float]:
+    """Mean over the rows of an epoch of per-batch means (K,); where it stops being finite, what it was then."""
+    sums = (torch.stack(list(values)).cpu().double() * torch.tensor(sizes)[:, None]).cumsum(0)
+    first_bad = (~torch.isfinite(sums)).int().argmax(0)
+    last = torch.where(first_bad > 0, first_bad, len(sums) - 1)
+    last[~torch.isfinite(sums[0])] = 0
+    found: list[float] = (sums.gather(0, last[None])[0] / sum(sizes)).tolist()
+    return found
 
 
 def _gather(samples: Tensor, rows: Tensor) -> Tensor:

@@ -75,13 +75,19 @@ class Store:
         layout: axes and variables.
         identity: facts that must agree with the store's, by the names in ``IDENTITY``.
         environment: facts that may differ, with a warning.
+        story: what else the cube says of itself.
 
     Raises:
         StoreError: the path is something else, or belongs to another sweep; says which fact differs.
     """
 
     def __init__(
-        self, path: str | Path, layout: Layout, identity: Mapping[str, Any], environment: Mapping[str, str]
+        self,
+        path: str | Path,
+        layout: Layout,
+        identity: Mapping[str, Any],
+        environment: Mapping[str, str],
+        story: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self.layout = layout
@@ -93,7 +99,7 @@ class Store:
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"the store {self.path} is a file; name a folder, such as runs/name.zarr.")
         if not self.path.is_dir() or not any(self.path.iterdir()):
-            self._create(environment)
+            self._create(environment, story or {})
         self._check(environment)
         import zarr
 
@@ -164,7 +170,7 @@ class Store:
 
     # -- making and checking ---------------------------------------------------------------------
 
-    def _create(self, environment: Mapping[str, str]) -> None:
+    def _create(self, environment: Mapping[str, str], story: Mapping[str, Any]) -> None:
         """Make the whole group beside its place and rename it there, so that it is never half made."""
         import zarr
 
@@ -173,22 +179,21 @@ class Store:
             if time.time() - old.stat().st_mtime > STALE:
                 shutil.rmtree(old, ignore_errors=True)
         unfinished = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
-        attributes = {"xmodal_sweep": {**self.facts, "environment": dict(environment)}}
+        attributes = {**story, "xmodal_sweep": {**self.facts, "environment": dict(environment)}}
         group = zarr.open_group(unfinished, mode="w", zarr_format=3, attributes=attributes)
-        coordinates: dict[str, Sequence[Any]] = dict(self.layout.axes)
         for name, variable in self.layout.variables.items():
-            coordinates |= variable.dims
             chunks = (*[1] * len(self.layout.axes), *(max(1, n) for n in variable.shape))
             group.create_array(
                 name, shape=(*self.layout.shape, *variable.shape), chunks=chunks, dtype=variable.dtype,
                 fill_value=float("nan"), dimension_names=self.layout.dims(name),
-                attributes={"long_name": variable.label or name, "units": variable.units},
+                attributes=self.layout.words(name),
             )  # fmt: skip
-        for name, values in coordinates.items():
-            listed = np.asarray(values)
-            kind = str if listed.dtype.kind == "U" else listed.dtype
-            array = group.create_array(name, shape=listed.shape, dtype=kind, dimension_names=(name,))
-            array[...] = listed.astype(object) if kind is str else listed
+        for name, values in self.layout.coordinates().items():
+            array = group.create_array(
+                name, shape=values.shape, dtype=str if values.dtype.kind == "U" else values.dtype,
+                dimension_names=(name,), attributes=self.layout.words(name),
+            )  # fmt: skip
+            array[...] = values.astype(object) if values.dtype.kind == "U" else values
         with (
             warnings.catch_warnings()
         ):  # zarr says that other readers may not know consolidated metadata; they need not

@@ -97,13 +97,21 @@ def sweep(
     jobs = jobs_of(known, layout, fixed)
     tasks = tasks_of(known, jobs, how, stack, workers(executor))
     facts = environment(known, fixed)
+    story = {
+        "experiment": known.name,
+        "defaults": dict(known.defaults),
+        "settings": fixed,
+        "versions": {k: facts[k] for k in ("xmodal_lab", "torch", "numpy", "python")},
+        "device": facts["device"],
+        "commit": commit(),
+    }
     held = None
     if store is not None:
         identity = {
             "experiment": known.name, "version": known.version, "xmodal_lab": __version__,
             "defaults": known.defaults, "settings": fixed,
         }  # fmt: skip
-        held = Store(store, layout, identity, facts)
+        held = Store(store, layout, identity, facts, story)
     results = Results(layout, held)
     started = time.perf_counter()
     by_name = isinstance(experiment, str)
@@ -141,18 +149,13 @@ def sweep(
             stacklevel=2,
         )
     attrs = {
-        "experiment": known.name,
-        "defaults": dict(known.defaults),
-        "settings": fixed,
-        "versions": {k: facts[k] for k in ("xmodal_lab", "torch", "numpy", "python")},
-        "device": facts["device"],
-        "commit": commit(),
+        **story,
         "wall_seconds": time.perf_counter() - started,
         "compute_seconds": results.seconds,
         "members": bar.total,
         "diverged": [f"{where}: {reason}" for where, reason in diverged.items()],
     }
-    return layout.dataset(arrays, attrs, known.labels)
+    return layout.dataset(arrays, attrs)
 
 
 def names() -> list[str]:

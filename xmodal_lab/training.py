@@ -337,7 +337,8 @@ def as_history(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:
     """One row per epoch."""
     import pandas as pd
 
-    return pd.DataFrame(rows).astype({"epoch": int}).set_index("epoch")
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "epoch"}
+    return pd.DataFrame(columns, pd.Index([int(row["epoch"]) for row in rows], name="epoch"))
 
 
 def _snapshot(model: nn.Module) -> Params:

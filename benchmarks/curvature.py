@@ -30,8 +30,9 @@ def rows(
 ) -> list[dict[str, Any]]:
     """One row per model and peer: times in ms, ours / theirs, the bar, the worst relative error of the five.
 
-    Errors are against eigsh on float64 products. On one thread; contestants alternate ``repeats`` times
-    (three times as often for the MLP).
+    Errors are against eigsh on float64 products. On one thread, in processor time, which other
+    programs on the machine disturb less; contestants alternate ``repeats`` times (the MLP three
+    times as often). PyHessian's count of products depends on how far apart the five values are.
     """
     makers: dict[str, tuple[str, Callable[[], nn.Module], int, int, int]] = {
         "cnn": ("top-5 eigenvalues, CNN, GroupNorm", TwoBranchCNN, 60, samples, repeats),
@@ -60,9 +61,9 @@ def _compare(path: str, make: Callable[[], nn.Module], steps: int, samples: int,
             if name in failed:
                 continue
             try:
-                begin = time.perf_counter()
+                begin = time.process_time()
                 values[name] = run(model, data)
-                times[name].append(1e3 * (time.perf_counter() - begin))
+                times[name].append(1e3 * (time.process_time() - begin))
             except ImportError:
                 failed[name] = "not installed"
             except (RuntimeError, NotImplementedError, TypeError) as error:

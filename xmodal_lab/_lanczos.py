@@ -207,7 +207,7 @@ def _errors(theta: Array, residual: Array, known: Eigenpairs, tol: float) -> Arr
 
 def _allowed(values: Array, tol: float, scale: float, dtype: torch.dtype) -> Array:
     """Tolerated error: relative to each value, but no smaller than rounding and ``tol``² of the largest."""
-    return np.maximum(tol * np.abs(values), max(10 * torch.finfo(dtype).eps, tol**2) * scale)
+    return np.maximum(tol * np.abs(values), max(2 * torch.finfo(dtype).eps, tol**2) * scale)
 
 
 def _merge(known: Eigenpairs, found: Eigenpairs, k: int, score: Score) -> Eigenpairs:

@@ -124,8 +124,9 @@ def top_eigenvalues(
 ) -> Eigenvalues:
     """The k leading eigenvalues of the Hessian: λ₁ ≥ λ₂ ≥ …, signed.
 
-    Lanczos with full double reorthogonalisation. It stops when residual²/gap bounds every
-    eigenvalue's error by ``tol``, then looks again from a new start for repeated eigenvalues.
+    Lanczos with full double reorthogonalisation. It stops when residual²/gap says that an
+    eigenvalue lies within ``tol`` of each value, then looks again from a new start for repeated
+    eigenvalues. (Where the k-th lies in a dense bulk, the eigenvalue so near may be the next one.)
     Where the matrix is small, or k near its size, it is formed and solved.
     Unlike power iteration, which returns the largest absolute value, this is right for an indefinite Hessian.
 

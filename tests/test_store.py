@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kill_sweeps import AXES, MEMBERS, run
 from toy_experiments import CHEAP, STACKED, lines
 
@@ -155,6 +158,39 @@ def test_half_made_stores_are_swept_away_in_time(tmp_path) -> None:
     run("CHEAP", tmp_path / "s.zarr")
     assert not old.exists()
     assert new.exists()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 3), max_size=3),
+    own=st.lists(st.integers(1, 3), max_size=2),
+    dtype=st.sampled_from(["float64", "float32"]),
+    dice=st.randoms(use_true_random=False),
+)
+def test_what_was_written_is_read_and_nothing_else(sizes: list[int], own: list[int], dtype: str, dice) -> None:
+    axes = {f"x{i}": tuple(range(n)) for i, n in enumerate(sizes)}
+    variable = Variable({f"d{i}": range(n) for i, n in enumerate(own)}, dtype=dtype)
+    layout = Layout(axes, {"v": variable, "w": Variable()})
+    places = list(layout.places())
+    dice.shuffle(places)
+    written = places[: dice.randint(0, len(places))]
+    expected = layout.empty()
+    with tempfile.TemporaryDirectory() as folder:
+        writers = [Store(Path(folder) / "s.zarr", layout, *facts()) for _ in range(2)]
+        while written:
+            task, written = written[: dice.randint(1, 3)], written[3:]
+            arrays = {"v": np.random.default_rng(len(written)).random(variable.shape).astype(dtype), "w": np.float64(1)}
+            if dice.random() < 0.2:
+                arrays = "it diverged"
+            for place in task if isinstance(arrays, dict) else ():
+                expected["v"][place], expected["w"][place] = arrays["v"], arrays["w"]
+            dice.choice(writers).write([(task, arrays)], 0.5)
+        for store in writers:
+            store.refresh()
+            found = store.read(store.finished())
+            for name, values in expected.items():
+                np.testing.assert_array_equal(found[name], values)
+        assert writers[0].marks == writers[1].marks
 
 
 def test_a_claim_is_one_process_at_a_time(tmp_path) -> None:

@@ -195,7 +195,7 @@ def test_a_member_that_fails_stops_the_sweep_and_is_named(tmp_path) -> None:
     assert any("2 of 5 members are computed; call sweep again with store=" in note for note in error.value.__notes__)
     with pytest.raises(KeyError) as error:
         quiet(FAILING, seed=range(5))
-    assert any("and lost: give sweep a store=" in note for note in error.value.__notes__)
+    assert any("give sweep a store= to keep them" in note for note in error.value.__notes__)
 
 
 def test_an_interrupt_leaves_a_store_that_goes_on(tmp_path) -> None:

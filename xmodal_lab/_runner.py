@@ -183,12 +183,11 @@ class Runner:
         queue, elsewhere = deque(tasks), deque[Task]()
         try:
             while queue or elsewhere or self.running:
-                while queue and len(self.running) < window(self.executor):
+                room = window(self.executor)
+                while queue and len(self.running) < room:
                     task = queue.popleft()
                     if not self._start(task):
                         elsewhere.append(task)
-                    elif isinstance(self.executor, Here):
-                        break
                 if self.running:
                     for future in wait(self.running, return_when=FIRST_COMPLETED).done:
                         queue.extend(self._finish(future))
@@ -215,8 +214,7 @@ class Runner:
             return True
         settings = [job.settings for job in left.jobs]
         try:
-            with _neutral_main(isinstance(self.experiment, str)):
-                future = self.executor.submit(work, self.experiment, self.results.layout, settings, os.getpid())
+            future = self.executor.submit(work, self.experiment, self.results.layout, settings, os.getpid())
         except BrokenExecutor as error:
             future = Future()
             future.set_exception(error)
@@ -291,13 +289,38 @@ def workers(executor: Executor | None) -> int:
     if hasattr(executor, "_max_workers"):
         return int(executor._max_workers)
     client = getattr(executor, "_client", None)  # dask's
-    return 0 if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
+    return 0 if client is None else len(client.nthreads())
+
+
+class Processes(ProcessPoolExecutor):
+    """A pool of our own: spawned processes that leave Ctrl-C to the sweep.
+
+    Args:
+        count: of processes.
+        known: the experiment is known by name, so workers need not import the caller's script
+            again (which would sweep again, unless it has a guard).
+    """
+
+    def __init__(self, count: int, known: bool) -> None:
+        super().__init__(count, get_context("spawn"), _ignore_interrupt)
+        self.count, self.known = count, known
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Hand over one call; processes are started here, as they are needed."""
+        if not self.known:
+            return super().submit(fn, *args, **kwargs)
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            sys.modules["__main__"] = script
 
 
 @contextmanager
-def processes(count: int) -> Iterator[ProcessPoolExecutor]:
+def processes(count: int, known: bool) -> Iterator[Processes]:
     """A pool of our own. It is ended at once when the sweep is interrupted or fails."""
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _ignore_interrupt)
+    pool = Processes(count, known)
     try:
         yield pool
     except BaseException:
@@ -321,6 +344,8 @@ def _ignore_interrupt() -> None:
 
 def _like(executor: Executor) -> Executor | None:
     """A fresh process pool like a broken one."""
+    if isinstance(executor, Processes):
+        return Processes(executor.count, executor.known)
     if not isinstance(executor, ProcessPoolExecutor):
         return None
     kept: Any = executor  # how it was made is in private attributes only
@@ -330,17 +355,3 @@ def _like(executor: Executor) -> Executor | None:
 def _release(claim: Claim | None) -> None:
     if claim is not None:
         claim.release()
-
-
-@contextmanager
-def _neutral_main(wanted: bool) -> Iterator[None]:
-    """Spawned workers import the caller's script again, which would sweep again: a known experiment needs no script."""
-    if not wanted:
-        yield
-        return
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script

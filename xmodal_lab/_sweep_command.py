@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"usage: {usage}\n\nexperiments: {known}, or package.module:attribute for your own\n\n{GRAMMAR}")
         print("xmodal sweep EXPERIMENT --help lists its settings.")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    if ":" in arguments[0] and str(Path.cwd()) not in sys.path:  # one's own experiment.py stands here
+        sys.path.insert(0, str(Path.cwd()))
     try:
         experiment = experiments.get(arguments[0])
     except (ValueError, TypeError) as error:
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
             if name in experiment.defaults
         }
         with ExitStack() as leaving:
-            executor = leaving.enter_context(processes(asked.workers)) if asked.workers else None
+            executor = leaving.enter_context(processes(asked.workers, True)) if asked.workers else None
             cube = sweep(
                 arguments[0], store=store, executor=executor, how=asked.how, stack=asked.stack,
                 progress=not asked.quiet, **axes,

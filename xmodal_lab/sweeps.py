@@ -83,77 +83,46 @@ def sweep(
         RuntimeWarning: members that diverged. UserWarning: a worker died and was replaced.
     """
     known = experiments.get(experiment)
-    check.one_of("how", how, WAYS)
-    check.integer("stack", stack, at_least=1)
-    check.integer("retries", retries, at_least=0)
-    if executor is not None and not isinstance(executor, Executor):
-        raise TypeError(
-            f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}; "
-            "of a dask client use client.get_executor()."
-        )
-    if executor is not None and how == "processes":
-        raise ValueError("give either executor= or how='processes', not both.")
+    _check_ways(executor, how, stack, retries)
     layout, fixed = layout_of(known, axes)
-    jobs = jobs_of(known, layout, fixed)
-    tasks = tasks_of(known, jobs, how, stack, workers(executor))
-    facts = environment(known, fixed)
-    story = {
-        "experiment": known.name,
-        "defaults": dict(known.defaults),
-        "settings": fixed,
-        "versions": {k: facts[k] for k in ("xmodal_lab", "torch", "numpy", "python")},
-        "device": facts["device"],
-        "commit": commit(),
-    }
-    held = None
-    if store is not None:
-        identity = {
-            "experiment": known.name, "version": known.version, "xmodal_lab": __version__,
-            "defaults": known.defaults, "settings": fixed,
-        }  # fmt: skip
-        held = Store(store, layout, identity, facts, story)
-    results = Results(layout, held)
-    started = time.perf_counter()
+    tasks = tasks_of(known, jobs_of(known, layout, fixed), how, stack, workers(executor))
+    story, facts = _story(known, fixed)
+    identity = {"version": known.version, "xmodal_lab": __version__}
+    identity |= {k: story[k] for k in ("experiment", "defaults", "settings")}
+    results = Results(layout, None if store is None else Store(store, layout, identity, facts, story))
+    started, total = time.perf_counter(), int(np.prod(layout.shape))
     by_name = isinstance(experiment, str)
     with ExitStack() as leaving:
-        bar = leaving.enter_context(_bar(known.name, int(np.prod(layout.shape)), len(results.done()), progress))
-        if executor is None and facts["device"] == "cpu" and by_name and how == "auto":
+        bar = leaving.enter_context(_bar(known.name, total, len(results.done()), progress))
+        if executor is None and by_name and how == "auto" and facts["device"] == "cpu":
             how = "processes" if worth_processes(known, tasks) else how
         if how == "processes":
-            executor = leaving.enter_context(processes(min(cores(), len(tasks))))
-
-        def advance(done: int) -> None:
-            bar.update(done - bar.n)
-
-        def report(share: float = 0.0, message: str = "") -> None:
-            bar.set_postfix_str(message or f"{share:.0%}")
-
-        runner = Runner(experiment if by_name else known, results, executor or Here(report), retries, advance)
+            executor = leaving.enter_context(processes(min(cores(), len(tasks)), by_name))
+        here = Here(lambda share=0.0, message="": bar.set_postfix_str(message or f"{share:.0%}"))
+        runner = Runner(
+            experiment if by_name else known, results, executor or here, retries, lambda n: bar.update(n - bar.n)
+        )
         try:
             runner.run(tasks)
         except BaseException as error:
-            kept = f"{len(results.done())} of {bar.total} members are computed"
-            error.add_note(
-                f"{kept}; call sweep again with store={str(store)!r} to go on."
-                if store is not None
-                else f"{kept}, and lost: give sweep a store= to keep them."
+            kept = (
+                f"call sweep again with store={str(store)!r} to go on."
+                if store
+                else "give sweep a store= to keep them."
             )
+            error.add_note(f"{len(results.done())} of {total} members are computed; {kept}")
             raise
     arrays = results.gather()
-    diverged = {described(layout.at(place)): reason for place, reason in sorted(results.failures.items())}
+    diverged = [f"{described(layout.at(place))}: {why}" for place, why in sorted(results.failures.items())]
     if diverged:
-        first = next(iter(diverged.items()))
-        warnings.warn(
-            f"{len(diverged)} of {bar.total} members diverged and are NaN; the first, {first[0]}: {first[1]}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        message = f"{len(diverged)} of {total} members diverged and are NaN; the first, {diverged[0]}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
     attrs = {
         **story,
         "wall_seconds": time.perf_counter() - started,
         "compute_seconds": results.seconds,
-        "members": bar.total,
-        "diverged": [f"{where}: {reason}" for where, reason in diverged.items()],
+        "members": total,
+        "diverged": diverged,
     }
     return layout.dataset(arrays, attrs)
 
@@ -224,6 +193,33 @@ def band(values: Labelled, dim: str = "seed", level: float = 0.95) -> Labelled:
     half = spread / np.sqrt(enough) * stats.t.ppf((1 + level) / 2, enough - 1)
     banded = xr.concat([mean, mean - half, mean + half], xr.IndexVariable("band", ["mean", "low", "high"]))
     return banded.transpose(..., "band").assign_attrs(values.attrs).rename(values.name)
+
+
+def _check_ways(executor: Executor | None, how: str, stack: int, retries: int) -> None:
+    check.one_of("how", how, WAYS)
+    check.integer("stack", stack, at_least=1)
+    check.integer("retries", retries, at_least=0)
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}; "
+            "of a dask client use client.get_executor()."
+        )
+    if executor is not None and how == "processes":
+        raise ValueError("give either executor= or how='processes', not both.")
+
+
+def _story(experiment: Experiment, fixed: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a cube says of itself, and the facts whose change a store warns of."""
+    facts = environment(experiment, fixed)
+    story = {
+        "experiment": experiment.name,
+        "defaults": dict(experiment.defaults),
+        "settings": dict(fixed),
+        "versions": {k: facts[k] for k in ("xmodal_lab", "torch", "numpy", "python")},
+        "device": facts["device"],
+        "commit": commit(),
+    }
+    return story, facts
 
 
 def environment(experiment: Experiment, fixed: Mapping[str, Any]) -> dict[str, str]:

@@ -133,17 +133,26 @@ def write_notebook(path: Path, cells: Sequence[str]) -> Path:
 
 
 def watch(page: Any) -> list[str]:
-    """Collect what should not happen on a page: exceptions, console errors, requests that leave the machine."""
+    """Collect what should not happen on a page: exceptions of the view, console errors, requests that leave the machine."""
     problems: list[str] = []
 
     def on_request(request: Any) -> None:
         if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "file:")):
             problems.append(f"request to {request.url}")
 
-    page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+    page.on("pageerror", lambda error: is_ours(error) and problems.append(f"page error: {error}\n{error.stack}"))
     page.on("console", lambda message: message.type == "error" and problems.append(f"console: {message.text}"))
     page.on("request", on_request)
     return problems
+
+
+def is_ours(error: Any) -> bool:
+    """Whether an exception on a page may come from the view: JupyterLab has races of its own on a reload.
+
+    The view's script is a blob (in the exported page, a file); the front end's are under /static/lab/.
+    """
+    stack = str(error.stack or "")
+    return "blob:" in stack or "/static/lab/" not in stack
 
 
 WAIT_FOR_KERNEL = """async () => {

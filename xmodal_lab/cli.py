@@ -81,7 +81,8 @@ def lab(arguments: Sequence[str] = ()) -> int:
     if start is None or not start.is_file():
         print("no notebooks/00_start_here.ipynb here; run this from a clone of the project.", file=sys.stderr)
         return 1
-    command = [sys.executable, "-m", "jupyterlab", str(start), *arguments]
+    as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in containers
+    command = [sys.executable, "-m", "jupyterlab", str(start), *as_root, *arguments]
     try:
         return subprocess.call(command)
     except KeyboardInterrupt:

@@ -48,6 +48,7 @@ def open(
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "alpha": 0.0, "span": 0.5}
     opening["title"] = "dml: what a second modality does"
+    controls = controls or ["modalities", "pairing", "alpha", "span", "seed"]
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 
 

@@ -29,7 +29,7 @@ def rows(repeats: int = 5) -> list[dict[str, Any]]:
         stack(ds, 1, 1 / 1.8, error, repeats),
         stack(ds, 2, 1 / 2.5, error, repeats),
         dispatched("30k-parameter MLP", dml.experiment(ds, width=48, fusion="concat_mlp", epochs=1), 8, repeats),
-        dispatched("CNN", dml.experiment(pictures(), architecture="cnn", epochs=1), 4, repeats),
+        dispatched("CNN", dml.experiment(pictures(), architecture="cnn", epochs=1), 4, 2 * repeats + 1),
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,13 +58,16 @@ def main(arguments: Sequence[str]) -> int:
     store = asked.store or Path("runs") / f"{experiment.name}.zarr"
     try:
         if rest:
-            check.one_of(f"option of {experiment.name!r}:", rest[0].lstrip("-"), experiment.defaults)
+            name = check.one_of(f"option of {experiment.name!r}:", rest[0].lstrip("-"), experiment.defaults)
+            raise ValueError(f"{rest[0]!r} stands alone; a setting is written --{name} VALUES.")
         axes = {  # in the order of the line: it is that of the dimensions
             name: values(name, text, experiment.defaults[name])
             for name, text in vars(asked).items()
             if name in experiment.defaults
         }
         with ExitStack() as leaving:
+            leaving.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message=".*members diverged")  # listed below
             executor = leaving.enter_context(processes(asked.workers, True)) if asked.workers else None
             cube = sweep(
                 arguments[0], store=store, executor=executor, how=asked.how, stack=asked.stack,
@@ -75,11 +79,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"xmodal sweep: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        notes = getattr(interrupt, "__notes__", None) or ["nothing was computed"]
-        print(
-            f"\ninterrupted: {notes[-1].split(';')[0]}. They are in {store}: run the same line to go on.",
-            file=sys.stderr,
-        )
+        counted = [note.split(";")[0] for note in getattr(interrupt, "__notes__", [])][-1:]
+        told = f"{counted[0]}. They are in {store}: run the same line to go on." if counted else "nothing was begun."
+        print(f"\ninterrupted: {told}", file=sys.stderr)
         return 130
     print(table(cube, axes))
     print(f"\n{cube.attrs['members']} members in {store}, {cube.attrs['wall_seconds']:.1f} s; open it with")

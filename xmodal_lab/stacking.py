@@ -226,7 +226,7 @@ class _Together:
     def _step(self, gradients: Params) -> None:
         for members, parts, stepper in self.steppers:
             for part, gradient in zip(parts, gradients.values(), strict=True):
-                part.grad = gradient[members]
+                part.grad = gradient[members].contiguous()  # fused Adam on the CPU misreads transposed strides
             stepper.step()
 
     def _keep_best(self) -> None:

@@ -9,6 +9,12 @@ from xmodal_lab import grids, landscape, standins
 from xmodal_lab.losses import Loss, moved
 
 
+@pytest.fixture(autouse=True)
+def _every_first_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small layers get stand-ins too, though they would not pay."""
+    monkeypatch.setattr(standins, "LEAST_FAN_IN", 1)
+
+
 class Detached(nn.Module):
     """The second layer's input depends on θ but carries no gradient: a stand-in would be wrong."""
 

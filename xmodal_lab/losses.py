@@ -121,20 +121,22 @@ class Loss:
         return torch.cat(values).double().cpu()
 
     def value(self) -> float:
-        """The loss at θ, evaluated twice.
+        """The loss at θ; its first term is evaluated twice.
 
         Raises:
             ValueError: the two evaluations differ, so no difference between points could be trusted.
         """
         with torch.no_grad():
-            first, second = float(self()), float(self())
+            terms = self.terms()
+            values = [float(scalar(term.fn(self.params), self.name)) for term in terms]
+            first, second = values[0], float(scalar(terms[0].fn(self.params), self.name))
         both_nan = first != first and second != second
         if not both_nan and first != second and not abs(first - second) <= 1e-5 * max(abs(first), abs(second)):
             raise ValueError(
                 f"{self.name} is stochastic: two evaluations at the same parameters gave {first:.6g} and {second:.6g}. "
                 "Fix the sample and the seed, and put the model in eval mode (dropout, augmentation, sampling)."
             )
-        return first
+        return sum(term.weight * value for term, value in zip(terms, values, strict=True))
 
     def terms(self, rows: int | None = None) -> list[Term]:
         """The summands whose weighted sum is the loss; a single one unless the loss is over data."""

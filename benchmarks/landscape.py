@@ -15,7 +15,7 @@ import xmodal_lab as xl
 from . import models
 from .timing import alternate, row
 
-GRID = 9
+GRID = 7
 
 
 def rows(repeats: int = 3) -> list[dict[str, Any]]:

@@ -151,6 +151,11 @@ class ModuleLoss(Loss):
         pieces = self.chunks(rows)
         with self.scratch() as (module, buffers):
             first = self._first_layers(module, buffers, pieces[0][1], directions, points)
+            if not first:  # then a point's parameters are written once, not once per chunk
+                for k, point in enumerate(points):
+                    move(buffers, self.params, directions, point)
+                    values[k] = sum(weight * float(self.score(module, batch)) for weight, batch in pieces)
+                return values
             needed = standins.parameters_beside(module, first)
             inner = {name: b for name, b in buffers.items() if name in needed}
             for weight, batch in pieces:

@@ -107,8 +107,8 @@ def plane(
         normalization: "filter" | "layer" | None, of drawn directions.
         seed: of drawn directions.
         directions: a pair of parameter dicts, used as given (a missing name means zero).
-        engine: None, or "loss-landscapes" for what that library draws (see FIELD NOTES in the
-            notebooks: its grid is sheared and θ is not on it). For comparison only.
+        engine: None, or "loss-landscapes" for what that library draws (version 3.0.6 shears
+            its grid and leaves θ off it). For comparison only.
         params: move only this block (or these names).
         vectors: "normalize" | "zero", what happens to biases; see :func:`directions`.
         tolerance: None computes every point. A number allows coarse to fine: every other point is

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _checks as check
+from .intervals import mean_interval as mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,16 +182,3 @@ def history(runs: Mapping[str, pd.DataFrame], column: str = "test_accuracy", *, 
     ax.legend(frameon=False)
     ax.grid(alpha=0.3)
     return ax
-
-
-def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Mean and half width of Student's t interval; the half width is NaN for a single value."""
-    from scipy import stats
-
-    numbers = np.asarray(values, dtype=float)
-    if len(numbers) == 0:
-        raise ValueError("an interval needs at least one value.")
-    if len(numbers) == 1:
-        return float(numbers[0]), float("nan")
-    half = float(stats.t.ppf(0.5 + level / 2, len(numbers) - 1)) * float(numbers.std(ddof=1)) / len(numbers) ** 0.5
-    return float(numbers.mean()), half

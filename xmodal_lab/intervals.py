@@ -1,0 +1,37 @@
+"""Confidence intervals of a mean over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import _checks as check
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Mean and half width of Student's t interval.
+
+        mean ± t_{(1+level)/2, n-1} · s / √n
+
+    Args:
+        values: (n,), one per seed.
+        level: of confidence, in (0, 1).
+
+    Returns:
+        (mean, half width), in the units of ``values``; the half width of a single value is NaN.
+
+    Raises:
+        ValueError: no value, or a level outside (0, 1).
+    """
+    from scipy import stats
+
+    numbers = np.asarray(values, dtype=float).ravel()
+    if len(numbers) == 0:
+        raise ValueError("an interval needs at least one value.")
+    if not 0 < check.real("level", level) < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
+    if len(numbers) == 1:
+        return float(numbers[0]), float("nan")
+    half = float(stats.t.ppf(0.5 + level / 2, len(numbers) - 1)) * float(numbers.std(ddof=1)) / len(numbers) ** 0.5
+    return float(numbers.mean()), half

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks as check
-from .. import curvature, landscape
-from ..experiments import Experiment, Report, Variable
-from ..module_loss import loss_on
-from ..samples import Dataset
-from ..training import DivergedError, Run
-from ..trials import LABELS, Trials
+from ... import _checks as check
+from ... import curvature, landscape
+from ...experiments import Experiment, Report, Variable
+from ...module_loss import loss_on
+from ...samples import Dataset
+from ...training import DivergedError, Run
+from ...trials import LABELS, Trials
 
 Values = dict[str, Any]
 

@@ -1,11 +1,13 @@
 """Explorers: ready-made views, one short file each, opened by name with ``explore("name")``.
 
-A file defines ``open(views, controls, **options) -> SweepView`` and is listed in ``EXPLORERS``.
+A file defines ``open(views, controls, **options) -> SweepView`` and, where it opens on a shipped
+cube, ``compute_cube(**options)``, which ``make cubes`` calls. It is listed in ``EXPLORERS``.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .._grid import one_of
@@ -14,9 +16,18 @@ if TYPE_CHECKING:
     from ..sweep_view import SweepView
 
 # Name -> module in this package.
-EXPLORERS: dict[str, str] = {"dml": "dml"}
-# Papers of the lab whose explorer has no precomputed cube yet.
-COMING = ("synergy", "cox", "uml", "wma")
+EXPLORERS: dict[str, str] = {
+    "synergy": "synergy", "cox": "cox", "uml": "uml", "wma": "wma", "dml": "dml",
+}  # fmt: skip
+
+
+def module(name: str) -> ModuleType:
+    """The module of the explorer called ``name``.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    return import_module(f".{EXPLORERS[one_of('explorer', name, tuple(EXPLORERS))]}", __name__)
 
 
 def open_explorer(name: str, **options: Any) -> SweepView:
@@ -25,12 +36,5 @@ def open_explorer(name: str, **options: Any) -> SweepView:
     Raises:
         ValueError: an unknown name, or one whose cube is not shipped.
     """
-    if name not in EXPLORERS and name in COMING:
-        shipped = ", ".join(repr(n) for n in EXPLORERS) or "none"
-        raise ValueError(
-            f"explore({name!r}) needs a precomputed cube, and this version ships none for it (shipped: {shipped}); "
-            "give a cube of your own: explore(cube) with an xarray.Dataset."
-        )
-    one_of("explorer", name, tuple(EXPLORERS) + COMING)
-    view: SweepView = import_module(f".{EXPLORERS[name]}", __name__).open(**options)
+    view: SweepView = module(name).open(**options)
     return view

@@ -1,0 +1,51 @@
+"""The cubes that explorers open on: one zipped Zarr store each, shipped with the package."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FOLDER = Path(__file__).parent / "cubes"
+LARGEST = 3 << 20  # bytes
+
+
+def load(name: str) -> xr.Dataset:
+    """The shipped cube called ``name``.
+
+    Raises:
+        ValueError: this version ships none.
+    """
+    import xarray as xr
+    import zarr
+
+    path = FOLDER / f"{name}.zarr.zip"
+    if not path.is_file():
+        raise ValueError(
+            f"this version ships no cube {name!r}; from a clone, `make cubes` computes it, "
+            "or give a cube of your own: explore(cube) with an xarray.Dataset."
+        )
+    with zarr.storage.ZipStore(path, mode="r") as store:
+        return xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+
+
+def save(cube: xr.Dataset, name: str) -> Path:
+    """Write the cube as one zip.
+
+    Raises:
+        ValueError: more than :data:`LARGEST` bytes.
+    """
+    path = FOLDER / f"{name}.zarr.zip"
+    with tempfile.TemporaryDirectory() as folder:
+        cube.to_zarr(Path(folder) / "cube", consolidated=False, zarr_format=3)
+        packed = Path(shutil.make_archive(str(Path(folder) / name), "zip", Path(folder) / "cube"))
+        size = packed.stat().st_size
+        if size > LARGEST:
+            raise ValueError(f"the cube {name!r} takes {size} bytes, more than the {LARGEST} that may ship.")
+        FOLDER.mkdir(exist_ok=True)
+        shutil.move(packed, path)
+    return path

@@ -200,19 +200,6 @@ def test_absent_modality_leaves_the_others_alone(digits):
     assert pair.test.present["image"].all()
 
 
-def test_recycled_images_serve_every_clip(digits):
-    filled = datasets.load("digits", recycle="image")
-    assert filled.train.present["image"].all()
-    assert not filled.train.present["text"].all()
-    used = torch.bincount(filled.train.latents["image_index"])
-    assert set(used[used > 0].tolist()) == {6, 7}  # 160 rows over 25 images
-    once = digits.train.latents["image_index"]
-    assert set(filled.train.latents["image_index"].tolist()) == set(once[once >= 0].tolist())
-    torch.testing.assert_close(filled.test.inputs["image"], digits.test.inputs["image"])
-    both = datasets.load("digits", recycle=("image", "text"), **SMALL)
-    assert all(bool(mask.all()) for mask in both.train.present.values())
-
-
 def test_a_smaller_training_set_is_part_of_a_larger_one_and_the_test_stays(digits):
     fewer = datasets.load("digits", images_per_class=10, clips_per_class=40)
     for index in ("image_index", "clip_index"):
@@ -341,7 +328,6 @@ def test_each_modality_tells_the_digit_to_new_writers_voices_and_sentences(clean
         ({"audio_noise": -0.1}, "audio_noise must be at least 0"),
         ({"modalities": ("image", "video")}, "unknown modality 'video'; known: 'image', 'audio', 'text'"),
         ({"modalities": ()}, "no modality was named"),
-        ({"modalities": "image", "recycle": "audio"}, "unknown modality 'audio'; known: 'image'"),
     ],
 )
 def test_bad_options(options, message):

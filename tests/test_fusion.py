@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch.func import functional_call, hessian
@@ -92,3 +94,20 @@ def test_inputs_without_any_known_modality() -> None:
         net({"text": torch.zeros(2, 3)})
     with pytest.raises(ValueError, match="use an MLPEncoder"):
         ConvEncoder((5,))
+
+
+def test_the_net_has_the_dtype_of_its_dataset() -> None:
+    single, double = (xl.LateFusion.for_dataset(ds) for ds in (toy(), toy().to(dtype=torch.float64)))
+    assert {p.dtype for p in double.parameters()} == {torch.float64}
+    for p, q in zip(single.parameters(), double.parameters(), strict=True):
+        assert_close(p.double(), q, rtol=0, atol=0)
+
+
+def test_threads_draw_the_weights_of_their_own_seed() -> None:
+    ds = toy()
+    with ThreadPoolExecutor(8) as pool:
+        nets = list(pool.map(lambda seed: xl.LateFusion.for_dataset(ds, width=8, seed=seed % 4), range(32)))
+    for seed in range(4):
+        alone = dict(xl.LateFusion.for_dataset(ds, width=8, seed=seed).state_dict())
+        for net in nets[seed::4]:
+            assert_close(dict(net.state_dict()), alone, rtol=0, atol=0)

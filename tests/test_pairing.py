@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from worlds import toy
 
 import xmodal_lab as xl
+from xmodal_lab import pairing
 from xmodal_lab.pairing import MODES, Pairing
 
 
@@ -139,3 +140,26 @@ def test_real_valued_labels_can_only_be_shuffled() -> None:
     assert len(Pairing("shuffled").draw(samples)) == 4
     with pytest.raises(ValueError, match="needs class labels"):
         Pairing("same_class").draw(samples)
+
+
+def test_pools_are_kept_between_epochs_and_forgotten_when_labels_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, made = world([0, 0, 1, 1] * 5), []
+    pool = pairing._Pool
+
+    class Counted(pool):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: object) -> None:
+            made.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(pairing, "_Pool", Counted)
+    for epoch in range(5):
+        Pairing("same_class").draw(samples, epoch=epoch)
+    assert len(made) == 1
+    samples.labels[:] = 1 - samples.labels
+    samples.labels[0] = 0
+    pairs = Pairing("same_class").draw(samples)
+    assert len(made) == 2
+    assert samples.labels[pairs.index["audio"]].tolist() == samples.labels.tolist()
+    for seed in range(100):
+        Pairing("fixed", rows="all").draw(samples, seed=seed)
+    assert len(pairing._KNOWN[samples]) <= pairing._KEPT

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ from torch import Tensor, nn
 from . import _checks as check
 from . import encoders
 from .samples import Dataset
+
+
+# Initial weights are drawn from torch's global generator, which all threads share.
+_DRAWING = Lock()
 
 
 class Additive(nn.Module):
@@ -166,7 +171,7 @@ class LateFusion(nn.Module):
         outputs: int | None = None,
         seed: int = 0,
     ) -> LateFusion:
-        """A small net that fits ``dataset``.
+        """A small net that fits ``dataset``, of its dtype.
 
         Args:
             dataset: gives shapes, kinds and classes.
@@ -199,13 +204,14 @@ class LateFusion(nn.Module):
             mix = make_fusion(width, len(names))
         with _seeded(seed, "head"):
             head = nn.Linear(width, outputs)
-        return cls(parts, mix, head, {m: dataset.shapes[m] for m in names})
+        net = cls(parts, mix, head, {m: dataset.shapes[m] for m in names})
+        return net.to(dataset.train.inputs[names[0]].dtype)
 
 
 @contextmanager
 def _seeded(seed: int, part: str) -> Iterator[None]:
     """Draw initial weights from (seed, part), leaving the global generator as it was."""
     check.integer("seed", seed, at_least=0)
-    with torch.random.fork_rng(devices=[]):
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(f"{seed}:{part}".encode()))
         yield

@@ -8,8 +8,10 @@ through the same program: share 0 is standard multimodal learning (SML), share 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -19,6 +21,10 @@ from .samples import Samples
 
 MODES = ("fixed", "same_class", "shuffled", "noisy")
 ROWS = ("complete", "all")
+_Found = TypeVar("_Found")
+# What does not change from epoch to epoch is sorted out once per samples, and forgotten with them.
+_KEPT = 64
+_KNOWN: WeakKeyDictionary[Samples, dict[tuple[object, ...], object]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Pairing:
             in dml allows it, that of CREMA-D and Food101 does not (FIELD_NOTES).
         rows: rows of an epoch. ``complete``: those in which every modality of the samples is present.
             ``all``: every row with at least one of the asked modalities; what a row lacks is filled
-            once, for the whole run, with a partner of its class, so that every sample is seen.
+            once, for the whole run, with a partner of its class, so that every sample is seen. With
+            ``fixed`` that is the control in which SML sees all that DML sees.
 
     Raises:
         ValueError: unknown mode or rows, a share outside [0, 1].
@@ -87,7 +94,7 @@ class Pairing:
         generator = torch.Generator().manual_seed(_mix(seed, epoch + 1))
         index = {names[0]: base.index[names[0]]}
         for m in names[1:]:
-            pool = _Pool(samples, m)
+            pool = _pool(samples, m)
             drawn = pool.draw(self.mode, samples.labels.cpu()[base.rows], base.index[m], generator, own=self.own)
             changed = torch.rand(len(base), generator=generator) < self.share
             index[m] = torch.where(changed, drawn, base.index[m])
@@ -95,6 +102,10 @@ class Pairing:
 
     def _base(self, samples: Samples, names: Sequence[str], seed: int) -> Pairs:
         """The fixed pairs, which do not change from epoch to epoch."""
+        key = ("base", self.rows, names, seed if self.rows == "all" else None)
+        return _once(samples, key, lambda: self._fixed(samples, names, seed))
+
+    def _fixed(self, samples: Samples, names: Sequence[str], seed: int) -> Pairs:
         present = {m: p.cpu() for m, p in samples.present.items()}
         if self.rows == "complete":
             keep = torch.stack(list(present.values())).all(0)
@@ -114,7 +125,7 @@ class Pairing:
             index[m] = rows
             if not bool(here.all()):
                 index[m] = rows.clone()
-                drawn = _Pool(samples, m).draw("same_class", labels[~here], rows[~here], generator, own=True)
+                drawn = _pool(samples, m).draw("same_class", labels[~here], rows[~here], generator, own=True)
                 index[m][~here] = drawn
         return Pairs(rows, index)
 
@@ -172,6 +183,23 @@ class _Pool:
                 f"no partner of {where} has modality {self.modality!r} for class {', '.join(map(str, empty))}; "
                 "add samples of it, or choose another pairing."
             )
+
+
+def _pool(samples: Samples, modality: str) -> _Pool:
+    return _once(samples, ("pool", modality), lambda: _Pool(samples, modality))
+
+
+def _once(samples: Samples, key: tuple[object, ...], make: Callable[[], _Found]) -> _Found:
+    """``make()``, kept as long as ``samples`` live and nobody writes into their labels or masks."""
+    state = (samples.labels._version, *(p._version for p in samples.present.values()))
+    known = _KNOWN.setdefault(samples, {})
+    found = known.get(key)
+    if not isinstance(found, tuple) or found[0] != state:
+        if len(known) >= _KEPT:  # many seeds on one split
+            known.clear()
+        found = known[key] = (state, make())
+    kept: _Found = found[1]
+    return kept
 
 
 def _below(limits: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Lock
 from typing import Any
 
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,7 +29,7 @@ Values = Mapping[str, Any]
 # The world in which WORLDS saw DML gain: few images, many clips that fixed pairs never show.
 DATA = {
     "dataset": "digits", "dataset_modalities": "image+audio", "images_per_class": 25, "clips_per_class": 160,
-    "image_energy": 0.25, "audio_noise": 1.0, "recycle": "", "data_seed": 0,
+    "image_energy": 0.25, "audio_noise": 1.0, "data_seed": 0,
 }  # fmt: skip
 # Of the net and its training; early stopping and an MLP as in WORLDS, the rest as in fit.
 DEFAULTS = {
@@ -47,8 +46,6 @@ _FREE = ("seed", "pairing", "alpha", "own", "lr", "weight_decay")
 _SHAPE = (*DATA, "modalities", "fusion", "architecture", "width", "device")
 # Floating-point operations a second that small nets reach on one core, within a factor of 3 (ours).
 _RATE = 2e10
-# Initial weights are drawn from torch's global generator, which the threads of an executor share.
-_DRAWING = Lock()
 
 
 @dataclass(frozen=True)
@@ -86,11 +83,8 @@ class Trials:
 
     def net(self, s: Values) -> LateFusion:
         """The net before training; of the dataset's dtype."""
-        dataset = self.load(s)
         options = {k: s[k] for k in ("fusion", "width", "architecture", "seed")}
-        with _DRAWING:
-            net = LateFusion.for_dataset(dataset, s["modalities"].split("+"), **options)
-        return net.to(dataset.train.inputs[net.modalities[0]].dtype)
+        return LateFusion.for_dataset(self.load(s), s["modalities"].split("+"), **options)
 
     # -- training --------------------------------------------------------------------------------
 

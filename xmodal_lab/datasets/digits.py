@@ -49,7 +49,6 @@ def load_digits(
     test_per_class: int | None = None,
     image_energy: float | None = 0.25,
     audio_noise: float = 1.0,
-    recycle: str | Sequence[str] = (),
     seed: int = 0,
 ) -> Dataset:
     """Ten digits, seen (1, 8, 8), heard (1, 32, 32) and read (384,).
@@ -77,8 +76,6 @@ def load_digits(
             (0.25 as in AVMNIST, dml Sec 5); None leaves the images whole.
         audio_noise: standard deviation σ of Gaussian noise on the standardised spectrogram x,
             drawn once per clip: (x + σ ε) / sqrt(1 + σ²).
-        recycle: modalities whose training samples are repeated evenly until every row has one;
-            with "image", net and pairs see all clips also under fixed pairing.
         seed: draws the splits of the images, the selection, the pairs, the noise and the order.
 
     Raises:
@@ -86,7 +83,6 @@ def load_digits(
             negative noise, a size of zero.
     """
     chosen = check.modalities_of(modalities, MODALITIES)
-    repeated = check.modalities_of(recycle, chosen) if recycle else ()
     seed = check.integer("seed", seed, at_least=0)
     noise = check.non_negative("audio_noise", audio_noise)
     if image_energy is not None:
@@ -100,7 +96,7 @@ def load_digits(
     val_rows, test_rows = _sizes(sizes, val_size, test_size, pools)
     if "image" in pools:
         pools["image"] = _cut(pools["image"]["all"], sizes["image"], val_rows, test_rows)
-    plan = {"train": (sizes, repeated), "val": (dict.fromkeys(chosen, val_rows), chosen)}
+    plan = {"train": (sizes, ()), "val": (dict.fromkeys(chosen, val_rows), chosen)}
     plan["test"] = (dict.fromkeys(chosen, test_rows), chosen)
     rows = {
         split: _rows(wanted, {m: pools[m][split] for m in chosen}, filled, [seed, _ORDER, i])
@@ -130,7 +126,6 @@ def load_digits(
                 "test_per_class": test_rows,
                 "image_energy": image_energy,
                 "audio_noise": noise,
-                "recycle": repeated,
             },
             "statistics": statistics,
             "recipe": _files.recipe("spoken_digits") if "audio" in chosen else {},

@@ -1,0 +1,1 @@
+"""cox: out-of-modal generalization without instance-level modal correspondence (connect and explore)."""

@@ -94,6 +94,23 @@ def test_the_general_way_equals_the_products_and_takes_cnns() -> None:
         assert_same_run(run, alone, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("choose", ["last", "best"])
+@pytest.mark.parametrize("options", [
+    {"label_smoothing": 0.1}, {"sam": 0.05}, {"swa": 0.5}, {"augment": "jitter+crop+flip+time_mask+frequency_mask"},
+    {"label_smoothing": 0.2, "sam": 0.1, "swa": 0.3, "augment": "flip"},
+])  # fmt: skip
+def test_ways_of_training_are_those_of_fit(options: dict, choose: str) -> None:
+    ds = toy(n=30).to(dtype=torch.float64)
+    shared = {"epochs": 4, "batch_size": 16, "choose": choose, "lr": 0.01, **options}
+    mixed = nets(ds, [None, "image", ("image", "audio"), "audio"], "concat_linear")
+    mapped = nets(ds, [None, None], "cross_attention")
+    assert _stacks.why_not_products(mapped) is not None
+    for starts in (mixed, mapped):
+        seeds = list(range(len(starts)))
+        for k, run in enumerate(fit_stack(starts, ds, pairing="same_class", seed=seeds, **shared)):
+            assert_same_run(run, xl.fit(starts[k], ds, pairing="same_class", seed=k, **shared), rtol=1e-9, atol=1e-9)
+
+
 def test_float32_agrees_loosely() -> None:
     ds = toy()
     starts = nets(ds, [None] * 3)

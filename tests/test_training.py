@@ -170,3 +170,124 @@ def test_a_bad_checkpoint_is_named(tmp_path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"not weights")
     with pytest.raises(ValueError, match="does not hold the weights"):
         training.load_checkpoint(net(ds), tmp_path / "bad.safetensors")
+
+
+# -- flat minima, smoothed labels, augmentation ------------------------------------------------------
+
+
+def whole_batch(ds: xl.Dataset, **options: object) -> xl.Run:
+    """One step of plain gradient descent."""
+    start = net(ds).to(torch.float64)
+    return xl.fit(start, ds, epochs=1, batch_size=100, optimizer="sgd", lr=0.1, weight_decay=0.0, **options)
+
+
+def gradient_of(loss: xl.Loss, params: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    leaves = {k: p.detach().clone().requires_grad_() for k, p in params.items()}
+    return dict(zip(leaves, torch.autograd.grad(loss(leaves), list(leaves.values())), strict=True))
+
+
+def test_sam_steps_along_the_gradient_at_the_sharpest_point_nearby() -> None:
+    ds = toy(n=30).to(dtype=torch.float64)
+    start = net(ds)
+    loss = xl.loss_on(start, ds.train)
+    first = gradient_of(loss, loss.params)
+    norm = torch.cat([g.flatten() for g in first.values()]).norm()
+    there = gradient_of(loss, {k: p + 0.05 * first[k] / norm for k, p in loss.params.items()})
+    run = whole_batch(ds, sam=0.05)
+    for k, p in run.model.named_parameters():
+        assert_close(p.detach(), loss.params[k] - 0.1 * there[k], rtol=1e-9, atol=1e-11)
+    assert run.settings["sam"] == 0.05
+    plain = whole_batch(ds)
+    assert run.history["loss"].tolist() == pytest.approx(plain.history["loss"].tolist()), "the loss is that at θ"
+    assert not torch.equal(next(run.model.parameters()), next(plain.model.parameters()))
+
+
+def test_label_smoothing_moves_the_target() -> None:
+    ds = toy(n=30).to(dtype=torch.float64)
+    start = net(ds)
+    logits = start(ds.train.inputs)
+    target = 0.9 * torch.nn.functional.one_hot(ds.train.labels, 3) + 0.1 / 3
+    loss = -(target * logits.log_softmax(-1)).sum(1).mean()
+    gradients = torch.autograd.grad(loss, list(start.parameters()))
+    run = whole_batch(ds, label_smoothing=0.1)
+    assert run.history["loss"].item() == pytest.approx(loss.item())
+    for p, q, g in zip(run.model.parameters(), start.parameters(), gradients, strict=True):
+        assert_close(p.detach(), (q - 0.1 * g).detach(), rtol=1e-9, atol=1e-11)
+
+
+def test_swa_is_the_mean_of_the_last_epochs() -> None:
+    ds = toy(n=30)
+    run = xl.fit(net(ds), ds, epochs=8, swa=0.5, snapshots=1)
+    for k, p in run.model.named_parameters():
+        mean = torch.stack([run.snapshots[epoch][k] for epoch in (5, 6, 7, 8)]).mean(0)
+        assert_close(p.detach(), mean, rtol=1e-5, atol=1e-6)
+    plain = xl.fit(net(ds), ds, epochs=8)
+    assert run.history["loss"].tolist() == plain.history["loss"].tolist(), "training itself is the same"
+    assert run.history["test_loss"].tolist()[:5] == plain.history["test_loss"].tolist()[:5]
+    assert run.history["test_loss"].iloc[-1] == pytest.approx(training.evaluate(run.model, ds.test)[0])
+    chosen = xl.fit(net(ds), ds, epochs=8, lr=0.1, swa=1.0, choose="best")
+    assert training.evaluate(chosen.model, ds.val)[0] == pytest.approx(chosen.history["val_loss"].min())
+
+
+def test_swa_renews_the_statistics_of_batchnorm() -> None:
+    ds = toy(n=30)
+    start = xl.LateFusion.for_dataset(ds, "image", architecture="cnn", norm="batch", width=8)
+    run = xl.fit(start, ds, epochs=3, batch_size=30, swa=0.7)
+    seen = []
+    first = next(m for m in run.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    first.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    run.model(ds.train.inputs)
+    assert_close(first.running_mean, seen[0].mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    assert first.momentum == 0.1
+
+
+def test_augmented_inputs_train_and_held_out_ones_stay() -> None:
+    ds = toy()
+    plain, changed = (xl.fit(net(ds), ds, epochs=3, augment=a) for a in ("", "jitter+crop+flip+time_mask"))
+    again = xl.fit(net(ds), ds, epochs=3, augment="jitter+crop+flip+time_mask")
+    assert changed.history["loss"].tolist() != plain.history["loss"].tolist()
+    assert changed.history["loss"].tolist() == again.history["loss"].tolist()
+    assert changed.score == training.evaluate(changed.model, ds.test)[1]
+
+
+def test_three_modalities() -> None:
+    ds = toy(n=60)
+
+    def third(s: xl.Samples) -> xl.Samples:
+        return dataclasses.replace(s, inputs={**s.inputs, "text": s.inputs["image"].flatten(1)[:, :5]}, present={})
+
+    three = xl.Dataset("three", third(ds.train), third(ds.test), ds.classes, val=third(ds.val))
+    run = xl.fit(net(three), three, epochs=15, lr=1e-2, pairing="same_class", augment="flip")
+    assert run.settings["modalities"] == ["image", "audio", "text"]
+    assert run.score > 0.6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label_smoothing": 1}, "label_smoothing must be below 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing must lie between 0 and 1"),
+        ({"sam": -1}, "sam must be at least 0"),
+        ({"swa": 2}, "swa must lie between 0 and 1"),
+        ({"augment": "blur"}, "unknown augmentation 'blur'; known: 'jitter', 'crop'"),
+        ({"augment": "crop+crop"}, "one augmentation twice"),
+    ],
+)
+def test_bad_ways_of_training_are_refused_before_it(change: dict, message: str) -> None:
+    ds = toy()
+    with pytest.raises(ValueError, match=message):
+        xl.fit(net(ds), ds, on_epoch=lambda row: pytest.fail("trained"), **change)
+
+
+def test_what_does_not_fit_the_dataset_is_refused() -> None:
+    ds = toy()
+    real = xl.Dataset(
+        "real", *(dataclasses.replace(s, labels=s.inputs["image"].mean((1, 2, 3))) for s in (ds.train, ds.test))
+    )
+    with pytest.raises(ValueError, match="label_smoothing needs class labels"):
+        xl.fit(net(real), real, label_smoothing=0.1)
+    flat = xl.Dataset("flat", *(
+        dataclasses.replace(s, inputs={"image": s.inputs["image"].flatten(1)}, present={}) for s in (ds.train, ds.test)
+    ))  # fmt: skip
+    with pytest.raises(ValueError, match=r"'crop' needs image samples of shape \(C, H, W\)"):
+        xl.fit(net(flat), flat, augment="crop")

@@ -28,6 +28,7 @@ class Stack:
 
     params: Params
     count: int
+    label_smoothing: float = 0.0  # of the losses whose gradients are asked for
 
     def gradients(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Params]:
         """Loss (K,), outputs (K, B, C) and gradients of each member on its own batch (K, B, ...)."""
@@ -92,7 +93,7 @@ class ProductStack(Stack):
         """Loss (K,), outputs (K, B, C) and gradients of each member on its own batch (K, B, d)."""
         params = {name: p.requires_grad_() for name, p in self.params.items()}
         outputs = self._forward(params, inputs)
-        losses = member_losses(outputs, labels)
+        losses = member_losses(outputs, labels, self.label_smoothing)
         found = torch.autograd.grad(losses.sum(), list(params.values()))
         for p in params.values():
             p.requires_grad_(False)
@@ -157,7 +158,7 @@ class MappedStack(Stack):
 
         def loss(params: Params, inputs: dict[str, Tensor], labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             outputs = functional_call(self.base, params, (inputs,))
-            value = member_losses(outputs[None], labels[None])[0]
+            value = member_losses(outputs[None], labels[None], self.label_smoothing)[0]
             return value, (value, outputs)
 
         self._gradients = vmap(grad(loss, has_aux=True))
@@ -180,11 +181,12 @@ class MappedStack(Stack):
         return {name: p[k].clone() for name, p in self.params.items()}
 
 
-def member_losses(outputs: Tensor, labels: Tensor) -> Tensor:
+def member_losses(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Mean loss of each member, (K, B, C) and (K, B) -> (K,): cross-entropy, or squared error for real labels."""
     if labels.is_floating_point():
         return (outputs.flatten(1) - labels.to(outputs.dtype)).square().mean(1)
-    each = nn.functional.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
+    flat = outputs.flatten(0, 1)
+    each = nn.functional.cross_entropy(flat, labels.flatten(), reduction="none", label_smoothing=label_smoothing)
     return each.view(labels.shape).mean(1)
 
 

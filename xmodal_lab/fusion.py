@@ -20,7 +20,6 @@ from . import _checks as check
 from . import encoders
 from .samples import Dataset
 
-
 # Initial weights are drawn from torch's global generator, which all threads share.
 _DRAWING = Lock()
 

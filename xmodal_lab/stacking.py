@@ -11,7 +11,8 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from ._stacks import (
     why_not_mapped,
     why_not_products,
 )
+from ._steps import first_averaged, sharpened
 from .fusion import LateFusion
 from .losses import Params
 from .pairing import Pairs
@@ -71,7 +73,7 @@ def fit_stack(
             length, pairings with different numbers of rows; as :func:`~xmodal_lab.fit`.
     """
     options = _options(len(nets), settings)
-    training.check_trainable(dataset, options[0].choose)
+    training.check_trainable(dataset, options[0])
     where = training.pick_device(device)
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
@@ -139,7 +141,11 @@ class _Together:
                 "put those with the same pairing rows (and, for rows='all', the same modalities) in one stack."
             )
         self.rows = counts[0]
-        self.orders = [torch.Generator().manual_seed(o.seed) for o in options]
+        self.draws = [o.draws() for o in options]
+        self.change = options[0].changes(dataset)
+        self.stack.label_smoothing = options[0].label_smoothing
+        self.first_averaged = first_averaged(options[0].epochs, options[0].swa)
+        self.average: Params = {}
         self.steppers = self._steppers()
         self.history: list[list[dict[str, float]]] = [[] for _ in nets]
         self.errors: list[DivergedError | None] = [None] * len(nets)
@@ -154,13 +160,18 @@ class _Together:
         for start in range(0, self.rows, self.options[0].batch_size):
             part = slice(start, start + self.options[0].batch_size)
             wanted = labels[:, part]
-            batch = {m: _gather(self.inputs[m], where[:, part]) for m, where in index.items()}
+            batch = self._changed({m: _gather(self.inputs[m], where[:, part]) for m, where in index.items()})
             each, outputs, gradients = self.stack.gradients(batch, wanted)
+            if rho := self.options[0].sam:
+                with sharpened(list(self.stack.params.values()), list(gradients.values()), rho, members=True):
+                    gradients = self.stack.gradients(batch, wanted)[2]
             self._step(gradients)
             sizes.append(wanted.shape[1])
             losses.append(each)
             accuracies.append(member_accuracies(outputs, wanted))
         seen = zip(_epoch_mean(losses, sizes), _epoch_mean(accuracies, sizes), strict=True)
+        if epoch >= self.first_averaged:
+            self._add_to_average(1 + epoch - self.first_averaged)
         held_out = self._evaluate()
         for k, (loss, accuracy) in enumerate(seen):
             if self.errors[k] is None and not math.isfinite(loss):
@@ -177,8 +188,8 @@ class _Together:
 
     def results(self, kept: Sequence[Mapping[int, Params]]) -> list[Run | DivergedError]:
         """What :func:`fit_stack` returns."""
-        if self.best_params is not None:
-            self.stack.params = self.best_params
+        self.stack.params = self.best_params or self.average or self.stack.params
+        self.average = {}
         scores = [row["test_accuracy"] for row in self._evaluate()]
         found: list[Run | DivergedError] = []
         for k, net in enumerate(self.nets):
@@ -201,12 +212,23 @@ class _Together:
             plan = self.options[k].plan
             fixed = plan.mode == "fixed" or plan.share == 0
             pairs = first if epoch == 1 or fixed else self._draw(k, epoch - 1)
-            order = torch.randperm(self.rows, generator=self.orders[k])
+            order = torch.randperm(self.rows, generator=self.draws[k][0])
             rows.append(pairs.rows[order])
             for m in self.union:  # where a modality is masked, any row will do
                 index[m].append(pairs.index.get(m, pairs.rows)[order])
         together = {m: torch.stack(where).to(self.device) for m, where in index.items()}
         return together, self.train.labels[torch.stack(rows).to(self.device)]
+
+    def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch (K, B, ...) after augmentation: each member draws for what it sees, as alone."""
+        if self.change is None:
+            return batch
+        changed = {m: x.clone() for m, x in batch.items()}
+        for k, names in enumerate(self.names):
+            seen = {m: batch[m][k].view(-1, *self.dataset.shapes[m]) for m in names}
+            for m, x in self.change(seen, self.draws[k][1]).items():
+                changed[m][k] = x.reshape(batch[m][k].shape)
+        return changed
 
     def _draw(self, k: int, epoch: int) -> Pairs:
         return self.options[k].plan.draw(self.train, self.names[k], seed=self.options[k].seed, epoch=epoch)
@@ -229,13 +251,26 @@ class _Together:
                 part.grad = gradient[members].contiguous()  # fused Adam on the CPU misreads transposed strides
             stepper.step()
 
+    def _add_to_average(self, count: int) -> None:
+        for name, p in self.stack.params.items():
+            self.average[name] = p.clone() if count == 1 else self.average[name].lerp_(p, 1 / count)
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Inside, the stack has the weights that are reported: the trained ones, or their average."""
+        trained, self.stack.params = self.stack.params, self.average or self.stack.params
+        try:
+            yield
+        finally:
+            self.stack.params = trained
+
     def _keep_best(self) -> None:
         losses = torch.tensor([rows[-1]["val_loss"] for rows in self.history], dtype=torch.float64)
-        better = losses < self.best
+        better, now = losses < self.best, self.average or self.stack.params
         if self.best_params is None:
-            self.best_params = {name: p.clone() for name, p in self.stack.params.items()}
+            self.best_params = {name: p.clone() for name, p in now.items()}
         for name, kept in self.best_params.items():
-            kept[better] = self.stack.params[name][better]
+            kept[better] = now[name][better]
         self.best = torch.where(better, losses, self.best)
 
     # -- held-out data ---------------------------------------------------------------------------
@@ -254,6 +289,10 @@ class _Together:
 
     def _evaluate(self, rows: int = 1024) -> list[dict[str, float]]:
         """Loss and accuracy of every member on every held-out split."""
+        with self._shown():
+            return self._scores(rows)
+
+    def _scores(self, rows: int) -> list[dict[str, float]]:
         found: list[dict[str, float]] = [{} for _ in self.nets]
         for split, groups in self.splits.items():
             for members, inputs, labels in groups:

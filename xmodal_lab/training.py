@@ -15,7 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks as check
+from . import augmentation
+from ._checkpoints import load_checkpoint as load_checkpoint
+from ._checkpoints import save_checkpoint as save_checkpoint
 from ._evaluation import eval_mode
+from ._steps import Average, first_averaged, sharpened
+from .augmentation import Augmentation
 from .losses import Params
 from .pairing import MODES, Pairing, Pairs
 from .samples import Dataset, Samples
@@ -49,6 +54,10 @@ class Options:
     weight_decay: float = 1e-4
     choose: str = "last"
     seed: int = 0
+    label_smoothing: float = 0.0
+    sam: float = 0.0
+    swa: float = 0.0
+    augment: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.pairing, Pairing):
@@ -61,6 +70,11 @@ class Options:
         check.non_negative("weight_decay", self.weight_decay)
         check.one_of("optimizer", self.optimizer, OPTIMIZERS)
         check.one_of("choose", self.choose, CHOICES)
+        if check.share("label_smoothing", self.label_smoothing) == 1:
+            raise ValueError("label_smoothing must be below 1: at 1 the labels say nothing.")
+        check.non_negative("sam", self.sam)
+        check.share("swa", self.swa)
+        augmentation.named(self.augment)
 
     @property
     def plan(self) -> Pairing:
@@ -75,6 +89,14 @@ class Options:
         fused = device.type in ("cpu", "cuda")
         return torch.optim.Adam(params, self.lr, weight_decay=self.weight_decay, fused=fused)
 
+    def changes(self, dataset: Dataset) -> Augmentation | None:
+        """What is done to training inputs."""
+        return augmentation.augmentation(self.augment, dataset.kinds, dataset.shapes)
+
+    def draws(self) -> tuple[torch.Generator, torch.Generator]:
+        """Generators of the order of the rows, and of what augmentation draws."""
+        return torch.Generator().manual_seed(self.seed), torch.Generator().manual_seed(self.seed + (1 << 40))
+
     def record(self, dataset: Dataset, modalities: Sequence[str], device: torch.device) -> dict[str, Any]:
         """Everything that decided the run, JSON-able."""
         plan = self.plan
@@ -82,7 +104,8 @@ class Options:
             "dataset": dataset.name, "modalities": list(modalities), "pairing": plan.mode, "share": plan.share,
             "own": plan.own, "rows": plan.rows, "epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr,
             "optimizer": self.optimizer, "momentum": self.momentum, "weight_decay": self.weight_decay,
-            "choose": self.choose, "seed": self.seed, "device": str(device), "torch": torch.__version__,
+            "choose": self.choose, "label_smoothing": self.label_smoothing, "sam": self.sam, "swa": self.swa,
+            "augment": self.augment, "seed": self.seed, "device": str(device), "torch": torch.__version__,
         }  # fmt: skip
 
     def diverged(self, loss: float, epoch: int) -> DivergedError:
@@ -133,6 +156,10 @@ def fit(
     momentum: float = 0.9,
     weight_decay: float = 1e-4,
     choose: str = "last",
+    label_smoothing: float = 0.0,
+    sam: float = 0.0,
+    swa: float = 0.0,
+    augment: str = "",
     seed: int = 0,
     device: str = "auto",
     snapshots: int | None = None,
@@ -151,9 +178,16 @@ def fit(
         epochs, batch_size, lr, weight_decay: 60, 64, 1e-3, 1e-4 (WORLDS' digits world; ours).
         optimizer: "adam", or "sgd" with ``momentum`` 0.9 as in dml, App B.2.
         choose: keep the weights of the "last" epoch, or of the "best" one on ``dataset.val``.
-        seed: of batches and pairings. Initial weights belong to the net (``for_dataset(seed=…)``).
+        label_smoothing: share of the target that is spread over all classes (0.1 in Szegedy et al. 2016).
+        sam: ρ of sharpness-aware minimisation (0.05 in Foret et al. 2021): each step takes the gradient at
+            θ + ρ g/‖g‖, at twice the cost. 0: none.
+        swa: share of the epochs, the last ones, whose weights are averaged (0.25 in Izmailov et al. 2018, at
+            a constant learning rate); from then on the average is what is reported, chosen and returned.
+        augment: names joined by "+" out of jitter, crop, flip, time_mask, frequency_mask; see
+            :mod:`xmodal_lab.augmentation`.
+        seed: of batches, pairings and augmentation. Initial weights belong to the net (``for_dataset(seed=…)``).
         device: "auto" (cuda, else mps, else cpu), or a device name.
-        snapshots: keep the parameters every so many epochs (and at the start).
+        snapshots: keep the parameters every so many epochs (and at the start), as trained, not averaged.
         checkpoints: a folder that gets ``epoch-0001.safetensors`` … as training goes.
         progress: show a tqdm bar.
         on_epoch: called with each row of the history.
@@ -163,9 +197,12 @@ def fit(
             a class without a training sample, ``choose="best"`` without a validation split.
         DivergedError: the loss is NaN or infinite; names the epoch and the learning rate.
     """
-    options = Options(pairing, share, epochs, batch_size, lr, optimizer, momentum, weight_decay, choose, seed)
+    options = Options(
+        pairing, share, epochs, batch_size, lr, optimizer, momentum, weight_decay, choose, seed,
+        label_smoothing, sam, swa, augment,
+    )  # fmt: skip
     plan = options.plan
-    check_trainable(dataset, choose)
+    check_trainable(dataset, options)
     where = pick_device(device)
     model = copy.deepcopy(net).to(where).train()
     names = modalities_of(model, dataset)
@@ -176,20 +213,23 @@ def fit(
     rows: list[dict[str, float]] = []
     kept: dict[int, Params] = {0: _snapshot(model)} if snapshots else {}
     best: tuple[float, Params] | None = None
-    generator = torch.Generator().manual_seed(seed)
+    change, draws = options.changes(dataset), options.draws()
+    average = Average(model, first_averaged(epochs, swa))
+    shown = model
     started = time.perf_counter()
     for epoch in _bar(epochs, progress):
         pairs = first if epoch == 1 else plan.draw(train, names, seed=seed, epoch=epoch - 1)
-        loss, accuracy = _epoch(model, steps, train, pairs, batch_size, generator)
+        loss, accuracy = _epoch(model, steps, train, pairs, options, change, draws)
         if not math.isfinite(loss):
             raise options.diverged(loss, epoch)
+        shown = average.after(epoch, (pairs.inputs(train, k) for k in torch.arange(len(pairs)).split(batch_size)))
         row = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
         for split, samples in held_out.items():
-            row[f"{split}_loss"], row[f"{split}_accuracy"] = evaluate(model, samples)
+            row[f"{split}_loss"], row[f"{split}_accuracy"] = evaluate(shown, samples)
         row["seconds"] = time.perf_counter() - started
         rows.append(row)
         if choose == "best" and (best is None or row["val_loss"] < best[0]):
-            best = (row["val_loss"], {k: v.clone() for k, v in model.state_dict().items()})
+            best = (row["val_loss"], {k: v.clone() for k, v in shown.state_dict().items()})
         if snapshots and epoch % snapshots == 0:
             kept[epoch] = _snapshot(model)
         if checkpoints is not None:
@@ -197,9 +237,9 @@ def fit(
         if on_epoch is not None:
             on_epoch(row)
     if best is not None:
-        model.load_state_dict(best[1])
-    _, score = evaluate(model, held_out["test"])
-    return Run(model.cpu().eval(), as_history(rows), score, options.record(dataset, names, where), kept)
+        shown.load_state_dict(best[1])
+    _, score = evaluate(shown, held_out["test"])
+    return Run(shown.cpu().eval(), as_history(rows), score, options.record(dataset, names, where), kept)
 
 
 @torch.no_grad()
@@ -216,11 +256,11 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
     return loss, _accuracy(outputs, samples.labels)
 
 
-def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
+def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy for class labels (N,) int64, mean squared error for real-valued ones."""
     if labels.is_floating_point():
         return nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype))
-    return nn.functional.cross_entropy(outputs, labels)
+    return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -240,65 +280,44 @@ def pick_device(device: str = "auto") -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def save_checkpoint(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write a model's state to ``path`` (safetensors), whole or not at all; returns the path."""
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
-    save_file(state, unfinished, metadata=dict(metadata or {}))
-    unfinished.replace(path)
-    return path
-
-
-def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
-    """Load a state written by :func:`save_checkpoint` into ``model`` and return it.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file does not fit the model, or is not safetensors.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}.")
-    try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{path.name} does not hold the weights of this model: {error}") from None
-    return model
-
-
 def _epoch(
     model: nn.Module,
     steps: torch.optim.Optimizer,
     train: Samples,
     pairs: Pairs,
-    batch_size: int,
-    generator: torch.Generator,
+    options: Options,
+    change: Augmentation | None,
+    draws: tuple[torch.Generator, torch.Generator],
 ) -> tuple[float, float]:
     """One pass over ``pairs``: mean loss and accuracy, as seen while training."""
-    labels = pairs.labels(train)
+    labels, params = pairs.labels(train), list(model.parameters())
     total, right, count = 0.0, 0.0, len(pairs)
-    for take in torch.randperm(count, generator=generator).split(batch_size):
-        wanted = labels[take.to(labels.device)]
-        outputs = model(pairs.inputs(train, take))
-        loss = criterion(outputs, wanted)
-        steps.zero_grad(set_to_none=True)
-        loss.backward()
-        for p in model.parameters():  # fused Adam on the CPU misreads gradients with transposed strides
-            if p.grad is not None and not p.grad.is_contiguous():
-                p.grad = p.grad.contiguous()
+    for take in torch.randperm(count, generator=draws[0]).split(options.batch_size):
+        wanted, inputs = labels[take.to(labels.device)], pairs.inputs(train, take)
+        if change is not None:
+            inputs = change(inputs, draws[1])
+        outputs = model(inputs)
+        loss = criterion(outputs, wanted, options.label_smoothing)
+        _backward(loss, params)
+        if options.sam:
+            moved = [p for p in params if p.grad is not None]
+            with sharpened(moved, [p.grad for p in moved if p.grad is not None], options.sam):
+                _backward(criterion(model(inputs), wanted, options.label_smoothing), params)
         steps.step()
         total += float(loss.detach()) * len(take)
         right += _accuracy(outputs.detach(), wanted) * len(take)
         if not math.isfinite(total):
             break
     return total / count, right / count
+
+
+def _backward(loss: Tensor, params: Sequence[Tensor]) -> None:
+    for p in params:
+        p.grad = None
+    loss.backward()
+    for p in params:  # fused Adam on the CPU misreads gradients with transposed strides
+        if p.grad is not None and not p.grad.is_contiguous():
+            p.grad = p.grad.contiguous()
 
 
 def _accuracy(outputs: Tensor, labels: Tensor) -> float:
@@ -313,11 +332,17 @@ def modalities_of(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:
     return check.modalities_of(asked, dataset.modalities)
 
 
-def check_trainable(dataset: Dataset, choose: str) -> None:
-    """Refuse ``choose="best"`` without a validation split, and classes that no training row has."""
-    if choose == "best" and dataset.val is None:
+def check_trainable(dataset: Dataset, options: Options) -> None:
+    """Refuse what does not fit the dataset, such as ``choose="best"`` without a validation split.
+
+    Also classes that no training row has, smoothed labels that are numbers, augmentation that no modality takes.
+    """
+    if options.choose == "best" and dataset.val is None:
         raise ValueError(f"choose='best' needs a validation split; {dataset.name!r} has none (load it with one).")
+    options.changes(dataset)
     labels = dataset.train.labels
+    if options.label_smoothing and labels.is_floating_point():
+        raise ValueError("label_smoothing needs class labels; these are real-valued.")
     if dataset.classes and not labels.is_floating_point():
         counts = torch.bincount(labels[labels >= 0], minlength=len(dataset.classes))
         empty = [repr(dataset.classes[c]) for c in (counts == 0).nonzero()[:, 0].tolist()]

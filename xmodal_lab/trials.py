@@ -36,11 +36,14 @@ DEFAULTS = {
     "modalities": "image+audio", "pairing": "same_class", "alpha": 1.0, "own": True, "rows": "complete",
     "fusion": "concat_linear", "architecture": "mlp", "width": 32,
     "epochs": 100, "batch_size": 64, "lr": 1e-3, "optimizer": "adam", "momentum": 0.9, "weight_decay": 1e-4,
-    "choose": "best", "seed": 0, "device": "auto",
+    "choose": "best", "label_smoothing": 0.0, "sam": 0.0, "swa": 0.0, "augment": "", "seed": 0, "device": "auto",
 }  # fmt: skip
 LABELS = {"alpha": "α, share of pairs drawn anew", "lr": "learning rate", "width": "feature width"}
 
-_OPTIONS = ("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "choose", "seed")
+_OPTIONS = (
+    "epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "choose", "seed",
+    "label_smoothing", "sam", "swa", "augment",
+)  # fmt: skip
 # What may differ inside a stack: initial weights, pairs and steps are data. And what shapes depend on.
 _FREE = ("seed", "pairing", "alpha", "own", "lr", "weight_decay")
 _SHAPE = (*DATA, "modalities", "fusion", "architecture", "width", "device")

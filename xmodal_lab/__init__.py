@@ -9,7 +9,7 @@ A map of the rooms:
 - training: ``fit``, ``Run``; a whole grid of runs: ``sweep``, ``sweeps``
 - the one thing every instrument looks at: ``Loss``, ``loss_on``
 - instruments: ``landscape``, ``curvature``, ``flatness``, ``robustness``, ``transport``,
-  ``metrics``
+  ``information``, ``metrics``
 - what the papers print: ``tables``, ``published``
 - pictures: ``plots`` (static), and the package ``xmodal_widgets`` (live)
 """
@@ -21,6 +21,7 @@ from . import datasets as datasets
 from . import encoders as encoders
 from . import flatness as flatness
 from . import fusion as fusion
+from . import information as information
 from . import landscape as landscape
 from . import losses as losses
 from . import metrics as metrics

@@ -1,0 +1,136 @@
+"""One direction [M_j → M_i] on one dataset: what M_i learns from, and the latents of the frozen M_j.
+
+M_j is a net that learned the labels from its own modality, on rows that M_i never uses. Where M_j is language it is
+the frozen sentence encoder of :mod:`.prompts`, as BERT in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...samples import Dataset
+from ...trials import DATA, Trials
+from . import nets, prompts
+from .teachers import Split, Teacher, fitted, sentences, taught, teaching_rows
+from .views import Eye, spoilt
+
+LETTERS = {"V": "image", "A": "audio", "L": "text"}
+# Settings that the world depends on, besides those of the data.
+OWN = (
+    "direction", "width", "hidden", "resolution", "architecture", "teacher_share", "teacher_steps", "noise_variance",
+    "length", "severity",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What the members of one direction share.
+
+    Attributes:
+        x: "train", "val" and the names of ``views.TESTS`` -> (N, ...) inputs of M_i.
+        y: "train", "val", "test" -> (N,) labels.
+        teacher: latents of M_j.
+        both: "train", "test" -> (N, D) inputs of both modalities side by side; empty where no row has both.
+        y_both: labels of ``both["train"]``.
+        classes: how many.
+        settings: of this world.
+        memory: results that members share.
+    """
+
+    x: dict[str, Tensor]
+    y: dict[str, Tensor]
+    teacher: Teacher
+    both: dict[str, Tensor]
+    y_both: Tensor
+    classes: int
+    settings: dict[str, Any]
+    memory: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """Dimension d of all latents."""
+        return int(self.settings["width_of_z"])
+
+    def ideal(self, seed: int) -> Tensor | None:
+        """Latents (N, d) of test rows of a net that sees both modalities: a stand-in for z*; None where no row has both.
+
+        The paper never says what P* is in its experiments. Another seed is another stand-in.
+        """
+        if not self.both:
+            return None
+        if ("ideal", seed) not in self.memory:
+            net = fitted([seed], self.both["train"], self.y_both, self.classes, self.settings)
+            with torch.no_grad():
+                z = nets.features(net, self.both["test"])[0]
+            length = self.settings["length"]
+            self.memory["ideal", seed] = z * (length / z.norm(dim=1).mean()) if length else z
+        found: Tensor = self.memory["ideal", seed]
+        return found
+
+
+def modality(dataset: Dataset, letter: str) -> str | None:
+    """The dataset's modality of this letter (V, A, L): the first of its kind; None where there is none."""
+    return next((m for m, kind in dataset.kinds.items() if kind == LETTERS[letter]), None)
+
+
+def world_of(trials: Trials, s: Mapping[str, Any]) -> World:
+    """The world of these settings; the last few are kept.
+
+    Raises:
+        ValueError: the dataset lacks a modality of the direction, or has no classes.
+    """
+    data = () if trials.given is not None else tuple((k, s[k]) for k in DATA)
+    return _world(trials, data, tuple((k, s[k]) for k in OWN))
+
+
+@lru_cache(maxsize=12)
+def _world(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> World:
+    s: dict[str, Any] = dict(own)
+    dataset = trials.load(dict(data))
+    j, i = (modality(dataset, letter) for letter in s["direction"].split("→"))
+    spoken = s["direction"].startswith("L")
+    if i is None or (j is None and not spoken):
+        raise ValueError(
+            f"direction {s['direction']} needs modalities of kind "
+            f"{' and '.join(LETTERS[c] for c in s['direction'].split('→'))}; dataset {dataset.name!r} has "
+            f"{', '.join(f'{m} ({kind})' for m, kind in dataset.kinds.items())}."
+        )
+    train = dataset.train
+    if train.labels.is_floating_point() or int(train.labels.min()) < 0:
+        raise ValueError(f"synergy trains classifiers: dataset {dataset.name!r} needs a class for every training row.")
+    s["width_of_z"] = prompts.WIDTH if spoken else s["width"]
+    classes = len(dataset.classes) or 1 + int(max(part.labels.max() for part in dataset.splits.values()))
+    teaching = torch.zeros(len(train), dtype=torch.bool)
+    if not spoken:
+        teaching = teaching_rows(train, str(j), i, s["teacher_share"])
+    rows, val = (train.present[i].cpu() & ~teaching).nonzero()[:, 0], dataset.val
+    if val is None:  # a fifth of the training rows (ours)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(29))
+        cut = max(1, len(rows) // 5)
+        rows, val = rows[order[cut:]], train.subset(rows[order[:cut]])
+    split = Split(dataset, rows, val.complete(i), dataset.test.complete(i))
+    teacher = sentences(split, j, classes, s) if spoken else taught(split, str(j), teaching, classes, s)
+    eye = Eye(train.inputs[i][rows], s["resolution"])
+    x = {"train": eye(train.inputs[i][rows]), "val": eye(split.val.inputs[i])}
+    x |= {name: eye(v) for name, v in spoilt(split.test, i, dataset.kinds[i], s["severity"]).items()}
+    y = {"train": train.labels[rows], "val": split.val.labels, "test": split.test.labels}
+    both, y_both = _side_by_side(dataset, i, j, s)
+    return World(x, y, teacher, both, y_both, classes, s)
+
+
+def _side_by_side(dataset: Dataset, i: str, j: str | None, s: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
+    if j is None or not bool((dataset.train.present[i] & dataset.train.present[j]).any()):
+        return {}, torch.empty(0, dtype=torch.long)
+    train, test = dataset.train.complete((i, j)), dataset.test.complete((i, j))
+    eyes = [Eye(train.inputs[m], s["resolution"]) for m in (i, j)]
+    both = {
+        name: torch.cat([eye(part.inputs[m]).flatten(1) for m, eye in zip((i, j), eyes, strict=True)], 1)
+        for name, part in (("train", train), ("test", test))
+    }
+    return both, train.labels

@@ -16,7 +16,7 @@ from typing import Any
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import _checks as check
-from . import datasets, stacking
+from . import datasets, parity, stacking
 from ._stacks import why_not_mapped, why_not_products
 from .experiments import Report
 from .fusion import FUSIONS, LateFusion
@@ -29,8 +29,10 @@ Values = Mapping[str, Any]
 # The world in which WORLDS saw DML gain: few images, many clips that fixed pairs never show.
 DATA = {
     "dataset": "digits", "dataset_modalities": "image+audio", "images_per_class": 25, "clips_per_class": 160,
-    "image_energy": 0.25, "audio_noise": 1.0, "data_seed": 0,
+    "texts_per_class": 24, "image_energy": 0.25, "audio_noise": 1.0, "data_seed": 0,
 }  # fmt: skip
+# The share of the label that lives in the combination of modalities (see parity); None: the labels as they are.
+LABEL = {"xor": None}
 # Of the net and its training; early stopping and an MLP as in WORLDS, the rest as in fit.
 DEFAULTS = {
     "modalities": "image+audio", "pairing": "same_class", "alpha": 1.0, "own": True, "rows": "complete",
@@ -38,7 +40,12 @@ DEFAULTS = {
     "epochs": 100, "batch_size": 64, "lr": 1e-3, "optimizer": "adam", "momentum": 0.9, "weight_decay": 1e-4,
     "choose": "best", "label_smoothing": 0.0, "sam": 0.0, "swa": 0.0, "augment": "", "seed": 0, "device": "auto",
 }  # fmt: skip
-LABELS = {"alpha": "α, share of pairs drawn anew", "lr": "learning rate", "width": "feature width"}
+LABELS = {
+    "alpha": "α, share of pairs drawn anew",
+    "xor": "share of XOR in the label",
+    "lr": "learning rate",
+    "width": "feature width",
+}
 
 _OPTIONS = (
     "epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "choose", "seed",
@@ -46,7 +53,7 @@ _OPTIONS = (
 )  # fmt: skip
 # What may differ inside a stack: initial weights, pairs and steps are data. And what shapes depend on.
 _FREE = ("seed", "pairing", "alpha", "own", "lr", "weight_decay")
-_SHAPE = (*DATA, "modalities", "fusion", "architecture", "width", "device")
+_SHAPE = (*DATA, *LABEL, "modalities", "fusion", "architecture", "width", "device")
 # Floating-point operations a second that small nets reach on one core, within a factor of 3 (ours).
 _RATE = 2e10
 
@@ -61,8 +68,9 @@ class Trials:
     def defaults(self) -> dict[str, Any]:
         """Settings of data, net and training, with their defaults."""
         if self.given is None:
-            return {**DATA, **DEFAULTS}
-        return {**DEFAULTS, "modalities": "+".join(self.given.modalities)}
+            return {**DATA, **LABEL, **DEFAULTS}
+        choose = "best" if self.given.val is not None else "last"
+        return {**LABEL, **DEFAULTS, "modalities": "+".join(self.given.modalities), "choose": choose}
 
     @property
     def version(self) -> str:
@@ -77,6 +85,9 @@ class Trials:
 
     def load(self, s: Values) -> Dataset:
         """The dataset of these settings; the last few are kept."""
+        return self._plain(s) if s["xor"] is None else _mixed(self._plain(s), s["xor"])
+
+    def _plain(self, s: Values) -> Dataset:
         if self.given is not None:
             return self.given
         known = datasets.options(s["dataset"])
@@ -119,6 +130,9 @@ class Trials:
         check.modalities_of(s["modalities"].split("+"), known)
         if self.given is None:
             check.one_of("dataset", s["dataset"], datasets.names())
+        if s["xor"] is not None:
+            check.share("xor", s["xor"])
+            check.modalities_of(s["modalities"].split("+"), tuple(known)[:2])
         check.one_of("fusion", s["fusion"], FUSIONS)
         check.integer("width", s["width"], at_least=1)
 
@@ -148,7 +162,8 @@ class Trials:
             net({m: dataset.train.inputs[m][:2] for m in net.modalities})
         train = len(_pairing(s).draw(dataset.train, net.modalities, seed=s["seed"]))
         held_out = sum(len(samples) for split, samples in dataset.splits.items() if split != "train")
-        return counter.get_total_flops() / 2 * (3 * train + held_out) * float(s["epochs"]) / _RATE
+        backward = 6 if s["sam"] else 3
+        return counter.get_total_flops() / 2 * (backward * train + held_out) * float(s["epochs"]) / _RATE
 
 
 def _pairing(s: Values) -> Pairing:
@@ -174,3 +189,8 @@ def _ways(trials: Trials, shape: tuple[tuple[str, Any], ...]) -> tuple[bool, boo
 @lru_cache(maxsize=8)
 def _loaded(name: str, options: tuple[tuple[str, Any], ...]) -> Dataset:
     return datasets.load(name, **dict(options))
+
+
+@lru_cache(maxsize=8)
+def _mixed(dataset: Dataset, share: float) -> Dataset:
+    return parity.xor(dataset, share)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCALES = ("linear", "log")
 INTERVALS = ("fieller", "bootstrap")
+ISOLINES = ["level", "images", "texts", "words"]
 
 
 @dataclass(frozen=True, eq=False)

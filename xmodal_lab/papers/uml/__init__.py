@@ -1,0 +1,1 @@
+"""uml: Better together: leveraging unpaired multi-modal data for stronger unimodal models."""

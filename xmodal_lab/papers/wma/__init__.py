@@ -1,0 +1,28 @@
+"""wma: Wasserstein modality alignment makes your multimodal transformer more robust (Zhi et al.).
+
+A one-tower transformer over all tokens, fine-tuned with task + α (D - β D̄)² (Eq 9, 10), where D is what it costs to
+transport one modality's output tokens to the other's.
+
+- ``EXPERIMENT``, ``experiment``: sweep α, β, tasks, transport, reference, noise and gaps
+- ``Alignment``, ``Transport``, ``distances``, ``penalty``, ``plan_of``: the regulariser, for a tower of one's own
+- ``world``, ``TASKS``, ``HEADS``: three tasks on ``shapes``
+- ``choices``, ``rerun_band``: α and β chosen on validation, beside what choosing on test would have said
+- ``relative_gains``, ``cells_beating_baseline``: what follows from the published tables
+- ``draw_plan``: the plan over the picture, words along the side
+"""
+
+from __future__ import annotations
+
+from .experiment import EXPERIMENT as EXPERIMENT
+from .experiment import experiment as experiment
+from .loss import Alignment as Alignment
+from .loss import Transport as Transport
+from .loss import distances as distances
+from .loss import pairs_of as pairs_of
+from .loss import penalty as penalty
+from .loss import plan_of as plan_of
+from .tasks import HEADS as HEADS
+from .tasks import TASKS as TASKS
+from .tasks import world as world
+from .towers import Towers as Towers
+from .towers import cases_of as cases_of

@@ -24,7 +24,7 @@ TASKS = ("red", "both", "wrong")
 HEADS = ("binary", "multilabel", "regression", "classes")
 TAGS = "tags"
 # sd of the pixels' noise by task: at this noise the picture helps but does not settle it alone (ours).
-IMAGE_NOISE = {"red": 0.7, "both": 0.3, "wrong": 0.7}
+IMAGE_NOISE = {"red": 1.0, "both": 0.6, "wrong": 1.0}
 # Share of captions whose colour word is the true one.
 TRUE_WORDS = {"red": 1.0, "both": 1.0, "wrong": 0.5}
 WARM = (0, 3)  # red, yellow

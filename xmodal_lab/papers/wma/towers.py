@@ -166,7 +166,7 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
         guess = nn.Linear(s["width"], dataset.provenance[SIZES][word])
     steps, lr = s["pretraining"], 2e-3
     params = [*tower.parameters(), *guess.parameters()]
-    adam = torch.optim.AdamW(params, lr, weight_decay=0.01)
+    adam = torch.optim.AdamW(params, lr, weight_decay=0.01, fused=True)
     for step in range(steps):
         rows = torch.randint(0, len(samples), (min(32, len(samples)),), generator=draw)
         inputs = {m: samples.inputs[m][rows] for m in tower.modalities}
@@ -200,7 +200,7 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
     targets, steps = head.targets(train), s["steps"]
     draw = torch.Generator().manual_seed(1000 * s["seed"] + s["order"])
     params = list(tower.parameters())
-    adam = torch.optim.AdamW(params, s["lr"], weight_decay=s["weight_decay"])
+    adam = torch.optim.AdamW(params, s["lr"], weight_decay=s["weight_decay"], fused=True)
     curve = []
     for step in range(steps):
         rows = torch.randint(0, len(train), (min(s["batch_size"], len(train)),), generator=draw)
@@ -221,9 +221,9 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
         if not bool(torch.isfinite(loss.detach())):
             raise DivergedError(f"the loss became {float(loss.detach())} in step {step}, α = {s['alpha']:g}; lower α or lr.")
         _step(adam, loss, s["lr"], step, steps, s["warmup"])
-    assert_same = sum(p.numel() for group in adam.param_groups for p in group["params"])
+    stepped = sum(p.numel() for group in adam.param_groups for p in group["params"])
     start = align.first if align.first is not None else curve[0]
-    return Trained(tower.eval(), start, torch.stack(curve), assert_same - sum(p.numel() for p in tower.parameters()))
+    return Trained(tower.eval(), start, torch.stack(curve), stepped - sum(p.numel() for p in tower.parameters()))
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float, step: int, steps: int, warmup: int) -> None:

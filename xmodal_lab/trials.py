@@ -102,19 +102,24 @@ class Trials:
 
     # -- training --------------------------------------------------------------------------------
 
-    def train(self, s: Values, report: Report) -> Run:
+    def train(self, s: Values, report: Report, snapshots: int | None = None) -> Run:
         """One net, trained."""
         options = {k: s[k] for k in _OPTIONS}
         say = _reporting(report, s["epochs"])
-        return fit(self.net(s), self.load(s), pairing=_pairing(s), device=s["device"], on_epoch=say, **options)
+        return fit(
+            self.net(s), self.load(s), pairing=_pairing(s), device=s["device"], snapshots=snapshots, on_epoch=say,
+            **options,
+        )  # fmt: skip
 
-    def train_together(self, members: Sequence[Values], report: Report) -> list[Run | DivergedError]:
+    def train_together(
+        self, members: Sequence[Values], report: Report, snapshots: int | None = None
+    ) -> list[Run | DivergedError]:
         """Many nets as one stack; what may differ between them is what :meth:`stack_key` leaves out."""
         first = members[0]
         options: Values = {k: [s[k] for s in members] if k in _FREE else first[k] for k in _OPTIONS}
         return stacking.fit_stack(
             [self.net(s) for s in members], self.load(first), pairing=[_pairing(s) for s in members],
-            device=first["device"], on_epoch=_reporting(report, first["epochs"]), **options,
+            device=first["device"], snapshots=snapshots, on_epoch=_reporting(report, first["epochs"]), **options,
         )  # fmt: skip
 
     # -- what a sweep wants to know --------------------------------------------------------------

@@ -1,0 +1,217 @@
+"""cox as a sweep: ``xl.sweep("cox", out=["image", "audio"], method=["erm", "cox"], seed=range(5))``.
+
+A member is one run of :func:`xmodal_lab.papers.cox.run`; members that differ in seed and weights of the
+terms train together. The data and the frozen perceptors are those of ``data_seed``; ``seed`` draws the
+labelled rows, the learner's weights and the batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from ... import _checks as check
+from ... import datasets
+from ...experiments import Experiment, Report, Variable
+from ...samples import Dataset
+from .options import Options
+from .perceptors import PERCEPTORS, STEPS
+from .problem import Problem, of_dataset
+from .runs import CHECKPOINTS, Outcome, run_stack
+
+Values = Mapping[str, Any]
+
+# The two worlds (ours): 30 classes of shape and colour with instances to retrieve; ten digits, never recorded together.
+WORLDS: dict[str, dict[str, Any]] = {
+    "shapes": {"n_train": 1500, "n_test": 600, "n_val": 300, "label": ("shape", "color")},
+    "digits": {"images_per_class": 80, "clips_per_class": 80},
+}
+DATA = {"dataset": "shapes", "data_seed": 0}
+VIEW = {"out": "audio", "inside": "", "perceptor": "supervised", "perceptor_steps": STEPS, "split": "test"}
+LABELS = {
+    "out": "modality that is out", "label_share": "share of labels (0: unsupervised)", "anchors": "T, anchors",
+    "perceptor": "in-modal perceptors", "rule": "anchors that a point of D is matched to",
+}  # fmt: skip
+NUMBERS = {
+    "accuracy": "accuracy of h_O", "relabelled": "accuracy after the best renaming of classes",
+    "recall1": "R@1, same instance", "recall5": "R@5, same instance",
+    "class_recall1": "R@1, same class", "class_recall5": "R@5, same class",
+    "agree_before": "accuracy on A before exploration", "disagree_before": "accuracy on D before exploration",
+    "agree_after": "accuracy on A after exploration", "disagree_after": "accuracy on D after exploration",
+    "disagreement_before": "share of D before exploration", "disagreement_last": "share of D at the end",
+    "anchors_right": "share of anchors with the true class", "warmup_right": "the same, in the warm-up",
+    "warmup_agreed": "rows agreed at the warm-up",
+}  # fmt: skip
+_RECALLS = {
+    "recall1": "instance R@1",
+    "recall5": "instance R@5",
+    "class_recall1": "class R@1",
+    "class_recall5": "class R@5",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Runs on one dataset: on ``given``, or on the world that the settings name."""
+
+    given: Dataset | None = None
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Settings of data, perceptors and training, with their defaults."""
+        asked = {f.name: f.default for f in fields(Options)}
+        if self.given is None:
+            return {**DATA, **VIEW, **asked, "points": 0}
+        return {**VIEW, "out": self.given.modalities[0], **asked, "points": 0}
+
+    def experiment(self, **defaults: Any) -> Experiment:
+        """As something to sweep."""
+        return Experiment(
+            "cox", {**self.defaults, **defaults}, self.member, _variables, stack=self.stack, stack_key=_stack_key,
+            normal=_normal, check=self.check, seconds=lambda s: s["steps"] / 150, labels=LABELS, version=self.version,
+        )  # fmt: skip
+
+    @property
+    def version(self) -> str:
+        """Of the data: the numbers in ``given``, so that a store knows other data under the same name."""
+        if self.given is None:
+            return "1"
+        digest = hashlib.sha256()
+        for samples in self.given.splits.values():
+            for tensor in (*samples.inputs.values(), samples.labels):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def load(self, s: Values) -> Dataset:
+        """The dataset of these settings."""
+        return _loaded(s["dataset"], s["data_seed"]) if self.given is None else self.given
+
+    def problem(self, s: Values) -> Problem:
+        """The problem of these settings; the last few are kept, and so are the perceptors."""
+        wanted = ("out", "inside", "perceptor", "perceptor_steps", "split")
+        key = (*((s[k]) for k in (*DATA, *wanted) if k in s), s["method"] == "aligned")
+        inside = s["inside"].split("+") if s["inside"] else None
+        shown = frozenset((s["out"], *(inside or self.load(s).modalities)))
+        memory = _memory(self, s.get("dataset"), s.get("data_seed"), s["split"], shown)
+        if key not in memory:
+            memory[key] = of_dataset(
+                self.load(s), s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
+                aligned=s["method"] == "aligned", steps=s["perceptor_steps"], memory=memory,
+            )  # fmt: skip
+        found: Problem = memory[key]
+        return found
+
+    def outcomes(self, members: Sequence[Values], report: Report) -> list[Outcome]:
+        """Members of one stack, trained and scored."""
+        return run_stack(self.problem(members[0]), [_options(s) for s in members], report)
+
+    def stack(self, members: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+        """What a sweep keeps of them."""
+        return [_result(o, s, self.problem(s)) for o, s in zip(self.outcomes(members, report), members, strict=True)]
+
+    def member(self, settings: dict[str, Any], report: Report) -> dict[str, Any]:
+        """One member."""
+        return self.stack([settings], report)[0]
+
+    def check(self, s: dict[str, Any]) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ValueError, TypeError: which, and what would.
+        """
+        _options(s)
+        check.one_of("perceptor", s["perceptor"], PERCEPTORS)
+        check.integer("perceptor_steps", s["perceptor_steps"], at_least=0)
+        check.integer("points", s["points"], at_least=0)
+        known = self.given.modalities if self.given is not None else ("image", "audio", "text")
+        if self.given is None:
+            check.one_of("dataset", s["dataset"], WORLDS)
+        check.one_of("modality that is out", s["out"], known)
+        inside = [
+            m for m in check.modalities_of(s["inside"].split("+") if s["inside"] else None, known) if m != s["out"]
+        ]
+        if len(inside) < 2:
+            raise ValueError(f"agreement needs at least two in-modal modalities, got {inside} beside {s['out']!r}.")
+
+
+def _options(s: Values) -> Options:
+    return Options(**{f.name: s[f.name] for f in fields(Options)})
+
+
+def _stack_key(s: Values) -> Hashable:
+    rest = tuple(s[k] for k in (*DATA, *VIEW, "points") if k in s)
+    return (*rest, _options(s).key())
+
+
+def _normal(s: dict[str, Any]) -> dict[str, Any]:
+    """Without what makes no difference: switches and weights of COX for a baseline."""
+    base = {f.name: f.default for f in fields(Options)}
+    mine = {"entmin": ("entropy_weight",), "ssl": ("noise",), "moco": ("noise", "entropy_weight")}.get(s["method"], ())
+    if s["method"] != "cox":
+        idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
+                "explore_weight", "explore_from", "warmup_share", "rounds", "refresh")  # fmt: skip
+        s = {**s, **{k: base[k] for k in idle}}
+    return {**s, **{k: base[k] for k in ("entropy_weight", "noise") if k not in mine}}
+
+
+def _variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+    found = {name: Variable(label=label) for name, label in NUMBERS.items()}
+    at = {"checkpoint": range(CHECKPOINTS)}
+    found |= {"accuracy_curve": Variable(at, label="accuracy of h_O")}
+    found |= {"mmd": Variable({**at, "source": (1, 2)}, label="MMD² from mapping to out-of-modal features")}
+    found |= {"in_modal_accuracy": Variable({**at, "source": (1, 2)}, label="accuracy of h_k* on out-of-modal data")}
+    points = max(values["points"])
+    if points:
+        row = {"point": range(points)}
+        found |= {name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")}
+    return found
+
+
+def _result(o: Outcome, s: Values, problem: Problem) -> dict[str, Any]:
+    found: dict[str, Any] = {"accuracy": o.accuracy, "relabelled": o.relabelled}
+    found |= {name: o.recall[key] for name, key in _RECALLS.items()}
+    found |= {name: o.numbers.get(name, np.nan) for name in NUMBERS if name not in found}
+    empty = np.full((CHECKPOINTS, 2), np.nan)
+    found["accuracy_curve"] = o.curves["accuracy"].numpy() if o.curves else empty[:, 0]
+    for name in ("mmd", "in_modal_accuracy"):
+        found[name] = o.curves[name][:, :2].numpy() if o.curves else empty
+    if s["points"]:
+        found |= {name: v.astype(np.float32) for name, v in embedding(o, problem, s["points"]).items()}
+    return found
+
+
+def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray]:
+    """The first training rows on the two leading principal axes of z_O, for a picture.
+
+    Returns:
+        x, y; kind: 0 agreement, 1 disagreement, 2 anchor (0 and no D for a baseline); true_class.
+    """
+    z = o.features - o.features.mean(0)
+    _, _, axes = torch.linalg.svd(z, full_matrices=False)
+    flat = z @ axes[:2].T
+    # The sign of an axis is arbitrary; the side with the longer tail is put to the right and up.
+    flat = flat * torch.where((flat**3).sum(0) < 0, -1.0, 1.0)
+    kind = torch.zeros(len(z)) if o.disagree is None else o.disagree.float()
+    kind[o.anchors] = 2.0
+    order = np.random.default_rng(0).permutation(len(z))[:points]
+    chosen = {"x": flat[:, 0], "y": flat[:, 1], "kind": kind, "true_class": problem.train.labels.float()}
+    return {name: v.numpy()[order] for name, v in chosen.items()}
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, seed: int) -> Dataset:
+    return datasets.load(name, **WORLDS[name], seed=seed)
+
+
+@lru_cache(maxsize=8)
+def _memory(bench: Bench, dataset: str | None, seed: int | None, split: str, shown: frozenset[str]) -> dict[Any, Any]:
+    return {}  # one dict for each set of rows, filled by whoever asks
+
+
+EXPERIMENT = Bench().experiment()

@@ -18,9 +18,6 @@ from ...samples import Dataset, Samples
 from ...training import Run
 from .attacks import EPS, REACHES, drops, under_attack
 
-if TYPE_CHECKING:
-    pass
-
 Values = Mapping[str, Any]
 
 # Questions and their defaults; 0 and False leave one out.

@@ -1,4 +1,4 @@
-"""synergy: Can one modality model synergize training of other modality models?
+"""synergy: Can one modality model synergize training of other modality models? (Lee and Yoon, ICLR 2025).
 
 Training [M_j → M_i] draws the latents of a net for one modality towards those of a frozen net for another, without
 pairs: L = (1 - α) L_cls + α L_z. ``EXPERIMENT`` sweeps it; the theory has files of its own:

@@ -18,7 +18,7 @@ from . import nets
 from .targets import CONTROLS, KINDS, PAPERS_OWN, applicable
 from .training import LOSSES, Plan, Values, accuracy, train
 from .views import TESTS
-from .watching import DISTANCES, Watch, distances, moments, triangle
+from .watching import DISTANCES, Watch, alone, distances, moments, triangle
 from .worlds import world_of
 
 # Digits, whole pictures (Trials' world keeps a quarter of their energy), 100 and 160 of each class (ours).
@@ -84,9 +84,7 @@ def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
     plan = Plan.of(world, [s])
     watch = Watch(world, [s], plan)
     train(world, [s], plan, [s["seed"]], watch)
-    from .watching import alone
-
-    return {"z_i": alone(world, s, s["seed"], s["seed"])[-1], "ẑ_k": watch.clouds[-1][0], "z_j": world.teacher.z_j}
+    return {"z_i": alone(world, [s], s["seed"], s["seed"])[-1], "ẑ_k": watch.clouds[-1][0], "z_j": world.teacher.z_j}
 
 
 def _trials_of(experiment: Experiment) -> Trials:
@@ -138,7 +136,9 @@ def _variables(values: dict[str, tuple[Any, ...]]) -> dict[str, Variable]:
     watched, points = set(values["watch"]) - {0}, set(values["points"]) - {0}
     if watched:
         if len(set(values["watch"])) > 1 or len(set(values["steps"])) > 1:
-            raise ValueError("all members of a sweep share the moments at which one looks; give one watch and one steps.")
+            raise ValueError(
+                "all members of a sweep share the moments at which one looks; give one watch and one steps."
+            )
         shares = {"moment": _shares({"steps": values["steps"][0], "watch": watched.pop()})}
         found["latent_loss"] = Variable(shares, "latent loss / its start")
         found["latent_floor"] = Variable(label="least latent loss / start")

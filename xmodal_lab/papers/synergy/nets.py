@@ -42,7 +42,9 @@ def start(seed: int, shape: Sequence[int], hidden: int, width: int, classes: int
     inputs = math.prod(shape)
     if architecture == "cnn":
         if len(shape) != 3:
-            raise ValueError(f"architecture 'cnn' needs inputs (channels, height, width), got {tuple(shape)}; use 'mlp'.")
+            raise ValueError(
+                f"architecture 'cnn' needs inputs (channels, height, width), got {tuple(shape)}; use 'mlp'."
+            )
         channels = (shape[0], *_CHANNELS)
         for i in range(len(_CHANNELS)):
             draw(f"kernel{i}", 9 * channels[i], channels[i + 1], channels[i], 3, 3)
@@ -59,7 +61,7 @@ def start(seed: int, shape: Sequence[int], hidden: int, width: int, classes: int
 
 
 def features(params: Params, x: Tensor) -> Tensor:
-    """z = g(x), (K, N, d), of inputs (K, N, ...), or (N, ...) for all members."""
+    """Latents z = g(x), (K, N, d), of inputs (K, N, ...), or (N, ...) for all members."""
     members = len(params["w1"])
     if "kernel0" in params:
         if x.dim() == 4:
@@ -76,7 +78,7 @@ def features(params: Params, x: Tensor) -> Tensor:
 
 
 def logits(params: Params, z: Tensor) -> Tensor:
-    """h(z), (K, N, classes)."""
+    """Class scores h(z), (K, N, classes)."""
     return torch.baddbmm(params["b3"], z, params["w3"])
 
 

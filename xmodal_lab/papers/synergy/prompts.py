@@ -30,7 +30,7 @@ def vectors(kind: str) -> Tensor:
 
 
 def class_prompts(classes: int) -> Tensor:
-    """"This is about Class #." for # = 0 … classes - 1.
+    """Vectors of "This is about Class #." for # = 0 … classes - 1.
 
     Raises:
         ValueError: more classes than there are prompts.

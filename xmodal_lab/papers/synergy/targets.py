@@ -1,4 +1,4 @@
-"""What M_i's latents are drawn towards: the imperfect ẑ_j of every kind, and the controls (synergy Sec 4.1, App B, C.3).
+"""Towards what M_i's latents are drawn: the imperfect ẑ_j of every kind, and controls (synergy Sec 4.1, App B, C.3).
 
 A kind is a pool of latents and a rule that says which of them a training row meets:
 
@@ -45,7 +45,12 @@ KINDS: Mapping[str, Kind] = {
 }
 CONTROLS = ("constant", "zero", "noise")
 # Tab 8 of the paper: how imperfect the language target is.
-LEVELS: Mapping[str, str] = {"single": "none", "level 1": "unrelated", "level 2": "random_class", "level 3": "description"}
+LEVELS: Mapping[str, str] = {
+    "single": "none",
+    "level 1": "unrelated",
+    "level 2": "random_class",
+    "level 3": "description",
+}
 # Tab 5 of the paper: the imperfect target of each direction; Table 1 and 2 rest on them.
 PAPERS_OWN: Mapping[str, str] = {
     "L→V": "number", "L→A": "number", "A→L": "noise_shuffled", "V→A": "shuffled", "A→V": "noise_shuffled",
@@ -72,7 +77,9 @@ def applicable(target: str, direction: str) -> None:
     check.one_of("direction", direction, DIRECTIONS)
     if kind.language and not direction.startswith("L"):
         spoken = ", ".join(repr(d) for d in DIRECTIONS if d.startswith("L"))
-        raise ValueError(f"target {target!r} is a sentence, but M_j of {direction} reads none; use a direction of {spoken}.")
+        raise ValueError(
+            f"target {target!r} is a sentence, but M_j of {direction} reads none; use a direction of {spoken}."
+        )
 
 
 def drawn(pool: Pool, rule: str, labels: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:

@@ -48,7 +48,7 @@ class Teacher:
 
 
 def sentences(split: Split, j: str | None, classes: int, s: Mapping[str, Any]) -> Teacher:
-    """The sentence encoder: prompts for any dataset, and descriptions where it has them; vectors of the asked length."""
+    """The sentence encoder: prompts for any dataset, descriptions where it has them; vectors of the asked length."""
     dataset, scale = split.dataset, s["length"] or 1.0
     pools = {name: Pool(scale * prompts.vectors(name)) for name in ("random", "unrelated")}
     if classes <= len(prompts.vectors("class")):

@@ -1,9 +1,9 @@
 """Training [M_j → M_i]: L = (1 - α) L_cls + α L_z, stacked over everything that is a number (synergy Sec 3.3, Alg 1).
 
-    L_cls = cross-entropy of h(g(x))
-    L_z   = ½ ‖g(x) - ẑ_j‖²           "mse_sum": summed over the d entries, as the paper's formula says
-            ½ ‖g(x) - ẑ_j‖² / d       "mse_mean": their mean, as torch's MSE does by default
-            1 - cos(g(x), ẑ_j)        "cosine" (App C.1)
+L_cls = cross-entropy of h(g(x))
+L_z   = ½ ‖g(x) - ẑ_j‖²           "mse_sum": summed over the d entries, as the paper's formula says
+        ½ ‖g(x) - ẑ_j‖² / d       "mse_mean": their mean, as torch's MSE does by default
+        1 - cos(g(x), ẑ_j)        "cosine" (App C.1)
 """
 
 from __future__ import annotations
@@ -147,7 +147,11 @@ def accuracy(params: Params, x: Tensor, y: Tensor) -> Tensor:
 def _pool_name(world: World, s: Values) -> str:
     kind = KINDS[s["target"]]
     if kind.pool not in world.teacher.pools:
-        why = "the dataset has no text that the sentence encoder reads" if kind.pool != "class" else "it has too many classes"
+        why = (
+            "the dataset has no text that the sentence encoder reads"
+            if kind.pool != "class"
+            else "it has too many classes"
+        )
         raise ValueError(f"target {s['target']!r} of {s['direction']} does not exist here: {why}.")
     if kind.rule == "own" and world.teacher.pools[kind.pool].own is None:
         raise ValueError(f"target {s['target']!r} of {s['direction']} needs a latent of M_j for every class.")
@@ -179,7 +183,8 @@ def _chosen_rows(y: Tensor, per_class: int, seed: int) -> Tensor:
 
 def _batches(rows: Tensor, steps: int, size: int, seed: int) -> Tensor:
     """(steps, size) rows, in epochs of random order; an epoch's rest is left out."""
-    rng, found = _stream(seed, _BATCHES), []
+    rng = _stream(seed, _BATCHES)
+    found: list[Tensor] = []
     while len(found) < steps:
         order = rows[torch.randperm(len(rows), generator=rng)]
         found += order[: len(order) // size * size].split(size)

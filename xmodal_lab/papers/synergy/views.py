@@ -41,8 +41,8 @@ class Eye:
         x = x.float()
         if x.dim() != 4 or not self.resolution or max(x.shape[2:]) <= self.resolution:
             return x
-        size = [min(n, self.resolution) for n in x.shape[2:]]
-        return functional.adaptive_avg_pool2d(x, size)
+        height, width = (min(n, self.resolution) for n in x.shape[2:])
+        return functional.adaptive_avg_pool2d(x, (height, width))
 
 
 def spoilt(samples: Samples, modality: str, kind: str, severity: int, seed: int = 0) -> dict[str, Tensor]:

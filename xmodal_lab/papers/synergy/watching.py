@@ -73,24 +73,34 @@ class Watch:
         return latent_losses(target.mean(1, keepdim=True).expand_as(target), target, [s["loss"] for s in self.members])
 
 
-def alone(world: World, settings: Values, seed: int, start: int) -> list[Tensor]:
-    """Clouds of M_i trained alone (α = 0), at the moments of ``settings``; kept in the world's memory."""
-    free = ("alpha", "target", "loss", "redraw", "seed", "weight_decay")
-    key = ("alone", seed, start, tuple((k, v) for k, v in sorted(settings.items()) if k not in free))
-    if key not in world.memory:
-        s = {**settings, "seed": seed, "alpha": 0.0, "target": "none", "weight_decay": 0.0}
-        plan = Plan.of(world, [s])
-        watch = Watch(world, [s], plan)
-        train(world, [s], plan, [start], watch)
-        world.memory[key] = [cloud[0] for cloud in watch.clouds]
-    found: list[Tensor] = world.memory[key]
+def alone(world: World, members: Sequence[Values], seed: int, start: int) -> list[Tensor]:
+    """Clouds of M_i trained alone (α = 0), at the moments of ``members``; kept in the world's memory.
+
+    Args:
+        world: of the members.
+        members: what else will be asked for: the first call trains all of their baselines as one stack.
+        seed, start: of the batches and of the starting parameters; a member's seed, and that or ``APART`` more.
+    """
+    free = ("alpha", "target", "loss", "redraw", "seed", "weight_decay", "lr")
+    kind = ("alone", tuple((k, v) for k, v in sorted(members[0].items()) if k not in free))
+    wanted = dict.fromkeys([(seed, start), *((s["seed"], s["seed"] + shift) for s in members for shift in (0, APART))])
+    missing = [pair for pair in wanted if (*kind, *pair) not in world.memory]
+    if (seed, start) in missing:
+        plain = {"alpha": 0.0, "target": "none", "loss": "mse_mean", "redraw": True, "weight_decay": 0.0, "lr": 1e-3}
+        nets_alone = [{**members[0], **plain, "seed": pair[0]} for pair in missing]
+        plan = Plan.of(world, nets_alone)
+        watch = Watch(world, nets_alone, plan)
+        train(world, nets_alone, plan, [pair[1] for pair in missing], watch)
+        for k, pair in enumerate(missing):
+            world.memory[(*kind, *pair)] = [cloud[k] for cloud in watch.clouds]
+    found: list[Tensor] = world.memory[(*kind, seed, start)]
     return found
 
 
 def distances(watch: Watch, k: int) -> dict[str, list[float]]:
     """Each of :data:`DISTANCES` at each moment, for member ``k``."""
     s, world = watch.members[k], watch.world
-    same, apart = (alone(world, s, s["seed"], s["seed"] + shift) for shift in (0, APART))
+    same, apart = (alone(world, watch.members, s["seed"], s["seed"] + shift) for shift in (0, APART))
     found: dict[str, list[float]] = {name: [] for name in DISTANCES}
     for at, clouds in enumerate(watch.clouds):
         shared = world.memory.setdefault(("w2", s["seed"], watch.points, at, id(same)), {})
@@ -111,7 +121,7 @@ def triangle(watch: Watch, k: int) -> dict[str, float]:
     ideal = world.ideal(s["seed"])
     if ideal is None or not watch.clouds:
         return dict.fromkeys(names, math.nan)
-    z_i = alone(world, s, s["seed"], s["seed"])[-1]
+    z_i = alone(world, watch.members, s["seed"], s["seed"])[-1]
     star = halves(ideal, watch.points)[1]
     a_i, a_j, a_k = (halves(z, watch.points)[0] for z in (z_i, world.teacher.z_j, watch.clouds[-1][k]))
     drawn = watch.plan.latents[watch.plan.targets[k].flatten()[: 2 * watch.points]]

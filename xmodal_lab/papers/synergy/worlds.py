@@ -58,7 +58,7 @@ class World:
         return int(self.settings["width_of_z"])
 
     def ideal(self, seed: int) -> Tensor | None:
-        """Latents (N, d) of test rows of a net that sees both modalities: a stand-in for z*; None where no row has both.
+        """Latents (N, d) of test rows of a net that sees both modalities, in place of z*; None where no row has both.
 
         The paper never says what P* is in its experiments. Another seed is another stand-in.
         """
@@ -67,9 +67,7 @@ class World:
         if ("ideal", seed) not in self.memory:
             net = fitted([seed], self.both["train"], self.y_both, self.classes, self.settings)
             with torch.no_grad():
-                z = nets.features(net, self.both["test"])[0]
-            length = self.settings["length"]
-            self.memory["ideal", seed] = z * (length / z.norm(dim=1).mean()) if length else z
+                self.memory["ideal", seed] = nets.features(net, self.both["test"])[0]
         found: Tensor = self.memory["ideal", seed]
         return found
 
@@ -92,7 +90,7 @@ def world_of(trials: Trials, s: Mapping[str, Any]) -> World:
 @lru_cache(maxsize=12)
 def _world(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> World:
     s: dict[str, Any] = dict(own)
-    dataset = trials.load(dict(data))
+    dataset = trials.load({**trials.defaults, **dict(data)})
     j, i = (modality(dataset, letter) for letter in s["direction"].split("→"))
     spoken = s["direction"].startswith("L")
     if i is None or (j is None and not spoken):

@@ -1,0 +1,202 @@
+"""synergy: direction, target, α and loss; accuracy, latent loss and distances between the clouds.
+
+Opens on a cube that ``make cubes`` computed. "Train here" trains the exact setting. Two more views are computed on
+the spot: :func:`triangle` (Theorem 1, all sides draggable) and :func:`cigars` (three couplings of three Gaussians).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..sweep_view import SweepView
+from ..views import Bars, Lines, Scatter
+from . import _cubes
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+AXES: dict[str, list[Any]] = {
+    "direction": ["L→V", "L→A", "A→L", "V→A", "A→V"],
+    "target": ["imperfect", "shuffled", "same_class", "paired", "constant", "zero", "noise"],
+    "loss": ["mse_mean", "mse_sum", "cosine"],
+    "alpha": [0.0, 0.1, 0.3, 0.5, 0.7, 0.9],
+    "seed": [0, 1, 2],
+}
+# 300 steps keep the cube quick to compute; the rest as in lesson 01.
+FIXED: dict[str, Any] = {"steps": 300, "watch": 5, "points": 40}
+W2 = ("w2_ij", "w2_ki", "w2_kj", "w2_ki_apart", "w2_ii_apart", "w2_ii")
+PAIRS = ["z_i z_j", "ẑ_k z_i", "ẑ_k z_j", "ẑ_k z_i, apart", "z_i z_i, apart", "z_i z_i, halves"]
+CORNERS = ["P*", "P_i", "P_j", "P̂_k"]
+VARIABLES = ("accuracy", "latent_loss", "w2", "right", "up")
+
+
+def open(
+    views: Any = None, controls: Any = None, compute: Callable[..., Any] | None = None, **options: Any
+) -> SweepView:
+    """The explorer of synergy.
+
+    Args:
+        views, controls: in place of the default ones.
+        compute: what "Train here" runs; trains the exact setting by default.
+        options: ``title``, ``average``, and a value for any control.
+    """
+    shown = views or [
+        Lines(
+            "accuracy", x="alpha", hue="target", band="seed", fit=True, title="test accuracy: what does the target add?"
+        ),
+        Bars("accuracy", x="test", hue="target", band="seed", title="clean, shifted and corrupted tests"),
+        Lines("w2", x="moment", hue="pair", band="seed", fit=True, title="W2 between the clouds, in training"),
+        Lines("latent_loss", x="moment", hue="target", band="seed", fit=True, title="latent loss / its start"),
+        Scatter(
+            "right", "up", color="corner_class", points="corner", fit=True, title="the triangle of Theorem 1, measured"
+        ),
+    ]
+    opening: dict[str, Any] = {"title": "synergy: what does the other modality's latent add?", "alpha": 0.3}
+    controls = controls or ["direction", "target", "loss", "alpha", "test", "seed"]
+    return SweepView(_cubes.load("synergy"), shown, controls, compute=compute or train_here, **(opening | options))
+
+
+def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
+    """The cube on ``axes``, as float32; ``options`` go to :func:`xmodal_lab.sweep`."""
+    import xarray as xr
+
+    import xmodal_lab as xl
+
+    found = xl.sweep("synergy", **axes, **FIXED, **options)
+    cube = found[["accuracy", "latent_loss"]]
+    cube["w2"] = xr.concat([found[name] for name in W2], xr.IndexVariable("pair", PAIRS))
+    cube["w2"].attrs["long_name"] = "W2"
+    last = {name: found[name].isel(moment=-1).values for name in ("w2_ij", "w2_ki", "w2_kj")}
+    points = corners(found["delta_i"].values, found["delta_j"].values, last["w2_ij"], last["w2_ki"], last["w2_kj"])
+    for name, values in zip(("right", "up"), np.moveaxis(points, -1, 0), strict=True):
+        cube[name] = ((*found["delta_i"].dims, "corner"), values)
+    cube["right"].attrs["long_name"] = "distance along z_i to z_j"
+    cube["up"].attrs["long_name"] = "distance away from that line"
+    cube = cube.astype("float32").assign_coords(corner=CORNERS)
+    cube["corner_class"] = ("corner", np.arange(len(CORNERS)), {"long_name": "law", "flag_meanings": CORNERS})
+    cube["moment"].attrs["long_name"] = "share of the training"
+    return cube
+
+
+def corners(d_i: Any, d_j: Any, d_ij: Any, d_ki: Any, d_kj: Any) -> np.ndarray:
+    """The triangle in the plane, (..., 4 corners, 2): P_i at 0, P_j at (Δ_ij, 0), P* and P̂_k by their distances.
+
+    Distances that are no triangle give the nearest point of the line.
+    """
+
+    def placed(to_i: Any, to_j: Any) -> np.ndarray:
+        along = (np.square(to_i) - np.square(to_j) + np.square(d_ij)) / (2 * np.asarray(d_ij))
+        return np.stack([along, np.sqrt(np.clip(np.square(to_i) - np.square(along), 0, None))], -1)
+
+    zero = np.zeros_like(np.asarray(d_ij, dtype=float))
+    ends = [np.stack([zero, zero], -1), np.stack([zero + d_ij, zero], -1)]
+    return np.stack([placed(d_i, d_j), *ends, placed(d_ki, d_kj)], -2)
+
+
+def train_here(
+    setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
+) -> dict[str, Any]:
+    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
+    from xmodal_lab.experiments import get
+
+    experiment = get("synergy")
+    asked = {k: v for k, v in setting.items() if k in experiment.defaults}
+    found = experiment.member(experiment.settings(**{**FIXED, **asked}), progress)
+    distances = np.stack([np.asarray(found[name]) for name in W2])
+    points = corners(found["delta_i"], found["delta_j"], *distances[:3, -1])
+    result = {"accuracy": np.asarray(found["accuracy"]), "latent_loss": np.asarray(found["latent_loss"])}
+    return {**result, "w2": distances, "right": points[..., 0], "up": points[..., 1]}
+
+
+def triangle(**options: Any) -> SweepView:
+    """Theorem 1 live: drag Δ_i, Δ_j and Δ_ij; see the triangle, f(α), α* raw and clipped, its bounds and Δ_k."""
+    import xarray as xr
+
+    from xmodal_lab.transport import alpha_star, interpolation_cost
+
+    sides = np.round(np.linspace(0.2, 2.0, 10), 6)
+    alpha = np.round(np.linspace(-0.5, 1.5, 41), 6)
+    d_i, d_j, d_ij = np.meshgrid(sides, sides, sides, indexing="ij")
+    real = 2 * np.maximum(np.maximum(d_i, d_j), d_ij) <= (d_i + d_j + d_ij) * (1 + 1e-9)
+    shape = (*real.shape, 4)
+    found = alpha_star(d_i[real], d_j[real], d_ij[real])
+    rows = {"α* raw": found.raw, "α* clipped": found.clipped, "bound, low": found.bounds[0],
+            "bound, high": found.bounds[1],
+            "√f at α* (Δ_k)": found.delta_k, "min(Δ_i, Δ_j)": np.minimum(d_i, d_j)[real]}  # fmt: skip
+    values = np.full((*real.shape, len(rows)), np.nan)
+    values[real] = np.stack(list(rows.values()), -1)
+    points, at = np.full((*shape, 2), np.nan), found.clipped
+    reach = np.sqrt(np.clip(interpolation_cost(at, d_i[real], d_j[real], d_ij[real]), 0, None))
+    flat = corners(d_i[real], d_j[real], d_ij[real], at * d_ij[real], (1 - at) * d_ij[real])
+    points[real] = flat
+    curve = np.full((*real.shape, len(alpha)), np.nan)
+    curve[real] = interpolation_cost(alpha, d_i[real][:, None], d_j[real][:, None], d_ij[real][:, None])
+    assert np.allclose(reach, found.delta_k)
+    dims = ("delta_i", "delta_j", "delta_ij")
+    cube = xr.Dataset(
+        {
+            "f": ((*dims, "alpha"), curve, {"long_name": "f(α), the bound on Δ_k²"}),
+            "said": ((*dims, "what"), values, {"long_name": "value"}),
+            "right": ((*dims, "corner"), points[..., 0], {"long_name": "distance along P_i to P_j"}),
+            "up": ((*dims, "corner"), points[..., 1], {"long_name": "distance away from that line"}),
+            "corner_class": ("corner", np.arange(4), {"long_name": "law", "flag_meanings": [*CORNERS[:3], "P_k"]}),
+        },
+        {**{d: (d, sides, {"long_name": n}) for d, n in zip(dims, ("Δ_i", "Δ_j", "Δ_ij"), strict=True)},
+         "alpha": ("alpha", alpha, {"long_name": "α"}), "what": list(rows), "corner": [*CORNERS[:3], "P_k"]},
+    )  # fmt: skip
+    views = [
+        Scatter("right", "up", color="corner_class", points="corner", title="the triangle"),
+        Lines("f", x="alpha", fit=True, title="f(α) of Eq 13"),
+        Bars("said", x="what", fit=True, title="what Theorem 1 says"),
+    ]
+    opening: dict[str, Any] = {"title": "Theorem 1: drag the sides", "delta_i": 1.2, "delta_j": 1.0, "delta_ij": 1.0}
+    return SweepView(cube, views, list(dims), **(opening | options))
+
+
+def cigars(**options: Any) -> SweepView:
+    """Three Gaussians, turned by θ: Δ_k² by three couplings, against the quadratic f(α)."""
+    import torch
+    import xarray as xr
+
+    from xmodal_lab.papers.synergy.gaussians import COUPLINGS, example
+
+    theta, alpha = np.arange(0.0, 91.0, 5.0), np.round(np.linspace(0, 1, 21), 6)
+    at = torch.from_numpy(alpha)
+    names = ["f(α), Eq 13", "true geodesic", "generalised, base P*", "random pairing"]
+    triples = [example(float(t)) for t in theta]
+    curves = [[t.quadratic(at).numpy(), *(t.delta_k(at, c).numpy() for c in COUPLINGS)] for t in triples]
+    cube = xr.Dataset(
+        {
+            "squared": (("theta", "coupling", "alpha"), np.array(curves), {"long_name": "Δ_k²"}),
+            "x": (("theta", "point"), _outlines(triples)[..., 0]),
+            "y": (("theta", "point"), _outlines(triples)[..., 1]),
+            "law": ("point", np.repeat(np.arange(3), _OUTLINE), {"flag_meanings": CORNERS[:3]}),
+        },
+        {"theta": ("theta", theta, {"long_name": "θ", "units": "°"}), "coupling": names,
+         "alpha": ("alpha", alpha, {"long_name": "α"})},
+    )  # fmt: skip
+    views = [
+        Scatter("x", "y", color="law", points="point", title="the three laws (one standard deviation)"),
+        Lines("squared", x="alpha", hue="coupling", fit=True, title="Δ_k² by coupling"),
+    ]
+    opening: dict[str, Any] = {"title": "Which pairing makes z_k?", "theta": 30.0}
+    return SweepView(cube, views, ["theta"], **(opening | options))
+
+
+_OUTLINE = 60  # points of an ellipse
+
+
+def _outlines(triples: Any) -> np.ndarray:
+    """(θ, 3 · points, 2): the ellipse of one standard deviation of each law."""
+    import torch
+
+    angle = torch.linspace(0, 2 * torch.pi, _OUTLINE, dtype=torch.float64)
+    circle = torch.stack([angle.cos(), angle.sin()])
+    found = []
+    for triple in triples:
+        laws = (triple.star, triple.i, triple.j)
+        found.append(np.concatenate([(g.mean[:, None] + torch.linalg.cholesky(g.covariance) @ circle).T for g in laws]))
+    return np.stack(found)

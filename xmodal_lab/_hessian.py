@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
+from ._second_order import FastSecondDerivatives
+from .batches import out_of_memory
 from .directions import parameter_names
 from .losses import Loss, Params, Term
 
@@ -120,7 +122,7 @@ class Hessian:
                 product = self._product(vector)
                 break
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error) or not self._shrink():
+                if not out_of_memory(error) or not self._shrink():
                     raise
         self.products += 1
         if not bool(torch.isfinite(product).all()):
@@ -149,7 +151,7 @@ class Hessian:
         try:
             value = self.loss.value()
         except RuntimeError as error:
-            if cast_to is None or _out_of_memory(error):
+            if cast_to is None or out_of_memory(error):
                 raise
             raise ValueError(
                 f"{self.loss.name} cannot be evaluated in {cast_to}: {error}. "
@@ -166,7 +168,7 @@ class Hessian:
         from torch.nn.attention import SDPBackend, sdpa_kernel
 
         # The fused attention kernels cannot be differentiated twice, the plain one can.
-        with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FastSecondDerivatives():
             value = term.fn(self._theta)
             if not value.requires_grad:
                 return []
@@ -244,8 +246,3 @@ def _chosen(loss: Loss, params: str | Sequence[str] | None) -> tuple[str, ...]:
     if not asked:
         raise ValueError("params names no parameter; give a block or parameter names, or None for all.")
     return tuple(name for name in loss.params if name in asked)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text

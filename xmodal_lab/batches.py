@@ -1,4 +1,4 @@
-"""Batches of any shape (tuples, dicts, nested): count their rows, cut them, cast them."""
+"""Batches of any shape (tuples, dicts, nested): count their rows, cut them, cast them; whether one was too large."""
 
 from __future__ import annotations
 
@@ -65,3 +65,11 @@ def cast(batch: Any, dtype: torch.dtype) -> Any:
     if isinstance(batch, (tuple, list)):
         return tuple(cast(value, dtype) for value in batch)
     return batch
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out, on a GPU or a CPU, so that smaller batches may help."""
+    text = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
+    )

@@ -54,7 +54,7 @@ def draw(
         direction = {}
         for name in names:
             theta = loss.params[name]
-            part = _gaussian(theta, generator)
+            part = gaussian(theta, generator)
             if vectors == "zero" and theta.ndim < 2:
                 part.zero_()
             elif normalization is not None:
@@ -78,7 +78,7 @@ def normalize_(direction: Tensor, theta: Tensor, normalization: str) -> Tensor:
     return direction.mul_(wanted.div(mine.clamp_min(torch.finfo(mine.dtype).tiny)))
 
 
-def _gaussian(theta: Tensor, generator: torch.Generator) -> Tensor:
+def gaussian(theta: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers shaped like θ, the same for every dtype and device.
 
     Drawn in float64 a piece at a time, so that a large layer needs no second copy.

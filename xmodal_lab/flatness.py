@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
-from .directions import norm_of, normalize_, parameter_names
+from .directions import gaussian, norm_of, normalize_, parameter_names
 from .losses import Loss, Params
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def lpf(
     centre, names = _start(loss, noise, params)
     generator = torch.Generator().manual_seed(check.integer("seed", seed, at_least=0))
     table = [[sigma], [-sigma]] if antithetic else [[sigma]]
-    draws = [loss.along([_gaussian(loss, names, noise, generator)], table) for _ in range(samples // len(table))]
+    draws = [loss.along([_noise(loss, names, noise, generator)], table) for _ in range(samples // len(table))]
     values = torch.stack(draws)
     value = float(values.mean())
     return Lpf(
@@ -262,16 +262,9 @@ def _start(loss: Loss, noise: str, params: str | Sequence[str] | None) -> tuple[
     return centre, names
 
 
-def _normal(loss: Loss, names: Sequence[str], generator: torch.Generator) -> Params:
-    # Drawn in float64 on the CPU, so that the noise does not depend on the dtype or the device of θ.
-    return {
-        n: torch.randn(loss.params[n].shape, generator=generator, dtype=torch.float64).to(loss.params[n]) for n in names
-    }
-
-
-def _gaussian(loss: Loss, names: Sequence[str], noise: str, generator: torch.Generator) -> Params:
+def _noise(loss: Loss, names: Sequence[str], noise: str, generator: torch.Generator) -> Params:
     """Noise for σ = 1."""
-    drawn = _normal(loss, names, generator)
+    drawn = {n: gaussian(loss.params[n], generator) for n in names}
     if noise == "relative":
         theta = {n: loss.params[n] for n in names}
         scale = float(norm_of(theta)) / math.sqrt(sum(p.numel() for p in theta.values()))
@@ -286,7 +279,7 @@ def _gaussian(loss: Loss, names: Sequence[str], noise: str, generator: torch.Gen
 
 def _fixed_length(loss: Loss, names: Sequence[str], noise: str, generator: torch.Generator) -> Params:
     """A direction for r = 1."""
-    drawn = _normal(loss, names, generator)
+    drawn = {n: gaussian(loss.params[n], generator) for n in names}
     if noise == "filter":
         return {n: normalize_(z, loss.params[n], "filter") for n, z in drawn.items()}
     length = float(norm_of({n: loss.params[n] for n in names})) if noise == "relative" else 1.0

@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from . import _checks as check
 from . import standins
+from .batches import out_of_memory
 from .losses import Direction, Loss, Params, moved
 from .module_loss import ModuleLoss, move
 
@@ -35,8 +36,8 @@ def evaluate(loss: Loss, pair: Sequence[Direction], coefficients: np.ndarray) ->
     while True:
         try:
             return loss.along(pair, table, rows).numpy()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if "out of memory" not in str(error).lower() and not isinstance(error, torch.OutOfMemoryError):
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
                 raise
             before = rows or (loss.cache_rows() if isinstance(loss, ModuleLoss) else 1)
             halved = before // 2

@@ -1,0 +1,94 @@
+"""Convolutions whose second derivative is as fast as their first.
+
+Torch differentiates a convolution's gradient in its weights through a convolution with the
+batch as channels and a kernel as large as the picture. The same sum is the gradient in the
+weights of another convolution, which has a kernel of its own: a fifth of a CNN's Hessian
+product (benchmarks/). Values and first derivatives stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
+_gradients = torch.ops.aten.convolution_backward.default
+
+
+class FastSecondDerivatives(TorchFunctionMode):
+    """A context in which every convolution, whoever calls it, is a :class:`_Convolution`."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """``func(*args, **kwargs)``."""
+        if func in CONVOLUTIONS and not kwargs and _fits(args):
+            return _Convolution.apply(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def _fits(args: Sequence[Any]) -> bool:
+    """Whether this is how a module calls a convolution of a batch, with nothing else at work."""
+    if len(args) != 7 or isinstance(args[4], str) or args[0].ndim != args[1].ndim:
+        return False
+    return (
+        len({a.dtype for a in args[:3] if a is not None}) == 1
+        and not torch.is_autocast_enabled(args[0].device.type)
+        and torch._C._functorch.maybe_current_level() is None  # vmap and grad of torch.func bring their own
+    )
+
+
+class _Convolution(Function):
+    """y = x * w + b."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, w)
+        ctx.options = (stride, padding, dilation, False, (0,) * len(stride), groups)
+        return torch.convolution(x, w, b, *ctx.options)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        for_x, for_w, for_b, *_ = ctx.needs_input_grad
+        gx, gw = _Gradients.apply(g, *ctx.saved_tensors, ctx.options, for_x, for_w)
+        gb = g.sum((0, *range(2, g.ndim))) if for_b else None
+        return gx, gw, gb, None, None, None, None
+
+
+class _Gradients(Function):
+    """(g, x, w) -> gx = ∂<g, x * w>/∂x and gw = ∂<g, x * w>/∂w.
+
+    With v for gx and u for gw: <v, gx> = <g, v * w> and <u, gw> = <g, x * u>, so that
+    everything is again a convolution or one of its two gradients.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, options: Any, for_x: bool, for_w: bool) -> Any:
+        ctx.save_for_backward(g, x, w)
+        ctx.options = options
+        ctx.set_materialize_grads(False)
+        return _gradients(g, x, w, None, *options, [for_x, for_w, False])[:2]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, v: Tensor | None, u: Tensor | None) -> Any:
+        g, x, w = ctx.saved_tensors
+        for_g, for_x, for_w, *_ = ctx.needs_input_grad
+        og = ox = ow = None
+        if for_g:
+            pairs = [(a, b) for a, b in ((v, w), (x, u)) if a is not None and b is not None]
+            parts = [torch.convolution(a, b, None, *ctx.options) for a, b in pairs]
+            og = parts[0].add_(parts[1]) if len(parts) == 2 else parts[0] if parts else None
+        if for_x and u is not None:
+            ox = _gradients(g, x, u, None, *ctx.options, [True, False, False])[0]
+        if for_w and v is not None:
+            ow = _gradients(g, v, w, None, *ctx.options, [False, True, False])[1]
+        return og, ox, ow, None, None, None

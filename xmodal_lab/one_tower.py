@@ -41,7 +41,9 @@ class Patches(nn.Module):
         super().__init__()
         channels, height, across = shape
         if height % size or across % size:
-            raise ValueError(f"pictures of {height}x{across} do not split into patches of {size}x{size}; choose a divisor.")
+            raise ValueError(
+                f"pictures of {height}x{across} do not split into patches of {size}x{size}; choose a divisor."
+            )
         self.size = size
         self.count = (height // size) * (across // size)
         self.linear = nn.Linear(channels * size * size, width)
@@ -110,9 +112,9 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, unseen: Tensor) -> Tensor:
-        """x (N, L, d); ``unseen`` (N, 1, 1, L), added to the attention's scores, is very negative at padding."""
+        """Tokens (N, L, d) → (N, L, d); ``unseen`` (N, 1, 1, L), added to the attention's scores, is very negative at padding."""
         q, k, v = self.mix(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + unseen
+        scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2) + unseen
         x = x + self.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
         grown: Tensor = x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
         return grown

@@ -13,14 +13,14 @@ transport one modality's output tokens to the other's.
 
 from __future__ import annotations
 
-from .experiment import EXPERIMENT as EXPERIMENT
-from .experiment import experiment as experiment
 from .loss import Alignment as Alignment
 from .loss import Transport as Transport
 from .loss import distances as distances
 from .loss import pairs_of as pairs_of
 from .loss import penalty as penalty
 from .loss import plan_of as plan_of
+from .runs import EXPERIMENT as EXPERIMENT
+from .runs import experiment as experiment
 from .tasks import HEADS as HEADS
 from .tasks import TASKS as TASKS
 from .tasks import world as world

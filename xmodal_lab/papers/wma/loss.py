@@ -138,9 +138,7 @@ class Alignment:
         ValueError: α or β below 0, an unknown reference.
     """
 
-    def __init__(
-        self, alpha: Any, beta: Any, reference: str = "first_batch", how: Transport | None = None
-    ) -> None:
+    def __init__(self, alpha: Any, beta: Any, reference: str = "first_batch", how: Transport | None = None) -> None:
         like = torch.zeros(())
         coefficient("alpha", alpha, like), coefficient("beta", beta, like)
         self.alpha, self.beta, self.how = alpha, beta, how or Transport()
@@ -159,7 +157,9 @@ class Alignment:
         if self.first is None:
             self.begin(hidden)
         distance = distances(hidden, self.how, quiet=True)
-        return penalty(distance, self.alpha, self.beta, self.first if self.reference == "first_batch" else None), distance
+        return penalty(
+            distance, self.alpha, self.beta, self.first if self.reference == "first_batch" else None
+        ), distance
 
 
 def plan_of(hidden: Hidden, a: str, b: str, how: Transport | None = None) -> Tensor:

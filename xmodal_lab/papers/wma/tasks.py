@@ -1,8 +1,8 @@
 """Three tasks on ``shapes``, which want different amounts of alignment, and four heads with the paper's metrics.
 
-    red     picture and caption both tell the colour: redundant, either will do
-    both    a bit of the picture and a bit of the caption together tell the label: neither alone does
-    wrong   as red, but half of the captions' colour words are drawn anew: the modalities disagree
+red     picture and caption both tell the colour: redundant, either will do
+both    a bit of the picture and a bit of the caption together tell the label: neither alone does
+wrong   as red, but half of the captions' colour words are drawn anew: the modalities disagree
 """
 
 from __future__ import annotations

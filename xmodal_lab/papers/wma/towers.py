@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import _checks as check
 from ..._evaluation import eval_mode
 from ...experiments import Report
-from ...one_tower import SIZES, OneTower, with_tokens
+from ...one_tower import OneTower, with_tokens
 from ...samples import Dataset, Samples
-from ...tokens import Tokens
 from ...training import DivergedError
 from ...trials import Trials
 from . import tasks
-from .loss import Alignment, Transport, distances, pairs_of
+from .loss import Alignment, Transport, distances
+from .pretraining import masked_words, one_step, word_modality
 
 Values = Mapping[str, Any]
 
@@ -38,6 +38,7 @@ ALIGNMENT = {
 TESTS = {"amplitude": 3.0, "relative": False, "missing": 0.5}
 # order: of the batches; other orders with the same seed are reruns of the same thing.
 SEEDS = {"order": 0, "seed": 0}
+PRETRAINING_SEED = 10_000  # other draws than any task
 EVERY = 10  # steps between two looks at D
 
 
@@ -98,8 +99,22 @@ class Towers:
         check.share("missing", s["missing"])
         if self.given is None:
             check.one_of("task", s["task"], tasks.TASKS)
-        elif self.given.val is None:
-            raise ValueError(f"{self.given.name!r} has no validation split, on which α and β are chosen; add one.")
+        elif lacking := self.lacking():
+            raise ValueError(f"wma cannot run on {self.given.name!r}: it needs {lacking}")
+
+    def lacking(self, modalities: int = 2) -> str:
+        """What the given dataset would need for wma, in words; empty where it has everything."""
+        if self.given is None:
+            return ""
+        if len(self.given.modalities) < modalities:
+            return f"a dataset with {modalities} modalities"
+        if self.given.val is None:
+            return "a validation split, on which α and β are chosen"
+        try:
+            OneTower.for_dataset(with_tokens(self.given), outputs=1)
+        except ValueError as error:
+            return f"tokens: {error}"
+        return ""
 
     def load(self, s: Values) -> Dataset:
         """The dataset of these settings, with token ids."""
@@ -148,47 +163,21 @@ def transport_of(s: Values) -> Transport:
 
 @lru_cache(maxsize=64)
 def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTower:
-    """A tower that has learned to fill in masked words from the rest and the picture; its word head is thrown away."""
+    """A tower that knows words: those of the task's world in other draws, or of the given training split."""
     s = dict(settings)
-    dataset, head = towers.load(s), tasks.HEAD[s["head"]]
+    dataset, names = towers.load(s), s["modalities"].split("+")
     shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
-    tower = OneTower.for_dataset(
-        dataset, s["modalities"].split("+"), outputs=head.outputs(dataset), seed=s["seed"], **shape
-    )
-    worded = [m for m in tower.modalities if m in dataset.provenance.get(SIZES, {})]
-    if not s["pretraining"] or not worded:
+    outputs = tasks.HEAD[s["head"]].outputs(dataset)
+    tower = OneTower.for_dataset(dataset, names, outputs=outputs, seed=s["seed"], **shape)
+    worded = word_modality(tower, dataset.provenance)
+    if not s["pretraining"] or worded is None:
         return tower
-    word = worded[0]
-    samples = _unlabelled(towers, s, dataset)
-    draw = torch.Generator().manual_seed(s["seed"])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(s["seed"])
-        guess = nn.Linear(s["width"], dataset.provenance[SIZES][word])
-    steps, lr = s["pretraining"], 2e-3
-    params = [*tower.parameters(), *guess.parameters()]
-    adam = torch.optim.AdamW(params, lr, weight_decay=0.01, fused=True)
-    for step in range(steps):
-        rows = torch.randint(0, len(samples), (min(32, len(samples)),), generator=draw)
-        inputs = {m: samples.inputs[m][rows] for m in tower.modalities}
-        tokens = tower.embed(inputs)
-        hidden = tokens.masks[word] & (torch.rand(tokens.masks[word].shape, generator=draw) < 0.5)
-        if not bool(hidden.any()):
-            continue
-        # A masked word keeps its place and type and loses its content.
-        place = tower.position[word] + tower.origin[word]
-        values = {**tokens.values, word: torch.where(hidden[..., None], place, tokens.values[word])}
-        out = tower.run(Tokens(values, tokens.masks, tokens.special)).tokens[word][hidden]
-        loss = nn.functional.cross_entropy(guess(out), inputs[word].long()[hidden])
-        _step(adam, loss, lr, step, steps, 50)
-    return tower
-
-
-def _unlabelled(towers: Towers, s: Values, dataset: Dataset) -> Samples:
-    """What pretraining reads: other draws of the world, or the given dataset's own training split."""
     if towers.given is not None:
-        return dataset.train
-    seed = 10_000 + (s["seed"] if s["data_seed"] is None else s["data_seed"])
-    return tasks.world("both", "binary", tuple(s["modalities"].split("+")), 2000, 1, 2, seed).train
+        samples = dataset.train.complete(names)
+    else:
+        seed = PRETRAINING_SEED + (s["seed"] if s["data_seed"] is None else s["data_seed"])
+        samples = tasks.world("both", "binary", tuple(names), 2000, 1, 2, seed).train
+    return masked_words(tower, samples, *worded, s["pretraining"], s["seed"])
 
 
 @lru_cache(maxsize=64)
@@ -219,20 +208,13 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
             curve.append(distance.detach().mean(0))
             said.report(step / steps, f"step {step} of {steps}")
         if not bool(torch.isfinite(loss.detach())):
-            raise DivergedError(f"the loss became {float(loss.detach())} in step {step}, α = {s['alpha']:g}; lower α or lr.")
-        _step(adam, loss, s["lr"], step, steps, s["warmup"])
+            raise DivergedError(
+                f"the loss became {float(loss.detach())} in step {step}, α = {s['alpha']:g}; lower α or lr."
+            )
+        one_step(adam, loss, s["lr"], step, steps, s["warmup"])
     stepped = sum(p.numel() for group in adam.param_groups for p in group["params"])
     start = align.first if align.first is not None else curve[0]
     return Trained(tower.eval(), start, torch.stack(curve), stepped - sum(p.numel() for p in tower.parameters()))
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float, step: int, steps: int, warmup: int) -> None:
-    """One step at a rate that rises over the warm-up and falls linearly to 0."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr * min(1.0, (step + 1) / max(1, warmup)) * (1 - step / steps)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
 
 
 def cases_of(modalities: str) -> list[str]:

@@ -59,7 +59,7 @@ def layer(dice: Dice, name: str, size: int, to: int) -> Params:
 
 
 def affine(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """x (n, i) or (S, n, i) → (S, n, o)."""
+    """Linear: (n, i) or (S, n, i) → (S, n, o)."""
     return torch.matmul(x, params[f"{name}.weight"]) + params[f"{name}.bias"]
 
 
@@ -91,7 +91,7 @@ def encode(params: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def posterior(params: Mapping[str, Tensor], z: Tensor) -> Tensor:
-    """log h_O(y|x_O), (S, n, C)."""
+    """The head: log h_O(y|x_O), (S, n, C)."""
     return F.log_softmax(affine(params, "head", z), -1)
 
 
@@ -156,7 +156,7 @@ def optimal_classifiers(features: Tensor, labels: Tensor, classes: int, seed: in
 
 
 def in_modal_scores(problem: Problem, options: Options, params: Params, *points: Tensor) -> tuple[Tensor, ...]:
-    """log h_k* on out-of-modal features: each (S, n, width) → (K, S, n, C)."""
+    """Of each h_k*: log h_k*(y|x_O) on out-of-modal features: each (S, n, width) → (K, S, n, C)."""
     v = mapped(problem, options, params)
     heads = optimal_classifiers(v.flatten(0, 1), problem.train.labels, len(problem.classes))
     return tuple(

@@ -79,8 +79,6 @@ def run_stack(problem: Problem, members: Sequence[Options], report: Report | Non
         raise ValueError("there is nothing to run.")
     if len({o.key() for o in members}) > 1:
         raise ValueError("members of one stack may differ only in seed, lr, weight_decay, noise and weights of terms.")
-    if problem.train.aligned is None and members[0].method == "aligned":
-        raise ValueError("method 'aligned' needs Split.aligned, features of a perceptor of the modality that is out.")
     watcher = _Watcher(problem, members[0], report)
     train = train_unsupervised if members[0].unsupervised and members[0].method != "aligned" else train_semi
     trained = train(problem, members, watcher)

@@ -63,7 +63,7 @@ def retrieval(out: Tensor, inside: Tensor, labels: Tensor | None = None) -> tupl
         inside: (n, C) probabilities from :func:`in_modal_posterior`.
         labels: (n,) for "any instance of the same class"; the very same instance when None.
     """
-    asked = {} if labels is None else {"query_labels": labels, "gallery_labels": labels}
+    asked: dict[str, Any] = {} if labels is None else {"query_labels": labels, "gallery_labels": labels}
     found = recall_at_k(out.clamp(min=0).sqrt(), inside.clamp(min=0).sqrt(), [1, min(5, len(inside))], **asked)
     one, five = found.values() if len(found) == 2 else (*found.values(), *found.values())
     return one, five

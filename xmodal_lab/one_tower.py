@@ -112,7 +112,7 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, unseen: Tensor) -> Tensor:
-        """Tokens (N, L, d) → (N, L, d); ``unseen`` (N, 1, 1, L), added to the attention's scores, is very negative at padding."""
+        """Tokens (N, L, d) → (N, L, d); ``unseen`` (N, 1, 1, L) is added to the scores, very negative at padding."""
         q, k, v = self.mix(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2) + unseen
         x = x + self.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))

@@ -130,8 +130,12 @@ class Towers:
 
     def start(self, s: Values) -> OneTower:
         """The tower before fine-tuning: pretrained, with a new head."""
-        keys = (*DATA, *TOWER, "pretraining", "seed")
-        return copy.deepcopy(_pretrained(self, tuple((k, s[k]) for k in keys if k in s)))
+        keys = ("data_seed", *TOWER, "pretraining", "seed")
+        tower = copy.deepcopy(_pretrained(self, tuple((k, s[k]) for k in keys if k in s)))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(s["seed"])
+            tower.head = torch.nn.Linear(s["width"], self.head(s).outputs(self.load(s)))
+        return tower
 
     def train(self, s: Values, report: Report | None = None) -> Trained:
         """One tower, fine-tuned: task + α (D - β D̄)² (wma Eq 9, 10). The last few are kept.
@@ -163,21 +167,20 @@ def transport_of(s: Values) -> Transport:
 
 @lru_cache(maxsize=64)
 def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTower:
-    """A tower that knows words: those of the task's world in other draws, or of the given training split."""
+    """A tower that knows words: those of the world in other draws, or of the given training split."""
     s = dict(settings)
-    dataset, names = towers.load(s), s["modalities"].split("+")
+    names = s["modalities"].split("+")
+    if towers.given is not None:
+        dataset = with_tokens(towers.given)
+    else:  # one for all tasks, as they share pictures and words
+        seed = PRETRAINING_SEED + (s["seed"] if s["data_seed"] is None else s["data_seed"])
+        dataset = tasks.world("both", "binary", tuple(names), 2000, 1, 2, seed)
     shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
-    outputs = tasks.HEAD[s["head"]].outputs(dataset)
-    tower = OneTower.for_dataset(dataset, names, outputs=outputs, seed=s["seed"], **shape)
+    tower = OneTower.for_dataset(dataset, names, outputs=1, seed=s["seed"], **shape)
     worded = word_modality(tower, dataset.provenance)
     if not s["pretraining"] or worded is None:
         return tower
-    if towers.given is not None:
-        samples = dataset.train.complete(names)
-    else:
-        seed = PRETRAINING_SEED + (s["seed"] if s["data_seed"] is None else s["data_seed"])
-        samples = tasks.world("both", "binary", tuple(names), 2000, 1, 2, seed).train
-    return masked_words(tower, samples, *worded, s["pretraining"], s["seed"])
+    return masked_words(tower, dataset.train.complete(names), *worded, s["pretraining"], s["seed"])
 
 
 @lru_cache(maxsize=64)

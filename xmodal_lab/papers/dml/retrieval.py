@@ -32,7 +32,7 @@ WIDTH, HIDDEN = 32, 128  # of the embedding and the layer before it (ours)
 
 
 def pseudo_labels(samples: Samples, modality: str, clusters: int, *, dims: int = 10, seed: int = 0) -> Tensor:
-    """Cluster numbers (n,) of one modality: UMAP to ``dims``, then k-means (App C.1; the paper: 100 clusters of ViT features).
+    """Cluster numbers (n,) of one modality: UMAP to ``dims``, then k-means (App C.1, there 100 of ViT features).
 
     Args:
         samples: rows with the modality; the inputs themselves are reduced, to 50 principal components first.

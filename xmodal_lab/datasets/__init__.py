@@ -45,6 +45,12 @@ _KNOWN = {
         ("x", "y"),
         "two linear views of shared and private Gaussian causes (uml, App E.14)",
     ),
+    "avmnist": _Entry(
+        "avmnist",
+        "load_avmnist",
+        ("image", "audio"),
+        "written and spoken digits, from disk: MultiBench's files, or built from MNIST, FSDD and ESC",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""From a waveform to the log-mel arrays that the audio datasets hold.
+"""From a recording to the log-mel arrays that the audio datasets hold.
 
 One function serves the script that made the spoken digits, the loaders of recorded sound,
 and users who want to put a recording of their own in front of a trained net.
@@ -6,18 +6,43 @@ and users who want to put a recording of their own in front of a trained net.
 
 from __future__ import annotations
 
+import os
+from functools import cache
+from math import gcd
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from .. import _checks as check
 
 FLOOR_DB = -60.0  # (ours) below the noise of every take, so that digital silence does not stand out
+_CHUNK = 32  # waves transformed at a time, so that their frames stay in the processor's cache
+
+Floats = npt.NDArray[np.float32]
 
 
-def log_mel(
-    wave: npt.ArrayLike,
+def log_mel(wave: npt.ArrayLike, rate: int = 8000, **options: Any) -> Floats:
+    """Log-mel power spectrogram of the first ``seconds`` of a mono wave, in dB: (bands, frames).
+
+    Args:
+        wave: (samples,), full scale is ±1.
+        rate: samples per second of ``wave`` (no resampling is done).
+        options: of :func:`log_mels`.
+
+    Raises:
+        ValueError: a wave that is empty, not mono, NaN or Inf; what :func:`log_mels` refuses.
+    """
+    sound = np.asarray(wave)
+    if sound.ndim != 1 or sound.size == 0:
+        raise ValueError(f"wave must have shape (samples,) and hold a sample, got {sound.shape}; average the channels.")
+    return log_mels(sound[None], rate, **options)[0]
+
+
+def log_mels(
+    waves: npt.ArrayLike,
     rate: int = 8000,
     *,
     bands: int = 32,
@@ -27,16 +52,16 @@ def log_mel(
     high: float | None = None,
     n_fft: int = 256,
     floor_db: float = FLOOR_DB,
-) -> npt.NDArray[np.float32]:
-    """Log-mel power spectrogram of the first ``seconds`` of a mono wave, in dB: (bands, frames).
+) -> Floats:
+    """Log-mel power spectrograms of many mono waves of one length, in dB: (n, bands, frames).
 
-    A shorter wave is padded with silence. Hann window of ``n_fft`` samples, one every
-    ``rate * seconds / frames`` samples, mel bands on Slaney's scale with unit area, and
-    10 log10(max(power, floor)).
+    Only the first ``seconds`` count; shorter waves are padded with silence. Hann window of
+    ``n_fft`` samples, one every ``rate * seconds / frames`` samples, mel bands on Slaney's scale
+    with unit area, and 10 log10(max(power, floor)). Of float32 waves it is computed in float32.
 
     Args:
-        wave: (samples,), full scale is ±1.
-        rate: samples per second of ``wave`` (no resampling is done).
+        waves: (n, samples), full scale is ±1.
+        rate: samples per second (no resampling is done).
         bands: number of mel bands between ``low`` and ``high``.
         frames: number of windows.
         seconds: length that the spectrogram covers.
@@ -46,7 +71,8 @@ def log_mel(
         floor_db: smallest value that is returned.
 
     Raises:
-        ValueError: a wave that is empty, not mono, NaN or Inf; a frequency above half the rate.
+        ValueError: waves that are empty, NaN or Inf; a frequency above half the rate; bands so
+            narrow that one lies between two frequencies of the transform.
     """
     rate = check.integer("rate", rate, at_least=1)
     bands = check.integer("bands", bands, at_least=1)
@@ -62,17 +88,119 @@ def log_mel(
     hop = length // frames
     if hop < 1:
         raise ValueError(f"{seconds:g} s at {rate} Hz are {length} samples, too few for {frames} frames.")
-    sound = np.asarray(wave, dtype=np.float64)
-    if sound.ndim != 1 or sound.size == 0:
-        raise ValueError(f"wave must have shape (samples,) and hold a sample, got {sound.shape}; average the channels.")
-    if not np.isfinite(sound).all():
+    many = np.asarray(waves)
+    many = many if many.dtype == np.float32 else many.astype(np.float64)
+    if many.ndim != 2 or many.size == 0:
+        raise ValueError(f"waves must have shape (n, samples) and hold a sample, got {many.shape}.")
+    if not np.isfinite(many).all():
         raise ValueError("wave holds NaN or infinite values; remove or fill them first.")
+    kind = torch.float32 if many.dtype == np.float32 else torch.float64
+    bank = torch.from_numpy(_bank(n_fft, bands, low, high, rate)).to(kind)
+    taper = torch.hann_window(n_fft, dtype=kind)
 
-    from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
+    levels = np.empty((len(many), bands, frames), dtype=np.float32)
+    for start in range(0, len(many), _CHUNK):
+        some = many[start : start + _CHUNK, :length]
+        some = np.pad(some, ((0, 0), (0, length - some.shape[1])))
+        some = np.pad(some, ((0, 0), (n_fft // 2, n_fft // 2)), mode="reflect")  # frames are centred
+        cut = torch.from_numpy(some).unfold(1, n_fft, hop)[:, :frames]
+        power = torch.view_as_real(torch.fft.rfft(cut * taper)).square().sum(-1)
+        energy = (power @ bank).clamp_min_(10.0 ** (floor_db / 10.0))
+        levels[start : start + _CHUNK] = energy.log10_().mul_(10.0).transpose(1, 2).numpy()
+    return levels
+
+
+def read_wave(
+    path: str | os.PathLike[str], rate: int | None = None, *, convert: bool = True, seconds: float | None = None
+) -> tuple[Floats, int]:
+    """A sound file (wav, ogg, flac, any sample width) as a mono wave and its rate.
+
+    Args:
+        path: of the file.
+        rate: wanted samples per second; None keeps the file's.
+        convert: resample and average channels where needed; False refuses such a file.
+        seconds: read no more than this from the start.
+
+    Raises:
+        ValueError: a file that is missing, no sound, empty, or shorter than its header says; with
+            ``convert=False`` one of another rate or with several channels.
+    """
+    import soundfile
+
+    path = Path(path)
+    try:
+        whole = _is_whole(path)
+        with soundfile.SoundFile(path) as file:
+            found, channels = file.samplerate, file.channels
+            wave = file.read(-1 if seconds is None else int(seconds * found), dtype="float32", always_2d=True)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}.") from None
+    except soundfile.SoundFileError as error:
+        raise ValueError(f"{path} is no readable sound file: {error}") from None
+    if not whole:
+        raise ValueError(f"{path} is truncated: it ends before the length that it states; get it again.")
+    if len(wave) == 0:
+        raise ValueError(f"{path} holds no sample.")
+    if not np.isfinite(wave).all():
+        raise ValueError(f"{path} holds NaN or infinite samples.")
+    if not convert and channels != 1:
+        raise ValueError(f"{path} has {channels} channels, expected mono; average them, or load with convert=True.")
+    if not convert and rate is not None and found != rate:
+        raise ValueError(f"{path} has {found} Hz, expected {rate} Hz; resample it, or load with convert=True.")
+    mono = wave[:, 0] if channels == 1 else wave.mean(1)
+    return (mono, found) if rate is None or rate == found else (resample(mono, found, rate), rate)
+
+
+def resample(wave: Floats, before: int, after: int) -> Floats:
+    """The same sound with ``after`` samples per second: polyphase filtering along the last axis."""
+    from scipy.signal import resample_poly
+
+    step = gcd(before, after)
+    out: Floats = resample_poly(wave, after // step, before // step, axis=-1).astype(np.float32)
+    return out
+
+
+@cache
+def _bank(n_fft: int, bands: int, low: float, high: float, rate: int) -> npt.NDArray[np.float64]:
+    """Mel filters (frequencies, bands)."""
+    import warnings
+
+    from transformers.audio_utils import mel_filter_bank
 
     settings: dict[str, Any] = {"norm": "slaney", "mel_scale": "slaney"}
-    bank = mel_filter_bank(n_fft // 2 + 1, bands, low, high, rate, **settings)
-    sound = np.pad(sound[:length], (0, max(0, length - sound.size)))
-    power = spectrogram(sound, window_function(n_fft, "hann"), n_fft, hop, power=2.0, mel_filters=bank)
-    levels = 10.0 * np.log10(np.maximum(power[:, :frames], 10.0 ** (floor_db / 10.0)))
-    return levels.astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty band is refused below
+        bank: npt.NDArray[np.float64] = mel_filter_bank(n_fft // 2 + 1, bands, low, high, rate, **settings)
+    empty = int((bank.max(0) <= 0).sum())
+    if empty:
+        raise ValueError(
+            f"{bands} mel bands are too narrow for frequencies {rate / n_fft:.3g} Hz apart: "
+            f"{empty} would be empty; give fewer bands or a larger n_fft."
+        )
+    return bank
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a wav has the bytes, and an ogg the last page, that it announces; True for other formats."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+            size = path.stat().st_size
+            while len(chunk := file.read(8)) == 8:
+                length = int.from_bytes(chunk[4:], "little")
+                if chunk[:4] == b"data":  # streamed files announce 0 or the largest length: nothing to compare
+                    return length in (0, 0xFFFFFFFF) or file.tell() + length <= size
+                file.seek(length + length % 2, 1)
+            return False
+        if head[:4] == b"OggS":
+            file.seek(max(0, path.stat().st_size - 65536))
+            tail = file.read()
+            at = tail.rfind(b"OggS")
+            return at >= 0 and at + 27 <= len(tail) and _page_is_last_and_whole(tail[at:])
+    return True
+
+
+def _page_is_last_and_whole(page: bytes) -> bool:
+    segments = page[26]
+    length = 27 + segments + sum(page[27 : 27 + segments])
+    return bool(page[5] & 4) and length <= len(page)

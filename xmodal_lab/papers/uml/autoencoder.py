@@ -128,6 +128,21 @@ def train(members: Sequence[Mapping[str, Any]], report: Report) -> list[dict[str
     ]
 
 
+def pca_error(n: int, seed: int, **settings: Any) -> float:
+    """Test error of X by PCA of n training X alone, with ``latent`` components: the best linear autoencoder (control).
+
+    Args:
+        n, seed, settings: as in the experiment.
+    """
+    s = {**DEFAULTS, **settings, "arm": "X", "n": n, "seed": seed}
+    world = _world(s)
+    train = world["train"]["x"].double()
+    mean = train.mean(0)
+    basis = torch.linalg.eigh(torch.cov(train.T))[1][:, -s["latent"] :]
+    held = world["test"].double() - mean
+    return float((held - held @ basis @ basis.T).square().mean())
+
+
 def _world(s: Mapping[str, Any]) -> dict[str, Any]:
     """Training rows of each modality, and X of the validation and test splits."""
     share, other = ARMS[s["arm"]]

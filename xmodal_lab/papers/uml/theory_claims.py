@@ -11,14 +11,16 @@ import torch
 from ..._loewner import rank
 from ...conditions import Claim, Conditions
 from ...information import Fisher, monte_carlo
+from ...intervals import mean_interval
 from ...verdicts import Measured, exact, gain
 from . import theory
+from .autoencoder import pca_error
 from .designs import draw, half_seen, spent
 from .theory import Check
 
 AUTOENCODER = "xmodal_lab.papers.uml.autoencoder:EXPERIMENT"
-SIZES, FULL = (4000, 60), (10000, 60)  # N and epochs; the paper has N = 10000 and does not say for how long
-RATES = (1e-3, 3e-3)  # learning rates that each arm chooses from, on validation data (ours)
+SIZES, FULL = (4000, 40), (10000, 60)  # N and epochs; the paper has N = 10000 and does not say for how long
+RATES = (2e-3, 6e-3)  # learning rates that each arm chooses from, on validation data (ours)
 
 
 def _seeds(conditions: Conditions) -> range:
@@ -139,11 +141,15 @@ def gaussian(conditions: Conditions) -> Measured:
     best = cube.curve.min("epoch").mean("seed").idxmin("lr")
     error = {arm: cube.error.sel(arm=arm, lr=float(best.sel(arm=arm))).to_numpy() for arm in cube.arm.values}
     over = {arm: (error[arm] - error["X+Y"]) / error["X"] for arm in ("X", "X+noise")}
-    means = {arm: round(float(np.mean(values)), 3) for arm, values in error.items()}
-    note = f"N = {n}; mean squared errors {means}. The control replaces Y by white noise of its scale."
-    return gain(
-        over["X"], control=over["X+noise"], control_name="noise in place of Y", unit="% of X's error", note=note
+    early = cube.curve.isel(lr=0, epoch=epochs // 2)
+    ahead, half = mean_interval(100 * (1 - early.sel(arm="X+Y") / early.sel(arm="X")).to_numpy())
+    pca = float(np.mean([pca_error(n, seed) for seed in conditions.seeds]))
+    means = {arm: round(float(np.mean(values)), 2) for arm, values in error.items()}
+    note = (
+        f"N = {n}, {epochs} epochs, lr of {RATES} by validation: errors {means}; PCA of X alone reaches {pca:.2f}. "
+        f"Half-way through training at lr {RATES[0]}, X+Y is {ahead:+.0f} ± {half:.0f} % ahead (validation)."
     )
+    return gain(over["X"], control=over["X+noise"], control_name="noise for Y", unit="% of X's error", note=note)
 
 
 THEORY_CLAIMS = (

@@ -1,4 +1,4 @@
-"""dml: modalities, pairing mode, share of pairs drawn anew; landscape, spectrum and accuracy.
+"""dml: modalities, fusion, pairing mode, share of pairs drawn anew; landscape, spectrum, accuracy, attacks.
 
 Opens on a cube that ``make cubes`` computed. "Train here" trains the exact setting.
 """
@@ -6,28 +6,30 @@ Opens on a cube that ``make cubes`` computed. "Train here" trains the exact sett
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..sweep_view import SweepView
 from ..views import Lines, Surface
+from . import _cubes
 
 if TYPE_CHECKING:
     import xarray as xr
 
-CUBES = Path(__file__).parent / "cubes"
+CUBES = _cubes.FOLDER
+BOTH = "image+audio"
 AXES: dict[str, list[Any]] = {
-    "modalities": ["image", "audio", "image+audio"],
+    "modalities": ["image", "audio", BOTH],
+    "fusion": ["concat_linear", "additive", "concat_mlp"],
     "pairing": ["same_class", "shuffled", "noisy"],
     "alpha": [0.0, 0.25, 0.5, 0.75, 1.0],
     "seed": [0, 1, 2],
 }
 SPANS = [0.5, 1.0]
 # The rest as in lesson 05: the last of 40 epochs, the test split.
-FIXED: dict[str, Any] = {"epochs": 40, "choose": "last", "landscape_points": 17, "eigenvalues": 5}
-VARIABLES = ("landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss")
+FIXED: dict[str, Any] = {"epochs": 40, "choose": "last", "landscape_points": 17, "eigenvalues": 5, "attack_curve": True}
+VARIABLES = ("landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss", "under_attack")
 
 
 def open(
@@ -45,20 +47,17 @@ def open(
         Lines("accuracy_curve", x="epoch", title="test accuracy"),
         Lines("eigenvalue", x="k", log=True, title="largest eigenvalues of the Hessian"),
         Lines("accuracy", x="alpha", hue="modalities", band="seed", title="test accuracy after training"),
+        Lines("under_attack", x="eps", hue="attacked", title="test accuracy under PGD"),
     ]
-    opening: dict[str, Any] = {"modalities": "image+audio", "alpha": 0.0, "span": 0.5}
+    opening: dict[str, Any] = {"modalities": BOTH, "alpha": 0.0, "span": 0.5}
     opening["title"] = "dml: what a second modality does"
-    controls = controls or ["modalities", "pairing", "alpha", "span", "seed"]
+    controls = controls or ["modalities", "fusion", "pairing", "alpha", "span", "seed"]
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 
 
 def load_cube() -> xr.Dataset:
     """The shipped cube."""
-    import xarray as xr
-    import zarr
-
-    with zarr.storage.ZipStore(CUBES / "dml.zarr.zip", mode="r") as store:
-        return xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+    return _cubes.load("dml")
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
@@ -67,16 +66,33 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
 
     import xmodal_lab as xl
 
-    layers = []
+    layers: list[xr.Dataset] = []
     for span in SPANS:  # a and b count in units of the span, so that both layers share them
-        layer = xl.sweep("dml", **axes, **FIXED, landscape_span=span, **options)[list(VARIABLES)]
+        looks = FIXED if not layers else {k: v for k, v in FIXED.items() if k not in ("eigenvalues", "attack_curve")}
+        layer = xl.sweep("dml", **axes, **looks, landscape_span=span, **options)
         layers.append(layer.assign_coords(a=layer["a"] / span, b=layer["b"] / span))
-    cube = layers[0].astype("float32")
+    cube = layers[0][list(VARIABLES)].astype("float32")
     cube["landscape"] = xr.concat([layer["landscape"] for layer in layers], "span").astype("float32")
+    cube["under_attack"] = xr.concat(
+        [unseen(cube["under_attack"].sel(modalities=[m]), m) for m in axes["modalities"]],
+        "modalities",
+    )  # fmt: skip
     cube = cube.assign_coords(span=("span", SPANS, {"long_name": "span of the plane"}))
     for axis in ("a", "b"):
         cube[axis].attrs["long_name"] = f"{axis} / span"
+    cube["eps"].attrs["long_name"] = "ε of the attack, in standard deviations of the input"
     return cube
+
+
+def unseen(under_attack: xr.DataArray, modalities: str) -> xr.DataArray:
+    """``under_attack`` where a net does not see what is attacked: it does as well as without, or as on what it sees."""
+    if "+" in modalities:
+        return under_attack
+    alone = under_attack.sel(attacked=modalities, drop=True)
+    clean = alone.sel(eps=0.0, drop=True)
+    attrs = under_attack.attrs
+    both = under_attack.where(under_attack["attacked"] != BOTH, alone)
+    return both.where((both["attacked"] == BOTH) | (both["attacked"] == modalities), clean).assign_attrs(attrs)
 
 
 def train_here(
@@ -88,5 +104,8 @@ def train_here(
     experiment = get("dml")
     asked = {**setting, "landscape_span": setting["span"]}
     del asked["span"]
-    result = experiment.member({**experiment.defaults, **FIXED, **asked}, progress)
+    result = dict(experiment.member({**experiment.defaults, **FIXED, **asked}, progress))
+    attacks: xr.DataArray = result["under_attack"]
+    attacks = attacks.reindex(attacked=["image", "audio", BOTH])
+    result["under_attack"] = unseen(attacks, asked["modalities"])
     return {name: np.asarray(result[name]) for name in VARIABLES}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 AXES: dict[str, list[Any]] = {
     "direction": ["L→V", "L→A", "A→L", "V→A", "A→V"],
-    "target": ["imperfect", "shuffled", "same_class", "paired", "constant", "zero", "noise"],
+    "target": ["imperfect", "same_class", "paired", "constant", "zero", "noise"],
     "loss": ["mse_mean", "mse_sum", "cosine"],
     "alpha": [0.0, 0.1, 0.3, 0.5, 0.7, 0.9],
     "seed": [0, 1, 2],
@@ -29,7 +29,9 @@ AXES: dict[str, list[Any]] = {
 FIXED: dict[str, Any] = {"steps": 300, "watch": 5, "points": 40}
 W2 = ("w2_ij", "w2_ki", "w2_kj", "w2_ki_apart", "w2_ii_apart", "w2_ii")
 PAIRS = ["z_i z_j", "ẑ_k z_i", "ẑ_k z_j", "ẑ_k z_i, apart", "z_i z_i, apart", "z_i z_i, halves"]
-CORNERS = ["P*", "P_i", "P_j", "P̂_k"]
+LAWS = ["P*", "P_i", "P_j"]
+SIDES = ["P* to P_i", "P* to P_j", "P_i to P_j", "P* to P_k"]
+DOTS = 9  # along each side of a drawn triangle
 VARIABLES = ("accuracy", "latent_loss", "w2", "right", "up")
 
 
@@ -50,9 +52,7 @@ def open(
         Bars("accuracy", x="test", hue="target", band="seed", title="clean, shifted and corrupted tests"),
         Lines("w2", x="moment", hue="pair", band="seed", fit=True, title="W2 between the clouds, in training"),
         Lines("latent_loss", x="moment", hue="target", band="seed", fit=True, title="latent loss / its start"),
-        Scatter(
-            "right", "up", color="corner_class", points="corner", fit=True, title="the triangle of Theorem 1, measured"
-        ),
+        Scatter("right", "up", color="side", points="dot", fit=True, title="the triangle of Theorem 1, measured"),
     ]
     opening: dict[str, Any] = {"title": "synergy: what does the other modality's latent add?", "alpha": 0.3}
     controls = controls or ["direction", "target", "loss", "alpha", "test", "seed"]
@@ -70,30 +70,38 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
     cube["w2"] = xr.concat([found[name] for name in W2], xr.IndexVariable("pair", PAIRS))
     cube["w2"].attrs["long_name"] = "W2"
     last = {name: found[name].isel(moment=-1).values for name in ("w2_ij", "w2_ki", "w2_kj")}
-    points = corners(found["delta_i"].values, found["delta_j"].values, last["w2_ij"], last["w2_ki"], last["w2_kj"])
+    points = sides(found["delta_i"].values, found["delta_j"].values, last["w2_ij"], last["w2_ki"], last["w2_kj"])
     for name, values in zip(("right", "up"), np.moveaxis(points, -1, 0), strict=True):
-        cube[name] = ((*found["delta_i"].dims, "corner"), values)
+        cube[name] = ((*found["delta_i"].dims, "dot"), values)
     cube["right"].attrs["long_name"] = "distance along z_i to z_j"
     cube["up"].attrs["long_name"] = "distance away from that line"
-    cube = cube.astype("float32").assign_coords(corner=CORNERS)
-    cube["corner_class"] = ("corner", np.arange(len(CORNERS)), {"long_name": "law", "flag_meanings": CORNERS})
+    cube = cube.astype("float32")
+    cube["side"] = _side_classes()
     cube["moment"].attrs["long_name"] = "share of the training"
     return cube
 
 
-def corners(d_i: Any, d_j: Any, d_ij: Any, d_ki: Any, d_kj: Any) -> np.ndarray:
-    """The triangle in the plane, (..., 4 corners, 2): P_i at 0, P_j at (Δ_ij, 0), P* and P̂_k by their distances.
+def sides(d_i: Any, d_j: Any, d_ij: Any, d_ki: Any, d_kj: Any) -> np.ndarray:
+    """Dots on the sides of the triangle in the plane, (..., 4 sides · dots, 2).
 
-    Distances that are no triangle give the nearest point of the line.
+    P_i lies at 0 and P_j at (Δ_ij, 0); P* and P_k by their distances to both, or where these are no triangle, on the
+    line at the nearest point. The sides are those of :data:`SIDES`.
     """
+    between = np.asarray(d_ij, dtype=float)
 
     def placed(to_i: Any, to_j: Any) -> np.ndarray:
-        along = (np.square(to_i) - np.square(to_j) + np.square(d_ij)) / (2 * np.asarray(d_ij))
-        return np.stack([along, np.sqrt(np.clip(np.square(to_i) - np.square(along), 0, None))], -1)
+        along = (np.square(to_i) - np.square(to_j) + between**2) / (2 * between)
+        return np.stack([along, np.sqrt(np.clip(np.square(to_i) - along**2, 0, None))], -1)
 
-    zero = np.zeros_like(np.asarray(d_ij, dtype=float))
-    ends = [np.stack([zero, zero], -1), np.stack([zero + d_ij, zero], -1)]
-    return np.stack([placed(d_i, d_j), *ends, placed(d_ki, d_kj)], -2)
+    p_i, p_j = (np.stack([x, np.zeros_like(x)], -1) for x in (np.zeros_like(between), between))
+    star, p_k = placed(d_i, d_j), placed(d_ki, d_kj)
+    step = np.linspace(0, 1, DOTS)[:, None]
+    ends = ((star, p_i), (star, p_j), (p_i, p_j), (star, p_k))
+    return np.concatenate([a[..., None, :] * (1 - step) + b[..., None, :] * step for a, b in ends], -2)
+
+
+def _side_classes() -> tuple[str, np.ndarray, dict[str, Any]]:
+    return "dot", np.repeat(np.arange(len(SIDES)), DOTS), {"long_name": "side", "flag_meanings": SIDES}
 
 
 def train_here(
@@ -106,7 +114,7 @@ def train_here(
     asked = {k: v for k, v in setting.items() if k in experiment.defaults}
     found = experiment.member(experiment.settings(**{**FIXED, **asked}), progress)
     distances = np.stack([np.asarray(found[name]) for name in W2])
-    points = corners(found["delta_i"], found["delta_j"], *distances[:3, -1])
+    points = sides(found["delta_i"], found["delta_j"], *distances[:3, -1])
     result = {"accuracy": np.asarray(found["accuracy"]), "latent_loss": np.asarray(found["latent_loss"])}
     return {**result, "w2": distances, "right": points[..., 0], "up": points[..., 1]}
 
@@ -117,38 +125,46 @@ def triangle(**options: Any) -> SweepView:
 
     from xmodal_lab.transport import alpha_star, interpolation_cost
 
-    sides = np.round(np.linspace(0.2, 2.0, 10), 6)
+    lengths = np.round(np.linspace(0.2, 2.0, 10), 6)
     alpha = np.round(np.linspace(-0.5, 1.5, 41), 6)
-    d_i, d_j, d_ij = np.meshgrid(sides, sides, sides, indexing="ij")
+    d_i, d_j, d_ij = np.meshgrid(lengths, lengths, lengths, indexing="ij")
     real = 2 * np.maximum(np.maximum(d_i, d_j), d_ij) <= (d_i + d_j + d_ij) * (1 + 1e-9)
-    shape = (*real.shape, 4)
-    found = alpha_star(d_i[real], d_j[real], d_ij[real])
-    rows = {"α* raw": found.raw, "α* clipped": found.clipped, "bound, low": found.bounds[0],
-            "bound, high": found.bounds[1],
-            "√f at α* (Δ_k)": found.delta_k, "min(Δ_i, Δ_j)": np.minimum(d_i, d_j)[real]}  # fmt: skip
-    values = np.full((*real.shape, len(rows)), np.nan)
-    values[real] = np.stack(list(rows.values()), -1)
-    points, at = np.full((*shape, 2), np.nan), found.clipped
-    reach = np.sqrt(np.clip(interpolation_cost(at, d_i[real], d_j[real], d_ij[real]), 0, None))
-    flat = corners(d_i[real], d_j[real], d_ij[real], at * d_ij[real], (1 - at) * d_ij[real])
-    points[real] = flat
-    curve = np.full((*real.shape, len(alpha)), np.nan)
-    curve[real] = interpolation_cost(alpha, d_i[real][:, None], d_j[real][:, None], d_ij[real][:, None])
-    assert np.allclose(reach, found.delta_k)
+    three = d_i[real], d_j[real], d_ij[real]
+    found = alpha_star(*three)
+    rows = {
+        "α* raw": found.raw,
+        "α* clipped": found.clipped,
+        "bound, low": found.bounds[0],
+        "bound, high": found.bounds[1],
+        "Δ_k = √f(α*)": found.delta_k,
+        "min(Δ_i, Δ_j)": np.minimum(*three[:2]),
+    }
+
+    def whole(values: np.ndarray) -> np.ndarray:
+        """The values where the sides are a triangle, NaN elsewhere."""
+        full = np.full((*real.shape, *values.shape[1:]), np.nan)
+        full[real] = values
+        return full
+
+    dots = whole(sides(*three, found.clipped * three[2], (1 - found.clipped) * three[2]))
+    curve = whole(interpolation_cost(alpha, *(side[:, None] for side in three)))
     dims = ("delta_i", "delta_j", "delta_ij")
     cube = xr.Dataset(
         {
             "f": ((*dims, "alpha"), curve, {"long_name": "f(α), the bound on Δ_k²"}),
-            "said": ((*dims, "what"), values, {"long_name": "value"}),
-            "right": ((*dims, "corner"), points[..., 0], {"long_name": "distance along P_i to P_j"}),
-            "up": ((*dims, "corner"), points[..., 1], {"long_name": "distance away from that line"}),
-            "corner_class": ("corner", np.arange(4), {"long_name": "law", "flag_meanings": [*CORNERS[:3], "P_k"]}),
+            "said": ((*dims, "what"), whole(np.stack(list(rows.values()), -1)), {"long_name": "value"}),
+            "right": ((*dims, "dot"), dots[..., 0], {"long_name": "distance along P_i to P_j"}),
+            "up": ((*dims, "dot"), dots[..., 1], {"long_name": "distance away from that line"}),
+            "side": _side_classes(),
         },
-        {**{d: (d, sides, {"long_name": n}) for d, n in zip(dims, ("Δ_i", "Δ_j", "Δ_ij"), strict=True)},
-         "alpha": ("alpha", alpha, {"long_name": "α"}), "what": list(rows), "corner": [*CORNERS[:3], "P_k"]},
-    )  # fmt: skip
+        {
+            **{d: (d, lengths, {"long_name": n}) for d, n in zip(dims, ("Δ_i", "Δ_j", "Δ_ij"), strict=True)},
+            "alpha": ("alpha", alpha, {"long_name": "α"}),
+            "what": list(rows),
+        },
+    )
     views = [
-        Scatter("right", "up", color="corner_class", points="corner", title="the triangle"),
+        Scatter("right", "up", color="side", points="dot", title="the triangle"),
         Lines("f", x="alpha", fit=True, title="f(α) of Eq 13"),
         Bars("said", x="what", fit=True, title="what Theorem 1 says"),
     ]
@@ -167,13 +183,14 @@ def cigars(**options: Any) -> SweepView:
     at = torch.from_numpy(alpha)
     names = ["f(α), Eq 13", "true geodesic", "generalised, base P*", "random pairing"]
     triples = [example(float(t)) for t in theta]
+    outlines = _outlines(triples)
     curves = [[t.quadratic(at).numpy(), *(t.delta_k(at, c).numpy() for c in COUPLINGS)] for t in triples]
     cube = xr.Dataset(
         {
             "squared": (("theta", "coupling", "alpha"), np.array(curves), {"long_name": "Δ_k²"}),
-            "x": (("theta", "point"), _outlines(triples)[..., 0]),
-            "y": (("theta", "point"), _outlines(triples)[..., 1]),
-            "law": ("point", np.repeat(np.arange(3), _OUTLINE), {"flag_meanings": CORNERS[:3]}),
+            "x": (("theta", "point"), outlines[..., 0]),
+            "y": (("theta", "point"), outlines[..., 1]),
+            "law": ("point", np.repeat(np.arange(3), _OUTLINE), {"long_name": "law", "flag_meanings": LAWS}),
         },
         {"theta": ("theta", theta, {"long_name": "θ", "units": "°"}), "coupling": names,
          "alpha": ("alpha", alpha, {"long_name": "α"})},

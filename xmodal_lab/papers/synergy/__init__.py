@@ -4,7 +4,7 @@ Training [M_j → M_i] draws the latents of a net for one modality towards those
 pairs: L = (1 - α) L_cls + α L_z. ``EXPERIMENT`` sweeps it; the theory has files of its own:
 
 - ``targets``, ``prompts``, ``teachers``, ``worlds``: the imperfect ẑ_j of every kind, and the controls.
-- ``nets``, ``training``, ``watching``, ``experiment``: one stacked training, and what is asked of it.
+- ``nets``, ``training``, ``watching``, ``members``: one stacked training, and what is asked of it.
 - ``gaussians``: z_k by three couplings where all is exact; ``couplings``: the same on clouds of points.
 - ``identity``: what a target that does not know the label can do.
 - ``claims``: the ledger's rows.
@@ -12,6 +12,6 @@ pairs: L = (1 - α) L_cls + α L_z. ``EXPERIMENT`` sweeps it; the theory has fil
 
 from __future__ import annotations
 
-from .experiment import EXPERIMENT as EXPERIMENT
-from .experiment import clouds as clouds
-from .experiment import experiment as experiment
+from .members import EXPERIMENT as EXPERIMENT
+from .members import clouds as clouds
+from .members import experiment as experiment

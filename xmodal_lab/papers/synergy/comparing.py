@@ -16,7 +16,7 @@ import numpy as np
 from ...conditions import Conditions
 from ...experiments import Experiment
 from ...verdicts import DIRECTION, HOLDS, Measured, gain
-from .experiment import experiment
+from .members import experiment
 from .targets import CONTROLS, DIRECTIONS
 from .worlds import LETTERS, modality
 

@@ -107,6 +107,14 @@ class ExchangeRate:
         name = {"long_name": "one more image is worth", "units": "words"}
         return xr.DataArray(rate, {"images": self.images, "texts": self.texts}, ("images", "texts"), "local", name)
 
+    @property
+    def measured(self) -> xr.DataArray:
+        """The mean accuracies used, dims ("images", "texts"), for ``xl.plots.isolines``."""
+        import xarray as xr
+
+        axes = {"images": self.images, "texts": self.texts}
+        return xr.DataArray(self.accuracy, axes, ("images", "texts"), "accuracy", {"long_name": "accuracy"})
+
     def isolines(self, levels: Sequence[float] | None = None, fit: str = "plane", points: int = 101) -> pd.DataFrame:
         """Points of equal accuracy inside the window, as in Fig 8 and 9.
 

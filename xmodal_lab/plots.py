@@ -182,3 +182,35 @@ def history(runs: Mapping[str, pd.DataFrame], column: str = "test_accuracy", *, 
     ax.legend(frameon=False)
     ax.grid(alpha=0.3)
     return ax
+
+
+def isolines(accuracy: xr.DataArray, lines: pd.DataFrame, *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Accuracy over shots of two modalities, one cell per point measured, with lines of equal fitted accuracy.
+
+    Args:
+        accuracy: dims ("images", "texts"), mean over seeds.
+        lines: columns "level", "images", "texts", as ``ExchangeRate.isolines`` returns them; none for an empty frame.
+        ax: where to draw.
+        title: such as ``ExchangeRate.summary()``.
+    """
+    if tuple(accuracy.dims) != ("images", "texts"):
+        raise ValueError(f"accuracies over shots have dims ('images', 'texts'), got {accuracy.dims}.")
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5, 3.6), layout="constrained")
+    rows, columns = accuracy["images"].values, accuracy["texts"].values
+    # cells of one size: shots are spaced unevenly
+    picture = ax.pcolormesh(np.arange(len(columns)), np.arange(len(rows)), accuracy.values, shading="nearest")
+    for level, line in lines.groupby("level"):
+        x = np.interp(line["texts"].to_numpy(float), columns, np.arange(len(columns)))
+        y = np.interp(line["images"].to_numpy(float), rows, np.arange(len(rows)))
+        ax.plot(x, y, color="white", lw=1.2)
+        ax.annotate(f"{level:.2g}", (x.tolist()[len(line) // 2], y.tolist()[len(line) // 2]), color="white", fontsize=8)
+    ax.set_xticks(range(len(columns)), [f"{v:g}" for v in columns])
+    ax.set_yticks(range(len(rows)), [f"{v:g}" for v in rows])
+    ax.set_xlabel("texts per class")
+    ax.set_ylabel("images per class")
+    ax.figure.colorbar(picture, ax=ax, shrink=0.8, label=str(accuracy.attrs.get("long_name", "accuracy")))
+    ax.set_title(title or "", fontsize=9)
+    return ax

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check fast bench cubes clean format notebooks
+.PHONY: help lab test check fast bench claims cubes clean format notebooks
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ notebooks: $(STAMP)  ## run the lessons again and keep their outputs
 .peers: benchmarks/peers.txt $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r benchmarks/peers.txt
 	@touch $@
+
+claims: $(STAMP)  ## measure every claim again (resumes), write CLAIMS.md and claims.json
+	$(BIN)/xmodal claims --run --write $(CLAIMS_ARGS)
 
 cubes: $(STAMP)  ## compute the cubes that explorers open on
 	$(BIN)/python scripts/make_cubes.py

@@ -10,12 +10,13 @@ A map of the rooms:
 - the one thing every instrument looks at: ``Loss``, ``loss_on``
 - instruments: ``landscape``, ``curvature``, ``flatness``, ``robustness``, ``transport``,
   ``information``, ``metrics``
-- what the papers print: ``tables``, ``published``
+- what the papers print: ``tables``, ``published``; what holds here: ``claims``
 - pictures: ``plots`` (static), and the package ``xmodal_widgets`` (live)
 """
 
 from __future__ import annotations
 
+from . import claims as claims
 from . import curvature as curvature
 from . import datasets as datasets
 from . import encoders as encoders

@@ -1,0 +1,105 @@
+"""The command ``xmodal claims``: the ledger on the screen, measured again on request.
+
+    xmodal claims --paper dml
+    xmodal claims dml.A dml.H --run --seeds 0:10 --store runs/ledger
+
+The same line goes on where an interrupted one stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _ledger, claims
+from ._sweep_command import values
+from .conditions import BUDGETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit status: 0 done, 1 claims that raised an error, 2 refused, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="xmodal claims", description=__doc__.split("\n")[0])
+    parser.add_argument("ids", nargs="*", metavar="ID", help="claims such as dml.A; all by default")
+    parser.add_argument("--paper", choices=claims.PAPERS, action="append", help="all claims of a paper; may repeat")
+    parser.add_argument("--run", action="store_true", help="measure now; otherwise show the ledger as it ships")
+    parser.add_argument("--budget", choices=BUDGETS, default="quick")
+    parser.add_argument("--seeds", default="0:5", help="0:5 or 0,1,2,3,4 (at least five for trained models)")
+    parser.add_argument("--dataset", help="a dataset by name, in place of each claim's own world")
+    parser.add_argument("--store", type=Path, default=Path("runs/ledger"), help="where finished claims are kept")
+    parser.add_argument("--write", action="store_true", help="write claims.json and CLAIMS.md of this checkout")
+    parser.add_argument("--notes", action="store_true", help="print the notes: controls and traps")
+    asked = parser.parse_args(arguments)
+    chosen = [*asked.ids, *(asked.paper or [])] or None
+    try:
+        if not asked.run:
+            shown = _of(claims.table(), chosen)
+        else:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*could not be measured")  # printed below
+                shown = claims.run(
+                    chosen, dataset=asked.dataset, seeds=[int(s) for s in _listed(values("seeds", asked.seeds, 0))],
+                    budget=asked.budget, store=asked.store,
+                )  # fmt: skip
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        print(f"xmodal claims: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; finished claims are kept in {asked.store}: the same line goes on.", file=sys.stderr)
+        return 130
+    print(as_text(shown, notes=asked.notes))
+    if asked.run and asked.write:
+        root = Path(__file__).resolve().parent.parent
+        _ledger.write(shown.to_dict("records"), claims.known(), _ledger.SHIPPED, root / "CLAIMS.md")
+        print("wrote claims.json and CLAIMS.md")
+    return int(bool((shown["verdict"] == _ledger.NOT_MEASURED).any()) and asked.run)
+
+
+def as_text(rows: pd.DataFrame, notes: bool = False, width: int | None = None) -> str:
+    """The rows as a table for the terminal: id, verdict, measured, printed."""
+    wide = width or max(80, min(160, shutil.get_terminal_size().columns))
+    first = max(len(i) for i in rows["id"])
+    second = max(len(v) for v in rows["verdict"])
+    second = min(second, 28)
+    rest = (wide - first - second - 6) // 2
+    lines = [_columns(["id", "verdict", "measured here", "the paper"], (first, second, rest, rest))]
+    lines.append("─" * wide)
+    for row in rows.to_dict("records"):
+        printed = "; ".join(part for part in (row["source"], row["printed"]) if part)
+        cells = [row["id"], row["verdict"], row["measured"], printed]
+        lines.append(_columns(cells, (first, second, rest, rest)))
+        if notes and row["note"]:
+            indent = " " * (first + 2)
+            lines += textwrap.wrap(row["note"], wide - first - 2, initial_indent=indent, subsequent_indent=indent)
+    counts = rows["verdict"].map(lambda v: "needs …" if v.startswith("needs ") else v).value_counts()
+    lines += ["─" * wide, ", ".join(f"{n} {verdict}" for verdict, n in counts.items())]
+    return "\n".join(lines)
+
+
+def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    wrapped = [textwrap.wrap(str(c), w) or [""] for c, w in zip(cells, widths, strict=True)]
+    height = max(len(w) for w in wrapped)
+    rows = (
+        "  ".join((part[i] if i < len(part) else "").ljust(w) for part, w in zip(wrapped, widths, strict=True)).rstrip()
+        for i in range(height)
+    )
+    return "\n".join(rows)
+
+
+def _of(rows: pd.DataFrame, chosen: Sequence[str] | None) -> pd.DataFrame:
+    if chosen is None:
+        return rows
+    wanted = [c.id for c in claims.chosen(chosen)]
+    return rows[rows["id"].isin(wanted)]
+
+
+def _listed(found: Any) -> list[Any]:
+    return list(found) if isinstance(found, (list, tuple, range)) or hasattr(found, "__iter__") else [found]

@@ -1,0 +1,186 @@
+"""The ledger on disk: one JSON row per claim, merged into ``claims.json`` and rendered as ``CLAIMS.md``."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ._version import __version__
+from .conditions import Claim, Conditions
+from .sweeps import commit
+from .verdicts import NEEDS, VERDICTS, Measured
+
+Row = dict[str, Any]
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "papers" / "claims.json"
+NOT_MEASURED = "not measured"
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    import numpy as np
+    import torch
+
+    return {"xmodal_lab": __version__, "torch": str(torch.__version__), "numpy": str(np.__version__)}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Finished rows in a folder, so that a killed run goes on; None keeps nothing."""
+
+    folder: Path | None
+    conditions: Conditions
+
+    def get(self, claim: Claim) -> Row | None:
+        """The row of ``claim`` under these conditions, if it was finished."""
+        if self.folder is None or not self._path(claim).is_file():
+            return None
+        try:
+            row: Row = json.loads(self._path(claim).read_text())
+        except json.JSONDecodeError:  # cut short by a full disk or a kill: measure it again
+            return None
+        return row
+
+    def keep(self, claim: Claim, measured: Measured | Exception, seconds: float) -> Row:
+        """The row of what was measured; written unless it is an error."""
+        row = row_of(claim, self.conditions, measured, seconds)
+        if self.folder is not None and not isinstance(measured, Exception):
+            write_text(self._path(claim), json.dumps(row, ensure_ascii=False, indent=1))
+        return row
+
+    def _path(self, claim: Claim) -> Path:
+        assert self.folder is not None
+        c = self.conditions
+        seeds = list(c.seeds) if claim.trained else []
+        what = [claim.id, claim.text, c.budget, seeds, _name(c), versions()]
+        digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+        return self.folder / f"{claim.id}-{digest}.json"
+
+
+def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float) -> Row:
+    """One row: the claim, what was measured, and how."""
+    if isinstance(measured, Exception):
+        measured_part: Row = {"measured": "", "value": None, "interval": None, "n": 0, "verdict": NOT_MEASURED}
+        measured_part |= {"note": f"{type(measured).__name__}: {measured}", "numbers": {}}
+    else:
+        measured_part = {
+            "measured": measured.text, "value": measured.value, "interval": measured.interval, "n": measured.n,
+            "verdict": measured.verdict, "note": measured.note, "numbers": dict(measured.numbers),
+        }  # fmt: skip
+    return {
+        "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
+        **measured_part,
+        "budget": conditions.budget, "seeds": list(conditions.seeds) if claim.trained else [],
+        "dataset": _name(conditions), "seconds": round(seconds, 2),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
+        "versions": versions(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }  # fmt: skip
+
+
+def rows_in(path: Path) -> dict[str, Row]:
+    """Rows by id of a ``claims.json``.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; a file that is no ledger.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no ledger at {path}; `xmodal claims --run --write` makes one.")
+    try:
+        held = json.loads(path.read_text())
+        rows = {row["id"]: row for row in held["rows"]}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} is no ledger of claims: {error!r}.") from None
+    if held.get("format") != FORMAT:
+        raise ValueError(f"{path.name} has ledger format {held.get('format')!r}, this version reads {FORMAT}.")
+    return rows
+
+
+@lru_cache(maxsize=1)
+def shipped() -> dict[str, Row]:
+    """Rows of the ledger that ships with this version."""
+    return rows_in(SHIPPED) if SHIPPED.is_file() else {}
+
+
+def write(rows: Iterable[Mapping[str, Any]], ids: Iterable[str], json_path: Path, markdown_path: Path) -> list[Row]:
+    """Put ``rows`` into the ledger at ``json_path`` and render it; rows of other claims stay.
+
+    Args:
+        rows: as :func:`row_of` makes them; those that could not be measured are left out.
+        ids: every claim, in order.
+        json_path, markdown_path: of ``claims.json`` and ``CLAIMS.md``.
+
+    Returns:
+        The rows written.
+    """
+    merged = rows_in(json_path) if json_path.is_file() else {}
+    merged |= {row["id"]: dict(row) for row in rows if row["verdict"] != NOT_MEASURED}
+    held = [merged[i] for i in ids if i in merged]
+    text = json.dumps({"format": FORMAT, "rows": held}, ensure_ascii=False, indent=1)
+    write_text(json_path, text + "\n")
+    write_text(markdown_path, render(held))
+    shipped.cache_clear()
+    return held
+
+
+def render(rows: Iterable[Row]) -> str:
+    """The ledger as Markdown."""
+    held = list(rows)
+    counts = {v: sum(r["verdict"].startswith(v) if v == NEEDS else r["verdict"] == v for r in held) for v in VERDICTS}
+    lines = [
+        "# The ledger of claims",
+        "",
+        "Every claim of the five papers, the number the paper prints, what was measured here, and the verdict",
+        "that a rule gave it. Made by `make claims`; not edited by hand. Intervals are 95 %, over seeds, of paired",
+        "differences.",
+        "",
+        "| " + " | ".join(counts) + " |",
+        "|" + "---|" * len(counts),
+        "| " + " | ".join(str(n) for n in counts.values()) + " |",
+    ]
+    for paper in dict.fromkeys(row["paper"] for row in held):
+        mine = [row for row in held if row["paper"] == paper]
+        lines += ["", f"## {paper}", "", "| id | claim | paper | measured | n | verdict |", "|---|---|---|---|---|---|"]
+        for row in mine:
+            printed = "; ".join(part for part in (row["source"], row["printed"]) if part)
+            cells = (row["id"], row["claim"], printed, row["measured"], row["n"] or "", f"**{row['verdict']}**")
+            lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
+        notes = [f"- {row['id']}: {' '.join(row['note'].split())}" for row in mine if row["note"]]
+        lines += ["", "Notes:", "", *notes] if notes else []
+    stories = dict.fromkeys(_story(row) for row in held)
+    lines += ["", "## How the rows were made", "", *[f"- {story}" for story in stories]]
+    lines.append(f"- {sum(row['seconds'] for row in held):.0f} seconds in all, measured on a shared machine.")
+    return "\n".join(lines) + "\n"
+
+
+def _story(row: Row) -> str:
+    mine = [f"{name} {version}" for name, version in row["versions"].items()]
+    where = f"{row['date']}, commit {row['commit'][:7] or 'unknown'}, budget {row['budget']}"
+    return f"{row['paper']}: {where}, {row['machine']}, {', '.join(mine)}"
+
+
+def _cell(value: Any) -> str:
+    return " ".join(str(value).replace("|", "\\|").split())
+
+
+def _name(conditions: Conditions) -> str:
+    return "" if conditions.dataset is None else conditions.dataset.name
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write whole or not at all: beside it first, then renamed into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        beside.write_text(text)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,172 @@
+"""The ledger: every claim of the five papers, what it printed, what was measured, and a verdict.
+
+    xl.claims.table()                            # the ledger that ships with this version
+    xl.claims.run(["dml.A", "dml.H"])            # measure again, here
+    xl.claims.run("dml", dataset=my_dataset)     # does it hold on my data?
+
+A claim stands beside its paper (``papers/<paper>/claims.py``); the words come from ``verdicts``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _checks as check
+from . import datasets
+from ._ledger import NOT_MEASURED, Row, Rows, rows_in, shipped
+from .conditions import BUDGETS as BUDGETS
+from .conditions import LEAST_SEEDS, SEEDS, Claim, Conditions
+from .samples import Dataset
+from .verdicts import VERDICTS as VERDICTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAPERS = ("synergy", "cox", "uml", "wma", "dml")
+
+
+def known(paper: str | None = None) -> dict[str, Claim]:
+    """Claims by id, in the order of the papers.
+
+    Raises:
+        ValueError: a paper that is none of the five.
+    """
+    papers = PAPERS if paper is None else (check.one_of("paper", paper, PAPERS),)
+    found: dict[str, Claim] = {}
+    for name in papers:
+        for claim in importlib.import_module(f"{__package__}.papers.{name}.claims").CLAIMS:
+            found[claim.id] = claim
+    return found
+
+
+def table(paper: str | None = None, path: str | Path | None = None) -> pd.DataFrame:
+    """The ledger as it was last written: one row per claim, those not measured yet included.
+
+    Args:
+        paper: one paper; all by default.
+        path: a ``claims.json``; the one that ships with this version by default.
+
+    Returns:
+        Columns id, paper, claim, source, printed, measured, value, interval, n, verdict, note, and how the row
+        was made: budget, seeds, dataset, seconds, date, commit, versions, machine.
+
+    Raises:
+        ValueError: an unknown paper; a file that is no ledger.
+    """
+    measured = shipped() if path is None else rows_in(Path(path))
+    return _frame([measured.get(c.id) or _blank(c) for c in known(paper).values()])
+
+
+def run(
+    ids: str | Iterable[str] | None = None,
+    *,
+    dataset: str | Dataset | None = None,
+    seeds: Sequence[int] = SEEDS,
+    budget: str = "quick",
+    store: str | Path | None = None,
+    executor: Executor | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measure claims here and now.
+
+    Args:
+        ids: ids such as "dml.A", names of papers, or several of them; all claims by default.
+        dataset: a dataset of your own, or the name of one; each claim's own world by default. Claims that
+            rest on no data (theorems, printed tables) do not look at it.
+        seeds: of trained models; at least 5.
+        budget: "quick" (the whole ledger in minutes) or "full".
+        store: a folder that keeps finished claims and every sweep under them: the same call goes on where a
+            killed one stopped, and computes nothing twice.
+        executor: any ``concurrent.futures.Executor``, for the sweeps.
+        progress: show a bar.
+
+    Returns:
+        The rows, as in :func:`table`. A claim whose measurement raised an error has the verdict
+        "not measured" and the error in its note; the others are not lost.
+
+    Raises:
+        ValueError: an unknown id, fewer than 5 seeds for a claim about trained models, an unknown budget.
+            All before any work is done.
+
+    Warns:
+        RuntimeWarning: claims whose measurement raised an error.
+    """
+    wanted = chosen(ids)
+    folder = None if store is None else Path(store)
+    given = datasets.load(dataset) if isinstance(dataset, str) else dataset
+    conditions = Conditions(given, tuple(seeds), budget, folder, executor)
+    if len(conditions.seeds) < LEAST_SEEDS and (trained := [c.id for c in wanted if c.trained]):
+        raise ValueError(
+            f"a verdict on trained models rests on at least {LEAST_SEEDS} seeds, got {len(conditions.seeds)}; "
+            f"give more, or leave out {', '.join(trained[:5])}{' …' if len(trained) > 5 else ''}."
+        )
+    kept = Rows(None if folder is None else folder / "rows", conditions)
+    found: list[Row] = []
+    with _bar(len(wanted), progress) as bar:
+        for claim in wanted:
+            bar.set_postfix_str(claim.id)
+            found.append(kept.get(claim) or kept.keep(claim, *_measure(claim, conditions)))
+            bar.update()
+    lost = [row for row in found if row["verdict"] == NOT_MEASURED]
+    if lost:
+        message = (
+            f"{len(lost)} of {len(found)} claims could not be measured; the first, {lost[0]['id']}: {lost[0]['note']}"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return _frame(found)
+
+
+def _measure(claim: Claim, conditions: Conditions) -> tuple[Any, float]:
+    """What was measured (or the error) and the seconds it took."""
+    started = time.perf_counter()
+    try:
+        measured: Any = claim.measure(conditions)
+    except Exception as error:  # one claim's fault must not cost the others
+        measured = error
+    return measured, time.perf_counter() - started
+
+
+def chosen(ids: str | Iterable[str] | None) -> list[Claim]:
+    """The claims that are meant: ids, names of papers, or None for all.
+
+    Raises:
+        ValueError: an unknown id, or none.
+    """
+    every = known()
+    if ids is None:
+        return list(every.values())
+    asked = [ids] if isinstance(ids, str) else list(ids)
+    meant: dict[str, Claim] = {}
+    for name in asked:
+        if name in PAPERS:
+            meant |= {i: c for i, c in every.items() if c.paper == name}
+        else:
+            meant[name] = every[check.one_of("claim", name, every)]
+    if not meant:
+        raise ValueError("no claim was asked for; give ids, a paper, or None for all.")
+    return list(meant.values())
+
+
+def _blank(claim: Claim) -> Row:
+    return {
+        "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
+        "measured": "", "value": None, "interval": None, "n": 0, "verdict": NOT_MEASURED, "note": "",
+    }  # fmt: skip
+
+
+def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(list(rows))
+
+
+def _bar(total: int, progress: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc="claims", unit="claim", disable=not progress, leave=False)

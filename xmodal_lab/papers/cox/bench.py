@@ -17,26 +17,22 @@ import numpy as np
 import torch
 
 from ... import _checks as check
-from ... import datasets
 from ...experiments import Experiment, Report, Variable
 from ...samples import Dataset
 from .options import Options
 from .perceptors import PERCEPTORS, STEPS
 from .problem import Problem, of_dataset
 from .runs import CHECKPOINTS, Outcome, run_stack
+from .worlds import WORLDS, load_world, names_of
 
 Values = Mapping[str, Any]
 
-# The two worlds (ours): 30 classes of shape and colour with instances to retrieve; ten digits, never recorded together.
-WORLDS: dict[str, dict[str, Any]] = {
-    "shapes": {"n_train": 1500, "n_test": 600, "n_val": 300, "label": ("shape", "color")},
-    "digits": {"images_per_class": 80, "clips_per_class": 80},
-}
 DATA = {"dataset": "shapes", "data_seed": 0}
-VIEW = {"out": "audio", "inside": "", "perceptor": "supervised", "perceptor_steps": STEPS, "split": "test"}
+VIEW = {"out": "audio", "inside": "", "count": 0, "perceptor": "supervised", "perceptor_steps": STEPS, "split": "test"}
 LABELS = {
-    "out": "modality that is out", "label_share": "share of labels (0: unsupervised)", "anchors": "T, anchors",
-    "perceptor": "in-modal perceptors", "rule": "anchors that a point of D is matched to",
+    "out": "modality that is out", "count": "K, in-modal modalities", "anchors": "T, anchors",
+    "label_share": "share of labels (0: unsupervised)", "perceptor": "in-modal perceptors",
+    "rule": "anchors that a point of D is matched to",
 }  # fmt: skip
 NUMBERS = {
     "accuracy": "accuracy of h_O", "relabelled": "accuracy after the best renaming of classes",
@@ -73,7 +69,7 @@ class Bench:
     def experiment(self, **defaults: Any) -> Experiment:
         """As something to sweep."""
         return Experiment(
-            "cox", {**self.defaults, **defaults}, self.member, _variables, stack=self.stack, stack_key=_stack_key,
+            "cox", {**self.defaults, **defaults}, self.member, self._variables, stack=self.stack, stack_key=_stack_key,
             normal=_normal, check=self.check, seconds=lambda s: s["steps"] / 150, labels=LABELS, version=self.version,
         )  # fmt: skip
 
@@ -88,17 +84,21 @@ class Bench:
                 digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def sources(self) -> int:
+        """How many in-modal modalities there can be; curves of fewer are NaN beyond."""
+        return 3 if self.given is None else max(2, len(self.given.modalities) - 1)
+
     def load(self, s: Values) -> Dataset:
         """The dataset of these settings."""
-        return _loaded(s["dataset"], s["data_seed"]) if self.given is None else self.given
+        return load_world(s["dataset"], s["data_seed"]) if self.given is None else self.given
 
     def problem(self, s: Values) -> Problem:
         """The problem of these settings; the last few are kept, and so are the perceptors."""
-        wanted = ("out", "inside", "perceptor", "perceptor_steps", "split")
+        wanted = ("out", "inside", "count", "perceptor", "perceptor_steps", "split")
         key = (*((s[k]) for k in (*DATA, *wanted) if k in s), s["method"] == "aligned")
-        inside = s["inside"].split("+") if s["inside"] else None
-        shown = frozenset((s["out"], *(inside or self.load(s).modalities)))
-        memory = _memory(self, s.get("dataset"), s.get("data_seed"), s["split"], shown)
+        inside = self.inside(s, self.load(s).modalities)
+        memory = _memory(self, s.get("dataset"), s.get("data_seed"), s["split"], frozenset((s["out"], *inside)))
         if key not in memory:
             memory[key] = of_dataset(
                 self.load(s), s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
@@ -113,7 +113,8 @@ class Bench:
 
     def stack(self, members: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
         """What a sweep keeps of them."""
-        return [_result(o, s, self.problem(s)) for o, s in zip(self.outcomes(members, report), members, strict=True)]
+        done, sources = self.outcomes(members, report), self.sources
+        return [_result(o, s, self.problem(s), sources) for o, s in zip(done, members, strict=True)]
 
     def member(self, settings: dict[str, Any], report: Report) -> dict[str, Any]:
         """One member."""
@@ -129,15 +130,36 @@ class Bench:
         check.one_of("perceptor", s["perceptor"], PERCEPTORS)
         check.integer("perceptor_steps", s["perceptor_steps"], at_least=0)
         check.integer("points", s["points"], at_least=0)
-        known = self.given.modalities if self.given is not None else ("image", "audio", "text")
         if self.given is None:
             check.one_of("dataset", s["dataset"], WORLDS)
+        known = names_of(s["dataset"]) if self.given is None else self.given.modalities
         check.one_of("modality that is out", s["out"], known)
-        inside = [
-            m for m in check.modalities_of(s["inside"].split("+") if s["inside"] else None, known) if m != s["out"]
-        ]
-        if len(inside) < 2:
-            raise ValueError(f"agreement needs at least two in-modal modalities, got {inside} beside {s['out']!r}.")
+        check.integer("count", s["count"], at_least=0)
+        inside = self.inside(s, known)
+        if len(inside) < max(2, s["count"]):
+            raise ValueError(
+                f"agreement needs at least two in-modal modalities, got {len(inside)} ({', '.join(inside) or 'none'}) "
+                f"beside {s['out']!r} for count={s['count']}."
+            )
+
+    @staticmethod
+    def inside(s: Values, known: Sequence[str]) -> list[str]:
+        """In-modal names: those of ``inside`` (all others when empty), the first ``count`` of them (0: all)."""
+        named = check.modalities_of(s["inside"].split("+") if s["inside"] else None, known)
+        found = [m for m in named if m != s["out"]]
+        return found[: s["count"]] if s["count"] else found
+
+    def _variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+        found = {name: Variable(label=label) for name, label in NUMBERS.items()}
+        at, each = {"checkpoint": range(CHECKPOINTS)}, {"source": range(1, self.sources + 1)}
+        found |= {"accuracy_curve": Variable(at, label="accuracy of h_O")}
+        found |= {"mmd": Variable({**at, **each}, label="MMD² from mapping to out-of-modal features")}
+        found |= {"in_modal_accuracy": Variable({**at, **each}, label="accuracy of h_k* on out-of-modal data")}
+        points = max(values["points"])
+        if points:
+            row = {"point": range(points)}
+            found |= {name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")}
+        return found
 
 
 def _options(s: Values) -> Options:
@@ -157,30 +179,23 @@ def _normal(s: dict[str, Any]) -> dict[str, Any]:
         idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
                 "explore_weight", "explore_from", "warmup_share", "rounds", "refresh")  # fmt: skip
         s = {**s, **{k: base[k] for k in idle}}
+    elif s["scenario"] == "unsupervised" or (s["scenario"] == "auto" and s["label_share"] == 0):
+        s = {**s, "label_share": 0.0, "explore_from": base["explore_from"]}
+    else:
+        s = {**s, **{k: base[k] for k in ("anchors", "warmup", "warmup_share", "rounds")}}
+    if not s["exploration"]:
+        s = {**s, **{k: base[k] for k in ("rule", "explore_weight")}}
     return {**s, **{k: base[k] for k in ("entropy_weight", "noise") if k not in mine}}
 
 
-def _variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
-    found = {name: Variable(label=label) for name, label in NUMBERS.items()}
-    at = {"checkpoint": range(CHECKPOINTS)}
-    found |= {"accuracy_curve": Variable(at, label="accuracy of h_O")}
-    found |= {"mmd": Variable({**at, "source": (1, 2)}, label="MMD² from mapping to out-of-modal features")}
-    found |= {"in_modal_accuracy": Variable({**at, "source": (1, 2)}, label="accuracy of h_k* on out-of-modal data")}
-    points = max(values["points"])
-    if points:
-        row = {"point": range(points)}
-        found |= {name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")}
-    return found
-
-
-def _result(o: Outcome, s: Values, problem: Problem) -> dict[str, Any]:
+def _result(o: Outcome, s: Values, problem: Problem, sources: int) -> dict[str, Any]:
     found: dict[str, Any] = {"accuracy": o.accuracy, "relabelled": o.relabelled}
     found |= {name: o.recall[key] for name, key in _RECALLS.items()}
     found |= {name: o.numbers.get(name, np.nan) for name in NUMBERS if name not in found}
-    empty = np.full((CHECKPOINTS, 2), np.nan)
-    found["accuracy_curve"] = o.curves["accuracy"].numpy() if o.curves else empty[:, 0]
+    found["accuracy_curve"] = o.curves["accuracy"].numpy() if o.curves else np.full(CHECKPOINTS, np.nan)
     for name in ("mmd", "in_modal_accuracy"):
-        found[name] = o.curves[name][:, :2].numpy() if o.curves else empty
+        curve = o.curves[name].numpy() if o.curves else np.zeros((CHECKPOINTS, 0))
+        found[name] = np.pad(curve, ((0, 0), (0, sources - curve.shape[1])), constant_values=np.nan)
     if s["points"]:
         found |= {name: v.astype(np.float32) for name, v in embedding(o, problem, s["points"]).items()}
     return found
@@ -202,11 +217,6 @@ def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray
     order = np.random.default_rng(0).permutation(len(z))[:points]
     chosen = {"x": flat[:, 0], "y": flat[:, 1], "kind": kind, "true_class": problem.train.labels.float()}
     return {name: v.numpy()[order] for name, v in chosen.items()}
-
-
-@lru_cache(maxsize=4)
-def _loaded(name: str, seed: int) -> Dataset:
-    return datasets.load(name, **WORLDS[name], seed=seed)
 
 
 @lru_cache(maxsize=8)

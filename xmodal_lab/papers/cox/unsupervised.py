@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from .problem import Problem
 from .semi import Explorer, Trained, Watch
 
 CONNECT_STEPS = 60  # of the connections in each round (ours)
+_NONE = torch.zeros(0, dtype=torch.long)
+_NOBODY = Anchors(_NONE, _NONE, torch.zeros(0), _NONE, 0)
 
 
 def train_unsupervised(problem: Problem, members: Sequence[Options], watch: Watch) -> Trained:
@@ -73,14 +76,14 @@ class _Cox:
 
     def _warmup_anchors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Eq 14: the h_k* of the perceptors' own features, applied directly, since no connection exists yet."""
-        from dataclasses import replace
-
         plain = replace(self.first, connection=False)
         (log_scores,) = in_modal_scores(self.problem, plain, self.learner, self._features())
         scores, found = log_scores.exp(), []
         for s in range(scores.shape[1]):
             agreed = int(disagreement(scores[:, s]).agree.sum())
-            found.append(top_agreed(scores[:, s], max(1, asked_count(self.first.anchors, len(self.y), agreed))))
+            count = asked_count(self.first.anchors, len(self.y), agreed)
+            # A share of rows of which none is agreed: this member has no warm-up. A literal T is refused.
+            found.append(top_agreed(scores[:, s], count) if count else _NOBODY)
         self.warm["agreed"] = torch.tensor([float(a.available) for a in found])
         rows, labels, there = _padded(found)
         self.warm["right"] = self._right((rows, labels, there))
@@ -133,7 +136,7 @@ class _Cox:
             self.watch(self.step + step, params | links)
             place = self.dice.chosen(there, self.first.batch)
             log_p = posterior(params, encode(params, self.x[rows.gather(1, place)]))
-            loss = F.nll_loss(log_p.transpose(1, 2), labels.gather(1, place), reduction="none").mean(1)
+            loss = F.nll_loss(log_p.transpose(1, 2), labels.gather(1, place), reduction="none").mean(1) * there.any(1)
             return loss if explorer is None else loss + explorer(params | links, step)
 
         lr, decay = free(self.members, "lr"), free(self.members, "weight_decay")
@@ -147,7 +150,7 @@ class _Cox:
 
 def _padded(found: Sequence[Anchors]) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, labels and which exist, (S, T) each, of members that may have fewer anchors than others."""
-    most = max(len(a.rows) for a in found)
+    most = max(1, *(len(a.rows) for a in found))
     rows = torch.stack([F.pad(a.rows, (0, most - len(a.rows))) for a in found])
     labels = torch.stack([F.pad(a.labels, (0, most - len(a.labels))) for a in found])
     there = torch.stack([torch.arange(most) < len(a.rows) for a in found])

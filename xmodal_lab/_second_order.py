@@ -29,7 +29,7 @@ class FastSecondDerivatives(TorchFunctionMode):
     ) -> Any:
         """``func(*args, **kwargs)``."""
         if func in CONVOLUTIONS and not kwargs and _fits(args):
-            return _Convolution.apply(*args)
+            return _Convolution.apply(*args)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
@@ -58,7 +58,7 @@ class _Convolution(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         for_x, for_w, for_b, *_ = ctx.needs_input_grad
-        gx, gw = _Gradients.apply(g, *ctx.saved_tensors, ctx.options, for_x, for_w)
+        gx, gw = _Gradients.apply(g, *ctx.saved_tensors, ctx.options, for_x, for_w)  # type: ignore[no-untyped-call]
         gb = g.sum((0, *range(2, g.ndim))) if for_b else None
         return gx, gw, gb, None, None, None, None
 

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from . import _checks as check
 from . import standins
+from ._moving import write
 from .batches import out_of_memory
 from .losses import Direction, Loss, Params, moved
-from .module_loss import ModuleLoss, move
+from .module_loss import ModuleLoss
 
 # Rows whose features are kept at once for a separable plane (ours).
 SEPARABLE_ROWS = 1024
+# Rows on which a plane's parts are looked for, and tried (ours).
+FEW_ROWS = 8
 
 
 def pairs_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -96,33 +98,43 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
         return None
     values = np.zeros((len(a), len(a)))
     piece = loss.cache_rows()
-    with loss.scratch() as (module, buffers):
+    with loss.scratch() as (module, parameters):
         beside = [n for n in _siblings(module, names[0]) + _siblings(module, names[1]) if n not in names]
         parts = {name: module.get_submodule(name) for name in [*names, *beside]}
+        few = partial(loss.score, module, loss.chunks(FEW_ROWS)[0][1])
+        inputs = standins.known_inputs(module, few, parts)
+        if not set(names) <= set(inputs) or not all(inputs.values()):
+            return None
+        steps: dict[str, list[Params]] = {name: [{}] for name in inputs}
+        for name, direction in zip(names, pair, strict=True):
+            points = [moved(loss.params, [direction], [t]) for t in a.tolist()]
+            steps[name] = [{n.removeprefix(f"{name}."): point[n] for n in direction} for point in points]
+
+        def known() -> dict[str, standins.KnownOutput]:
+            return {name: standins.KnownOutput(parts[name], points, piece) for name, points in steps.items()}
+
+        corners = known()
+        with standins.swapped(module, corners):
+            try:
+                for name in names:
+                    corners[name].points = [steps[name][0], steps[name][-1]]
+                few()  # at one corner, where the parts see their inputs; then at the other one
+                for name in names:
+                    corners[name].step = 1
+                seen = float(few())
+            except (AttributeError, TypeError):  # a part that does not give one tensor
+                return None
+        write(parameters, loss.params, pair, [a[-1], a[-1]])
+        agreed = standins.agree(seen, float(few()))
+        write(parameters, loss.params, pair, [0.0, 0.0])
+        if not agreed:
+            return None
         for weight, batch in loss.chunks(max(piece, SEPARABLE_ROWS)):
-            call = partial(loss.score, module, batch)
-            inputs = standins.known_inputs(module, call, parts)
-            if not set(names) <= set(inputs):
-                return None
-            steps: dict[str, Any] = {name: [{}] for name in inputs}
-            for name, direction in zip(names, pair, strict=True):
-                steps[name] = [moved(loss.params, [direction], [t]) for t in a.tolist()]
-            known = {}
-            for name, points in steps.items():
-                outputs = [_output(parts[name], name, point, inputs[name], piece) for point in points]
-                if not all(isinstance(out, Tensor) for out in outputs):
-                    return None
-                known[name] = standins.KnownOutput(outputs)
-            one, two = (known[name] for name in names)
-            with standins.swapped(module, known):
+            grid = known()
+            one, two = (grid[name] for name in names)
+            with standins.swapped(module, grid):
                 for one.step, two.step in np.ndindex(values.shape):
-                    values[one.step, two.step] += weight * float(call())
-                corner = float(call())
-            move(buffers, loss.params, pair, [a[-1], a[-1]])
-            agreed = standins.agree(corner, float(call()))
-            move(buffers, loss.params, pair, [0.0, 0.0])
-            if not agreed:
-                return None
+                    values[one.step, two.step] += weight * float(loss.score(module, batch))
     return values
 
 
@@ -140,15 +152,6 @@ def _siblings(module: nn.Module, name: str) -> list[str]:
     if not isinstance(parent, (nn.ModuleDict, nn.ModuleList)):
         return []
     return [f"{parent_name}.{child}" for child, _ in parent.named_children()]
-
-
-def _output(part: nn.Module, name: str, point: Mapping[str, Tensor], args: tuple[Any, ...], rows: int) -> Any:
-    """Output of ``part`` with its parameters from ``point``, a few rows at a time where its inputs allow it."""
-    weights = {key.removeprefix(f"{name}."): value for key, value in point.items() if key.startswith(f"{name}.")}
-    if len(args) == 1 and isinstance(args[0], Tensor) and args[0].ndim > 1:
-        pieces = [functional_call(part, weights, (x,)) for x in args[0].split(rows)]
-        return torch.cat(pieces) if all(isinstance(p, Tensor) and p.ndim for p in pieces) else None
-    return functional_call(part, weights, args)
 
 
 def peer_plane(loss: Loss, points: int, span: float, normalization: str | None, seed: int) -> np.ndarray:

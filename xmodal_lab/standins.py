@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ._moving import WeightedSum
 from .losses import Params
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d)
 # Layers whose output is new memory, not a view of their input.
 FRESH = (*AFFINE, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
-# A layer with fewer products per output is as fast as the sum that would replace it (ours; measured at 64: slower).
-LEAST_FAN_IN = 256
+# A layer with fewer products per output is about as fast as the sum that would replace it (ours, measured).
+LEAST_FAN_IN = 25
 
 
 class AffineLayer(nn.Module):
@@ -41,38 +42,41 @@ class AffineLayer(nn.Module):
             output: Tensor = functional_call(layer, weights, (x,))
             return output
 
-        self.base = product(params, otherwise_zero=False)
-        self.slopes = [product(d, otherwise_zero=True) for d in directions]
-        self.out = torch.empty_like(self.base)
-        self.row = self.base.clone()  # base plus all slopes but the last: a row of the grid shares it
-        self.row_at: tuple[float, ...] = (0.0,) * (len(directions) - 1)
+        base = product(params, otherwise_zero=False)
+        slopes = [product(d, otherwise_zero=True) for d in directions]
+        self.sum = WeightedSum(base, slopes, torch.empty_like(base))
 
     def move(self, point: Sequence[float]) -> None:
         """Set the output to the one at θ + Σ cᵢ dᵢ."""
-        *before, last = point
-        if tuple(before) != self.row_at:
-            self.row.copy_(self.base)
-            for slope, c in zip(self.slopes, before, strict=False):
-                self.row.add_(slope, alpha=c)
-            self.row_at = tuple(before)
-        torch.add(self.row, self.slopes[-1], alpha=last, out=self.out)
+        self.sum.move(point)
 
     def forward(self, _x: Tensor) -> Tensor:
         """The output at the current point; the input is known already."""
-        return self.out
+        return self.sum.out
 
 
 class KnownOutput(nn.Module):
-    """Any part whose outputs were computed before; ``step`` says which one is given out."""
+    """A part at G values of its parameters, all run when it is called first; ``step`` says which output is given."""
 
-    def __init__(self, outputs: Sequence[Tensor]) -> None:
+    def __init__(self, part: nn.Module, points: Sequence[Params], rows: int) -> None:
         super().__init__()
-        self.outputs = outputs
+        self._part = (part,)  # in a tuple: a module would register it, and it is in the other one already
+        self.points, self.rows = points, rows
+        self.outputs: list[Tensor] = []
         self.step = 0
 
-    def forward(self, *_inputs: Any, **_named: Any) -> Tensor:
+    def forward(self, *inputs: Any) -> Tensor:
         """The output at the current step, as a copy: what follows may work in place."""
+        if not self.outputs:
+            self.outputs = [self._run(point, inputs) for point in self.points]
         return self.outputs[self.step].clone()
+
+    def _run(self, point: Params, inputs: tuple[Any, ...]) -> Tensor:
+        """The part's output at ``point``, a few rows at a time where its inputs allow it."""
+        whole = len(inputs) > 1 or not isinstance(inputs[0], Tensor) or inputs[0].ndim < 2
+        pieces = [inputs] if whole else [(x,) for x in inputs[0].split(self.rows)]
+        outputs = [functional_call(self._part[0], point, piece) for piece in pieces]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def affine_candidates(module: nn.Module, forward: Callable[[], Any]) -> list[str]:

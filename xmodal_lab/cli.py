@@ -106,12 +106,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     opener = commands.add_parser("lab", help="open JupyterLab on the first lesson")
     opener.epilog = "All further arguments go to jupyter lab."
     commands.add_parser("sweep", help="an experiment over a grid of settings, kept in a store")
+    commands.add_parser("cache", help="ls or clear: built datasets and features of encoders on disk")
     commands.add_parser("claims", help="the ledger: every claim of the papers and its verdict")
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["sweep"]:  # its options depend on the experiment
         from . import _sweep_command
 
         return _sweep_command.main(given[1:])
+    if given[:1] == ["cache"]:
+        from . import _cache_command
+
+        return _cache_command.main(given[1:])
     if given[:1] == ["claims"]:
         from . import _claims_command
 

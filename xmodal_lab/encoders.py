@@ -2,7 +2,8 @@
 
 Small on purpose: what the lessons ask of them is to train in a second and to have a
 Hessian. GroupNorm is the default, because BatchNorm's running statistics belong to one
-point of parameter space and the instruments visit many (FIELD_NOTES).
+point of parameter space and the instruments visit many. Large and frozen ones come from
+``pretrained``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks as check
+from ._pretrained import Pretrained as Pretrained
+from ._pretrained import pretrained as pretrained
 
 ARCHITECTURES = ("auto", "cnn", "mlp")
 NORMS = ("group", "batch", "none")
@@ -25,7 +28,7 @@ class MLPEncoder(nn.Sequential):
     Args:
         shape: of one sample.
         width: of the feature.
-        hidden: of the layer between (64, as in the AVMNIST-like worlds of WORLDS; ours).
+        hidden: of the layer between (64: ours).
     """
 
     def __init__(self, shape: Sequence[int], width: int = 32, hidden: int = 64) -> None:

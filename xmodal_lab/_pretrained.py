@@ -1,0 +1,388 @@
+"""Frozen encoders from ``transformers``: a hub name or a folder, and features come out.
+
+Which part of which model gives the feature, and how its tokens are pooled, is the table
+``_FAMILIES``. Images go through the model's own image processor in its Pillow version, so no
+torchvision is needed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _checks as check
+from ._feature_cache import data_hash, folder_hash, remembered
+from .samples import Dataset, Samples
+
+MODALITIES = ("image", "audio", "text", "image+text")
+POOLS = ("auto", "mean", "first", "projection")
+# model_type → modality → (transformers class, how its tokens are pooled by default). MiniLM is a BERT.
+_FAMILIES: dict[str, dict[str, tuple[str, str]]] = {
+    "bert": {"text": ("AutoModel", "mean")},
+    "roberta": {"text": ("AutoModel", "mean")},
+    "xlm-roberta": {"text": ("AutoModel", "mean")},
+    "distilbert": {"text": ("AutoModel", "mean")},
+    "mpnet": {"text": ("AutoModel", "mean")},
+    "gpt2": {"text": ("AutoModel", "mean")},
+    "llama": {"text": ("AutoModel", "mean")},
+    "vit": {"image": ("AutoModel", "first")},
+    "dinov2": {"image": ("AutoModel", "first")},
+    "clip": {
+        "image": ("CLIPVisionModelWithProjection", "projection"),
+        "text": ("CLIPTextModelWithProjection", "projection"),
+    },
+    "wav2vec2": {"audio": ("AutoModel", "mean")},
+    "vilt": {"image+text": ("AutoModel", "first")},
+}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A frozen encoder: ``encoder(inputs)`` gives features (N, width) in float32.
+
+    Attributes:
+        modality: "image", "audio", "text" or "image+text".
+        name: hub name or folder.
+        revision: of the hub, or a hash of the folder's files.
+        width: of the feature.
+        pool: "mean" over the tokens, "first" token, or the model's own "projection".
+    """
+
+    modality: str
+    name: str
+    revision: str
+    width: int
+    pool: str
+    normalize: bool
+    batch_size: int
+    max_length: int | None
+    device: torch.device
+    dtype: torch.dtype
+    model: Any
+    prepare: Mapping[str, Any]
+
+    def __call__(
+        self, inputs: Any, *, rate: int | None = None, cache: Any = None, progress: bool | None = None
+    ) -> Tensor:
+        """Features (N, width) of the inputs, from the cache or computed.
+
+        Args:
+            inputs: images (N, C, H, W) in [0, 1] with 1 or 3 channels; N strings; waves
+                (N, samples) or a list of them; for "image+text" a dict of both.
+            rate: samples per second of the waves; they are resampled to what the model expects.
+            cache: folder; None for the usual one (``XMODAL_CACHE``), False for none.
+            progress: show a bar; None shows one in a terminal.
+
+        Raises:
+            ValueError: inputs of the wrong form, out of range, or empty; features that are not finite.
+        """
+        items, data = _items(self, inputs, rate)
+        parts = {
+            "model": self.name, "revision": self.revision, "modality": self.modality, "pool": self.pool,
+            "normalize": self.normalize, "max_length": self.max_length, "dtype": str(self.dtype), "rate": rate,
+            "data": data_hash(data),
+        }  # fmt: skip
+        return remembered(parts, lambda: self._run(items, progress), cache)
+
+    def on(self, dataset: Dataset, modality: str | None = None, *, name: str | None = None, **options: Any) -> Dataset:
+        """The dataset with a modality replaced by its features, of kind "vector".
+
+        Texts are read from ``Samples.strings``; rows that lack the modality stay absent. An
+        "image+text" encoder adds a modality (``name``, "joint") beside the two.
+
+        Raises:
+            ValueError: no such modality, no strings, or what :meth:`__call__` refuses.
+        """
+        if self.modality == "image+text":
+            wanted, target = ("image", "text"), name or "joint"
+            for m in wanted:
+                check.one_of("modality", m, dataset.modalities)
+        else:
+            source = check.one_of("modality", modality or self.modality, dataset.modalities)
+            wanted, target = (source,), name or source
+        if self.modality == "audio" and "rate" not in options:
+            options["rate"] = dataset.provenance.get("rate")
+        splits: dict[str, Any] = {
+            s: self._of(samples, wanted, target, options) for s, samples in dataset.splits.items()
+        }
+        encoder = {"model": self.name, "revision": self.revision, "pool": self.pool, "normalize": self.normalize}
+        kinds = {**{m: k for m, k in dataset.kinds.items() if m in splits["train"].inputs}, target: "vector"}
+        return replace(dataset, **splits, kinds=kinds, provenance={**dataset.provenance, f"{target} encoder": encoder})
+
+    def _of(self, samples: Samples, wanted: tuple[str, ...], target: str, options: Mapping[str, Any]) -> Samples:
+        here = torch.stack([samples.present[m].cpu() for m in wanted]).all(0)
+        rows = here.nonzero().flatten()
+        views: dict[str, Any] = {}
+        for m in wanted:
+            if m == "text" or self.modality == "text":
+                if m not in samples.strings:
+                    raise ValueError(f"the dataset has no strings for {m!r}, which an encoder of text needs.")
+                views[m] = [samples.strings[m][i] for i in rows.tolist()]
+            else:
+                views[m] = samples.inputs[m].cpu()[rows]
+        features = torch.zeros(len(samples), self.width)
+        if len(rows):
+            features[rows] = self(views if len(wanted) > 1 else views[wanted[0]], **options)
+        kept = dict(samples.inputs) if len(wanted) > 1 else {m: x for m, x in samples.inputs.items() if m != wanted[0]}
+        renamed = {m: target if m == wanted[0] and len(wanted) == 1 else m for m in samples.inputs}
+        inputs = {**kept, target: features.to(samples.labels.device)}
+        order = dict.fromkeys([*renamed.values(), target])  # the feature stands where its modality stood
+        present = {**{m: p for m, p in samples.present.items() if m in kept}, target: here.to(samples.labels.device)}
+        strings = {renamed.get(m, m): lines for m, lines in samples.strings.items()}
+        return replace(samples, inputs={m: inputs[m] for m in order}, present=present, strings=strings)
+
+    @torch.no_grad()
+    def _run(self, items: list[Any], progress: bool | None) -> Tensor:
+        from tqdm.auto import tqdm
+
+        # Items of like length together: a batch is as slow as its longest.
+        order = sorted(range(len(items)), key=lambda i: _length(items[i]), reverse=True)
+        out = torch.empty(len(items), self.width)
+        quiet = None if progress is None else not progress
+        with tqdm(total=len(items), desc=f"encoding with {Path(self.name).name}", disable=quiet) as bar:
+            for start in range(0, len(order), self.batch_size):
+                rows = order[start : start + self.batch_size]
+                batch = {k: v.to(self.device) for k, v in _batch(self, [items[i] for i in rows]).items()}
+                batch = {k: v.to(self.dtype) if v.is_floating_point() else v for k, v in batch.items()}
+                found = _pooled(self, self.model(**batch), batch).float()
+                if self.normalize:
+                    found = torch.nn.functional.normalize(found, dim=1)
+                out[rows] = found.cpu()
+                bar.update(len(rows))
+        if not bool(torch.isfinite(out).all()):
+            raise ValueError(
+                f"{self.name} gave features that are NaN or infinite with {self.dtype}; try dtype=torch.float32."
+            )
+        return out
+
+
+def pretrained(
+    modality: str,
+    name_or_folder: str | Path,
+    *,
+    pool: str = "auto",
+    normalize: bool = False,
+    batch_size: int = 32,
+    max_length: int | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | str = torch.float32,
+    revision: str | None = None,
+    offline: bool | None = None,
+) -> Pretrained:
+    """A frozen encoder of ``transformers``: BERT, RoBERTa, MiniLM, GPT-2, Llama, ViT, DINOv2, CLIP, wav2vec2, ViLT.
+
+    Args:
+        modality: "image", "audio", "text", or "image+text" (ViLT).
+        name_or_folder: hub name ("bert-base-uncased"), or a folder that ``save_pretrained`` wrote.
+        pool: "mean" over the tokens (texts, audio; uml, App E), "first" token (images, ViLT),
+            "projection" (CLIP); "auto" for the one in brackets.
+        normalize: scale features to length 1.
+        batch_size: inputs at a time.
+        max_length: tokens kept of a text; None for what the model takes.
+        device: where it runs ("auto" for a GPU where there is one).
+        dtype: that it runs in; features are float32.
+        revision: of the hub's repository.
+        offline: use only what is on this machine; None follows ``HF_HUB_OFFLINE``.
+
+    Raises:
+        ValueError: a model that is not there, is of an unknown family, or does not encode this
+            modality; an unknown pool; a device that is not there.
+    """
+    check.one_of("modality", modality, MODALITIES)
+    check.one_of("pool", pool, POOLS)
+    check.integer("batch_size", batch_size, at_least=1)
+    if max_length is not None:
+        check.integer("max_length", max_length, at_least=1)
+    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
+        raise ValueError(f"dtype must be a floating dtype such as torch.float32 or 'bfloat16', got {dtype!r}.")
+    place = _device(device)
+    name = str(name_or_folder)
+    local = Path(name).expanduser().is_dir()
+    if not local and (isinstance(name_or_folder, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise ValueError(f"{name} is no folder; give one that save_pretrained wrote, or a hub name such as 'gpt2'.")
+    import transformers
+
+    where = str(Path(name).expanduser()) if local else name
+    options: dict[str, Any] = {} if local else {"revision": revision}
+    if offline is not None:
+        options["local_files_only"] = bool(offline)
+    config = _fetch(lambda: transformers.AutoConfig.from_pretrained(where, **options), name, "config.json")
+    family = _FAMILIES.get(config.model_type)
+    if family is None:
+        raise ValueError(f"{name} is a {config.model_type!r} model; known families: {', '.join(sorted(_FAMILIES))}.")
+    if modality not in family:
+        raise ValueError(f"{name} ({config.model_type}) encodes {', '.join(map(repr, family))}, not {modality!r}.")
+    class_name, usual = family[modality]
+    pool = usual if pool == "auto" else pool
+    if (pool == "projection") != (usual == "projection") or (pool == "mean" and modality == "image+text"):
+        raise ValueError(f"pool={pool!r} does not fit {config.model_type}; its usual one is {usual!r}.")
+    model = _fetch(lambda: getattr(transformers, class_name).from_pretrained(where, **options), name, "weights")
+    model = model.to(place, kind).eval().requires_grad_(False)
+    width = config.projection_dim if pool == "projection" else config.hidden_size
+    found = Path(where) if local else None
+    return Pretrained(
+        modality=modality, name=name, pool=pool, normalize=bool(normalize), batch_size=batch_size,
+        revision=folder_hash(found) if found else str(getattr(config, "_commit_hash", None) or revision),
+        width=int(width), max_length=max_length, device=place, dtype=kind, model=model,
+        prepare=_preparation(modality, where, options, name),
+    )  # fmt: skip
+
+
+def _fetch(load: Callable[[], Any], name: str, what: str) -> Any:
+    """What ``load`` returns; says in one line why a model cannot be had."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable_progress_bar()
+        try:
+            return load()
+        except Exception as error:  # of many kinds: network, files, safetensors, versions
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(
+                f"cannot load the {what} of {name!r}: {first} Give a folder that save_pretrained wrote (with its "
+                "tokenizer or processor), or a hub name; without a network, or with HF_HUB_OFFLINE=1, only models "
+                "downloaded before can be named."
+            ) from error
+        finally:
+            if shown:
+                logging.enable_progress_bar()
+
+
+def _preparation(modality: str, where: str, options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Tokenizer, image processor or feature extractor, as the modality needs."""
+    import transformers
+
+    parts: dict[str, Any] = {}
+    if "text" in modality:
+        tokenizer = _fetch(lambda: transformers.AutoTokenizer.from_pretrained(where, **options), name, "tokenizer")
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token  # masked, so any will do
+        tokenizer.padding_side = "right"
+        parts["tokenizer"] = tokenizer
+    if "image" in modality:
+        pillow = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
+        load = transformers.AutoImageProcessor.from_pretrained
+        parts["images"] = _fetch(lambda: load(where, **pillow, **options), name, "image processor")
+    if modality == "audio":
+        load = transformers.AutoFeatureExtractor.from_pretrained
+        parts["waves"] = _fetch(lambda: load(where, **options), name, "feature extractor")
+    return parts
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    place = torch.device(device)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r} is not there; use device='cpu' or 'auto'.")
+    return place
+
+
+# -- inputs ------------------------------------------------------------------------------------------
+
+
+def _items(encoder: Pretrained, inputs: Any, rate: int | None) -> tuple[list[Any], Any]:
+    """One item per row, and what the cache's key hashes."""
+    if encoder.modality == "image+text":
+        if not isinstance(inputs, Mapping) or set(inputs) != {"image", "text"}:
+            raise ValueError("an image+text encoder takes a dict with 'image' and 'text'.")
+        images, texts = _images(inputs["image"]), _texts(inputs["text"])
+        if len(images) != len(texts):
+            raise ValueError(f"as many images as texts are needed, got {len(images)} and {len(texts)}.")
+        return list(zip(images, texts, strict=True)), {"image": images, "text": texts}
+    if encoder.modality == "text":
+        texts = _texts(inputs)
+        return texts, texts
+    if encoder.modality == "image":
+        images = _images(inputs)
+        return list(images), images
+    waves = [check.as_tensor("a wave", wave).float() for wave in inputs]
+    if not waves or any(w.ndim != 1 or not len(w) for w in waves):
+        raise ValueError("audio encoders take waves (N, samples), not spectrograms; load the data with audio='wave'.")
+    for i, wave in enumerate(waves):
+        check.finite(f"wave {i}", wave)
+    needed = int(encoder.prepare["waves"].sampling_rate)
+    if rate is None:
+        raise ValueError(f"give rate=, the waves' samples per second; {encoder.name} expects {needed}.")
+    if rate != needed:
+        from .datasets.audio import resample
+
+        waves = [torch.from_numpy(resample(w.numpy(), check.integer("rate", rate, at_least=1), needed)) for w in waves]
+    return waves, {str(i): wave for i, wave in enumerate(waves)}
+
+
+def _texts(inputs: Any) -> list[str]:
+    if isinstance(inputs, str) or not isinstance(inputs, Sequence) or not inputs:
+        raise ValueError(f"text encoders take a list of strings, got {type(inputs).__name__}.")
+    for i, text in enumerate(inputs):
+        if not isinstance(text, str):
+            raise ValueError(f"text {i} must be a string, got {type(text).__name__}.")
+        if not text.strip():
+            raise ValueError(f"text {i} is empty; leave that row out or mark it absent.")
+    return list(inputs)
+
+
+def _images(inputs: Any) -> Tensor:
+    """(N, 3, H, W) bytes."""
+    images = check.as_tensor("images", inputs)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ValueError(f"image encoders take (N, 1 or 3, H, W), got {tuple(images.shape)}.")
+    if images.dtype != torch.uint8:
+        check.finite("images", images)
+        low, high = float(images.min()), float(images.max())
+        if low < -1e-6 or high > 1 + 1e-6:
+            raise ValueError(f"images must lie in [0, 1], got {low:.3g} to {high:.3g}; load without standardize.")
+        images = images.mul(255).round_().to(torch.uint8)
+    return images.expand(-1, 3, -1, -1)
+
+
+def _length(item: Any) -> int:
+    return len(item) if isinstance(item, str) else int(item.shape[-1]) if isinstance(item, Tensor) else len(item[1])
+
+
+def _batch(encoder: Pretrained, items: list[Any]) -> dict[str, Tensor]:
+    """What the model takes, as tensors."""
+    batch: dict[str, Any] = {}
+    if encoder.modality == "audio":
+        extractor = encoder.prepare["waves"]
+        waves = [w.numpy() for w in items]
+        return dict(extractor(waves, sampling_rate=extractor.sampling_rate, padding=True, return_tensors="pt"))
+    texts = items if encoder.modality == "text" else [i[1] for i in items] if encoder.modality == "image+text" else []
+    images = items if encoder.modality == "image" else [i[0] for i in items] if encoder.modality == "image+text" else []
+    if texts:
+        tokenizer = encoder.prepare["tokenizer"]
+        longest = getattr(encoder.model.config, "max_position_embeddings", 512)
+        if encoder.model.config.model_type == "roberta":
+            longest -= 2  # its positions start behind the padding's
+        most = min(encoder.max_length or longest, longest, tokenizer.model_max_length)
+        batch |= tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt")
+    if images:
+        arrays = [image.permute(1, 2, 0).numpy() for image in images]
+        batch |= encoder.prepare["images"](arrays, input_data_format="channels_last", return_tensors="pt")
+    return batch
+
+
+def _pooled(encoder: Pretrained, out: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """(N, width) from what the model returned."""
+    if encoder.pool == "projection":
+        found: Tensor = out.image_embeds if encoder.modality == "image" else out.text_embeds
+        return found
+    states: Tensor = out.last_hidden_state
+    if encoder.pool == "first":
+        return states[:, 0]
+    mask = batch.get("attention_mask")
+    if mask is not None and encoder.modality == "audio":
+        mask = encoder.model._get_feature_vector_attention_mask(states.shape[1], mask)
+    if mask is None or encoder.modality not in ("audio", "text"):
+        return states.mean(1)
+    weight = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)

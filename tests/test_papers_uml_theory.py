@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from xmodal_widgets.explorers import uml_theory
 
 import xmodal_lab as xl
 from xmodal_lab.conditions import Conditions
@@ -273,3 +274,68 @@ def test_row_of_the_gaussian_experiment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(theory_claims, "SIZES", (400, 2))
     found = THEORY_CLAIMS[-1].measure(Conditions(seeds=(0, 1)))
     assert found.verdict and "noise in place of Y" in found.note
+
+
+# -- live views ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return uml_theory.theory_cube()
+
+
+@pytest.mark.parametrize("own", uml_theory.AXES["own"])
+@pytest.mark.parametrize(
+    ("attenuation", "n_x", "n_y", "angle"),
+    [(0.2, 16, 8, 45.0), (1.0, 4, 0, 120.0), (0.0, 8, 0, 30.0), (0.05, 2, 32, 0.0)],
+)
+def test_the_live_view_shows_what_fisher_says(
+    cube, own: str, attenuation: float, n_x: int, n_y: int, angle: float
+) -> None:
+    at = cube.sel(own=own, attenuation=attenuation, n_x=n_x, n_y=n_y, angle=angle)
+    known, method = uml_theory.world(attenuation, n_x, n_y), uml_theory.METHODS[own]
+    v = [math.cos(math.radians(angle)), math.sin(math.radians(angle))]
+    for data, modality in (("x", "X"), ("y", "Y"), ("x+y", "X + Y")):
+        deviation = known.variance(v, data, method) ** 0.5
+        shown = float(at.deviation.sel(modality=modality))
+        assert shown == pytest.approx(deviation) if math.isfinite(deviation) else math.isnan(shown)
+    assert float(at.rate) == pytest.approx(known.rate(v, method=method), rel=1e-6) or not math.isfinite(known.rate(v))
+    ring = at.sel(point=at.seen_by == 2)
+    points = np.stack([ring.theta_1, ring.theta_2])
+    inverse = known.information(method=method).numpy()
+    if np.linalg.eigvalsh(inverse)[0] > 1 / uml_theory.EDGE**2:  # not cut
+        assert np.einsum("ip,ij,jp->p", points, inverse, points) == pytest.approx(np.ones(points.shape[1]))
+    line = at.sel(point=at.seen_by == 3)
+    assert (line.theta_1 * v[1] - line.theta_2 * v[0]).to_numpy() == pytest.approx(np.zeros(uml_theory.ALONG))
+
+
+def test_a_budget_is_split_as_fisher_says(cube) -> None:
+    at = cube.budget.sel(own="unknown (Schur)", attenuation=0.2, angle=90)
+    for share, n_y in ((0.2, 8), (0.5, 20), (1.0, 40)):
+        expected = uml_theory.world(0.2, 40 - n_y, n_y).variance([0, 1]) ** 0.5
+        assert float(at.sel(share=share)) == pytest.approx(expected)
+
+
+def test_the_views_open_and_draw() -> None:
+    view = uml_theory.open(attenuation=0.0, n_y=0, angle=90.0)
+    assert not view.error and view.figure() is not None
+    i, t = np.array([1.0, 2, 4, 8])[:, None, None], np.array([0.0, 1, 2, 5])[:, None]
+    acc = 0.2 + 0.1 * np.log1p(i) + 0.04 * np.log1p(t) + 0.01 * np.random.default_rng(0).standard_normal((4, 4, 5))
+    view = uml_theory.isolines(acc, [1, 2, 4, 8], [0, 1, 2, 5], 10, most_images=4, most_texts=2)
+    assert view.figure() is not None
+    found = xl.information.exchange_rate(acc, [1, 2, 4, 8], [0, 1, 2, 5], 10, images_window=(0, 4), texts_window=(0, 2))
+    here = view.cube.sel(most_images=4, most_texts=2)
+    assert float(here.words.sel(surface="plane")) == pytest.approx(found.rate, rel=1e-6)
+    assert float(here.words.sel(surface="log fit")) == pytest.approx(found.log_rate, rel=1e-6)
+    assert bool(here.accuracy.sel(images=8).isnull().all()) and bool(
+        here.accuracy.sel(images=4, texts=2).notnull().all()
+    )
+
+
+def test_isolines_are_drawn_and_a_wrong_grid_is_said() -> None:
+    grid = np.arange(12.0).reshape(3, 4) + np.array([0, 2, 3, 3])
+    found = xl.information.exchange_rate(grid, [1, 2, 3], [0, 1, 2, 3], 10)
+    axes = xl.plots.isolines(found.measured, found.isolines(), title=found.summary())
+    assert axes.get_title().startswith("1 image ≈") and len(axes.lines) == 6
+    with pytest.raises(ValueError, match="dims \\('images', 'texts'\\)"):
+        xl.plots.isolines(found.measured.T, found.isolines())

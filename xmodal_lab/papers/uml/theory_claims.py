@@ -139,7 +139,7 @@ def gaussian(conditions: Conditions) -> Measured:
     cube = conditions.sweep(AUTOENCODER, arm=["X", "X+Y", "X+noise"], n=[n], epochs=[epochs], lr=list(RATES))
     cube = cube.isel(n=0, epochs=0)
     best = cube.curve.min("epoch").mean("seed").idxmin("lr")
-    error = {arm: cube.error.sel(arm=arm, lr=float(best.sel(arm=arm))).to_numpy() for arm in cube.arm.values}
+    error = {str(arm): cube.error.sel(arm=arm, lr=float(best.sel(arm=arm))).to_numpy() for arm in cube.arm.values}
     over = {arm: (error[arm] - error["X+Y"]) / error["X"] for arm in ("X", "X+noise")}
     early = cube.curve.isel(lr=0, epoch=epochs // 2)
     ahead, half = mean_interval(100 * (1 - early.sel(arm="X+Y") / early.sel(arm="X")).to_numpy())

@@ -21,6 +21,7 @@ from .anchors import labelled_rows as labelled_rows
 from .anchors import top_agreed as top_agreed
 from .bench import EXPERIMENT as EXPERIMENT
 from .bench import Bench as Bench
+from .diagram import information_diagram as information_diagram
 from .families import FAMILIES as FAMILIES
 from .families import counterexample as counterexample
 from .families import counterexample_cube as counterexample_cube

@@ -1,0 +1,140 @@
+"""cox: which modality is out, share of labels, T, K, and switches for connection, exploration and warm-up.
+
+Opens on a cube that ``make cubes`` computed. "Train here" trains the exact setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..sweep_view import SweepView
+from ..views import Bars, Lines, Scatter
+from . import _cubes
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CUBES = _cubes.FOLDER
+AXES: dict[str, list[Any]] = {
+    "out": ["outline", "audio", "text"],
+    "count": [2, 3],
+    "label_share": [0.0, 0.05, 0.2],
+    "anchors": [0.05, 0.2],
+    "connection": [False, True],
+    "exploration": [False, True],
+    "warmup": [False, True],
+    "seed": [0, 1],
+}
+FIXED: dict[str, Any] = {"dataset": "senses", "steps": 200, "points": 150, "refresh": 50}
+KINDS = ("agreement", "disagreement", "anchor")
+WHAT = ("COX", "COX, best renaming", "baseline", "baseline, best renaming")
+VARIABLES = ("x", "y", "kind", "true_class", "score", "on_sets", "accuracy_curve", "mmd", "in_modal_accuracy")
+
+
+def open(
+    views: Any = None, controls: Any = None, compute: Callable[..., Any] | None = None, **options: Any
+) -> SweepView:
+    """The explorer of cox.
+
+    Args:
+        views, controls: in place of the default ones.
+        compute: what "Train here" runs; trains the exact setting by default.
+        options: ``title``, ``average``, and a value for any control.
+    """
+    shown = views or [
+        Scatter("x", "y", color="kind", title="learner's features: agreement, disagreement, anchors"),
+        Scatter("x", "y", color="true_class", title="the same points by their true class"),
+        Bars("score", x="what", band="seed", limits=(0.0, 1.0), title="test accuracy of h_O"),
+        Bars("on_sets", x="when", hue="where", band="seed", limits=(0.0, 1.0), title="before and after exploration"),
+        Lines("mmd", x="share", hue="source", title="gap from mappings to features"),
+        Lines(
+            "in_modal_accuracy",
+            x="share",
+            hue="source",
+            limits=(0.0, 1.0),
+            title="h* of each mapping, on the modality out",
+        ),
+    ]
+    opening: dict[str, Any] = {
+        "out": "audio", "count": 2, "label_share": 0.2, "connection": True, "exploration": True, "warmup": True,
+        "title": "cox: learning a modality through others", "seed": 0,
+    }  # fmt: skip
+    controls = controls or [*(name for name in AXES)]
+    return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
+
+
+def load_cube() -> xr.Dataset:
+    """The shipped cube."""
+    return _cubes.load("cox")
+
+
+def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
+    """The cube on ``axes``; ``options`` go to :func:`xmodal_lab.sweep`.
+
+    The baseline is EntMin with labels, SSL without, as in the paper's Tab 2; it has no switch.
+    """
+    import xmodal_lab as xl
+
+    cube = xl.sweep("cox", method="cox", **axes, **FIXED, **options)
+    labels = {name: axes[name] for name in ("out", "seed")}
+    shares = [s for s in axes["label_share"] if s > 0]
+    parts = (
+        [xl.sweep("cox", method="ssl", label_share=[0.0], **labels, **FIXED, **options)]
+        if 0 in axes["label_share"]
+        else []
+    )
+    if shares:
+        parts.append(xl.sweep("cox", method="entmin", label_share=shares, **labels, **FIXED, **options))
+    return _arranged(cube, parts)
+
+
+def _arranged(cube: xr.Dataset, baselines: list[xr.Dataset]) -> xr.Dataset:
+    """The variables as the views want them; codes as whole numbers, so that they are drawn as classes."""
+    import xarray as xr
+
+    base = xr.concat([b[["accuracy", "relabelled"]] for b in baselines], "label_share")
+    base = base.broadcast_like(cube["accuracy"])
+    arrays = [cube["accuracy"], cube["relabelled"], base["accuracy"], base["relabelled"]]
+    score = xr.concat(arrays, "what").assign_coords(what=list(WHAT))
+    sets = [
+        xr.concat([cube[f"{where}_{when}"] for when in ("before", "after")], "when") for where in ("agree", "disagree")
+    ]
+    on_sets = xr.concat(sets, "where").assign_coords(where=["A", "D"], when=["before", "after"])
+    made = cube[["x", "y", "kind", "true_class", "accuracy_curve", "mmd", "in_modal_accuracy"]]
+    made = made.assign(score=score, on_sets=on_sets).transpose(
+        ..., "what", "where", "when", "checkpoint", "source", "point"
+    )
+    made = made.rename(checkpoint="share").assign_coords(share=np.linspace(0, 1, cube.sizes["checkpoint"]).round(2))
+    made = made.astype("float32").assign({n: made[n].astype("int8") for n in ("kind", "true_class")})
+    made["kind"].attrs.update(long_name="set", flag_meanings=" ".join(KINDS))
+    made["true_class"].attrs.update(long_name="class", flag_meanings="circle square triangle cross ring star")
+    words = {
+        "x": "first principal axis of z_O", "y": "second principal axis", "score": "test accuracy",
+        "on_sets": "accuracy", "what": "", "when": "exploration", "where": "set", "share": "share of the training",
+        "out": "modality that is out", "count": "K, in-modal modalities", "anchors": "T, share of rows",
+        "label_share": "share of labels (0: unsupervised)", "source": "in-modal modality",
+    }  # fmt: skip
+    for name, text in words.items():
+        made[name].attrs["long_name"] = text
+    return made
+
+
+def train_here(
+    setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
+) -> dict[str, Any]:
+    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
+    from xmodal_lab.experiments import get
+
+    experiment = get("cox")
+    asked = {name: setting[name] for name in AXES if name in setting}
+    whole = experiment.settings(**FIXED, **asked)
+    result = experiment.member(whole, progress)
+    rival = "ssl" if whole["label_share"] == 0 else "entmin"
+    other = experiment.member(experiment.settings(**FIXED, **asked, method=rival), progress)
+    sets = [[result[f"{where}_{when}"] for when in ("before", "after")] for where in ("agree", "disagree")]
+    scores = [result["accuracy"], result["relabelled"], other["accuracy"], other["relabelled"]]
+    found = {name: np.asarray(result[name]) for name in VARIABLES if name in result}
+    return {**found, "score": np.asarray(scores), "on_sets": np.asarray(sets)}

@@ -33,7 +33,13 @@ Report = Callable[..., None]
 Result = Mapping[str, Any]
 
 # Name -> module that holds EXPERIMENT. Imported when asked for, since papers stand on sweeps.
-KNOWN: dict[str, str] = {"synergy": "xmodal_lab.papers.synergy", "cox": "xmodal_lab.papers.cox", "dml": "xmodal_lab.papers.dml", "wma": "xmodal_lab.papers.wma"}
+KNOWN: dict[str, str] = {
+    "synergy": "xmodal_lab.papers.synergy",
+    "cox": "xmodal_lab.papers.cox",
+    "dml": "xmodal_lab.papers.dml",
+    "uml": "xmodal_lab.papers.uml",
+    "wma": "xmodal_lab.papers.wma",
+}
 # Arguments of sweep itself.
 RESERVED = ("experiment", "store", "executor", "how", "stack", "progress", "retries", "workers", "quiet", "help")
 DTYPES = ("float64", "float32")

@@ -23,6 +23,7 @@ LABELS = {
     "missing": "share of samples without the modality", "order": "order of the batches", "lr": "learning rate",
 }  # fmt: skip
 SPLITS = ("val", "test")
+STRENGTHS = (0.5, 1.0, 2.0)  # times the noise and the gaps of wma Sec 4.1
 LOOKED_AT = 200  # test samples whose D is taken after training (ours: an exact plan each)
 # Seconds of a run on a quiet core: a step of the tower, and of transport per pair of modalities (ours, measured).
 STEP, PAIR = 4e-3, 3e-3
@@ -36,7 +37,8 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
     step), D / D_0 along training; ``ratio_test`` and ``spread_test`` (pair), mean and sd of D / D_0 on the test split;
     ``ceiling`` (pair), the largest D / D_0 there is; ``noise_in_sd`` (modality), the noise's amplitude in units of the
     embedding's own sd; ``added``, parameters that the method added. With ``shown`` ≥ 0, the transport ``plan``
-    (token_1, token_2) of that test sample between the first two modalities.
+    (token_1, token_2) of that test sample between the first two modalities. With ``strengths``, the test ``curve``
+    (strength, case) at half, once and twice the amplitude and the share.
 
     Args:
         dataset: used instead of ``shapes``: pictures, spectrograms, (L, f) sequences, or ids in its latents; see
@@ -49,7 +51,7 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
     towers = Towers(dataset)
     made = Experiment(
         name="wma" if dataset is None else f"wma on {dataset.name}",
-        defaults={**towers.defaults, "shown": -1},
+        defaults={**towers.defaults, "shown": -1, "strengths": False},
         member=partial(_member, towers),
         variables=partial(_variables, towers),
         normal=_normal,
@@ -89,9 +91,19 @@ def _member(towers: Towers, s: Values, report: Report) -> Mapping[str, Any]:
         ),
         "added": run.added,
     }
+    if s["strengths"]:
+        found["curve"] = xr.DataArray(
+            [tested(run.tower, dataset.test, head, _times(s, k)) for k in STRENGTHS],
+            {"strength": list(STRENGTHS), "case": cases}, ("strength", "case"),
+        )  # fmt: skip
     if s["shown"] >= 0:
         found["plan"] = plan_of(_one(hidden, s["shown"]), *pairs_of(hidden)[0], transport_of(s))[0].numpy()
     return found
+
+
+def _times(s: Values, strength: float) -> Values:
+    """The settings with ``strength`` times the noise and the gaps; all samples at most."""
+    return {**s, "amplitude": strength * s["amplitude"], "missing": min(1.0, strength * s["missing"])}
 
 
 def _one(hidden: Any, row: int) -> Any:
@@ -139,6 +151,9 @@ def _variables(towers: Towers, values: dict[str, tuple[Any, ...]]) -> dict[str, 
         "noise_in_sd": Variable({"modality": _union([m.split("+") for m in seen])}, "amplitude of the noise", "sd"),
         "added": Variable(label="parameters added by the method"),
     }
+    if any(values["strengths"]):
+        own = found["score"].dims
+        found["curve"] = Variable({"strength": STRENGTHS, "case": own["case"]}, found["score"].label)
     if max(values["shown"]) >= 0:
         s = {k: v[0] for k, v in values.items()}
         names = s["modalities"].split("+")

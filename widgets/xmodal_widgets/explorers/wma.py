@@ -1,0 +1,223 @@
+"""wma: α, β and what they do to the plan, to D, and to robustness; own runs beside the published grids.
+
+Opens on a cube that ``make cubes`` computed. "Train here" trains the exact setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..sweep_view import SweepView
+from ..views import Bars, HeatMap, Lines
+from . import _cubes
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+AXES: dict[str, list[Any]] = {
+    "task": ["red", "both", "wrong"],
+    "alpha": [0.0, 0.2, 1.0],
+    "beta": [0.0, 0.4, 1.0, 1.4, 4.0],
+    "seed": [0, 1],
+}
+ORDERS = [1, 2]  # further orders of the baseline's batches
+# One draw of the data for all seeds, so that all of them show the same picture.
+FIXED: dict[str, Any] = {"data_seed": 0, "strengths": True, "n_val": 50, "n_test": 400}
+OURS, RERUN = "this α and β", "baseline, rerun {}"
+LINES = ("D / D_0", "target β", "ceiling of the cosine")
+PATCHES = 4  # along a side
+PRINTED_ALPHAS = [0.1, 0.2, 1.0, 5.0, 6.0, 8.0]
+PRINTED_BETAS = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 4.0, 6.0, 10.0]
+GRIDS = {3: "Hateful Memes", 4: "MM-IMDb", 5: "UR-FUNNY", 6: "MOSEI"}
+VARIABLES = ("plan", "trajectory", "gain", "cell_gain")  # what a trained setting brings
+
+
+def open(
+    views: Any = None,
+    controls: Any = None,
+    compute: Callable[..., Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> SweepView:
+    """The explorer of wma.
+
+    Args:
+        views, controls: in place of the default ones.
+        compute: what "Train here" runs; trains the exact setting by default.
+        training: further settings of the experiment for "Train here", such as ``reference="batch"``,
+            ``cost="squared_euclidean"``, ``transport="ipot"``, ``ipot_steps=10``.
+        options: ``title``, ``average``, and a value for any control.
+    """
+    shown = views or [
+        HeatMap("plan", x="column", y="row", col="word", title="where each word's mass goes in the picture"),
+        HeatMap("picture", x="across", y="up", title="the picture, without its noise (brightness)"),
+        Lines("trajectory", x="step", hue="line", band="seed", title="D along fine-tuning"),
+        Bars("gain", x="case", hue="run", band="seed", title="gain over the baseline, and two plain reruns of it"),
+        HeatMap("cell_gain", x="beta", y="alpha", title="gain over the baseline, own runs"),
+        HeatMap("printed", x="printed_beta", y="printed_alpha", title="gain over ViLT, Tab 3-6 (single runs)"),
+    ]
+    opening: dict[str, Any] = {"task": "both", "alpha": 1.0, "beta": 1.4, "strength": 1.0, "test": "normal"}
+    opening["title"] = "wma: how far apart should modalities be?"
+    controls = controls or ["task", "alpha", "beta", "strength", "test", "published", "seed"]
+    compute = compute or partial(train_here, training=dict(training or {}))
+    return SweepView(load_cube(), shown, controls, compute=compute, **(opening | options))
+
+
+def load_cube() -> xr.Dataset:
+    """The shipped cube."""
+    return _cubes.load("wma")
+
+
+def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
+    """The cube on ``axes``, as float32; ``options`` go to :func:`xmodal_lab.sweep`."""
+    import xarray as xr
+
+    import xmodal_lab as xl
+
+    sample, words, picture = shown_sample()
+    runs = xl.sweep("wma", **axes, **FIXED, shown=sample, **options)
+    baseline = {k: v for k, v in axes.items() if k not in ("alpha", "beta")}
+    reruns = xl.sweep("wma", **baseline, **FIXED, order=ORDERS, **options)
+    cube = xr.Dataset(
+        {
+            "plan": _plan(runs["plan"], words),
+            "trajectory": _trajectory(runs["ratio"], runs["beta"], runs["ceiling"]),
+            "baseline": runs["curve"].sel(alpha=0.0, beta=axes["beta"][0], drop=True),
+            "printed": _printed(),
+        }
+    )
+    gains = 100 * (runs["curve"] - cube["baseline"])
+    others = 100 * (reruns["curve"] - cube["baseline"])
+    named = [gains, *(others.sel(order=k, drop=True).broadcast_like(gains) for k in ORDERS)]
+    cube["gain"] = xr.concat(named, xr.IndexVariable("run", [OURS, *(RERUN.format(k) for k in ORDERS)]))
+    cube["cell_gain"] = gains.rename(case="test")
+    cube["picture"] = (("up", "across"), picture, {"long_name": "brightness"})
+    cube = cube.astype("float32")
+    units = {"gain": "points of AUROC", "cell_gain": "points of AUROC", "printed": "points of the paper's metric"}
+    for name, unit in units.items():
+        cube[name].attrs = {"long_name": "gain over the baseline", "units": unit}
+    cube["plan"].attrs = {"long_name": "share of the word's mass"}
+    cube["trajectory"].attrs = {"long_name": "D / D_0"}
+    labels = {
+        "alpha": "α", "beta": "β, target of D / D_0", "strength": "noise and gaps, times the paper's",
+        "printed_alpha": _in_order("α", PRINTED_ALPHAS), "printed_beta": _in_order("β", PRINTED_BETAS),
+        "published": "published grid", "test": "test of the heat maps",
+    }  # fmt: skip
+    for dim, label in labels.items():
+        cube[dim].attrs["long_name"] = label
+    cube.attrs = {**runs.attrs, "sample": sample, "words": words}
+    return cube
+
+
+def train_here(
+    setting: Mapping[str, Any],
+    progress: Callable[..., None],
+    cancelled: Callable[[], bool],
+    training: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
+    import xarray as xr
+
+    from xmodal_lab.experiments import get
+
+    experiment, shipped = get("wma"), load_cube()
+    asked = {k: setting[k] for k in AXES} | {"shown": shipped.attrs["sample"]} | dict(training or {})
+    found = experiment.compute({**FIXED, **asked}, progress)
+    at = {"task": setting["task"], "seed": setting["seed"]}
+    gains = 100 * (found["curve"] - shipped["baseline"].sel(at))
+    others = shipped["gain"].sel(at).isel(run=slice(1, None), alpha=0, beta=0)
+    plan = xr.DataArray(np.asarray(found["plan"]), dims=("token_1", "token_2"))
+    # Every variable without the dimensions that controls of the setting stand for.
+    result = {
+        "plan": _plan(plan, shipped.attrs["words"]),
+        "trajectory": _trajectory(found["ratio"], xr.DataArray(float(setting["beta"])), found["ceiling"]),
+        "gain": np.concatenate([gains.values[None], others.values]),
+        "cell_gain": gains.rename(case="test"),
+    }
+    layout = {"gain": ("run", "strength", "case")}
+    whole = {k: v if isinstance(v, xr.DataArray) else xr.DataArray(v, dims=layout[k]) for k, v in result.items()}
+    coordinates = {d: shipped[d].values for d in ("strength", "test", "run")}
+    arrays = {}
+    for name, values in whole.items():
+        own = [d for d in shipped[name].dims if d not in setting or d in values.dims]
+        values = values.transpose(*[d for d in own if d in values.dims])
+        picked = {d: list(coordinates[d]).index(setting[d]) for d in values.dims if d in setting and d in coordinates}
+        arrays[name] = values.isel(picked).values
+    return arrays
+
+
+def _in_order(name: str, values: list[float]) -> str:
+    return f"{name}, in order: {' '.join(f'{v:g}' for v in values)}"
+
+
+def shown_sample(most: int = 9) -> tuple[int, list[str], np.ndarray]:
+    """A test sample whose caption all tasks share and tells the colour: its number, words, picture (32, 32)."""
+    from xmodal_lab import load
+    from xmodal_lab.datasets.shapes import SHARED
+    from xmodal_lab.papers.wma import world
+
+    sizes = {"n_train": 800, "n_val": FIXED["n_val"], "n_test": FIXED["n_test"]}
+    worlds = {task: world(task, seed=FIXED["data_seed"], **sizes) for task in AXES["task"]}
+    captions = [w.test.strings["text"] for w in worlds.values()]
+    for row, same in enumerate(zip(*captions, strict=True)):
+        words = same[0].split()
+        if len(set(same)) == 1 and len(words) <= most and set(words) & set(SHARED["color"]):
+            # The same draw without noise: each modality has its own stream, so nothing else changes.
+            clean = load("shapes", seed=FIXED["data_seed"], modalities="image", image_noise=0.0, label="color", **sizes)
+            picture = clean.test.inputs["image"][row].mean(0).numpy()
+            return row, [f"{k + 1} {word}" for k, word in enumerate(words)], np.ascontiguousarray(picture[::-1])
+    raise ValueError("no test caption is shared by all tasks.")
+
+
+def _plan(plan: xr.DataArray, words: list[str]) -> xr.DataArray:
+    """(…, patch, token) → (…, word, row, column): of each word the shares of its mass; row 0 is at the bottom."""
+    side = range(PATCHES)
+    plan = plan.isel(token_2=slice(0, len(words))).rename(token_2="word").assign_coords(word=words)
+    plan = plan / plan.sum("token_1")
+    rows = [plan.isel(token_1=slice(PATCHES * r, PATCHES * (r + 1))) for r in reversed(side)]
+    import xarray as xr
+
+    rows = [r.rename(token_1="column").assign_coords(column=list(side)) for r in rows]
+    whole = xr.concat(rows, xr.IndexVariable("row", list(side)))
+    return whole.transpose(..., "word", "row", "column")
+
+
+def _trajectory(ratio: xr.DataArray, beta: xr.DataArray, ceiling: xr.DataArray) -> xr.DataArray:
+    """D / D_0 over the steps, with its target and the ceiling, along ``line``; image and text only."""
+    import xarray as xr
+
+    path = ratio.isel(pair=0, drop=True)
+    flat = [(beta + 0 * path), (ceiling.isel(pair=0, drop=True) + 0 * path)]
+    parts = [path, *(f.transpose(*path.dims) for f in flat)]
+    return xr.concat(parts, xr.IndexVariable("line", list(LINES)))
+
+
+def _printed() -> xr.DataArray:
+    """Tab 3-6 less the baseline of Tab 1, in points, signed so that more is better; image stands for image or video."""
+    import pandas as pd
+
+    import xmodal_lab as xl
+    from xmodal_lab.papers.wma import cases_of
+
+    base = xl.tables("wma", 1)
+    base = base[base["method"] == "ViLT"].set_index(["dataset", "case"])["value"]
+    frames = []
+    for number in GRIDS:
+        frame = xl.tables("wma", number)
+        level = np.array([base[key] for key in zip(frame["dataset"], frame["case"], strict=True)])
+        sign = np.where(frame["metric"] == "MAE", -1, 1)
+        frames.append(frame.assign(gain=100 * sign * (frame["value"] - level)))
+    table = pd.concat(frames)
+    table["case"] = table["case"].str.replace("video", "image")
+    table = table[~table["case"].str.startswith("audio")]
+    # Places in the grid, not values: cells of one size, though β jumps from 2 to 10.
+    table["printed_alpha"] = [PRINTED_ALPHAS.index(a) + 1 for a in table["alpha"]]
+    table["printed_beta"] = [PRINTED_BETAS.index(b) + 1 for b in table["beta"]]
+    table = table.rename(columns={"dataset": "published", "case": "test"})
+    keys = ["published", "printed_alpha", "printed_beta", "test"]
+    found: xr.DataArray = table.set_index(keys)["gain"].to_xarray()
+    return found.sel(published=list(GRIDS.values()), test=list(cases_of("image+text")))

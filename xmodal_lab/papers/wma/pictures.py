@@ -1,0 +1,129 @@
+"""Static pictures: the plan over the picture, D against its target, gains over the band of reruns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import _checks as check
+from ...intervals import mean_interval
+from . import choosing as choices
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+
+def draw_plan(plan: Any, words: Sequence[str], picture: Any = None, axes: Axes | None = None) -> Axes:
+    """A transport plan as a heat map: words along the side; patches below, or over ``picture`` one copy per word.
+
+    Args:
+        plan: (p, q) mass from patch to word; the first ``len(words)`` columns are drawn, each scaled to sum to 1.
+        words: of the caption, in order.
+        picture: (C, H, W) or (H, W) with p square patches, row by row; each word then gets the picture, veiled
+            where its mass does not go.
+        axes: to draw on; new ones when not given.
+
+    Raises:
+        ValueError: a plan that is no matrix, more words than columns, patches that do not tile a square.
+    """
+    from matplotlib import pyplot
+
+    mass = np.asarray(check.as_tensor("plan", plan).detach().cpu().double())
+    if mass.ndim != 2 or len(words) > mass.shape[1] or not words:
+        raise ValueError(
+            f"plan must be (patches, tokens) with a column per word, got {mass.shape} for {len(words)} words."
+        )
+    shares = mass[:, : len(words)] / mass[:, : len(words)].sum(0, keepdims=True)
+    if picture is None:
+        axes = axes or pyplot.subplots(figsize=(7, 0.35 * len(words) + 1))[1]
+        drawn = axes.imshow(shares.T, aspect="auto", cmap="viridis", vmin=0)
+        axes.set(yticks=range(len(words)), yticklabels=list(words), xlabel="patch, row by row")
+    else:
+        side = round(len(shares) ** 0.5)
+        if side * side != len(shares):
+            raise ValueError(f"{len(shares)} patches do not tile a square picture; leave picture out.")
+        shown = np.clip(np.asarray(check.as_tensor("picture", picture).cpu()), 0, 1)
+        shown = shown.transpose(1, 2, 0) if shown.ndim == 3 else np.repeat(shown[..., None], 3, -1)
+        size = shown.shape[0] // side
+        axes = axes or pyplot.subplots(figsize=(1.25 * len(words), 1.6))[1]
+        tiles = [_veiled(shown, shares[:, k].reshape(side, side), size) for k in range(len(words))]
+        gap = np.ones((shown.shape[0], max(2, size // 4), 3))
+        strip = [part for tile in tiles for part in (tile, gap)][:-1]
+        axes.imshow(np.concatenate(strip, 1))
+        step = shown.shape[1] + gap.shape[1]
+        axes.set(xticks=[shown.shape[1] / 2 + k * step for k in range(len(words))], xticklabels=list(words), yticks=[])
+        for edge in axes.spines.values():
+            edge.set_visible(False)
+        axes.tick_params(length=0)
+        return axes
+    axes.figure.colorbar(drawn, ax=axes, label="share of the word's mass")
+    return axes
+
+
+def _veiled(picture: np.ndarray, share: np.ndarray, size: int) -> np.ndarray:
+    """The picture, bright where ``share`` is large."""
+    light = np.kron(share / share.max(), np.ones((size, size)))[..., None]
+    veiled: np.ndarray = picture * (0.12 + 0.88 * light)
+    return veiled
+
+
+def draw_gains(
+    cube: xr.Dataset, ways: Sequence[str] = ("minimise OT", "WMA, chosen on validation"), axes: Any = None
+) -> Axes:
+    """Gain over the baseline by case, on a grey band: what reruns of the baseline reach by another order of batches.
+
+    Args:
+        cube: a sweep with axes alpha, beta, order and seed; tasks are averaged.
+        ways: rows of :func:`choices`.
+        axes: to draw on; new ones when not given.
+
+    Raises:
+        ValueError: a cube without reruns of the baseline, an unknown way.
+    """
+    from matplotlib import pyplot
+
+    band, plain, found = choices.rerun_band(cube), choices.baseline(cube), choices.ways(cube)
+    cases = plain["case"].values.tolist()
+    axes = axes or pyplot.subplots(figsize=(8, 3.4))[1]
+    rest = [d for d in band.dims if d not in ("end", "case")]
+    low, high = (100 * band.mean(rest).sel(end=end).values for end in ("low", "high"))
+    for k in range(len(cases)):
+        label = "three runs of the baseline" if k == 0 else None
+        axes.fill_between([k - 0.45, k + 0.45], low[k], high[k], color="0.85", label=label, zorder=0)
+    for place, way in enumerate(ways):
+        gained = found[check.one_of("way of choosing", way, found)] - plain
+        stats = [mean_interval(100 * choices.per_seed(gained.sel(case=c))) for c in cases]
+        x = np.arange(len(cases)) + (place - (len(ways) - 1) / 2) * 0.25
+        axes.errorbar(x, [m for m, _ in stats], [h for _, h in stats], fmt="os^D"[place % 4], capsize=3, label=way)
+    axes.axhline(0, color="0.4", lw=0.8)
+    axes.set(xticks=range(len(cases)), xticklabels=cases, ylabel="gain over the baseline [points]")
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left")
+    return axes
+
+
+def draw_distance(cube: xr.Dataset, axes: Any = None) -> Axes:
+    """D / D_0 along training, one line per β; its target dashed, and the ceiling of the cosine cost dotted.
+
+    Args:
+        cube: ``ratio`` over beta and step (one α), with ``ceiling``; other dimensions are averaged.
+        axes: to draw on; new ones when not given.
+    """
+    import seaborn
+    from matplotlib import pyplot
+
+    axes = axes or pyplot.subplots(figsize=(6.5, 3.4))[1]
+    path = cube["ratio"].mean([d for d in cube["ratio"].dims if d not in ("beta", "step")])
+    colors = seaborn.color_palette("viridis", path.sizes["beta"])
+    for color, beta in zip(colors, path["beta"].values, strict=True):
+        axes.plot(path["step"], path.sel(beta=beta), color=color, label=f"β = {beta:g}")
+        axes.axhline(beta, color=color, ls="--", lw=0.8)
+    ceiling = float(cube["ceiling"].mean())
+    if np.isfinite(ceiling):
+        axes.axhline(ceiling, color="k", ls=":", lw=1.2)
+        axes.text(float(path["step"][-1]), ceiling, "2 / D_0", ha="right", va="bottom", fontsize=8)
+    axes.set(xlabel="step", ylabel="D / D_0")
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    return axes

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check fast bench claims cubes clean format notebooks
+.PHONY: help lab app test check fast bench claims cubes docs clean format notebooks
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 lab: $(STAMP)  ## open JupyterLab on notebooks/00_start_here.ipynb
 	$(BIN)/xmodal lab $(LAB_ARGS)
+
+app: $(STAMP)  ## the lessons as apps (Voila): code hidden, views live
+	JUPYTER_PATH=widgets/app $(BIN)/python -m voila --template=xmodal --Voila.ip=127.0.0.1 $(APP_ARGS) notebooks
 
 test: $(STAMP)  ## every test: unit, property, notebooks, browser
 	$(BIN)/python tests/run_all.py
@@ -41,6 +44,10 @@ notebooks: $(STAMP)  ## run the lessons again and keep their outputs
 .peers: benchmarks/peers.txt $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r benchmarks/peers.txt
 	@touch $@
+
+docs: $(STAMP)  ## build the static site: API reference, lessons with live views, ledger
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python scripts/make_docs.py $(DOCS_ARGS)
 
 claims: $(STAMP)  ## measure every claim again (resumes), write CLAIMS.md and claims.json
 	$(BIN)/xmodal claims --run --write $(CLAIMS_ARGS)

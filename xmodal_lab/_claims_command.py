@@ -58,7 +58,12 @@ def main(arguments: Sequence[str]) -> int:
     print(as_text(shown, notes=asked.notes))
     if asked.run and asked.write:
         root = Path(__file__).resolve().parent.parent
-        _ledger.write(shown.to_dict("records"), claims.known(), _ledger.SHIPPED, root / "CLAIMS.md")
+        _ledger.write(
+            [{str(k): v for k, v in row.items()} for row in shown.to_dict("records")],
+            claims.known(),
+            _ledger.SHIPPED,
+            root / "CLAIMS.md",
+        )
         print("wrote claims.json and CLAIMS.md")
     return int(bool((shown["verdict"] == _ledger.NOT_MEASURED).any()) and asked.run)
 

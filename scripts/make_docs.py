@@ -1,0 +1,132 @@
+"""Build the static site (``make docs``): API reference, lessons with live views, ledger, architecture.
+
+python scripts/make_docs.py [--out site] [--keep-outputs]
+
+Lessons are run, and each live view is exported into the page: its sliders move without a kernel. With
+``--keep-outputs`` they are shown as committed, with still pictures. Every link inside the site is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {"README.md": "index", "CLAIMS.md": "CLAIMS", "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING",
+         "docs/architecture.md": "architecture"}  # fmt: skip
+# Run before a lesson: a view shows itself as the page that to_html writes, inside a frame.
+EXPORT = """
+def _exported(self, **kwargs):
+    import html, pathlib, tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        page = self.to_html(pathlib.Path(folder) / "view.html").read_text(encoding="utf-8")
+    frame = '<iframe style="width:100%;height:46em;border:0" title="live view" loading="lazy" srcdoc="{}"></iframe>'
+    return {"text/html": frame.format(html.escape(page, quote=True)), "text/plain": "live view"}, {}
+import xmodal_widgets
+xmodal_widgets.SweepView._repr_mimebundle_ = _exported
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "site")
+    parser.add_argument("--keep-outputs", action="store_true")
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    reference(asked.out / "api")
+    for source, name in PAGES.items():
+        if (ROOT / source).is_file():
+            page(ROOT / source, asked.out / f"{name}.html")
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        lesson(path, asked.out / f"{path.stem}.html", live=not asked.keep_outputs)
+        print(f"{path.stem}", flush=True)
+    for picture in (ROOT / "docs").glob("*.png"):
+        (asked.out / "docs").mkdir(exist_ok=True)
+        (asked.out / "docs" / picture.name).write_bytes(picture.read_bytes())
+    broken = dead_links(asked.out)
+    print("\n".join(broken) or f"every link inside {asked.out.name}/ leads somewhere")
+    return int(bool(broken))
+
+
+def reference(out: Path) -> None:
+    """The API reference, from the docstrings."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    packages = ["xmodal_lab", "xmodal_widgets", "!xmodal_lab.cli"]
+    command = [sys.executable, "-m", "pdoc", "--docformat", "google", "--math", "-o", str(out), *packages]
+    subprocess.run(command, check=True, env=environment)
+
+
+def page(source: Path, target: Path) -> None:
+    """A Markdown page in the same dress as the lessons."""
+    text = re.sub(r"\]\((?:docs/)?([\w./-]+?)\.md\)", r"](\1.html)", source.read_text())
+    text = re.sub(r"\]\((?:\.\./)?notebooks/([\w.-]+?)\.ipynb\)", r"](\1.html)", text)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(part) for part in (_navigation(), text)])
+    notebook.metadata["title"] = source.stem
+    target.write_text(_exporter().from_notebook_node(notebook)[0])
+
+
+def lesson(source: Path, target: Path, live: bool) -> None:
+    """A lesson; run again with its views exported, or as committed."""
+    notebook = nbformat.read(source, as_version=4)
+    if live:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(EXPORT))
+        NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}}).execute()
+        del notebook.cells[0]
+    for cell in notebook.cells:
+        cell.source = re.sub(r"\]\(([\w.-]+?)\.ipynb\)", r"](\1.html)", cell.source)
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell(_navigation()))
+    notebook.metadata["title"] = source.stem
+    target.write_text(_exporter().from_notebook_node(notebook)[0])
+
+
+def _navigation() -> str:
+    """One line of links at the head of every page."""
+    lessons = [(path.stem[:2], f"{path.stem}.html") for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    there = [("xmodal_lab", "index.html"), *lessons]
+    if (ROOT / "CLAIMS.md").is_file():
+        there.append(("ledger", "CLAIMS.html"))
+    there += [("architecture", "architecture.html"), ("API", "api/index.html")]
+    return " · ".join(f"[{name}]({link})" for name, link in there)
+
+
+def dead_links(site: Path) -> list[str]:
+    """Links and pictures of the site's pages that lead to no file of the site."""
+    found = []
+    for path in sorted(site.rglob("*.html")):
+        links = _Links()
+        links.feed(path.read_text())
+        for link in sorted(links.found):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc or not parts.path:
+                continue
+            target = path.parent / unquote(parts.path)
+            if not (target.exists() or (target / "index.html").exists()):
+                found.append(f"{path.relative_to(site)}: {link}")
+    return found
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found |= {value for name, value in attributes if name in ("href", "src") and value}
+
+
+def _exporter() -> HTMLExporter:
+    return HTMLExporter(template_name="lab", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -172,6 +172,8 @@ def test_the_shipped_ledger_is_complete_and_true_to_its_page() -> None:
     assert not (table["verdict"] == "not measured").any(), "run `make claims`"
     page = Path(__file__).resolve().parent.parent / "CLAIMS.md"
     assert page.read_text() == _ledger.render(list(_ledger.shipped().values()))
+    readme = (page.parent / "README.md").read_text()
+    assert _ledger.summary(_ledger.shipped().values()) in readme
     trained = {i for i, c in claims.known().items() if c.trained}
     for row in table.to_dict("records"):
         if row["id"] in trained and not row["verdict"].startswith("needs"):

@@ -58,13 +58,11 @@ def main(arguments: Sequence[str]) -> int:
     print(as_text(shown, notes=asked.notes))
     if asked.run and asked.write:
         root = Path(__file__).resolve().parent.parent
-        _ledger.write(
-            [{str(k): v for k, v in row.items()} for row in shown.to_dict("records")],
-            claims.known(),
-            _ledger.SHIPPED,
-            root / "CLAIMS.md",
-        )
-        print("wrote claims.json and CLAIMS.md")
+        rows = [{str(k): v for k, v in row.items()} for row in shown.to_dict("records")]
+        held = _ledger.write(rows, claims.known(), _ledger.SHIPPED, root / "CLAIMS.md")
+        if (root / "README.md").is_file():
+            _ledger.put_between(root / "README.md", "claims", _ledger.summary(held))
+        print("wrote claims.json, CLAIMS.md and the README's summary")
     return int(bool((shown["verdict"] == _ledger.NOT_MEASURED).any()) and asked.run)
 
 

@@ -131,10 +131,34 @@ def write(rows: Iterable[Mapping[str, Any]], ids: Iterable[str], json_path: Path
     return held
 
 
+def summary(rows: Iterable[Row]) -> str:
+    """How often each verdict was given, per paper: the README's table."""
+    held = list(rows)
+    lines = ["| paper | " + " | ".join(VERDICTS) + " |", "|---|" + "--:|" * len(VERDICTS)]
+    for paper in dict.fromkeys(row["paper"] for row in held):
+        counts = _counts([row for row in held if row["paper"] == paper])
+        lines.append(f"| {paper} | " + " | ".join(str(n) for n in counts.values()) + " |")
+    lines.append("| all | " + " | ".join(str(n) for n in _counts(held).values()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def put_between(path: Path, mark: str, text: str) -> None:
+    """Replace what stands between ``<!-- mark:start -->`` and ``<!-- mark:end -->`` in a Markdown file."""
+    before, start, rest = path.read_text().partition(f"<!-- {mark}:start -->\n")
+    _, end, after = rest.partition(f"<!-- {mark}:end -->")
+    if start and end:
+        write_text(path, before + start + text + end + after)
+
+
+def _counts(rows: Iterable[Row]) -> dict[str, int]:
+    words = [NEEDS if row["verdict"].startswith(NEEDS) else row["verdict"] for row in rows]
+    return {verdict: words.count(verdict) for verdict in VERDICTS}
+
+
 def render(rows: Iterable[Row]) -> str:
     """The ledger as Markdown."""
     held = list(rows)
-    counts = {v: sum(r["verdict"].startswith(v) if v == NEEDS else r["verdict"] == v for r in held) for v in VERDICTS}
+    counts = _counts(held)
     lines = [
         "# The ledger of claims",
         "",

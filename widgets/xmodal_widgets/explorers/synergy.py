@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 AXES: dict[str, list[Any]] = {
     "direction": ["L→V", "L→A", "A→L", "V→A", "A→V"],
-    "target": ["imperfect", "same_class", "paired", "constant", "zero", "noise"],
+    "target": ["imperfect", "same_class", "paired", "constant", "zero"],
     "loss": ["mse_mean", "mse_sum", "cosine"],
     "alpha": [0.0, 0.1, 0.3, 0.5, 0.7, 0.9],
     "seed": [0, 1, 2],
 }
-# 300 steps keep the cube quick to compute; the rest as in lesson 01.
-FIXED: dict[str, Any] = {"steps": 300, "watch": 5, "points": 40}
+# 300 steps and 32 hidden units keep the cube quick to compute; the rest as in lesson 01.
+FIXED: dict[str, Any] = {"steps": 300, "hidden": 32, "watch": 5, "points": 40}
 W2 = ("w2_ij", "w2_ki", "w2_kj", "w2_ki_apart", "w2_ii_apart", "w2_ii")
 PAIRS = ["z_i z_j", "ẑ_k z_i", "ẑ_k z_j", "ẑ_k z_i, apart", "z_i z_i, apart", "z_i z_i, halves"]
 LAWS = ["P*", "P_i", "P_j"]

@@ -65,13 +65,13 @@ def _l(conditions: Conditions) -> Measured:
     there = directions(conditions)
     curve = _over_directions(conditions, "mse_sum", _FIVE, "latent_loss", "imperfect")
     floor = _over_directions(conditions, "mse_sum", _FIVE, "latent_floor", "imperfect")
-    mean_reduction = _over_directions(conditions, "mse_mean", _FIVE, "latent_loss", "imperfect")[:, -1]
+    averaged = _over_directions(conditions, "mse_mean", _FIVE, "latent_loss", "imperfect")[:, -1]
     end = curve[:, -1]
     return order(
         {"start - end": 1 - end, "a tenth - end": _FALLEN - end}, unit="of the start", scale=1.0,
-        note=f"Validation latent loss over its start, mean of {', '.join(there)}: {end.mean():.2f}. Against a "
-        f"target that does not know the input it cannot fall below half the target's variance, here {floor.mean():.2f}. "
-        f"With the mean over the entries instead of the sum (α = {_ALPHA}), it ends at {mean_reduction.mean():.2f}: L_cls stretches z.",
+        note=f"Validation latent loss over its start, mean of {', '.join(there)}: {end.mean():.2f}. Against a target "
+        f"that does not know the input it cannot fall below half the target's variance, here {floor.mean():.2f}. With "
+        f"the mean over the entries, not the sum (α = {_ALPHA}), it ends at {averaged.mean():.2f}: L_cls stretches z.",
         numbers={"curve": curve.mean(0)},
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from ...samples import Dataset
 from ...trials import DATA as TRIAL_DATA
 from ...trials import Trials
 from . import nets
-from .targets import CONTROLS, KINDS, PAPERS_OWN, applicable
+from .targets import PAPERS_OWN, applicable
 from .training import LOSSES, Plan, Values, accuracy, train
 from .views import TESTS
 from .watching import DISTANCES, Watch, alone, distances, moments, triangle
@@ -74,7 +74,13 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
 
 
 def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
-    """Latents of test rows after training, (n, d) each: "z_i" (M_i alone), "ẑ_k" and "z_j".
+    """Latents of test rows after training, (n, d) each: "z_i" (M_i alone), "ẑ_k", "z_j", and "z*" where rows have both.
+
+    z* is that of a net that sees both modalities, a stand-in: the paper names none.
+
+    Args:
+        experiment: of this paper.
+        settings: other than its defaults.
 
     Raises:
         ValueError: settings that make no sense.
@@ -84,7 +90,13 @@ def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
     plan = Plan.of(world, [s])
     watch = Watch(world, [s], plan)
     train(world, [s], plan, [s["seed"]], watch)
-    return {"z_i": alone(world, [s], s["seed"], s["seed"])[-1], "ẑ_k": watch.clouds[-1][0], "z_j": world.teacher.z_j}
+    found = {
+        "z_i": alone(world, [s], s["seed"], s["seed"])[-1],
+        "ẑ_k": watch.clouds[-1][0],
+        "z_j": world.teacher.z_j,
+    }
+    ideal = world.ideal(s["seed"])
+    return found if ideal is None else {**found, "z*": ideal}
 
 
 def _trials_of(experiment: Experiment) -> Trials:
@@ -190,4 +202,3 @@ def _check(trials: Trials, s: dict[str, Any]) -> None:
 
 
 EXPERIMENT = experiment()
-__all__ = ["CONTROLS", "EXPERIMENT", "KINDS", "clouds", "experiment"]

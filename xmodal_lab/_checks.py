@@ -23,8 +23,9 @@ def one_of(what: str, value: object, known: Iterable[str]) -> str:
     names = [str(name) for name in known]
     if isinstance(value, str) and value in names:
         return value
-    close = difflib.get_close_matches(str(value), names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    plain = {name.casefold(): name for name in reversed(names)}
+    close = difflib.get_close_matches(str(value).casefold(), plain, n=1)
+    hint = f" Did you mean {plain[close[0]]!r}?" if close else ""
     listed = ", ".join(repr(name) for name in names) or "none"
     raise ValueError(f"unknown {what} {value!r}; known: {listed}.{hint}")
 

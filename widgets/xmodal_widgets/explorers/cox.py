@@ -78,16 +78,16 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
     """
     import xmodal_lab as xl
 
-    cube = xl.sweep("cox", method="cox", **axes, **FIXED, **options)
+    cube = xl.sweep("cox", algorithm="cox", **axes, **FIXED, **options)
     labels = {name: axes[name] for name in ("out", "seed")}
     shares = [s for s in axes["label_share"] if s > 0]
     parts = (
-        [xl.sweep("cox", method="ssl", label_share=[0.0], **labels, **FIXED, **options)]
+        [xl.sweep("cox", algorithm="ssl", label_share=[0.0], **labels, **FIXED, **options)]
         if 0 in axes["label_share"]
         else []
     )
     if shares:
-        parts.append(xl.sweep("cox", method="entmin", label_share=shares, **labels, **FIXED, **options))
+        parts.append(xl.sweep("cox", algorithm="entmin", label_share=shares, **labels, **FIXED, **options))
     return _arranged(cube, parts)
 
 
@@ -133,7 +133,7 @@ def train_here(
     whole = experiment.settings(**FIXED, **asked)
     result = experiment.member(whole, progress)
     rival = "ssl" if whole["label_share"] == 0 else "entmin"
-    other = experiment.member(experiment.settings(**FIXED, **asked, method=rival), progress)
+    other = experiment.member(experiment.settings(**FIXED, **asked, algorithm=rival), progress)
     sets = [[result[f"{where}_{when}"] for when in ("before", "after")] for where in ("agree", "disagree")]
     scores = [result["accuracy"], result["relabelled"], other["accuracy"], other["relabelled"]]
     found = {name: np.asarray(result[name]) for name in VARIABLES if name in result}

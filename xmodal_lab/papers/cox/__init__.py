@@ -5,7 +5,7 @@
     problem = cox.of_dataset(xl.load("shapes"), out="audio")        # or cox.of_views({...}, labels, out="touch")
     found = cox.run(problem, label_share=0.1)                       # found.accuracy, .recall, .curves, .disagree
     found = cox.run(problem, scenario="unsupervised", warmup=False)
-    xl.sweep("cox", method=["erm", "entmin", "cox"], out=["image", "audio", "text"], seed=range(5))
+    xl.sweep("cox", algorithm=["erm", "entmin", "cox"], out=["image", "audio", "text"], seed=range(5))
 
     cox.terms(p), cox.rates(), cox.counterexample(flip=0.3)         # Theorem 1, enumerated
 
@@ -33,7 +33,7 @@ from .matching import RULES as RULES
 from .matching import Match as Match
 from .matching import exploration as exploration
 from .matching import match_weights as match_weights
-from .options import METHODS as METHODS
+from .options import ALGORITHMS as ALGORITHMS
 from .options import Options as Options
 from .perceptors import PERCEPTORS as PERCEPTORS
 from .perceptors import perceive as perceive

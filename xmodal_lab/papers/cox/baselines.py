@@ -32,7 +32,7 @@ def unlabelled_term(problem: Problem, members: Sequence[Options]) -> Term:
     first, x = members[0], problem.train.out
     dice = Dice([o.seed for o in members], 5)
     entropy_weight, noise = free(members, "entropy_weight"), free(members, "noise")[:, None, None]
-    contrast = _moco(problem, members) if first.method == "moco" else None
+    contrast = _moco(problem, members) if first.algorithm == "moco" else None
 
     def batch() -> Tensor:
         return x[dice.integers(len(x), (first.batch,))]
@@ -41,14 +41,14 @@ def unlabelled_term(problem: Problem, members: Sequence[Options]) -> Term:
         return rows + noise * dice.normal(rows.shape[1:])
 
     def term(params: Mapping[str, Tensor], step: int) -> Tensor:
-        if first.method not in ("entmin", "ssl", "moco"):
+        if first.algorithm not in ("entmin", "ssl", "moco"):
             return torch.zeros(len(members))
         rows = batch()
         z = encode(params, rows)
         log_p = posterior(params, z)
         p = log_p.exp()
         entropy = -(p * log_p).sum(-1).mean(1)
-        if first.method == "entmin" or (first.method == "moco" and not first.unsupervised):
+        if first.algorithm == "entmin" or (first.algorithm == "moco" and not first.unsupervised):
             found = entropy_weight * min(1.0, step / max(1.0, RAMP * first.steps)) * entropy
         else:
             far = posterior(params, encode(params, jitter(rows)))

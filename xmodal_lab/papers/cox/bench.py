@@ -1,4 +1,4 @@
-"""cox as a sweep: ``xl.sweep("cox", out=["image", "audio"], method=["erm", "cox"], seed=range(5))``.
+"""cox as a sweep: ``xl.sweep("cox", out=["image", "audio"], algorithm=["erm", "cox"], seed=range(5))``.
 
 A member is one run of :func:`xmodal_lab.papers.cox.run`; members that differ in seed and weights of the
 terms train together. The data and the frozen perceptors are those of ``data_seed``; ``seed`` draws the
@@ -96,13 +96,17 @@ class Bench:
     def problem(self, s: Values) -> Problem:
         """The problem of these settings; the last few are kept, and so are the perceptors."""
         wanted = ("out", "inside", "count", "perceptor", "perceptor_steps", "split")
-        key = (*((s[k]) for k in (*DATA, *wanted) if k in s), s["method"] == "aligned")
-        inside = self.inside(s, self.load(s).modalities)
-        memory = _memory(self, s.get("dataset"), s.get("data_seed"), s["split"], frozenset((s["out"], *inside)))
+        key = (*((s[k]) for k in (*DATA, *wanted) if k in s), s["algorithm"] == "aligned")
+        dataset = self.load(s)
+        inside = self.inside(s, dataset.modalities)
+        # Where views are missing, which rows there are depends on the views that are asked for.
+        whole = all(bool(p.all()) for rows in dataset.splits.values() for p in rows.present.values())
+        shown = frozenset() if whole else frozenset((s["out"], *inside))
+        memory = _memory(self, s.get("dataset"), s.get("data_seed"), s["split"], shown)
         if key not in memory:
             memory[key] = of_dataset(
-                self.load(s), s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
-                aligned=s["method"] == "aligned", steps=s["perceptor_steps"], memory=memory,
+                dataset, s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
+                aligned=s["algorithm"] == "aligned", steps=s["perceptor_steps"], memory=memory,
             )  # fmt: skip
         found: Problem = memory[key]
         return found
@@ -174,8 +178,10 @@ def _stack_key(s: Values) -> Hashable:
 def _normal(s: dict[str, Any]) -> dict[str, Any]:
     """Without what makes no difference: switches and weights of COX for a baseline."""
     base = {f.name: f.default for f in fields(Options)}
-    mine = {"entmin": ("entropy_weight",), "ssl": ("noise",), "moco": ("noise", "entropy_weight")}.get(s["method"], ())
-    if s["method"] != "cox":
+    mine = {"entmin": ("entropy_weight",), "ssl": ("noise",), "moco": ("noise", "entropy_weight")}.get(
+        s["algorithm"], ()
+    )
+    if s["algorithm"] != "cox":
         idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
                 "explore_weight", "explore_from", "warmup_share", "rounds", "refresh")  # fmt: skip
         s = {**s, **{k: base[k] for k in idle}}

@@ -63,10 +63,10 @@ def theorem(c: Conditions) -> Measured:
 
 def semi(c: Conditions) -> Measured:
     """COX > EntMin > ERM > random, below aligned; controls: scrambled D, exploration by h_O alone, bound perceptors."""
-    acc = {m: _of(c, method=m) for m in ("random", "erm", "entmin", "cox", "aligned")}
-    scrambled = _of(c, method="cox", control="scrambled")
-    own = gain(acc["cox"] - _of(c, method="cox", rule="self")).text
-    bound = gain(_of(c, method="cox", perceptor="bound") - acc["entmin"]).text
+    acc = {m: _of(c, algorithm=m) for m in ("random", "erm", "entmin", "cox", "aligned")}
+    scrambled = _of(c, algorithm="cox", control="scrambled")
+    own = gain(acc["cox"] - _of(c, algorithm="cox", rule="self")).text
+    bound = gain(_of(c, algorithm="cox", perceptor="bound") - acc["entmin"]).text
     means = {m: float(v.mean()) for m, v in acc.items()}
     steps = {
         "COX over EntMin": acc["cox"] - acc["entmin"], "EntMin over ERM": acc["entmin"] - acc["erm"],
@@ -78,10 +78,10 @@ def semi(c: Conditions) -> Measured:
 
 def unsupervised(c: Conditions) -> Measured:
     """COX > SSL > random without labels; beside it what the best renaming of classes would give."""
-    acc = {m: _of(c, **UNSUPERVISED, method=m) for m in ("random", "ssl", "cox")}
-    named = {m: float(_of(c, "relabelled", **UNSUPERVISED, method=m).mean()) for m in acc}
-    oracle = _of(c, **UNSUPERVISED, method="cox", control="oracle")
-    right = float(np.nanmean(_of(c, "warmup_right", **UNSUPERVISED, method="cox")))
+    acc = {m: _of(c, **UNSUPERVISED, algorithm=m) for m in ("random", "ssl", "cox")}
+    named = {m: float(_of(c, "relabelled", **UNSUPERVISED, algorithm=m).mean()) for m in acc}
+    oracle = _of(c, **UNSUPERVISED, algorithm="cox", control="oracle")
+    right = float(np.nanmean(_of(c, "warmup_right", **UNSUPERVISED, algorithm="cox")))
     note = (
         f"Best renaming of classes: random {named['random']:.2f}, SSL {named['ssl']:.2f}, COX {named['cox']:.2f}. "
         f"{right:.1%} of the warm-up's anchors have the true class; with all of them right COX reaches "
@@ -100,7 +100,7 @@ def recall(c: Conditions) -> Measured:
         ("unsupervised", ("random", "ssl", "moco"), UNSUPERVISED),
     ):
         for k in ("recall1", "recall5"):
-            found = {m: _of(c, k, **setting, method=m) for m in (*others, "cox")}
+            found = {m: _of(c, k, **setting, algorithm=m) for m in (*others, "cox")}
             best = max(others, key=lambda m: float(found[m].mean()))
             steps[f"{name} R@{k[-1]} over {best}"] = found["cox"] - found[best]
             numbers |= {f"{name} {m} R@{k[-1]}": float(v.mean()) for m, v in found.items()}
@@ -124,19 +124,19 @@ def connection(c: Conditions) -> Measured:
 
 def _curve(c: Conditions, name: str, **setting: Any) -> np.ndarray:
     """(seed, checkpoint), mean over modalities out and in."""
-    found = _sweep(c, method="cox", **setting)[name].mean(["out", "source"])
+    found = _sweep(c, algorithm="cox", **setting)[name].mean(["out", "source"])
     return np.asarray(found.transpose("seed", "checkpoint", ...).values).reshape(len(c.seeds), -1)
 
 
 def _sets(c: Conditions, **setting: Any) -> dict[str, np.ndarray]:
     names = ("agree_before", "disagree_before", "agree_after", "disagree_after")
-    return {name: _of(c, name, method="cox", **setting) for name in names}
+    return {name: _of(c, name, algorithm="cox", **setting) for name in names}
 
 
 def before(c: Conditions) -> Measured:
     """Accuracy on A minus accuracy on D, before exploration."""
     s = _sets(c)
-    share = float(_of(c, "disagreement_before", method="cox").mean())
+    share = float(_of(c, "disagreement_before", algorithm="cox").mean())
     means = {name: float(v.mean()) for name, v in s.items()}
     note = f"A {means['agree_before']:.2f}, D {means['disagree_before']:.2f}; D holds {share:.0%} of the rows."
     return gain(s["agree_before"] - s["disagree_before"], note=note, numbers=means)
@@ -156,18 +156,18 @@ def after(c: Conditions) -> Measured:
 
 def ablation(c: Conditions) -> Measured:
     """Without connection, exploration, warm-up: each worse than the whole."""
-    whole = _of(c, method="cox")
-    unlabelled = _of(c, **UNSUPERVISED, method="cox")
+    whole = _of(c, algorithm="cox")
+    unlabelled = _of(c, **UNSUPERVISED, algorithm="cox")
     return order({
-        "with connection": whole - _of(c, method="cox", connection=False),
-        "with exploration": whole - _of(c, method="cox", exploration=False),
-        "with warm-up (unsupervised)": unlabelled - _of(c, **UNSUPERVISED, method="cox", warmup=False),
+        "with connection": whole - _of(c, algorithm="cox", connection=False),
+        "with exploration": whole - _of(c, algorithm="cox", exploration=False),
+        "with warm-up (unsupervised)": unlabelled - _of(c, **UNSUPERVISED, algorithm="cox", warmup=False),
     })  # fmt: skip
 
 
 def perceptors(c: Conditions) -> Measured:
     """COX on trained against untrained perceptors; contrastively bound ones beside."""
-    found = {name: _of(c, method="cox", perceptor=name) for name in ("supervised", "bound", "random")}
+    found = {name: _of(c, algorithm="cox", perceptor=name) for name in ("supervised", "bound", "random")}
     over = gain(found["bound"] - found["random"]).text
     note = f"Better means trained against untrained encoders of the same shape. Bound over untrained: {over}."
     return gain(

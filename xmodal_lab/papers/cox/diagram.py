@@ -43,11 +43,13 @@ def information_diagram(p: Any, unit: str = "nats") -> Figure:
     for name, (x, y) in parts.items():
         value = _plain(getattr(t, name))
         color = NEGATIVE if value < 0 else POSITIVE
-        left.text(x, y, f"{value:+.3f}", ha="center", va="center", fontsize=11, color=color, weight="bold")
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # a number may lie on a circle's line
+        left.text(x, y, f"{value:+.3f}", ha="center", va="center", fontsize=10, color=color, weight="bold", bbox=box)
     left.set(xlim=(-1.9, 1.9), ylim=(-1.75, 1.9), aspect="equal")
     left.set_title(f"what they tell of Y: I(X_O; Y) = {_plain(t.overall):.3f} {unit}", fontsize=10)
     left.axis("off")
     _bars(right, t, unit)
+    plt.close(figure)  # a notebook shows what a cell returns, and would show an open figure a second time
     return figure
 
 

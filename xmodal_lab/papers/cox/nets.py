@@ -66,7 +66,7 @@ def affine(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 def start(problem: Problem, options: Options, seeds: Sequence[int]) -> Params:
     """Learner and head of each seed, the same for every method."""
     dice = Dice(seeds, 1)
-    p = problem.train.out.shape[1] if options.method != "aligned" else _aligned(problem).shape[1]
+    p = problem.train.out.shape[1] if options.algorithm != "aligned" else _aligned(problem).shape[1]
     sizes = {"learner.1": (p, options.hidden), "learner.2": (options.hidden, options.width)}
     sizes["head"] = (options.width, len(problem.classes))
     return {key: value for name, size in sizes.items() for key, value in layer(dice, name, *size).items()}
@@ -178,6 +178,6 @@ def gap(problem: Problem, options: Options, params: Params, points: Tensor, rows
 def _aligned(problem: Problem) -> Tensor:
     if problem.train.aligned is None:
         raise ValueError(
-            "method 'aligned' needs features of a perceptor of the modality that is out; give the problem some."
+            "algorithm 'aligned' needs features of a perceptor of the modality that is out; give the problem some."
         )
     return problem.train.aligned

@@ -10,7 +10,7 @@ from ... import _checks as check
 from .matching import RULES
 
 SCENARIOS = ("auto", "semi", "unsupervised")
-METHODS = ("random", "erm", "entmin", "ssl", "moco", "cox", "aligned")
+ALGORITHMS = ("random", "erm", "entmin", "ssl", "moco", "cox", "aligned")
 CONTROLS = ("none", "scrambled", "pairs", "oracle")
 # What may differ between the members of a stack.
 FREE = ("seed", "lr", "weight_decay", "connect_weight", "explore_weight", "entropy_weight", "beta_vib", "noise")
@@ -22,7 +22,8 @@ class Options:
 
     Attributes:
         scenario: "semi" (a labelled share with pairs), "unsupervised", or "auto": semi where label_share > 0.
-        method: "random" | "erm" | "entmin" | "ssl" | "moco" | "cox" | "aligned" (cox Sec 4.1).
+        algorithm: "random" | "erm" | "entmin" | "ssl" | "moco" | "cox" | "aligned" (cox Sec 4.1). Not "method",
+            which is an argument of xarray's ``sel``.
         label_share: of the training rows, the same number of each class (0.1, Sec 4.1).
         anchors: T, how many of Eq 14 and 15 (unsupervised): a share of the training rows (0.1, Sec 4.1), of which
             there may be fewer agreed ones; a whole number above 1 is taken literally and refused where there are fewer.
@@ -51,7 +52,7 @@ class Options:
     """
 
     scenario: str = "auto"
-    method: str = "cox"
+    algorithm: str = "cox"
     label_share: float = 0.1
     anchors: float = 0.1
     connection: bool = True
@@ -78,7 +79,7 @@ class Options:
 
     def __post_init__(self) -> None:
         check.one_of("scenario", self.scenario, SCENARIOS)
-        check.one_of("method", self.method, METHODS)
+        check.one_of("algorithm", self.algorithm, ALGORITHMS)
         check.one_of("control", self.control, CONTROLS)
         if not callable(self.rule):
             check.one_of("matching rule", self.rule, RULES)
@@ -88,9 +89,9 @@ class Options:
                 "label_share is 0, but the semi-supervised mode stands on labelled pairs; "
                 "raise it (the paper takes 0.1), or ask for scenario='unsupervised'."
             )
-        if self.unsupervised and self.method in ("erm", "entmin"):
+        if self.unsupervised and self.algorithm in ("erm", "entmin"):
             raise ValueError(
-                f"method {self.method!r} learns from labels, and the unsupervised scenario has none; "
+                f"algorithm {self.algorithm!r} learns from labels, and the unsupervised scenario has none; "
                 "its baselines are 'random', 'ssl' and 'moco'."
             )
         check.positive("anchors", self.anchors)

@@ -80,7 +80,7 @@ def run_stack(problem: Problem, members: Sequence[Options], report: Report | Non
     if len({o.key() for o in members}) > 1:
         raise ValueError("members of one stack may differ only in seed, lr, weight_decay, noise and weights of terms.")
     watcher = _Watcher(problem, members[0], report)
-    train = train_unsupervised if members[0].unsupervised and members[0].method != "aligned" else train_semi
+    train = train_unsupervised if members[0].unsupervised and members[0].algorithm != "aligned" else train_semi
     trained = train(problem, members, watcher)
     return _scored(problem, members, trained, watcher)
 
@@ -99,7 +99,7 @@ class _Watcher:
         o = self.options
         if self.report is not None and step % 20 == 0:
             self.report(step / o.steps, f"step {step} of {o.steps}")
-        if o.method != "cox":
+        if o.algorithm != "cox":
             return
         begins = o.explores_at if not o.unsupervised else round(o.warmup_share * o.steps) * o.warmup
         due = step >= round(len(self.rows) * o.steps / (CHECKPOINTS - 1)) and len(self.rows) < CHECKPOINTS - 1
@@ -137,7 +137,7 @@ def _scored(problem: Problem, members: Sequence[Options], t: Trained, watcher: _
     numbers: dict[str, Tensor] = {"anchors": t.there.sum(1), "anchors_right": t.right}
     numbers |= {f"warmup_{name}": v for name, v in t.warmup.items()}
     disagree = test_disagree = None
-    if first.method == "cox":
+    if first.algorithm == "cox":
         test_top = watcher.look(first.steps, t.params, keep=True)
         (scores,) = in_modal_scores(problem, first, t.params, z)
         disagree = (scores.argmax(-1) != scores.argmax(-1)[0]).any(0)

@@ -45,7 +45,7 @@ class Trained:
 def inputs(problem: Problem, options: Options, split: str = "train") -> Tensor:
     """What the learner sees: the out-of-modal inputs, or the aligned perceptor's features."""
     rows = getattr(problem, split)
-    return rows.aligned if options.method == "aligned" else rows.out
+    return rows.aligned if options.algorithm == "aligned" else rows.out
 
 
 def train_semi(problem: Problem, members: Sequence[Options], watch: Watch) -> Trained:
@@ -54,9 +54,9 @@ def train_semi(problem: Problem, members: Sequence[Options], watch: Watch) -> Tr
     y = problem.train.labels
     rows = torch.stack([labelled_rows(y, first.label_share, seed) for seed in seeds])
     params = start(problem, first, seeds)
-    if first.method == "cox" and first.connection:
+    if first.algorithm == "cox" and first.connection:
         params |= connections(problem, first, seeds)
-    if first.method != "random":
+    if first.algorithm != "random":
         params = _descend(problem, members, params, rows, watch)
     everywhere = torch.ones_like(rows, dtype=torch.bool)
     return Trained(params, rows, y[rows], everywhere, torch.ones(len(members)))
@@ -65,7 +65,7 @@ def train_semi(problem: Problem, members: Sequence[Options], watch: Watch) -> Tr
 def _descend(problem: Problem, members: Sequence[Options], params: Params, rows: Tensor, watch: Watch) -> Params:
     first, seeds = members[0], [o.seed for o in members]
     x, y = inputs(problem, first), problem.train.labels
-    learned = torch.arange(len(y)).expand(len(members), -1) if first.method == "aligned" else rows
+    learned = torch.arange(len(y)).expand(len(members), -1) if first.algorithm == "aligned" else rows
     dice = Dice(seeds, 4)
     unlabelled = unlabelled_term(problem, members)
     link = connection_term(problem, members, rows)
@@ -76,7 +76,7 @@ def _descend(problem: Problem, members: Sequence[Options], params: Params, rows:
         batch = learned.gather(1, dice.integers(learned.shape[1], (first.batch,)))
         z = encode(params, x[batch])
         loss = F.nll_loss(posterior(params, z).transpose(1, 2), y[batch], reduction="none").mean(1)
-        if first.method != "cox":
+        if first.algorithm != "cox":
             return loss + unlabelled(params, step)
         if first.connection:
             loss = loss + link(params, z, batch)

@@ -28,7 +28,7 @@ def train_unsupervised(problem: Problem, members: Sequence[Options], watch: Watc
     """Train S members without any label of the out-of-modal data; ``watch`` as in ``train_semi``."""
     first, seeds = members[0], [o.seed for o in members]
     params, none = start(problem, first, seeds), torch.zeros(len(members), 0, dtype=torch.long)
-    if first.method in ("ssl", "moco"):
+    if first.algorithm in ("ssl", "moco"):
         term = unlabelled_term(problem, members)
 
         def losses(params: Params, step: int) -> Tensor:
@@ -37,7 +37,7 @@ def train_unsupervised(problem: Problem, members: Sequence[Options], watch: Watc
 
         lr, decay = free(members, "lr"), free(members, "weight_decay")
         params = descend(params, losses, steps=first.steps, lr=lr, weight_decay=decay)
-    if first.method in ("random", "ssl", "moco"):
+    if first.algorithm in ("random", "ssl", "moco"):
         return Trained(params, none, none, none.bool(), torch.full((len(members),), torch.nan))
     return _Cox(problem, members, params, watch).train()
 

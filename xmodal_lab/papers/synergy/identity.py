@@ -54,7 +54,9 @@ def split(g: Any, targets: Any) -> Split:
     constant = 0.5 * (latents - mean).square().sum(1).mean()
     gradients = [torch.autograd.grad(value, latents)[0] for value in (drawn, constant)]
     error = float((gradients[0] - gradients[1]).abs().max())
-    return Split(float(drawn), float(constant), 0.5 * float((pool - mean).square().sum(1).mean()), error)
+    return Split(
+        float(drawn.detach()), float(constant.detach()), 0.5 * float((pool - mean).square().sum(1).mean()), error
+    )
 
 
 def effective_weight(alpha: float, width: int, loss: str) -> float:

@@ -167,7 +167,7 @@ def in_modal_scores(problem: Problem, options: Options, params: Params, *points:
     )
 
 
-def gap(problem: Problem, options: Options, params: Params, points: Tensor, rows: int = 200) -> Tensor:
+def gap(problem: Problem, options: Options, params: Params, points: Tensor, rows: int = 150) -> Tensor:
     """MMD² between each in-modal mapping and out-of-modal features (Fig 5): (S, K), on the first ``rows`` rows."""
     v = mapped(problem, options, params, "test")[:, :, :rows]
     return torch.stack([

@@ -238,6 +238,17 @@ def test_sweep_of_the_autoencoder() -> None:
     assert float(cube.curve.isel(epoch=0).mean()) > float(cube.curve.isel(epoch=-1).mean())
 
 
+def test_pca_is_the_best_linear_autoencoder_of_x() -> None:
+    from sklearn.decomposition import PCA
+
+    world = autoencoder._world(small(arm="X"))
+    pca = PCA(10, svd_solver="full").fit(world["train"]["x"].double().numpy())
+    held = world["test"].double().numpy()
+    expected = ((held - pca.inverse_transform(pca.transform(held))) ** 2).mean()
+    settings = {k: v for k, v in SMALL.items() if k != "n"}
+    assert autoencoder.pca_error(400, 0, **settings) == pytest.approx(expected)
+
+
 def test_a_diverged_autoencoder_is_said() -> None:
     with pytest.raises(FloatingPointError, match="diverged"):
         autoencoder.EXPERIMENT.member(small(lr=1e30), lambda *_: None)
@@ -273,7 +284,7 @@ def test_row_of_the_gaussian_experiment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(theory_claims, "AUTOENCODER", tiny)
     monkeypatch.setattr(theory_claims, "SIZES", (400, 2))
     found = THEORY_CLAIMS[-1].measure(Conditions(seeds=(0, 1)))
-    assert found.verdict and "noise in place of Y" in found.note
+    assert found.verdict and "Over noise for Y" in found.note and "PCA of X alone" in found.note
 
 
 # -- live views ---------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ transport one modality's output tokens to the other's.
 - ``Alignment``, ``Transport``, ``distances``, ``penalty``, ``plan_of``: the regulariser, for a tower of one's own
 - ``world``, ``TASKS``, ``HEADS``: three tasks on ``shapes``
 - ``choices``, ``rerun_band``: α and β chosen on validation, beside what choosing on test would have said
-- ``relative_gains``, ``falling_cells``, ``cells_beating_baseline``, ``selected_cells``, ``best_betas``, ``missing_cells``:
-  what follows from the published tables alone
+- ``relative_gains``, ``falling_cells``, ``cells_beating_baseline``, ``selected_cells``, ``best_betas``,
+  ``missing_cells``: what follows from the published tables alone
 - ``draw_plan``, ``draw_gains``, ``draw_distance``: static pictures
 """
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+SHOWN = ("minimise OT", "WMA, chosen on validation")
+
+
 def draw_plan(plan: Any, words: Sequence[str], picture: Any = None, axes: Axes | None = None) -> Axes:
     """A transport plan as a heat map: words along the side; patches below, or over ``picture`` one copy per word.
 

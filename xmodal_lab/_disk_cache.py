@@ -139,7 +139,7 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
         tensor = tensors[name].detach().cpu().contiguous()
         total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode(), total)
         if tensor.numel():
-            total = zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), total)
+            total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
 
 

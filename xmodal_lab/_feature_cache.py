@@ -67,7 +67,7 @@ def _update(total: Any, data: Any) -> None:
         whole = data.detach().cpu().contiguous()
         total.update(f"tensor {whole.dtype} {tuple(whole.shape)};".encode())
         if whole.numel():
-            total.update(memoryview(whole.reshape(-1).view(torch.uint8).numpy()))
+            total.update(whole.reshape(-1).view(torch.uint8).numpy().data)
     elif isinstance(data, Mapping):
         for key in sorted(data):
             total.update(f"key {key};".encode())

@@ -99,6 +99,7 @@ class Pretrained:
         Raises:
             ValueError: no such modality, no strings, or what :meth:`__call__` refuses.
         """
+        wanted: tuple[str, ...]
         if self.modality == "image+text":
             wanted, target = ("image", "text"), name or "joint"
             for m in wanted:

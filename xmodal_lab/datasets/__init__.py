@@ -1,4 +1,4 @@
-"""Datasets by name: ``load("digits")``, ``names()``, ``describe()``.
+"""Datasets by name: ``load("digits")``, ``names()``, ``describe()``; ``download`` and ``fake`` of those on disk.
 
 Each loader is a function in a module of this folder, imported when it is asked for. To add
 one, write the function (keyword arguments only, returns a :class:`~xmodal_lab.Dataset`) and
@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .. import _checks as check
 from ..samples import Dataset
+from ._layout import LayoutError as LayoutError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +54,29 @@ _KNOWN = {
         ("image", "audio"),
         "written and spoken digits, from disk: MultiBench's files, or built from MNIST, FSDD and ESC",
     ),
+    "cremad": _Entry("cremad", "load_cremad", ("image", "audio"), "acted emotions: face and voice, from disk"),
+    "kinetics_sounds": _Entry(
+        "kinetics_sounds", "load_kinetics_sounds", ("image", "audio"), "actions: picture and sound, from disk"
+    ),
+    "food101": _Entry("food101", "load_food101", ("image", "text"), "dishes: picture and recipe title, from disk"),
+    "iemocap": _Entry("iemocap", "load_iemocap", ("audio", "text"), "emotion in dialogue: voice and words, from disk"),
+    "multibench": _Entry(
+        "multibench",
+        "load_multibench",
+        ("vision", "audio", "text"),
+        "MOSI, MOSEI, UR-FUNNY and MUStARD: sequences of features, from MultiBench's pickles",
+    ),
+    "mimic": _Entry("multibench", "load_mimic", ("static", "series"), "intensive care, from MultiBench's pickle"),
+    "imagenet_esc": _Entry(
+        "imagenet_esc", "load_imagenet_esc", ("image", "audio"), "classes both seen and heard: features, from disk"
+    ),
+    "emoji": _Entry("emoji", "load_emoji", ("image", "text"), "EmojiOne: pictures, names and keywords, from disk"),
+    "nlvr": _Entry("nlvr", "load_nlvr", ("image", "text"), "a sentence true of a drawing or not, from disk"),
+    "prompts": _Entry("prompts", "load_prompts", ("text",), "sentences that describe classes (CuPL), from disk"),
+    "features": _Entry("feature_files", "load_features", (), "your own npz, safetensors or torch files of features"),
+    "folder": _Entry(
+        "folder", "load_folder", ("image", "audio", "text"), "your own pictures, sounds and a csv of texts and classes"
+    ),
 }
 
 
@@ -87,6 +113,29 @@ def load(name: str, **options: Any) -> Dataset:
     for option in options:
         check.one_of(f"option of dataset {name!r}:", option, known)
     return loader(**options)
+
+
+def fake(name: str, folder: str | os.PathLike[str], *, rows: int = 4, seed: int = 0) -> Path:
+    """Write a tiny set in the layout of ``name`` into a new folder, for dry runs: see :func:`.fakes.fake`.
+
+    Raises:
+        ValueError: a name without a fake, a folder that holds something.
+    """
+    from .fakes import fake as write
+
+    return write(name, folder, rows=rows, seed=seed)
+
+
+def download(name: str, root: str | os.PathLike[str] | None = None, **options: Any) -> Path:
+    """Fetch a public dataset into ``root`` (``XMODAL_DATA`` for None): see :func:`._download.download`.
+
+    Raises:
+        ValueError: a set without a public home; it says where to turn.
+        OSError: the network, or the disk.
+    """
+    from ._download import download as fetch
+
+    return fetch(name, root, **options)
 
 
 def _loader(name: str) -> Callable[..., Dataset]:

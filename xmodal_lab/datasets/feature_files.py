@@ -1,0 +1,147 @@
+"""``features``: any npz, safetensors or ``torch.save`` file of feature vectors and labels."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import _checks as check
+from ..samples import Dataset, Samples
+from ._layout import Problems, data_root
+from ._rows import balanced
+
+SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")
+LAYOUT = "Expected 'labels' (N,) and one or more arrays (N, ...), under the modalities' names or 'features'."
+_ASIDE = ("labels", "labelnames", "paths", "prompts", "eot_indices", "lab2cname", "classnames")
+
+
+def read_features(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The contents of an npz, safetensors or torch file; nothing in it is run.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another suffix, a damaged file, or one that needs code to be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path}: one of {', '.join(SUFFIXES)} expected")
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return {k: archive[k] for k in archive.files}
+        if path.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path}: holds more than tensors and plain containers, or is damaged: {first}") from None
+    except Exception as error:  # zip, header and torch errors of many kinds
+        raise ValueError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a dict expected, got {type(content).__name__}")
+    return content
+
+
+def load_features(
+    *,
+    root: str | os.PathLike[str] | None = None,
+    train: str | os.PathLike[str] = "train.npz",
+    test: str | os.PathLike[str] | None = None,
+    val: str | os.PathLike[str] | None = None,
+    modalities: str | Sequence[str] | None = None,
+    modality: str = "image",
+    n_train: int | None = None,
+    test_share: float = 0.2,
+    seed: int = 0,
+) -> Dataset:
+    """Feature vectors from files, of kind "vector".
+
+    Takes the files of uml's released code too (``features``, ``labels``, ``prompts``,
+    ``eot_indices``, ``lab2cname``): prompts go to ``strings``, names to ``classes``.
+
+    Args:
+        root: folder of the files; ``XMODAL_DATA`` for None. Absolute paths need none.
+        train: file of the training rows (npz, safetensors, pth, pt).
+        test: of the test rows; None splits off ``test_share`` of the training rows.
+        val: of validation rows, if any.
+        modalities: which of those in the files; None for all.
+        modality: the name for an array called "features".
+        n_train: rows, balanced; None for all.
+        test_share: see ``test``.
+        seed: draws rows.
+
+    Raises:
+        LayoutError: files that are missing, damaged, refused, or not of this layout.
+    """
+    check.share("test_share", test_share)
+    named = {"train": train, "test": test, "val": val}
+    folder = Path(os.fspath(train)).parent if Path(os.fspath(train)).is_absolute() and root is None else data_root(root)
+    problems = Problems("features", folder, LAYOUT)
+    splits: dict[str, Samples] = {}
+    classes: tuple[str, ...] = ()
+    for s, file in named.items():
+        if file is None:
+            continue
+        path = folder / os.fspath(file)
+        content = problems.attempt(path, lambda p=path: read_features(p))  # type: ignore[misc]
+        if content is not None:
+            samples = problems.attempt(path, lambda c=content, p=path: _samples(c, modality, p))  # type: ignore[misc]
+            if samples is not None:
+                splits[s] = samples
+                classes = classes or _classes(content)
+    problems.finish()
+    if modalities is not None:
+        splits = {s: part.select(check.modalities_of(modalities, part.modalities)) for s, part in splits.items()}
+    if test is None:
+        order = np.random.default_rng([seed, 5]).permutation(len(splits["train"]))
+        cut = max(1, round(test_share * len(order)))
+        splits["test"] = splits["train"].subset(torch.from_numpy(order[:cut]))
+        splits["train"] = splits["train"].subset(torch.from_numpy(order[cut:]))
+    if n_train is not None:
+        rows = balanced(splits["train"].labels.numpy(), n_train, "n_train", [seed, 0])
+        splits["train"] = splits["train"].subset(torch.from_numpy(rows))
+    top = max(int(part.labels.max()) for part in splits.values())
+    if len(classes) <= top:
+        classes = tuple(str(c) for c in range(top + 1))
+    return Dataset(
+        name="features", train=splits["train"], test=splits["test"], val=splits.get("val"), classes=classes,
+        kinds=dict.fromkeys(splits["train"].modalities, "vector"), provenance={"source": str(folder), "seed": seed},
+    )  # fmt: skip
+
+
+def _samples(content: Mapping[str, Any], modality: str, path: Path) -> Samples:
+    if "labels" not in content:
+        raise ValueError(f"{path}: no 'labels'; it has {', '.join(map(repr, content))}")
+    labels = check.as_tensor("labels", content["labels"]).flatten()
+    n = len(labels)
+    inputs: dict[str, Tensor] = {}
+    for key, value in content.items():
+        if key in _ASIDE or not (isinstance(value, Tensor) or hasattr(value, "__array__")):
+            continue
+        array = check.as_tensor(key, value)
+        if array.ndim < 2 or len(array) != n:
+            raise ValueError(f"{path}: {key!r} must have shape ({n}, ...) like labels, got {tuple(array.shape)}")
+        inputs[modality if key == "features" else key] = array.float()
+    if not inputs:
+        raise ValueError(f"{path}: no array of features beside the labels")
+    prompts = content.get("prompts")
+    fits = isinstance(prompts, list | tuple) and len(prompts) == n and all(isinstance(p, str) for p in prompts)
+    return Samples(inputs, labels.long(), strings={next(iter(inputs)): tuple(prompts)} if fits and prompts else {})
+
+
+def _classes(content: Mapping[str, Any]) -> tuple[str, ...]:
+    names = content.get("lab2cname", content.get("classnames"))
+    if isinstance(names, Mapping):
+        return tuple(str(names[k]) for k in sorted(names))
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()

@@ -286,6 +286,7 @@ def test_known_slopes_are_recovered(b_i: float, b_t: float, words: float, seeds:
     assert found.rate == pytest.approx(b_i / b_t * words, rel=1e-6)
     assert found.plane.r2 == pytest.approx(1)
     assert found.interval == pytest.approx((found.rate, found.rate), rel=1e-4)
+    assert found.interval[0] <= found.rate <= found.interval[1]
     assert found.seeds == (seeds or 0)
     assert found.summary().startswith("1 image ≈")
 

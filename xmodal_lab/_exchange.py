@@ -315,7 +315,8 @@ def _fieller(b_i: float, b_t: float, spread: np.ndarray, quantile: float) -> tup
     b = b_i * b_t - q * spread[0, 1]
     c = b_i**2 - q * spread[0, 0]
     root = math.sqrt(max(b * b - a * c, 0.0))
-    return float((b - root) / a), float((b + root) / a)
+    ratio = b_i / b_t  # always inside; without noise it is both ends, up to rounding
+    return float(min((b - root) / a, ratio)), float(max((b + root) / a, ratio))
 
 
 def _bootstrap(slopes: np.ndarray, level: float, resamples: int, seed: int) -> tuple[float, float]:

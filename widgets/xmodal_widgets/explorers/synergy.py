@@ -32,7 +32,7 @@ PAIRS = ["z_i z_j", "ẑ_k z_i", "ẑ_k z_j", "ẑ_k z_i, apart", "z_i z_i, apar
 LAWS = ["P*", "P_i", "P_j"]
 SIDES = ["P* to P_i", "P* to P_j", "P_i to P_j", "P* to P_k"]
 DOTS = 9  # along each side of a drawn triangle
-VARIABLES = ("accuracy", "latent_loss", "w2", "right", "up")
+VARIABLES = ("accuracy", "clean", "spoilt", "latent_loss", "w2", "right", "up")
 
 
 def open(
@@ -47,15 +47,16 @@ def open(
     """
     shown = views or [
         Lines(
-            "accuracy", x="alpha", hue="target", band="seed", fit=True, title="test accuracy: what does the target add?"
+            "clean", x="alpha", hue="target", band="seed", fit=True, title="test accuracy: what does the target add?"
         ),
+        Lines("spoilt", x="alpha", hue="target", band="seed", fit=True, title="mean of the spoilt tests"),
         Bars("accuracy", x="test", hue="target", band="seed", title="clean, shifted and corrupted tests"),
         Lines("w2", x="moment", hue="pair", band="seed", fit=True, title="W2 between the clouds, in training"),
         Lines("latent_loss", x="moment", hue="target", band="seed", fit=True, title="latent loss / its start"),
         Scatter("right", "up", color="side", points="dot", fit=True, title="the triangle of Theorem 1, measured"),
     ]
     opening: dict[str, Any] = {"title": "synergy: what does the other modality's latent add?", "alpha": 0.3}
-    controls = controls or ["direction", "target", "loss", "alpha", "test", "seed"]
+    controls = controls or ["direction", "target", "loss", "alpha", "seed"]
     return SweepView(_cubes.load("synergy"), shown, controls, compute=compute or train_here, **(opening | options))
 
 
@@ -67,6 +68,8 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
 
     found = xl.sweep("synergy", **axes, **FIXED, **options)
     cube = found[["accuracy", "latent_loss"]]
+    cube["clean"] = cube["accuracy"].sel(test="clean", drop=True)
+    cube["spoilt"] = cube["accuracy"].isel(test=slice(1, None)).mean("test", keep_attrs=True)
     cube["w2"] = xr.concat([found[name] for name in W2], xr.IndexVariable("pair", PAIRS))
     cube["w2"].attrs["long_name"] = "W2"
     last = {name: found[name].isel(moment=-1).values for name in ("w2_ij", "w2_ki", "w2_kj")}
@@ -115,7 +118,9 @@ def train_here(
     found = experiment.member(experiment.settings(**{**FIXED, **asked}), progress)
     distances = np.stack([np.asarray(found[name]) for name in W2])
     points = sides(found["delta_i"], found["delta_j"], *distances[:3, -1])
-    result = {"accuracy": np.asarray(found["accuracy"]), "latent_loss": np.asarray(found["latent_loss"])}
+    accuracy = np.asarray(found["accuracy"])
+    result = {"accuracy": accuracy, "clean": accuracy[0], "spoilt": accuracy[1:].mean()}
+    result["latent_loss"] = np.asarray(found["latent_loss"])
     return {**result, "w2": distances, "right": points[..., 0], "up": points[..., 1]}
 
 

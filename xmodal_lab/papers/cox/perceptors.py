@@ -20,7 +20,7 @@ from ...encoders import encoder
 from ...samples import Samples
 
 PERCEPTORS = ("supervised", "bound", "random", "given")
-STEPS = 400  # (ours) both worlds' perceptors have stopped gaining on the validation split by then
+STEPS = 400  # (ours)
 TEMPERATURE = 0.07  # of CLIP and ImageBind
 Features = dict[str, tuple[Tensor, ...]]
 

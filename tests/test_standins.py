@@ -122,3 +122,48 @@ def test_first_layers_are_found_and_inner_ones_are_not() -> None:
     assert list(found) == ["0"]
     assert standins.affine_candidates(module, lambda: module(x)) == ["0"]
     assert [p.requires_grad for p in module.parameters()] == [True] * 4
+
+
+class Flattens(nn.Module):
+    """Insists on the layout of what its convolution gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 4, 3), nn.Linear(64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.conv(x).view(len(x), -1))
+
+
+def pictures(module: nn.Module) -> Loss:
+    g = torch.Generator().manual_seed(0)
+    return Loss.from_module(module, (torch.randn(12, 3, 6, 6, generator=g), torch.randint(0, 3, (12,), generator=g)))
+
+
+def perceptron() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(108, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU(), nn.Dropout(), nn.Linear(20, 3)
+    )
+
+
+@pytest.mark.parametrize("make", [Flattens, perceptron, lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))])  # fmt: skip
+def test_a_private_copy_is_faster_and_gives_the_same(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standins, "LEAST_FAN_IN", 256)
+    loss = pictures(make())
+    before = {name: p.clone() for name, p in loss.module.state_dict().items()}
+    pair = landscape.directions(loss, 2)
+    table = [[a, b] for a in (-1.0, 0.0, 0.5) for b in (-1.0, 0.0, 0.3, 1.0)]
+    expected = [float(loss(moved(loss.params, pair, point)).detach()) for point in table]
+    np.testing.assert_allclose(loss.along(pair, table), expected, rtol=1e-4)
+    np.testing.assert_allclose(loss.along(pair, table[:3]), expected[:3], rtol=1e-4)  # too few for one buffer
+    for name, p in loss.module.state_dict().items():
+        torch.testing.assert_close(p, before[name], rtol=0, atol=0)
+
+
+def test_a_fused_linear_does_not_hide_that_its_output_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standins, "LEAST_FAN_IN", 256)
+    module = perceptron().eval()
+    assert standins.fuse_narrow_linears(module) is not None
+    known = standins.known_inputs(module, lambda: module(torch.randn(4, 108)), dict(module.named_children()))
+    assert {name for name in known if name in ("1", "3", "6")} == {"1"}

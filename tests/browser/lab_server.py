@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ MISSING = (
     "NO CHROMIUM: browser tests are not run. Install one (apt-get install chromium, or: playwright install chromium) "
     "or name it in the variable CHROMIUM."
 )
+# Where Voila finds the template "xmodal".
+APP = Path(__file__).parents[2] / "widgets" / "app"
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
 
@@ -51,11 +53,14 @@ def chromium(playwright: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def serve(command: Sequence[str], url: str, folder: Path, patience: float = 60.0) -> Iterator[str]:
+def serve(
+    command: Sequence[str], url: str, folder: Path, patience: float = 60.0, variables: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Run a Jupyter server until the block ends; its settings and logs stay in ``folder``."""
     places = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
     env = {**os.environ, **{f"JUPYTER_{name}_DIR": str(folder / place) for name, place in places.items()}}
     env |= {"IPYTHONDIR": str(folder / "ipython"), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    env |= variables or {}
     log = folder / "server.log"
     with log.open("w") as sink:
         process = subprocess.Popen([sys.executable, *command], env=env, stdout=sink, stderr=subprocess.STDOUT)
@@ -114,11 +119,11 @@ def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def voila(root: Path, folder: Path) -> Iterator[str]:
-    """Voila on the notebooks of ``root``; yields its address."""
+    """Voila on the notebooks of ``root``, as ``make app`` starts it; yields its address."""
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{(port := free_port())}"
-    options = ["--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", "--token=", str(root)]
-    with serve(["-m", "voila", *options], url, folder):
+    options = ["--no-browser", "--template=xmodal", "--Voila.ip=127.0.0.1", f"--port={port}", "--token=", str(root)]
+    with serve(["-m", "voila", *options], url, folder, variables={"JUPYTER_PATH": str(APP)}):
         yield url
 
 

@@ -1,0 +1,49 @@
+"""``make app``: every lesson as a Voila app, with no error and no request that leaves the machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lab_server
+import pytest
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("voila", reason="voila is in the extra [app]")
+FOLDER = Path(__file__).parents[2] / "notebooks"
+ERRORS = '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]'
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with lab_server.voila(FOLDER, tmp_path_factory.mktemp("app")) as url:
+        yield url
+
+
+def test_the_list_of_lessons(app: str, new_page: Callable[..., Any]) -> None:
+    page = new_page()
+    page.set_default_timeout(60_000)
+    page.goto(app, wait_until="domcontentloaded")
+    page.get_by_text("00_start_here").wait_for()
+    # JupyterLab's theme manager, without a plugin of the list page, logs an error of its own there.
+    assert [problem for problem in page.problems if "request to" in problem] == []
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_lesson(path: Path, app: str, new_page: Callable[..., Any]) -> None:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    page = new_page(width=1400)
+    page.set_default_timeout(240_000)
+    page.goto(f"{app}/voila/render/{path.name}", wait_until="commit")
+    page.locator("#rendered_cells").wait_for()  # shown when the last cell has run
+    if "SweepView(" in code or "explore(" in code:
+        page.wait_for_function("() => [...document.querySelectorAll('.xm-canvas')].some((c) => c.width > 0)")
+        page.evaluate("() => document.querySelector('.xm-root').scrollIntoView()")
+        page.wait_for_timeout(500)
+        assert max(lab_server.ink(page, ".xm-canvas")) > 0.02
+        assert page.locator(".xm-error:visible").count() == 0
+    assert page.locator(ERRORS).all_inner_texts() == []
+    assert page.problems == []

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
-# The coordinates of the lesson that one turns (ours).
-FLIPS = tuple(np.round(np.linspace(0.0, 0.5, 26), 2).tolist())
+# The coordinates of the lesson that one turns (ours). At 0.5 X1 and X2 know nothing, and only ties decide.
+FLIPS = tuple(np.round(np.linspace(0.0, 0.48, 25), 2).tolist())
 COUPLINGS = tuple(np.round(np.linspace(0.0, 1.0, 21), 2).tolist())
 
 

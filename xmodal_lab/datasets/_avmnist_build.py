@@ -241,7 +241,7 @@ def _share_takes(takes: Sequence[_sounds.Take], recipe: Recipe) -> dict[str, dic
             sizes = shares(len(members), 0.1 if val else 0.0, 0.2)
             where = np.repeat(["train", "val", "test"], [max(0, n) for n in sizes]).tolist()
         elif recipe.split == "official":
-            turns = [takes[i].index // 5 for i in members]
+            turns = [takes[i].number // 5 for i in members]
             where = ["test" if turn == 0 else "val" if turn == 1 and val else "train" for turn in turns]
         else:
             where = [part[takes[i].speaker] for i in members]

@@ -167,7 +167,7 @@ def numbered(
 
 
 def assemble(
-    name: str, tables: Mapping[str, Sequence[Row]], readers: Mapping[str, Reader], problems: Problems, *,
+    name: str, tables: Mapping[str, Sequence[Row]], readers: Mapping[str, Reader | None], problems: Problems, *,
     classes: Sequence[str], sizes: Mapping[str, int | None], val_share: float, seed: int,
     provenance: Mapping[str, Any], progress: bool | None = None, kinds: Mapping[str, str] | None = None,
 ) -> Dataset:  # fmt: skip

@@ -27,7 +27,7 @@ class Take(NamedTuple):
     path: Path
     digit: int
     speaker: str
-    index: int
+    number: int
 
 
 class Noise(NamedTuple):
@@ -53,14 +53,14 @@ def takes(folder: Path, problems: Problems) -> list[Take]:
         else:
             seen[take[1:]] = path
             found.append(take)
-    last = max((take.index for take in found), default=-1)
+    last = max((take.number for take in found), default=-1)
     for speaker in sorted({take.speaker for take in found}):  # every speaker says every digit equally often
         for digit, index in itertools.product(range(10), range(last + 1)):
             if (digit, speaker, index) not in seen:
                 problems.missing(folder / f"{digit}_{speaker}_{index}.wav")
     if not found:
         problems.missing(folder / "{digit}_{speaker}_{index}.wav")
-    return sorted(found, key=lambda take: (take.digit, take.speaker, take.index))
+    return sorted(found, key=lambda take: (take.digit, take.speaker, take.number))
 
 
 def noises(folder: Path, problems: Problems) -> list[Noise]:

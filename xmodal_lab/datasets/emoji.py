@@ -64,7 +64,8 @@ def load_emoji(
     known = sorted({entry["category"] for entry in entries.values()})
     if entries and categories is not None:
         known = [check.one_of("category", c, known) for c in categories]
-    rows, seen = [], {}
+    rows: list[media.Row] = []
+    seen: dict[str, str] = {}
     for name, entry in entries.items():
         code = entry["unicode"].lower()
         if code in seen:
@@ -79,7 +80,7 @@ def load_emoji(
             rows.append(media.Row(code, label, {m: views[m] for m in chosen}, _TONE.sub("", code)))
     without = len(pictures.keys() - seen.keys())  # the published set has 12 of them: no fault of the user's
     train, test = media.parted(rows, test_share, [seed, 5])
-    readers = {"image": media.picture(size), "text": None}
+    readers: dict[str, media.Reader | None] = {"image": media.picture(size), "text": None}
     return media.assemble(
         "emoji", {"train": train, "test": test}, {m: readers[m] for m in chosen}, problems, classes=known,
         sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,

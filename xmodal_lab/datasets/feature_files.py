@@ -36,7 +36,7 @@ def read_features(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(path)
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return {k: archive[k] for k in archive.files}
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file

@@ -17,6 +17,7 @@ LAYOUT = "Expected a csv with a column of file names, and the files it names in 
 def load_folder(
     *,
     root: str | os.PathLike[str] | None = None,
+    modalities: str | Sequence[str] | None = None,
     table: str | None = None,
     image: str | None = "image",
     audio: str | None = None,
@@ -43,6 +44,7 @@ def load_folder(
 
     Args:
         root: the folder; ``XMODAL_DATA`` for None.
+        modalities: which of those that have a column; None for all.
         table: the csv in it; None where there is only one.
         image, audio, text: columns with picture files, sound files and texts; None for none.
         label: column of the class.
@@ -65,6 +67,7 @@ def load_folder(
     columns = {m: c for m, c in (("image", image), ("audio", audio), ("text", text)) if c is not None}
     if not columns:
         raise ValueError("name at least one column: image=, audio= or text=.")
+    columns = {m: columns[m] for m in check.modalities_of(modalities, columns)}
     check.share("test_share", test_share)
     folder = data_root(root)
     problems = Problems("folder", folder, LAYOUT, damaged)
@@ -109,7 +112,9 @@ def load_folder(
             problems.extra(found_path)
     if "all" in rows:
         rows["train"], rows["test"] = media.parted(rows.pop("all"), test_share, [seed, 5])
-    readers = {"image": media.picture(size), "audio": media.sound("mel", mel, seconds), "text": None}
+    readers: dict[str, media.Reader | None] = {
+        "image": media.picture(size), "audio": media.sound("mel", mel, seconds), "text": None,
+    }  # fmt: skip
     dataset = media.assemble(
         "folder", {"train": [], "test": [], **rows}, {m: readers[m] for m in columns}, problems, classes=names,
         sizes={"train": n_train, "test": n_test},

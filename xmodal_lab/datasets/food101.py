@@ -74,7 +74,7 @@ def load_food101(
         for group, files in pictures.items():
             for name in files.keys() - {n for c, n in named if c == group}:
                 problems.extra(files[name])
-    readers = {"image": media.picture(size), "text": None}
+    readers: dict[str, media.Reader | None] = {"image": media.picture(size), "text": None}
     return media.assemble(
         "food101", tables, {m: readers[m] for m in chosen}, problems, classes=classes,
         sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,

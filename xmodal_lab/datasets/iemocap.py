@@ -75,7 +75,7 @@ def load_iemocap(
         part = "test" if name == f"Session{test_session}" else "train"
         for path in problems.files(session / "dialog" / "EmoEvaluation", [".txt"]).values():
             tables[part] += _dialogue(path, session, chosen, names, spoken, folder, problems)
-    readers = {"audio": media.sound(audio, mel, seconds), "text": None}
+    readers: dict[str, media.Reader | None] = {"audio": media.sound(audio, mel, seconds), "text": None}
     dataset = media.assemble(
         "iemocap", tables, {m: readers[m] for m in chosen}, problems, classes=names,
         sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,

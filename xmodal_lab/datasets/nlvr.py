@@ -80,7 +80,7 @@ def load_nlvr(
         group = " ".join(entry["sentence"].lower().split())
         rows.append(media.Row(name, CLASSES.index(entry["label"]), {m: views[m] for m in chosen}, group))
     train, test = media.parted(rows, test_share, [seed, 5])
-    readers = {"image": media.picture(size), "text": None}
+    readers: dict[str, media.Reader | None] = {"image": media.picture(size), "text": None}
     return media.assemble(
         "nlvr", {"train": train, "test": test}, {m: readers[m] for m in chosen}, problems, classes=CLASSES,
         sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,

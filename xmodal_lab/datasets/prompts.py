@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,12 +52,18 @@ def words_per_text(prompts: dict[str, list[str]]) -> float:
 
 
 def load_prompts(
-    *, root: str | os.PathLike[str] | None = None, file: str = "prompts.json", test_share: float = 0.2, seed: int = 0
+    *,
+    root: str | os.PathLike[str] | None = None,
+    modalities: str | Sequence[str] = ("text",),
+    file: str = "prompts.json",
+    test_share: float = 0.2,
+    seed: int = 0,
 ) -> Dataset:
     """Sentences (hashed words, (256,)) of each class; the texts in ``strings``.
 
     Args:
         root: folder of the file; ``XMODAL_DATA`` for None.
+        modalities: "text", there is no other.
         file: its name.
         test_share: of each class's sentences; a class with one sentence has it in both splits.
         seed: draws the split.
@@ -63,6 +71,7 @@ def load_prompts(
     Raises:
         LayoutError: a file that is missing or malformed.
     """
+    check.modalities_of(modalities, ("text",))
     check.share("test_share", test_share)
     folder = data_root(root)
     problems = Problems("prompts", folder, LAYOUT)
@@ -74,7 +83,7 @@ def load_prompts(
         cut = max(1, round(test_share * len(order)))
         lines["test"] += [(sentences[i], label) for i in order[:cut]]
         lines["train"] += [(sentences[i], label) for i in (order[cut:] or order)]
-    splits = {}
+    splits: dict[str, Any] = {}
     for s, pairs in lines.items():
         texts = tuple(text for text, _ in pairs)
         labels = torch.tensor([label for _, label in pairs])

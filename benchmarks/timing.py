@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def alternate(functions: Mapping[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
-    """Median milliseconds of each function, after one warm-up each, called in turn."""
+def alternate(functions: Mapping[str, Callable[[], Any]], repeats: int = 5, warm_up: bool = True) -> dict[str, float]:
+    """Median milliseconds of each function, called in turn, after one warm-up each where a call is short."""
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
+    for function in functions.values() if warm_up else ():
         function()
     for _ in range(repeats):
         for name, function in functions.items():

@@ -28,7 +28,7 @@ from .samples import Samples
 
 # Largest activation that a chunk may make, in bytes: about two cores' L2 cache (ours; see benchmarks/).
 CHUNK_BYTES = 4 << 20
-MOST_ROWS = 512
+MOST_ROWS = 2048
 
 
 def loss_on(
@@ -225,8 +225,9 @@ class ModuleLoss(Loss):
     def chunks(self, rows: int | None) -> list[tuple[float, Any]]:
         """(weight, batch) pairs; a batch is cut only if the loss is a mean over its rows."""
         counts = [rows_of(batch) for batch in self.batches]
-        if rows is None:
+        if rows is None:  # pieces of about one size
             rows = self.cache_rows()
+            rows = -(-max(counts) // -(-max(counts) // rows))
         elif rows < 1:
             raise ValueError(f"rows must be at least 1, got {rows}.")
         if self.batchnorm == "recalibrate" or max(counts) <= rows or not self._is_mean_over_rows():

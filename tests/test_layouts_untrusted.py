@@ -267,7 +267,7 @@ def test_contents_that_are_not_as_expected_are_not_kept(fsdd, tmp_path) -> None:
             xl.datasets.download("fsdd", tmp_path / "bad")
         assert not [p for p in (tmp_path / "bad").rglob("*") if p.is_file()]
     fsdd.status = 404
-    with pytest.raises(OSError, match="404.*may have moved"):
+    with pytest.raises(OSError, match=r"404.*may have moved"):
         xl.datasets.download("fsdd", tmp_path / "bad")
 
 

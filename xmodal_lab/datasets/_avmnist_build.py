@@ -179,6 +179,7 @@ def _build(
             **({"noise": "ESC-10: CC BY 3.0; ESC-50: CC BY-NC 3.0"} if recipe.noise else {}),
         },
         "seed": recipe.seed,
+        "rate": _sounds.RATE,
         "recipe": asdict(recipe) | {"version": VERSION, "floor_db": FLOOR_DB, "step_db": STEP_DB},
         "clips": [take.path.name for take in used],
         "speakers": speakers,

@@ -13,6 +13,7 @@ from ...verdicts import Measured, gain, missing, order, same
 from .comparing import ALPHAS, alone, arms, chosen, controlled, directions, has_text
 from .targets import CONTROLS, LEVELS
 from .views import TESTS
+from .worlds import LETTERS
 
 _MARGIN = 0.005  # "little": half a point, about the largest gap of Tab 4 and 6
 
@@ -20,19 +21,23 @@ _MARGIN = 0.005  # "little": half a point, about the largest gap of Tab 4 and 6
 def _gain(conditions: Conditions, direction: str, remark: str = "") -> Measured:
     """[M_j → M_i] over M_i alone on the clean test, and over the constant target."""
     if direction not in directions(conditions):
-        return missing(f"modalities of {direction}")
-    cube, base = arms(conditions, direction), chosen(alone(conditions, direction), "weight_decay")
+        return missing(f"modalities of kind {' and '.join(LETTERS[c] for c in direction.split('→'))}")
+    cube, bare = arms(conditions, direction), alone(conditions, direction)
+    base = chosen(bare, "weight_decay")
+    undecayed = bare["accuracy"].sel(test="clean", weight_decay=0.0).values
     by_target = {t: chosen(cube.sel(target=t), "alpha") for t in cube["target"].values}
     method = by_target["imperfect"]
     constant = cube["accuracy"].sel(target="constant", alpha=method[1]).transpose("seed", "test").values
     effects = {t: 100 * float((found[0] - base[0])[:, 0].mean()) for t, found in by_target.items()}
+    effects["weight decay"] = 100 * float((base[0][:, 0] - undecayed).mean())  # is part of alone
     shown = ", ".join(f"{t} {effects[t]:+.1f}" for t in CONTROLS)
     return gain(
         (method[0] - base[0])[:, 0],
         control=(method[0] - constant)[:, 0],
         control_name="a constant target at the same α",
         note=f"Alone {100 * base[0][:, 0].mean():.1f}; α = {method[1]:g}, weight decay of alone {base[1]:g}, both "
-        f"chosen on validation. Controls over alone, each at its own best α: {shown}.{remark}",
+        f"chosen on validation. Controls over alone, each at its own best α: {shown}; "
+        f"weight decay alone brought {effects['weight decay']:+.1f}.{remark}",
         numbers={"effects": effects, "alpha": method[1], "weight_decay": base[1]},
     )
 

@@ -49,6 +49,9 @@ def main() -> int:
         report |= machine(asked.threads)
         RESULTS.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     write_table(report)
+    barred = [row for row in report["rows"] if row["bar"] is not None and row["ratio"] is not None]
+    missed = [f"{row['path']} beside {row['peer']}" for row in barred if row["ratio"] > row["bar"]]
+    print(f"{len(missed)} of {len(barred)} bars missed" + "".join(f"\n- {what}" for what in missed))
     return 0
 
 

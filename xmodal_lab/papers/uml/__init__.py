@@ -12,10 +12,10 @@ how well it classifies the target. ``text_shots=0`` is the unimodal baseline wit
 
 from __future__ import annotations
 
-from .experiment import CLASSIFIERS as CLASSIFIERS
-from .experiment import DEFAULTS as DEFAULTS
-from .experiment import EXPERIMENT as EXPERIMENT
-from .experiment import experiment as experiment
+from .fewshot import CLASSIFIERS as CLASSIFIERS
+from .fewshot import DEFAULTS as DEFAULTS
+from .fewshot import EXPERIMENT as EXPERIMENT
+from .fewshot import experiment as experiment
 from .geometry import Geometry as Geometry
 from .geometry import decision_plane as decision_plane
 from .geometry import geometry as geometry

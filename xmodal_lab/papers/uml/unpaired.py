@@ -48,7 +48,7 @@ class Unpaired:
 
 def unpaired(
     train: Mapping[str, Any] | Dataset, test: Mapping[str, Any] | None = None, val: Mapping[str, Any] | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None, *, scale: bool = True,
 ) -> Unpaired:  # fmt: skip
     """Embeddings for UML, from a dataset or from ``{"image": (x, labels), "text": (z, labels), …}``.
 
@@ -60,6 +60,8 @@ def unpaired(
             modality -> (x (n, ...), labels (n,)).
         test, val: the same, for the modalities that shall be a target; not with a Dataset, which has its own.
         classes: names; numbers when left out.
+        scale: centre each modality's vectors by its training mean and divide by their mean length, so that one
+            learning rate suits all (ours). Samples that are no vectors stay as they are.
 
     Raises:
         ValueError, TypeError: no modality, NaN, labels that are no class numbers, lengths that differ, a held-out
@@ -70,7 +72,7 @@ def unpaired(
             raise ValueError("a Dataset brings its own test, val and classes; give it alone.")
         names = train.classes
         held = {split: _rows(samples) for split, samples in train.splits.items()}
-        return unpaired(held["train"], held["test"], held.get("val"), names or None)
+        return unpaired(held["train"], held["test"], held.get("val"), names or None, scale=scale)
     found = {split: _checked(split, given or {}) for split, given in (("train", train), ("test", test), ("val", val))}
     if not found["train"]:
         raise ValueError("there is no modality to train on; give {'image': (x, labels), 'text': (z, labels), …}.")
@@ -88,6 +90,8 @@ def unpaired(
         raise ValueError(f"there is a label {top - 1}, but only {len(named)} classes (0 to {len(named) - 1}).")
     if len(named) < 2:
         raise ValueError("a classifier needs at least 2 classes, got 1.")
+    if scale:
+        found = {split: _scaled(part, found["train"]) for split, part in found.items()}
     return Unpaired(found["train"], found["test"], found["val"], named)
 
 
@@ -139,6 +143,16 @@ def _rows(samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
         keep = samples.present[m] & (samples.labels >= 0)
         if bool(keep.any()):
             found[m] = (x[keep], samples.labels[keep])
+    return found
+
+
+def _scaled(part: Split, train: Split) -> dict[str, tuple[Tensor, Tensor]]:
+    """Vectors centred by the training mean, and of mean length 1 there."""
+    found = {}
+    for m, (x, y) in part.items():
+        mean = train[m][0].mean(0)
+        length = (train[m][0] - mean).flatten(1).norm(dim=1).mean()
+        found[m] = (x if x.ndim > 2 else (x - mean) / length.clamp(min=1e-12), y)
     return found
 
 

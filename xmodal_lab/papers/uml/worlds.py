@@ -28,7 +28,7 @@ from .unpaired import Unpaired, unpaired
 WORLDS = ("numbers", "shapes")
 WIDTH = 64  # of the small encoders' features (ours)
 POOL, VAL, TEST = 24, 4, 30  # of each class: training pool, validation (paper: min(k, 4)), test (ours)
-ENCODERS = {"numbers": ("trained", "pixels", "random"), "shapes": ("trained", "pixels", "random", "aligned")}
+ENCODERS = {"numbers": ("pixels", "trained", "random", "raw"), "shapes": ("trained", "pixels", "random", "aligned")}
 
 SHIFTS = ("noise", "faint", "covered")
 
@@ -43,6 +43,7 @@ def world(name: str = "numbers", encoder: str = "pixels", text_encoder: str = "m
         name: "numbers" (36 classes) or "shapes" (30).
         encoder: of pictures and sounds. "trained": a small net that learnt the factors (digits; shape, colour,
             texture, size) from other samples; "pixels": principal components; "random": an untrained net;
+            "raw" (numbers): the pixels, for an encoder of your own;
             "aligned" (shapes): a contrastive pair of picture and caption encoders, trained on other samples.
         shift: of the test pictures, before they are encoded: "noise" (Gaussian, half their spread), "faint" (half the
             contrast), "covered" (a quarter of each picture is blank); none by default.
@@ -62,7 +63,7 @@ def world(name: str = "numbers", encoder: str = "pixels", text_encoder: str = "m
     train = dict(pictures["train"])
     for kind in texts.KINDS:
         train[kind] = _text(name, kind, encoder, text_encoder)
-    return unpaired(train, pictures["test"], pictures["val"], texts.CLASSES[name])
+    return unpaired(train, pictures["test"], pictures["val"], texts.CLASSES[name], scale=False)
 
 
 def small_encoder(shape: tuple[int, ...]) -> nn.Module:
@@ -111,6 +112,8 @@ def _numbers(encoder: str, shift: str) -> dict[str, dict[str, Pair]]:
             z = encode(_shifted(x, shift) if (split, modality) == ("test", "image") else x)
             labels = torch.arange(36).repeat_interleave(size)
             found[split][modality] = (torch.cat([z[tens], z[units]], 1), labels)
+    if encoder == "raw":
+        return found
     return {split: _standardized(parts, found["train"]) for split, parts in found.items()}
 
 
@@ -129,6 +132,8 @@ def _singles(modality: str) -> dict[str, Pair]:
 def digit_encoder(modality: str, encoder: str) -> Callable[[Tensor], Tensor]:
     """What makes features (n, d) of single digits."""
     x, _ = _singles(modality)["encoder"]
+    if encoder == "raw":
+        return lambda z: z.flatten(1)
     if encoder == "pixels":
         flat = x.flatten(1)
         centre = flat.mean(0)

@@ -19,13 +19,14 @@ NET = {"width": 4, "batch_size": 20, "architecture": "mlp"}
 
 
 def three(n: int = 60) -> xl.Dataset:
-    """The toy world with a third view; four classes, in two of which a row in two lacks its image."""
+    """The toy world with a third view and short sounds; a training row in four has no image."""
     ds = toy(n=n, classes=4)
 
     def more(s: xl.Samples, absent: bool) -> xl.Samples:
         text = s.inputs["image"].flatten(1)[:, :6] + 1
         present = {"image": torch.arange(len(s)) % 8 < 6} if absent else {}
-        return xl.Samples({**s.inputs, "text": text}, s.labels, present)
+        inputs = {"image": s.inputs["image"], "audio": s.inputs["audio"][..., ::2, ::2], "text": text}
+        return xl.Samples(inputs, s.labels, present)
 
     return xl.Dataset("three", more(ds.train, True), more(ds.test, False), ds.classes, val=more(ds.val, False))
 
@@ -35,11 +36,12 @@ def ledger() -> dict[str, Measured]:
     """Every claim, measured on a user's dataset in next to no time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arms, "EPOCHS", {"quick": 4, "full": 4})
-        patch.setattr(arms, "EVERYTHING", {**arms.EVERYTHING, "curve": 1, "landscape_points": 3})
+        patch.setattr(arms, "EVERYTHING", {**arms.EVERYTHING, "curve": 2, "landscape_points": 3})
         patch.setattr(looks, "SAMPLES", 2)
         patch.setattr(looks, "DIRECTIONS", 2)
         patch.setattr(looks, "RADII", (0.1, 0.5))
         patch.setattr(flat, "NOISE", ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)))
+        patch.setattr(attacks, "BINDING", {**attacks.BINDING, "iterations": 2})
         patch.setattr(retrieval, "pseudo_labels", lambda samples, *_, **__: samples.labels)
         patch.setattr(gains, "retrieve", lambda ds, seeds, steps: retrieval.retrieve(ds, seeds, steps=3, batch=16))
         c = Conditions(dataset=three(), seeds=(0, 1))

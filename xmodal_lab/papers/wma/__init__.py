@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from .choosing import choices as choices
 from .choosing import rerun_band as rerun_band
+from .loss import REFERENCES as REFERENCES
 from .loss import Alignment as Alignment
 from .loss import Transport as Transport
 from .loss import distances as distances

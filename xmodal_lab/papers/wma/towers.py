@@ -38,7 +38,7 @@ ALIGNMENT = {
 TESTS = {"amplitude": 3.0, "relative": False, "missing": 0.5}
 # order: of the batches; other orders with the same seed are reruns of the same thing.
 SEEDS = {"order": 0, "seed": 0}
-PRETRAINING_SEED = 10_000  # other draws than any task
+PRETRAINING_SEED, PRETRAINING_SIZE = 10_000, 2000  # other draws than any task
 EVERY = 10  # steps between two looks at D
 
 
@@ -174,7 +174,8 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
         dataset = with_tokens(towers.given)
     else:  # one for all tasks, as they share pictures and words
         seed = PRETRAINING_SEED + (s["seed"] if s["data_seed"] is None else s["data_seed"])
-        dataset = tasks.world("both", "binary", tuple(names), 2000, 1, 2, seed)
+        size = PRETRAINING_SIZE if s["pretraining"] else 1
+        dataset = tasks.world("both", "binary", tuple(names), size, 1, 2, seed)
     shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
     tower = OneTower.for_dataset(dataset, names, outputs=1, seed=s["seed"], **shape)
     worded = word_modality(tower, dataset.provenance)

@@ -376,7 +376,7 @@ def test_texts_name_their_class_and_their_vectors_belong_to_them() -> None:
 def test_changed_sentences_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "fingerprint", lambda lines: "other")
     texts.vectors.cache_clear()
-    with pytest.raises(ValueError, match="run scripts/embed_uml_texts.py again"):
+    with pytest.raises(ValueError, match="run scripts/embed_uml_texts"):
         texts.vectors("shapes", "name")
 
 

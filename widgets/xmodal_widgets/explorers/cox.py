@@ -48,8 +48,8 @@ def open(
     shown = views or [
         Scatter("x", "y", color="kind", title="learner's features: agreement, disagreement, anchors"),
         Scatter("x", "y", color="true_class", title="the same points by their true class"),
-        Bars("score", x="what", band="seed", limits=(0.0, 1.0), title="test accuracy of h_O"),
-        Bars("on_sets", x="when", hue="where", band="seed", limits=(0.0, 1.0), title="before and after exploration"),
+        Bars("score", x="what", limits=(0.0, 1.0), title="test accuracy of h_O"),
+        Bars("on_sets", x="when", hue="where", limits=(0.0, 1.0), title="before and after exploration"),
         Lines("mmd", x="share", hue="source", title="gap from mappings to features"),
         Lines(
             "in_modal_accuracy",
@@ -115,8 +115,8 @@ def _arranged(cube: xr.Dataset, baselines: list[xr.Dataset]) -> xr.Dataset:
     words = {
         "x": "first principal axis of z_O", "y": "second principal axis", "score": "test accuracy",
         "on_sets": "accuracy", "what": "", "when": "exploration", "where": "set", "share": "share of the training",
-        "out": "modality that is out", "count": "K, in-modal modalities", "anchors": "T, share of rows",
-        "label_share": "share of labels (0: unsupervised)", "source": "in-modal modality",
+        # Short, since the static picture writes every control in one line.
+        "out": "out", "count": "K", "anchors": "T / rows", "label_share": "labels", "source": "in-modal modality",
     }  # fmt: skip
     for name, text in words.items():
         made[name].attrs["long_name"] = text

@@ -305,8 +305,8 @@ class ModuleLoss(Loss):
     def _private_copy(self) -> nn.Module:
         """The module in eval mode, made faster where a few rows say that it changes nothing.
 
-        ReLUs work in place or inside a narrow Linear, and two-dimensional convolutions keep channels
-        last, which spares them a change of layout before and after.
+        ReLUs work in place, and two-dimensional convolutions keep channels last, which spares them a
+        change of layout before and after.
         """
         module = copy.deepcopy(self.module).eval().requires_grad_(False)
         _, few = self.chunks(8)[0]
@@ -327,9 +327,6 @@ class ModuleLoss(Loss):
                 relu.inplace = False
         if self.device.type != "cpu" or self.dtype != torch.float32:
             return module
-        undo = standins.fuse_narrow_linears(module)
-        if undo is not None and not same():
-            undo()
         pictures = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
         for m in pictures:
             m.weight.data = m.weight.data.contiguous(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d)
 # Layers whose output is new memory, not a view of their input.
 FRESH = (*AFFINE, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 # A layer with fewer products per output is about as fast as the sum that would replace it (ours, measured).
-LEAST_FAN_IN = 256
+LEAST_FAN_IN = 64
 
 
 class AffineLayer(nn.Module):
@@ -120,40 +120,6 @@ def parameters_beside(module: nn.Module, replaced: Sequence[str]) -> set[str]:
     """Names of the parameters that some part not in ``replaced`` uses (a tied one may belong to both)."""
     used = {id(p) for name, part in module.named_modules() if name not in replaced for p in part._parameters.values()}
     return {name for name, p in module.named_parameters() if id(p) in used}
-
-
-class LinearReLU(nn.Linear):
-    """A Linear and the ReLU behind it in one pass over the output, which counts where the layer is narrow."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """max(0, x Wᵀ + b)."""
-        if torch.is_grad_enabled() or x.dtype != torch.float32:  # the kernel knows neither
-            return nn.functional.linear(x, self.weight, self.bias).relu()
-        fused: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.weight, self.bias, "relu", [], "")
-        return fused
-
-
-def fuse_narrow_linears(module: nn.Module) -> Callable[[], None] | None:
-    """Make each narrow Linear with a ReLU behind it in a Sequential one layer; returns what undoes it."""
-    pairs = [
-        (part, name, layer, relu)
-        for part in module.modules()
-        if type(part) is nn.Sequential
-        for (_, layer), (name, relu) in pairwise(part.named_children())
-        if type(layer) is nn.Linear and type(relu) is nn.ReLU and layer.in_features < LEAST_FAN_IN
-    ]
-    if not pairs or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return None
-    for part, name, layer, _ in pairs:
-        layer.__class__ = LinearReLU
-        part._modules[name] = nn.Identity()
-
-    def undo() -> None:
-        for part, name, layer, relu in pairs:
-            layer.__class__ = nn.Linear
-            part._modules[name] = relu
-
-    return undo
 
 
 def relus_on_fresh_output(module: nn.Module) -> list[nn.ReLU]:

@@ -178,6 +178,12 @@ def test_multibenchs_files_are_read_and_divided_by_255(tmp_path) -> None:
     assert sorted(ds.test.labels.tolist()) == sorted(labels.tolist())
     assert torch.isclose(ds.test.inputs["audio"].double().sum(), torch.tensor(audio.sum() / 255.0).double())
     assert ds.provenance["source"].startswith("AVMNIST as distributed")
+    xl.datasets.fake("avmnist_sources", tmp_path / "both")
+    root.rename(tmp_path / "both" / "AVMNIST")
+    root = tmp_path / "both" / "AVMNIST"
+    both = {"root": tmp_path / "both", "n_train": 20, "n_val": 0, "n_test": 10}
+    assert "clips" not in xl.load("avmnist", **both).provenance, "files come first"
+    assert "clips" in xl.load("avmnist", **both, source="build").provenance
     with pytest.raises(ValueError, match="built already, so split cannot be chosen"):
         xl.load("avmnist", root=root, split="speakers")
 

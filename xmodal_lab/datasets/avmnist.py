@@ -21,7 +21,7 @@ from .. import _checks as check
 from ..samples import Dataset, Samples
 from . import _avmnist_build as build
 from . import _avmnist_files as files
-from ._layout import Problems, home
+from ._layout import Problems, data_root, home
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MODALITIES = ("image", "audio")
@@ -115,10 +115,13 @@ def load_avmnist(
         repeat=bool(repeat_clips), split=split, seed=check.integer("seed", seed, at_least=0),
     )  # fmt: skip
 
-    folder = home(root, ["avmnist", "av-mnist"], [*files.PLACES["train"].values(), "mnist", "fsdd"])
+    arrays = [place for places in files.PLACES.values() for place in places.values()]
+    folder = home(root, ["avmnist", "av-mnist"], arrays)
+    made = source != "build" and any((folder / place).exists() for place in arrays)
+    if source != "files" and not made and not any((folder / name).is_dir() for name in ("mnist", "fsdd")):
+        folder = data_root(root)  # the sources lie beside each other
     problems = Problems("avmnist", folder, LAYOUT, damaged)
-    made = any((folder / p).exists() for split_ in files.PLACES.values() for p in split_.values())
-    if source == "files" or (source == "auto" and made):
+    if source == "files" or made:
         _refuse_recipe(recipe)
         splits, about = files.read(folder, problems, wanted, recipe.seed)
         splits = {s: {k: build.pooled(t, sides.get(k)) for k, t in arrays.items()} for s, arrays in splits.items()}

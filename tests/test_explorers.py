@@ -29,11 +29,22 @@ def test_one_modality_has_no_pairs_to_shuffle() -> None:
 @pytest.mark.parametrize(("modalities", "alpha"), [("image+audio", 1.0), ("audio", 0.0)])
 def test_a_sample_of_the_cube_computed_again(modalities: str, alpha: float) -> None:
     """Training differs in the last digits between processors, so the stated tolerance is not round-off."""
-    at = {"modalities": modalities, "alpha": alpha, "pairing": "same_class", "span": 1.0, "seed": 1}
+    at = {"modalities": modalities, "alpha": alpha, "fusion": "concat_mlp", "pairing": "same_class", "seed": 1}
+    at["span"] = 1.0
     again = dml.train_here(at, lambda share, message="": None, lambda: False)
     shipped = dml.load_cube().sel(at)
     assert float(again["accuracy"]) == pytest.approx(float(shipped["accuracy"]), abs=0.03)
     np.testing.assert_allclose(np.asarray(again["landscape"]), shipped["landscape"], rtol=0.2, atol=0.1)
+    np.testing.assert_allclose(np.asarray(again["under_attack"]), shipped["under_attack"], atol=0.06)
+
+
+def test_an_attack_on_what_a_net_does_not_see_changes_nothing() -> None:
+    attacked = dml.load_cube()["under_attack"]
+    image = attacked.sel(modalities="image")
+    assert float(image.sel(attacked="audio").std("eps").max()) == 0
+    assert bool((image.sel(attacked="image+audio") == image.sel(attacked="image")).all())
+    both = attacked.sel(modalities="image+audio")
+    assert bool((both.sel(eps=0.4) < both.sel(eps=0.0)).all())
 
 
 def test_train_here_puts_a_setting_between_the_shipped_ones_into_the_cube() -> None:
@@ -43,4 +54,5 @@ def test_train_here_puts_a_setting_between_the_shipped_ones_into_the_cube() -> N
     assert view.error == ""
     assert 0.6 in view.cube["alpha"].values.tolist()
     here = view.cube.sel(alpha=0.6, modalities="image+audio", pairing="same_class", seed=0, span=1.0)
+    here = here.sel(fusion="concat_linear")
     assert 0.5 < float(here["accuracy"]) < 1.0

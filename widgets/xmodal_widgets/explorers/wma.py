@@ -55,13 +55,15 @@ def open(
     shown = views or [
         HeatMap("plan", x="column", y="row", col="word", title="where each word's mass goes in the picture"),
         HeatMap("picture", x="across", y="up", title="the picture, without its noise (brightness)"),
-        Lines("trajectory", x="step", hue="line", band="seed", title="D along fine-tuning"),
-        Bars("gain", x="case", hue="run", band="seed", title="gain over the baseline, and two plain reruns of it"),
-        HeatMap("cell_gain", x="beta", y="alpha", title="gain over the baseline, own runs"),
-        HeatMap("printed", x="printed_beta", y="printed_alpha", title="gain over ViLT, Tab 3-6 (single runs)"),
+        Lines("trajectory", x="step", hue="line", title="D along fine-tuning"),
+        Bars("gain", x="case", hue="run", fit=True, title="gain over the baseline, beside plain reruns"),
+        HeatMap("cell_gain", x="beta", y="alpha", fit=True, title="gain over the baseline, own runs"),
+        HeatMap(
+            "printed", x="printed_beta", y="printed_alpha", fit=True, title="gain over ViLT, Tab 3-6 (single runs)"
+        ),
     ]
     opening: dict[str, Any] = {"task": "both", "alpha": 1.0, "beta": 1.4, "strength": 1.0, "test": "normal"}
-    opening["title"] = "wma: how far apart should modalities be?"
+    opening["title"] = "wma"
     controls = controls or ["task", "alpha", "beta", "strength", "test", "published", "seed"]
     compute = compute or partial(train_here, training=dict(training or {}))
     return SweepView(load_cube(), shown, controls, compute=compute, **(opening | options))
@@ -85,7 +87,7 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
     cube = xr.Dataset(
         {
             "plan": _plan(runs["plan"], words),
-            "trajectory": _trajectory(runs["ratio"], runs["beta"], runs["ceiling"]),
+            "trajectory": _trajectory(runs["ratio"], runs["beta"], runs["ceiling"].mean("seed")),
             "baseline": runs["curve"].sel(alpha=0.0, beta=axes["beta"][0], drop=True),
             "printed": _printed(),
         }
@@ -103,9 +105,9 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
     cube["plan"].attrs = {"long_name": "share of the word's mass"}
     cube["trajectory"].attrs = {"long_name": "D / D_0"}
     labels = {
-        "alpha": "α", "beta": "β, target of D / D_0", "strength": "noise and gaps, times the paper's",
+        "alpha": "α", "beta": "β", "strength": "noise and gaps ×",
         "printed_alpha": _in_order("α", PRINTED_ALPHAS), "printed_beta": _in_order("β", PRINTED_BETAS),
-        "published": "published grid", "test": "test of the heat maps",
+        "published": "grid", "test": "test",
     }  # fmt: skip
     for dim, label in labels.items():
         cube[dim].attrs["long_name"] = label

@@ -58,9 +58,7 @@ def open(
         Lines("trajectory", x="step", hue="line", title="D along fine-tuning"),
         Bars("gain", x="case", hue="run", fit=True, title="gain over the baseline, beside plain reruns"),
         HeatMap("cell_gain", x="beta", y="alpha", fit=True, title="gain over the baseline, own runs"),
-        HeatMap(
-            "printed", x="printed_beta", y="printed_alpha", fit=True, title="gain over ViLT, Tab 3-6 (single runs)"
-        ),
+        HeatMap("printed", x="printed_beta", y="printed_alpha", fit=True, title="gain over ViLT, Tab 3-6"),
     ]
     opening: dict[str, Any] = {"task": "both", "alpha": 1.0, "beta": 1.4, "strength": 1.0, "test": "normal"}
     opening["title"] = "wma"

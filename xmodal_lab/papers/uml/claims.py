@@ -85,7 +85,7 @@ def language(conditions: Conditions) -> Measured:
         "scratch": Transfer("scratch", "unfrozen", steps=steps),
     }  # fmt: skip
     patch = 2 if data.shapes[data.modalities[0]][-1] <= 8 else 8
-    at = {"modality": data.modalities[0], "look_every": steps}
+    at: dict[str, Any] = {"modality": data.modalities[0], "look_every": steps}
     found = {
         name: np.array([transfer(data, replace(c, seed=s, patch=patch), **at).accuracy for s in conditions.seeds])
         for name, c in cases.items()

@@ -12,6 +12,7 @@ from ...published import tables
 from ...verdicts import Measured, gain, order, same
 from . import fewshot as exp
 from .unpaired import unpaired
+from .worlds import SHIFTS
 
 SHOTS = (1, 4, 16)
 RATES = (0.1, 0.3)  # learning rates; each arm chooses on the validation split, seed by seed
@@ -97,21 +98,23 @@ def fine_tuning(conditions: Conditions) -> Measured:
 
 def mislabelled() -> str:
     """Trap: which of Tab 8's rows stands in Tab 2 as "Ours"."""
-    a, b = tables("uml", 2), tables("uml", 8)
-    a = a[(a["setting"] == "full fine-tuning") & a["method"].str.startswith("Ours")].set_index("dataset")["value"]
-    b = b[b["method"] == "Ours (init)"].set_index("dataset")["value"]
-    both = a.index.intersection(b.index)
-    equal = f"{int((a[both] == b[both]).sum())} of {len(both)} columns"
+    second, eighth = tables("uml", 2), tables("uml", 8)
+    ours = (second["setting"] == "full fine-tuning") & second["method"].str.startswith("Ours")
+    a = dict(zip(second["dataset"][ours], second["value"][ours], strict=True))
+    init = eighth["method"] == "Ours (init)"
+    b = dict(zip(eighth["dataset"][init], eighth["value"][init], strict=True))
+    both = [name for name in a if name in b]
+    equal = f"{sum(a[name] == b[name] for name in both)} of {len(both)} columns"
     return f"Trap: Tab 2's fine-tuning row 'Ours' equals Tab 8's 'Ours (init)' in {equal}."
 
 
 def shift(conditions: Conditions) -> Measured:
     """uml.R: test pictures changed in ways that training never saw."""
-    options = {"image_shots": [4], "shift": list(exp.SHIFTS), "lr": list(RATES)}
+    options = {"image_shots": [4], "shift": list(SHIFTS), "lr": list(RATES)}
     uml = chosen(conditions.sweep("uml", **options), "lr")["accuracy"].squeeze("image_shots")
     alone = chosen(conditions.sweep("uml", text_shots=0, **options), "lr")["accuracy"].squeeze("image_shots")
     clean = _difference(arm(conditions), arm(conditions, taught=False), 4)
-    steps = {str(k): (uml - alone).sel(shift=k).values for k in exp.SHIFTS}
+    steps = {str(k): (uml - alone).sel(shift=k).values for k in SHIFTS}
     mean = np.mean(list(steps.values()), 0)
     each = ", ".join(f"{name} {_text(d)}" for name, d in steps.items())
     note = f"Accuracy gained under shift: {each}. On clean pictures UML gains {_text(clean)}."
@@ -122,7 +125,7 @@ def third(conditions: Conditions) -> Measured:
     """uml.3: each auxiliary modality adds, for pictures and for sounds as the target."""
     steps = {}
     for target, other in (("image", "audio"), ("audio", "image")):
-        options = {"target": target, f"{other}_shots": 12, "text_shots": 1}
+        options: dict[str, Any] = {"target": target, f"{other}_shots": 12, "text_shots": 1}
         alone = arm(conditions, shots=(1,), taught=False, **options | {"auxiliary": "text"})
         text = arm(conditions, shots=(1,), **options | {"auxiliary": "text"})
         both = arm(conditions, shots=(1,), **options | {"auxiliary": f"text+{other}"})
@@ -136,7 +139,7 @@ def third(conditions: Conditions) -> Measured:
 
 def unrelated(conditions: Conditions) -> Measured:
     """uml.U: text about something else, with λ chosen on the validation split."""
-    lam = {"lam": [0.03, 0.3, 1.0]}
+    lam: dict[str, Any] = {"lam": [0.03, 0.3, 1.0]}
     alone = arm(conditions, taught=False, shots=(1, 4))
     other = "permuted" if conditions.dataset is not None else "unrelated"
     found = {r: chosen(arm(conditions, relation=r, shots=(1, 4), **lam), "lam") for r in {other, "permuted", "related"}}
@@ -156,7 +159,9 @@ def ratio(conditions: Conditions) -> Measured:
     accuracy = few["accuracy"].isel(shots=0)
     spread = accuracy.sel(ratio=4.0) - accuracy.sel(ratio=0.25)
     means = ", ".join(f"r = {r:g}: {100 * float(accuracy.sel(ratio=r).mean()):.1f}" for r in (0.25, 1.0, 4.0))
-    return same(spread.values, 0.02, note=f"r = 4 minus r = .25 at 4 shots ({means}). λ = 1, so r weighs the text too.")
+    weighed = [arm(conditions, shots=(4,), ratio=r, lam=1 / r)["accuracy"].isel(shots=0).values for r in (0.25, 4.0)]
+    note = f"r = 4 minus r = .25 at 4 shots ({means}). λ = 1, so r weighs the text too; with λ = 1/r the difference is "
+    return same(spread.values, 0.02, note=f"{note}{_text(weighed[1] - weighed[0])}.")
 
 
 def unfrozen(conditions: Conditions) -> Measured:

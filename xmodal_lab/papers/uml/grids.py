@@ -99,9 +99,9 @@ def baseline(data: Unpaired, head: Head, classifier: str = "lda") -> tuple[float
     check.one_of("classifier", classifier, CLASSIFIERS)
     x, y = data.train[head.target]
     rows = draw_shots(y, head.shots, head.seed, head.target, data.classes)
-    x, y = x[rows].flatten(1).double().numpy(), y[rows].numpy()
+    seen, labels = x[rows].flatten(1).double().numpy(), y[rows].numpy()
     held = {s: split.get(head.target) for s, split in (("test", data.test), ("val", data.val))}
-    if classifier == "lda" and len(y) > len(data.classes):
+    if classifier == "lda" and len(labels) > len(data.classes):
         models: list[Any] = [LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")]
     elif classifier == "logistic":
         models = [LogisticRegression(C=c, max_iter=1000) for c in (1.0, 10.0, 100.0)]
@@ -113,7 +113,7 @@ def baseline(data: Unpaired, head: Head, classifier: str = "lda") -> tuple[float
             return float("nan")
         return float((model.predict(pair[0].flatten(1).double().numpy()) == pair[1].numpy()).mean())
 
-    scores = [(accuracy(m.fit(x, y), held["test"]), accuracy(m, held["val"])) for m in models]
+    scores = [(accuracy(m.fit(seen, labels), held["test"]), accuracy(m, held["val"])) for m in models]
     return max(scores, key=lambda s: s[1] if s[1] == s[1] else 0.0)
 
 

@@ -72,7 +72,7 @@ _OF_COLOR = (
 def sentences(world: str, kind: str) -> tuple[tuple[str, ...], ...]:
     """For each class its sentences: one for "name", :data:`PER_CLASS` else."""
     rng = np.random.default_rng([KINDS.index(kind), len(CLASSES[world])])
-    found = []
+    found: list[tuple[str, ...]] = []
     for c, name in enumerate(CLASSES[world]):
         if kind == "name":
             found.append((name,))

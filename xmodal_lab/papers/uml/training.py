@@ -19,7 +19,7 @@ from .schedules import batches, renamed, weights
 from .unpaired import Unpaired, draw_shots
 
 LOOK_EVERY = 25  # steps between looks at the validation split, for choose="best" (ours)
-AT_ONCE = 128  # heads in one stack at most: batches and moments of more leave the cache (ours)
+AT_ONCE = 128  # heads in one stack at most (ours)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,10 +206,10 @@ class _Plan:
 
     def score(self, params: Params, split: str, scales: Tensor) -> tuple[Tensor, Tensor]:
         """Accuracy and cross-entropy (K,) of the target on a split; NaN where there is none."""
-        members = len(scales)
-        if self.held[split] is None:
+        members, there = len(scales), self.held[split]
+        if there is None:
             return torch.full((members,), math.nan), torch.full((members,), math.nan)
-        (x, y), m = self.held[split], next(iter(self.net.sizes))
+        (x, y), m = there, next(iter(self.net.sizes))
         accuracy, loss = [], []
         with torch.no_grad():
             for k in range(members):  # one by one: logits of all would not fit the cache

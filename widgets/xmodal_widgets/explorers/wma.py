@@ -203,8 +203,8 @@ def _printed() -> xr.DataArray:
     import xmodal_lab as xl
     from xmodal_lab.papers.wma import cases_of
 
-    base = xl.tables("wma", 1)
-    base = base[base["method"] == "ViLT"].set_index(["dataset", "case"])["value"]
+    first = xl.tables("wma", 1)
+    base = first[first["method"] == "ViLT"].set_index(["dataset", "case"])["value"]
     frames = []
     for number in GRIDS:
         frame = xl.tables("wma", number)

@@ -78,8 +78,8 @@ def cells_beating_baseline(equal: bool = False, realigned: bool = False) -> pd.D
     """
     import pandas as pd
 
-    base = published.tables("wma", 1)
-    base = base[base["method"] == "ViLT"].set_index(["dataset", "case"])["value"]
+    first = published.tables("wma", 1)
+    base = first[first["method"] == "ViLT"].set_index(["dataset", "case"])["value"]
     rows = []
     for number, dataset in GRIDS.items():
         grid = published.tables("wma", number).dropna(subset="value")

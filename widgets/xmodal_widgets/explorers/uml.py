@@ -26,8 +26,8 @@ AXES: dict[str, list[Any]] = {
     "modalities": ["image+text", "image+text+audio"],
     "seed": [0, 1, 2],
 }
-FIXED: dict[str, Any] = {"geometry": True, "audio_shots": 12}
-VARIABLES = ("accuracy", "margin_scale_free", "silhouette", "alignment")
+FIXED: dict[str, Any] = {"lr": 0.3, "audio_shots": 12}
+VARIABLES = ("accuracy", "loss")
 LABELS = {
     "image_shots": "pictures of each class",
     "text_shots": "sentences of each class",
@@ -50,7 +50,7 @@ def open(
         Lines("accuracy", x="image_shots", hue="text_shots", band="seed", title="test accuracy on pictures"),
         HeatMap("accuracy", x="image_shots", y="text_shots", title="pictures against sentences"),
         Bars("accuracy", x="relation", band="seed", title="related, permuted or unrelated text"),
-        Lines("margin_scale_free", x="image_shots", hue="text_shots", band="seed", title="scale-free margin"),
+        Lines("accuracy", x="text_shots", hue="modalities", band="seed", title="does a third modality add?"),
     ]
     opening: dict[str, Any] = {"image_shots": 1, "text_shots": 12, "relation": "related", "modalities": "image+text"}
     opening["title"] = "uml: what sentences that belong to no picture do for pictures"

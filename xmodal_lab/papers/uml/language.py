@@ -70,8 +70,9 @@ def embedded(world: str, kind: str) -> tuple[Tensor, Tensor]:
     groups = texts.sentences(world, kind)
     x = tokens(tuple(line for group in groups for line in group))
     mask = (x > 0).long()
+    model = small_model()  # trained here, with gradients
     with torch.no_grad():
-        states = small_model()(x, attention_mask=mask).last_hidden_state
+        states = model(x, attention_mask=mask).last_hidden_state
     mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     mean = torch.nn.functional.pad(mean, (0, texts.DIMENSIONS - mean.shape[1]))
     labels = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor([len(g) for g in groups]))

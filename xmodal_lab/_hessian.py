@@ -13,7 +13,7 @@ from . import _checks as check
 from ._second_order import FastSecondDerivatives
 from .batches import out_of_memory
 from .directions import parameter_names
-from .losses import Loss, Params, Term
+from .losses import Loss, Params, Term, as_loss
 
 # Graphs of gradients that stay alive between products, in bytes on a CPU (ours); on a GPU half of what is free.
 RETAIN_BYTES = 2 << 30
@@ -47,8 +47,7 @@ class Hessian:
         rows: int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if not isinstance(loss, Loss):
-            raise TypeError(f"loss must be a Loss (Loss(fn, params) or Loss.from_module), got {type(loss).__name__}.")
+        as_loss(loss)
         if dtype is not None and not dtype.is_floating_point:
             raise ValueError(f"dtype must be a floating dtype such as torch.float64, got {dtype}.")
         if rows is not None:

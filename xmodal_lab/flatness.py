@@ -27,7 +27,7 @@ from torch import Tensor
 
 from . import _checks as check
 from .directions import gaussian, norm_of, normalize_, parameter_names
-from .losses import Loss, Params
+from .losses import Loss, Params, as_loss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,8 +246,7 @@ def compare(
 
 def _start(loss: Loss, noise: str, params: str | Sequence[str] | None) -> tuple[float, list[str]]:
     """Check what every measure needs; return L(θ) and the parameters that move."""
-    if not isinstance(loss, Loss):
-        raise TypeError(f"loss must be a Loss (Loss(fn, params) or Loss.from_module), got {type(loss).__name__}.")
+    as_loss(loss)
     check.one_of("noise", noise, NOISES)
     names = parameter_names(loss, params)
     if not names:

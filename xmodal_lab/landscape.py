@@ -21,7 +21,7 @@ from . import grids
 from .directions import draw, norm_of, parameter_names
 from .directions import draw as directions
 from .directions import eigenvectors as eigenvectors
-from .losses import Direction, Loss, Params
+from .losses import Direction, Loss, Params, as_loss
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,7 +61,7 @@ def line(
     Raises:
         ValueError: points < 3, span ≤ 0, a direction of the wrong shape, a stochastic loss.
     """
-    _check_grid(points, span)
+    _check_grid(loss, points, span)
     if to is not None and direction is not None:
         raise ValueError("give either to= (another point) or direction=, not both.")
     how = "given"
@@ -123,7 +123,7 @@ def plane(
         ValueError: points < 3, span ≤ 0, unknown normalization or engine, a direction of the
             wrong shape, a stochastic loss.
     """
-    _check_grid(points, span)
+    _check_grid(loss, points, span)
     if engine is not None and check.one_of("engine", engine, ENGINES) == "loss-landscapes":
         values = grids.peer_plane(loss, points, span, normalization, seed)
         a = np.linspace(-span, span, points)
@@ -165,7 +165,7 @@ def modality_plane(
     Returns:
         DataArray, dims ("a", "b"): a moves ``first``, b moves ``second``.
     """
-    _check_grid(points, span)
+    _check_grid(loss, points, span)
     names = [parameter_names(loss, first), parameter_names(loss, second)]
     if set(names[0]) & set(names[1]):
         raise ValueError(f"{first!r} and {second!r} share parameters; choose two different modalities.")
@@ -279,7 +279,8 @@ def _given(loss: Loss, pair: Sequence[Direction]) -> list[Params]:
     return [loss.check_direction(d, f"directions[{i}]") for i, d in enumerate(pair)]
 
 
-def _check_grid(points: int, span: float) -> None:
+def _check_grid(loss: object, points: int, span: float) -> None:
+    as_loss(loss)
     check.integer("points", points, at_least=3)
     check.positive("span", span)
 

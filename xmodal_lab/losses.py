@@ -232,6 +232,20 @@ class Loss:
         return ModuleLoss(module, data, criterion, target=target, batchnorm=batchnorm, name=name)
 
 
+def as_loss(loss: object) -> Loss:
+    """Return ``loss`` if it is a Loss.
+
+    Raises:
+        TypeError: anything else; says how to make one.
+    """
+    if not isinstance(loss, Loss):
+        raise TypeError(
+            f"loss must be a Loss, got {type(loss).__name__}; make one with xl.loss_on(model, samples), "
+            "xl.Loss.from_module(module, batch) or xl.Loss(fn, params)."
+        )
+    return loss
+
+
 def moved(params: Params, directions: Sequence[Direction], row: Sequence[float]) -> Params:
     """θ + Σ cᵢ dᵢ as a new dict; parameters that no direction names are shared with θ."""
     point = dict(params)

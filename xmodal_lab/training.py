@@ -337,6 +337,8 @@ def check_trainable(dataset: Dataset, options: Options) -> None:
 
     Also classes that no training row has, smoothed labels that are numbers, augmentation that no modality takes.
     """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"training needs a Dataset, got {type(dataset).__name__}; give the whole, not one split of it.")
     if options.choose == "best" and dataset.val is None:
         raise ValueError(f"choose='best' needs a validation split; {dataset.name!r} has none (load it with one).")
     options.changes(dataset)

@@ -95,7 +95,7 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
     named = [gains, *(others.sel(order=k, drop=True).broadcast_like(gains) for k in ORDERS)]
     cube["gain"] = xr.concat(named, xr.IndexVariable("run", [OURS, *(RERUN.format(k) for k in ORDERS)]))
     cube["cell_gain"] = gains.rename(case="test")
-    cube["picture"] = (("up", "across"), picture, {"long_name": "brightness"})
+    cube["picture"] = (("up", "across"), picture.mean(0)[::-1].copy(), {"long_name": "brightness"})
     cube = cube.astype("float32")
     units = {"gain": "points of AUROC", "cell_gain": "points of AUROC", "printed": "points of the paper's metric"}
     for name, unit in units.items():
@@ -155,7 +155,7 @@ def _in_order(name: str, values: list[float]) -> str:
 
 
 def shown_sample(most: int = 9) -> tuple[int, list[str], np.ndarray]:
-    """A test sample whose caption all tasks share and tells the colour: its number, words, picture (32, 32)."""
+    """A test sample whose caption all tasks share and tells the colour: its number, words, picture (3, 32, 32)."""
     from xmodal_lab import load
     from xmodal_lab.datasets.shapes import SHARED
     from xmodal_lab.papers.wma import world
@@ -168,8 +168,7 @@ def shown_sample(most: int = 9) -> tuple[int, list[str], np.ndarray]:
         if len(set(same)) == 1 and len(words) <= most and set(words) & set(SHARED["color"]):
             # The same draw without noise: each modality has its own stream, so nothing else changes.
             clean = load("shapes", seed=FIXED["data_seed"], modalities="image", image_noise=0.0, label="color", **sizes)
-            picture = clean.test.inputs["image"][row].mean(0).numpy()
-            return row, [f"{k + 1} {word}" for k, word in enumerate(words)], np.ascontiguousarray(picture[::-1])
+            return row, [f"{k + 1} {word}" for k, word in enumerate(words)], clean.test.inputs["image"][row].numpy()
     raise ValueError("no test caption is shared by all tasks.")
 
 

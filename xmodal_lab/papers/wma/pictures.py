@@ -25,7 +25,7 @@ def draw_plan(plan: Any, words: Sequence[str], picture: Any = None, axes: Axes |
     Args:
         plan: (p, q) mass from patch to word; the first ``len(words)`` columns are drawn, each scaled to sum to 1.
         words: of the caption, in order.
-        picture: (C, H, W) or (H, W) with p square patches, row by row; each word then gets the picture, veiled
+        picture: (C, H, W) or (H, W) with p square patches, row by row; each word then gets the picture, pale
             where its mass does not go.
         axes: to draw on; new ones when not given.
 
@@ -67,9 +67,10 @@ def draw_plan(plan: Any, words: Sequence[str], picture: Any = None, axes: Axes |
 
 
 def _veiled(picture: np.ndarray, share: np.ndarray, size: int) -> np.ndarray:
-    """The picture, bright where ``share`` is large."""
+    """The picture, pale where ``share`` is small."""
     light = np.kron(share / share.max(), np.ones((size, size)))[..., None]
-    veiled: np.ndarray = picture * (0.12 + 0.88 * light)
+    seen = 0.2 + 0.8 * light
+    veiled: np.ndarray = picture * seen + 0.95 * (1 - seen)
     return veiled
 
 

@@ -19,9 +19,9 @@ from .towers import Towers
 if TYPE_CHECKING:
     import xarray as xr
 
-# The paper's grid (Sec 4.1); the quick one keeps its α = 1 and five targets (ours).
+# The paper's grid (Sec 4.1); the quick one keeps its α = 1, and targets below, above and near the ceiling (ours).
 ALPHAS, BETAS = (0.1, 0.2, 1.0, 5.0), (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 4.0, 6.0, 10.0)
-QUICK_ALPHAS, QUICK_BETAS = (1.0,), (0.4, 1.0, 1.4, 2.0)
+QUICK_ALPHAS, QUICK_BETAS = (1.0,), (0.4, 1.4, 2.0)
 REFERENCE_STEPS, TOLERANCE = 500, 1e-3  # of wma.I; a thousandth is what the tables print
 
 
@@ -116,7 +116,7 @@ def three(c: Conditions) -> Measured:
         return missing(lacking)
     known: Any = "wma" if c.dataset is None else experiment(c.dataset)
     names = "image+text+audio" if c.dataset is None else "+".join(c.dataset.modalities[:3])
-    betas = [1.0, 1.4] if c.quick else list(BETAS)
+    betas = [1.4] if c.quick else list(BETAS)
     cube = c.sweep(known, modalities=[names], alpha=[0.0, 1.0], beta=betas).squeeze("modalities", drop=True)
     apart = choose.best_cell(cube) - choose.baseline(cube)
     reached = cube["ratio_test"].sel(alpha=1.0, beta=1.4).mean("seed").round(2).to_series().to_dict()

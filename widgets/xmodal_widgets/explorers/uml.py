@@ -69,7 +69,7 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
 
     given = {k: v for k, v in axes.items() if k not in ("init", "modalities")}
     given |= {"init": [_init(name) for name in axes["init"]], "auxiliary": [_auxiliary(m) for m in axes["modalities"]]}
-    cube = xl.sweep("uml", **given, **FIXED, **({"stack": 64} | options))[list(VARIABLES)].astype("float32")
+    cube = xl.sweep("uml", **given, **FIXED, **options)[list(VARIABLES)].astype("float32")
     cube = cube.rename(auxiliary="modalities").assign_coords(modalities=axes["modalities"], init=axes["init"])
     for name, label in LABELS.items():
         cube[name].attrs["long_name"] = label

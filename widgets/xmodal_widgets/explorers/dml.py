@@ -24,7 +24,7 @@ AXES: dict[str, list[Any]] = {
     "fusion": ["concat_linear", "concat_mlp"],
     "pairing": ["same_class", "shuffled", "noisy"],
     "alpha": [0.0, 0.25, 0.5, 0.75, 1.0],
-    "seed": [0, 1],
+    "seed": [0, 1, 2],
 }
 SPANS = [0.5, 1.0]
 # The rest as in lesson 05: the last of 40 epochs, the test split.
@@ -50,7 +50,7 @@ def open(
         Lines("under_attack", x="eps", hue="attacked", title="test accuracy under PGD"),
     ]
     opening: dict[str, Any] = {"modalities": BOTH, "alpha": 0.0, "span": 0.5}
-    opening["title"] = "dml: what a second modality does"
+    opening["title"] = "dml"
     controls = controls or ["modalities", "fusion", "pairing", "alpha", "span", "seed"]
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 

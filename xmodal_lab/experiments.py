@@ -91,6 +91,8 @@ class Experiment:
             members with the same normal form are computed once.
         check: raises ValueError for settings that make no sense, before any work is done.
         seconds: a rough guess of how long one member takes; long sweeps of known experiments go to processes.
+        data: settings -> a fingerprint of what they read from disk ("" for nothing), so that a store
+            notices other files under the same name; may load them.
         labels: setting -> how axes write it.
         version: raise it when results change: stores of another version are refused.
 
@@ -108,6 +110,7 @@ class Experiment:
     normal: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     check: Callable[[dict[str, Any]], None] | None = None
     seconds: Callable[[dict[str, Any]], float] | None = None
+    data: Callable[[dict[str, Any]], str] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     version: str = "1"
 

@@ -8,8 +8,10 @@ are 160 rows, of which 25 have an image.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -212,6 +214,15 @@ class Dataset:
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities, in order."""
         return self.train.modalities
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all numbers in it, 16 hex digits: other data under the same name have another one."""
+        digest = hashlib.sha256()
+        for samples in self.splits.values():
+            for tensor in (*samples.inputs.values(), *samples.present.values(), samples.labels):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

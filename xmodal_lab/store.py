@@ -34,8 +34,8 @@ FORMAT = 1
 # Facts that must agree, and what to call them; then facts whose change is worth a warning.
 IDENTITY = {
     "format": "store format", "experiment": "experiment", "xmodal_lab": "version of xmodal_lab",
-    "version": "version of the experiment", "defaults": "default", "settings": "fixed setting", "axes": "axis",
-    "order": "order of axes", "variables": "variable",
+    "version": "version of the experiment", "data": "fingerprint of its data", "defaults": "default",
+    "settings": "fixed setting", "axes": "axis", "order": "order of axes", "variables": "variable",
 }  # fmt: skip
 ENVIRONMENT = ("torch", "numpy", "python", "device")
 # A half-made store of a killed process is swept away after this many seconds (ours).
@@ -213,7 +213,7 @@ class Store:
         except (OSError, ValueError, KeyError):
             raise StoreError(f"{self.path} is not the store of a sweep. {remedy}") from None
         for key, what in IDENTITY.items():
-            theirs, ours = found.get(key), self.facts[key]
+            theirs, ours = found.get(key), self.facts.get(key)
             if theirs == ours:
                 continue
             told = what, _short(theirs), _short(ours)

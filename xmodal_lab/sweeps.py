@@ -85,10 +85,14 @@ def sweep(
     known = experiments.get(experiment)
     _check_ways(executor, how, stack, retries)
     layout, fixed = layout_of(known, axes)
-    tasks = tasks_of(known, jobs_of(known, layout, fixed), how, stack, workers(executor))
+    jobs = jobs_of(known, layout, fixed)
+    tasks = tasks_of(known, jobs, how, stack, workers(executor))
     story, facts = _story(known, fixed)
     identity = {"version": known.version, "xmodal_lab": __version__}
     identity |= {k: story[k] for k in ("experiment", "defaults", "settings")}
+    if store is not None and known.data is not None:
+        read = sorted({known.data(dict(job.settings)) for job in jobs} - {""})
+        identity |= {"data": read} if read else {}
     results = Results(layout, None if store is None else Store(store, layout, identity, facts, story))
     started, total = time.perf_counter(), int(np.prod(layout.shape))
     by_name = isinstance(experiment, str)

@@ -7,7 +7,6 @@ joined by "+".
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +28,7 @@ Values = Mapping[str, Any]
 # The world in which WORLDS saw DML gain: few images, many clips that fixed pairs never show.
 DATA = {
     "dataset": "digits", "dataset_modalities": "image+audio", "images_per_class": 25, "clips_per_class": 160,
-    "texts_per_class": 24, "image_energy": 0.25, "audio_noise": 1.0, "data_seed": 0,
+    "texts_per_class": 24, "image_energy": 0.25, "audio_noise": 1.0, "data_seed": 0, "data_options": "",
 }  # fmt: skip
 # The share of the label that lives in the combination of modalities (see parity); None: the labels as they are.
 LABEL = {"xor": None}
@@ -43,6 +42,7 @@ DEFAULTS = {
 LABELS = {
     "alpha": "α, share of pairs drawn anew",
     "xor": "share of XOR in the label",
+    "data_options": "further options of the dataset's loader, as in n_train=3000;mel=32",
     "lr": "learning rate",
     "width": "feature width",
 }
@@ -75,13 +75,13 @@ class Trials:
     @property
     def version(self) -> str:
         """Of the data: the numbers in ``given``, so that a store knows other data under the same name."""
-        if self.given is None:
-            return "1"
-        digest = hashlib.sha256()
-        for samples in self.given.splits.values():
-            for tensor in (*samples.inputs.values(), *samples.present.values(), samples.labels):
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return "1" if self.given is None else self.given.fingerprint
+
+    def fingerprint(self, s: Values) -> str:
+        """Of the numbers that these settings read from disk; "" for a world that is made, or the dataset given."""
+        if self.given is not None or "root" not in datasets.options(s["dataset"]):
+            return ""
+        return self._plain(s).fingerprint
 
     def load(self, s: Values) -> Dataset:
         """The dataset of these settings; the last few are kept."""
@@ -93,7 +93,8 @@ class Trials:
         known = datasets.options(s["dataset"])
         options = {k: s[k] for k in DATA if k in known}
         options |= {"modalities": tuple(s["dataset_modalities"].split("+")), "seed": s["data_seed"]}
-        return _loaded(s["dataset"], tuple(sorted((k, v) for k, v in options.items() if k in known)))
+        options = {k: v for k, v in options.items() if k in known} | _further(s)
+        return _loaded(s["dataset"], tuple(sorted(options.items())))
 
     def net(self, s: Values) -> LateFusion:
         """The net before training; of the dataset's dtype."""
@@ -133,13 +134,25 @@ class Trials:
         Options(_pairing(s), **{k: s[k] for k in _OPTIONS})
         known = s["dataset_modalities"].split("+") if self.given is None else self.given.modalities
         check.modalities_of(s["modalities"].split("+"), known)
-        if self.given is None:
-            check.one_of("dataset", s["dataset"], datasets.names())
+        self.check_data(s)
         if s["xor"] is not None:
             check.share("xor", s["xor"])
             check.modalities_of(s["modalities"].split("+"), tuple(known)[:2])
         check.one_of("fusion", s["fusion"], FUSIONS)
         check.integer("width", s["width"], at_least=1)
+
+    def check_data(self, s: Values) -> None:
+        """Refuse a dataset or options of its loader that are not known; the loader itself checks their values.
+
+        Raises:
+            ValueError: which, and what would do.
+        """
+        if self.given is None:
+            check.one_of("dataset", s["dataset"], datasets.names())
+            own = {"modalities": "dataset_modalities", "seed": "data_seed", **{k: k for k in DATA}}
+            for option in _further(s):
+                if option in own:
+                    raise ValueError(f"data_options cannot hold {option!r}: it has a setting, {own[option]!r}.")
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: a lone modality has no partner, fixed pairs and share 0 draw none."""
@@ -169,6 +182,12 @@ class Trials:
         held_out = sum(len(samples) for split, samples in dataset.splits.items() if split != "train")
         backward = 6 if s["sam"] else 3
         return counter.get_total_flops() / 2 * (backward * train + held_out) * float(s["epochs"]) / _RATE
+
+
+def _further(s: Values) -> dict[str, Any]:
+    """The options that only ``data_options`` names; hashable."""
+    found = datasets.parsed(s["dataset"], s.get("data_options", ""))
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
 
 
 def _pairing(s: Values) -> Pairing:

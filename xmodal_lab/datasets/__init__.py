@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -102,6 +104,35 @@ def options(name: str) -> dict[str, Any]:
     return {key: parameter.default for key, parameter in inspect.signature(_loader(name)).parameters.items()}
 
 
+def parsed(name: str, text: str) -> dict[str, Any]:
+    """Options of a dataset from one line, as a setting or a shell can hold them.
+
+        "n_train=3000, mel=32"    commas or semicolons; a value that JSON reads is that, any other a string
+        '{"n_train": 3000}'       a JSON object
+
+    Raises:
+        ValueError: text that is neither, an option given twice, a dataset or an option that is not known.
+    """
+    known, found = options(name), {}
+    pairs = re.split(r"[,;](?![^\[]*\])", text) if text.strip() else []
+    if text.lstrip().startswith("{"):
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"options of dataset {name!r} are no JSON object: {error}; got {text!r}.") from None
+        pairs = []
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals and value):
+            raise ValueError(f"options of dataset {name!r} are written 'n_train=3000, mel=32', got {text!r}.")
+        if key in found:
+            raise ValueError(f"option {key!r} of dataset {name!r} is given twice in {text!r}.")
+        found[key] = _plain(value)
+    for key in found:
+        check.one_of(f"option of dataset {name!r}:", key, known)
+    return found
+
+
 def load(name: str, **options: Any) -> Dataset:
     """Load a dataset by name, with the options of its loader.
 
@@ -136,6 +167,14 @@ def download(name: str, root: str | os.PathLike[str] | None = None, **options: A
     from ._download import download as fetch
 
     return fetch(name, root, **options)
+
+
+def _plain(text: str) -> Any:
+    """A number, list, true, false or null as JSON writes it, or as Python does; else the text."""
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except json.JSONDecodeError:
+        return text
 
 
 def _loader(name: str) -> Callable[..., Dataset]:

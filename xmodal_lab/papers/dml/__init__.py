@@ -59,6 +59,7 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
         normal=trials.normal,
         check=partial(_check, trials),
         seconds=trials.seconds,
+        data=trials.fingerprint,
         labels=LABELS,
         version=trials.version,
     )

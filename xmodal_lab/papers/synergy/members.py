@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from ... import _checks as check
-from ... import datasets
 from ...experiments import Experiment, Report, Variable
 from ...samples import Dataset
 from ...trials import DATA as TRIAL_DATA
@@ -67,6 +66,7 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
         stack_key=_stack_key,
         normal=_normal,
         check=partial(_check, trials),
+        data=trials.fingerprint,
         labels=LABELS,
         version=trials.version,
     )
@@ -177,8 +177,7 @@ def _stack_key(s: Mapping[str, Any]) -> Hashable:
 
 
 def _check(trials: Trials, s: dict[str, Any]) -> None:
-    if trials.given is None:
-        check.one_of("dataset", s["dataset"], datasets.names())
+    trials.check_data(s)
     direction = str(s["direction"]).replace("->", "→")
     if s["target"] != "imperfect":
         applicable(s["target"], direction)

@@ -53,7 +53,7 @@ def open(
         Lines("accuracy", x="text_shots", hue="modalities", band="seed", title="does a third modality add?"),
     ]
     opening: dict[str, Any] = {"image_shots": 1, "text_shots": 12, "relation": "related", "modalities": "image+text"}
-    opening["title"] = "uml: what sentences that belong to no picture do for pictures"
+    opening["title"] = "uml: sentences that belong to no picture"
     controls = controls or ["image_shots", "text_shots", "relation", "init", "modalities", "seed"]
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 

@@ -8,7 +8,7 @@ cluster (DML). All arms and seeds train as one stack.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ARMS = ("SML", "DML", "DML, random clusters")
 KS = (1, 5, 10)
 TEMPERATURE = 0.07  # Radford et al. 2021, where CLIP starts
-WIDTH, HIDDEN = 32, 128  # of the embedding and the layer before it (ours)
+COMPONENTS, HIDDEN, WIDTH = 64, 128, 32  # principal components, hidden layer and embedding of an encoder (ours)
 
 
 def pseudo_labels(samples: Samples, modality: str, clusters: int, *, dims: int = 10, seed: int = 0) -> Tensor:
@@ -85,7 +85,8 @@ def retrieve(
     labels = pseudo_labels(train, first, clusters)
     members = [(arm, seed) for arm in ARMS for seed in seeds]
     plans = [_partners(train, arm, labels, seed) for arm, seed in members]
-    views = {m: train.inputs[m].flatten(1) for m in (first, second)}
+    reduce = {m: _components(train.inputs[m]) for m in (first, second)}
+    views = {m: reduce[m](train.inputs[m]) for m in (first, second)}
     orders = [torch.Generator().manual_seed(seed) for _, seed in members]
 
     def losses(params: Params, step: int) -> Tensor:
@@ -100,11 +101,22 @@ def retrieve(
     rows = []
     for k, (arm, seed) in enumerate(members):
         one = {name: p[None] for name, p in member(trained, k).items()}
-        a, b = (_embed(one, m, test.inputs[m].flatten(1)[None])[0] for m in (first, second))
+        a, b = (_embed(one, m, reduce[m](test.inputs[m])[None])[0] for m in (first, second))
         for task, (queries, gallery) in {f"{first} → {second}": (a, b), f"{second} → {first}": (b, a)}.items():
             scores = recall_at_k(queries, gallery, [k for k in KS if k <= len(test)])
             rows += [{"arm": arm, "seed": seed, "task": task, "k": k, "recall": v} for k, v in scores.items()]
     return pd.DataFrame(rows)
+
+
+def _components(seen: Tensor) -> Callable[[Tensor], Tensor]:
+    """Principal components of the training inputs, brought to unit mean variance: what the encoders read."""
+    from sklearn.decomposition import PCA
+
+    flat = seen.flatten(1).numpy()
+    found = PCA(min(COMPONENTS, *flat.shape), random_state=0).fit(flat)
+    axes = torch.from_numpy(found.components_.T / found.explained_variance_.mean() ** 0.5).to(seen)
+    centre = torch.from_numpy(found.mean_).to(seen)
+    return lambda x: (x.flatten(1) - centre) @ axes
 
 
 class _partners:

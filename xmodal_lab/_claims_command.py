@@ -2,6 +2,7 @@
 
     xmodal claims --paper dml
     xmodal claims dml.A dml.H --run --seeds 0:10 --store runs/ledger
+    xmodal claims dml.A synergy.A2 --run --dataset avmnist --data-options 'n_train=3000, mel=16'
 
 The same line goes on where an interrupted one stopped.
 """
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _ledger, claims
+from . import _ledger, claims, datasets
 from ._sweep_command import values
 from .conditions import BUDGETS
 
@@ -34,19 +35,22 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--budget", choices=BUDGETS, default="quick")
     parser.add_argument("--seeds", default="0:5", help="0:5 or 0,1,2,3,4 (at least five for trained models)")
     parser.add_argument("--dataset", help="a dataset by name, in place of each claim's own world")
+    parser.add_argument("--data-options", default="", help="of its loader, as in 'n_train=3000, mel=16'")
     parser.add_argument("--store", type=Path, default=Path("runs/ledger"), help="where finished claims are kept")
-    parser.add_argument("--write", action="store_true", help="write claims.json and CLAIMS.md of this checkout")
+    parser.add_argument("--write", action="store_true", help="write the ledger and its page into this checkout")
     parser.add_argument("--notes", action="store_true", help="print the notes: controls and traps")
     asked = parser.parse_args(arguments)
     chosen = [*asked.ids, *(asked.paper or [])] or None
     try:
+        if asked.data_options and not asked.dataset:
+            raise ValueError("--data-options belong to a dataset; name it with --dataset.")
         if not asked.run:
-            shown = _of(claims.table(), chosen)
+            shown = _of(claims.table(dataset=asked.dataset or ""), chosen)
         else:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*could not be measured")  # printed below
                 shown = claims.run(
-                    chosen, dataset=asked.dataset, seeds=[int(s) for s in _listed(values("seeds", asked.seeds, 0))],
+                    chosen, dataset=_dataset(asked), seeds=[int(s) for s in _listed(values("seeds", asked.seeds, 0))],
                     budget=asked.budget, store=asked.store,
                 )  # fmt: skip
     except (ValueError, TypeError, FileNotFoundError) as error:
@@ -57,13 +61,23 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     print(as_text(shown, notes=asked.notes))
     if asked.run and asked.write:
-        root = Path(__file__).resolve().parent.parent
+        name = asked.dataset or ""
         rows = [{str(k): v for k, v in row.items()} for row in shown.to_dict("records")]
-        held = _ledger.write(rows, claims.known(), _ledger.SHIPPED, root / "CLAIMS.md")
-        if (root / "README.md").is_file():
-            _ledger.put_between(root / "README.md", "claims", _ledger.summary(held))
-        print("wrote claims.json, CLAIMS.md and the README's summary")
+        if asked.data_options:
+            rows = [{**row, "data_options": asked.data_options} for row in rows]
+        paths = _ledger.place(name), _ledger.place(name, "md")
+        held = _ledger.write(rows, claims.known(), *paths, dataset=name)
+        readme = paths[1].with_name("README.md")
+        if not name and readme.is_file():
+            _ledger.put_between(readme, "claims", _ledger.summary(held))
+        print(f"wrote {paths[0].name}, {paths[1].name}{'' if name else ' and the summary in README.md'}")
     return int(bool((shown["verdict"] == _ledger.NOT_MEASURED).any()) and asked.run)
+
+
+def _dataset(asked: argparse.Namespace) -> Any:
+    if not asked.dataset:
+        return None
+    return datasets.load(asked.dataset, **datasets.parsed(asked.dataset, asked.data_options))
 
 
 def as_text(rows: pd.DataFrame, notes: bool = False, width: int | None = None) -> str:
@@ -101,7 +115,10 @@ def _of(rows: pd.DataFrame, chosen: Sequence[str] | None) -> pd.DataFrame:
     if chosen is None:
         return rows
     wanted = [c.id for c in claims.chosen(chosen)]
-    return rows[rows["id"].isin(wanted)]
+    found = rows[rows["id"].isin(wanted)]
+    if found.empty:
+        raise ValueError(f"this ledger has no row of {', '.join(chosen)}; it has {', '.join(rows['id'])}.")
+    return found
 
 
 def _listed(found: Any) -> list[Any]:

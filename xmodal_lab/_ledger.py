@@ -1,4 +1,7 @@
-"""The ledger on disk: one JSON row per claim, merged into ``claims.json`` and rendered as ``CLAIMS.md``."""
+"""The ledger on disk: one JSON row per claim, merged into ``claims.json`` and rendered as ``CLAIMS.md``.
+
+Rows of another dataset than the claims' own worlds make a ledger of their own: ``claims_avmnist.json``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +27,11 @@ Row = dict[str, Any]
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "papers" / "claims.json"
 NOT_MEASURED = "not measured"
+TITLE = "The ledger of claims"
+INTRO = """\
+Every claim of the five papers, the number the paper prints, what was measured here, and the verdict
+that a rule gave it. Made by `make claims`; not edited by hand. Intervals are 95 %, over seeds, of paired
+differences."""
 
 
 def versions() -> dict[str, str]:
@@ -61,7 +70,8 @@ class Rows:
         assert self.folder is not None
         c = self.conditions
         seeds = list(c.seeds) if claim.trained else []
-        what = [claim.id, claim.text, c.budget, seeds, _name(c), versions()]
+        data = "" if c.dataset is None else [c.dataset.name, c.dataset.fingerprint]
+        what = [claim.id, claim.text, c.budget, seeds, data, versions()]
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
         return self.folder / f"{claim.id}-{digest}.json"
 
@@ -80,7 +90,7 @@ def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception,
         "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
         **measured_part,
         "budget": conditions.budget, "seeds": list(conditions.seeds) if claim.trained else [],
-        "dataset": _name(conditions), "seconds": round(seconds, 2),
+        **_data(conditions), "seconds": round(seconds, 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
         "versions": versions(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }  # fmt: skip
@@ -104,29 +114,68 @@ def rows_in(path: Path) -> dict[str, Row]:
     return rows
 
 
-@lru_cache(maxsize=1)
-def shipped() -> dict[str, Row]:
-    """Rows of the ledger that ships with this version."""
-    return rows_in(SHIPPED) if SHIPPED.is_file() else {}
+@lru_cache(maxsize=8)
+def shipped(dataset: str = "") -> dict[str, Row]:
+    """Rows of the ledger that ships with this version: on the claims' own worlds, or on ``dataset``."""
+    path = place(dataset)
+    return rows_in(path) if path.is_file() else {}
 
 
-def write(rows: Iterable[Mapping[str, Any]], ids: Iterable[str], json_path: Path, markdown_path: Path) -> list[Row]:
+def place(dataset: str = "", suffix: str = "json") -> Path:
+    """Where the ledger on ``dataset`` stands in the package, or its page in the checkout for suffix "md".
+
+    Raises:
+        ValueError: a name that is no file name.
+    """
+    if not re.fullmatch(r"\w*", dataset):
+        raise ValueError(f"a ledger is called by letters, digits and underscores, got dataset {dataset!r}.")
+    beside = f"_{dataset}" if dataset else ""
+    if suffix == "md":
+        return Path(__file__).resolve().parent.parent / f"CLAIMS{beside.upper()}.md"
+    return SHIPPED.with_name(f"{SHIPPED.stem}{beside}.json")
+
+
+def words(dataset: str, rows: Iterable[Row]) -> dict[str, str]:
+    """Title and introduction of the page of the ledger on ``dataset``, for :func:`render`."""
+    if not dataset:
+        return {"title": TITLE, "intro": INTRO}
+    asked = {row.get("data_options", "") for row in rows} - {""}
+    options = f" --data-options '{asked.pop()}'" if len(asked) == 1 else ""
+    intro = (
+        f"Claims measured on {dataset}, read from disk, in place of their own worlds. Made by\n"
+        f"`xmodal claims … --run --write --dataset {dataset}{options}`; not edited by hand.\n"
+        "Intervals are 95 %, over seeds, of paired differences. The rows used stand at the end: a subset says how\n"
+        "the claim fares on so much data with nets of this size, not whether the paper's own numbers are right."
+    )
+    return {"title": f"The ledger on {dataset}", "intro": intro}
+
+
+def write(
+    rows: Iterable[Mapping[str, Any]], ids: Iterable[str], json_path: Path, markdown_path: Path, dataset: str = ""
+) -> list[Row]:
     """Put ``rows`` into the ledger at ``json_path`` and render it; rows of other claims stay.
 
     Args:
         rows: as :func:`row_of` makes them; those that could not be measured are left out.
         ids: every claim, in order.
         json_path, markdown_path: of ``claims.json`` and ``CLAIMS.md``.
+        dataset: the name of the one that it is about; empty for the claims' own worlds.
 
     Returns:
         The rows written.
+
+    Raises:
+        ValueError: rows that were measured on something else.
     """
     merged = rows_in(json_path) if json_path.is_file() else {}
     merged |= {row["id"]: dict(row) for row in rows if row["verdict"] != NOT_MEASURED}
+    if others := sorted({row["dataset"] for row in merged.values()} - {dataset}):
+        named = [name or "the claims' own worlds" for name in (dataset, *others)]
+        raise ValueError(f"this ledger is about {named[0]}, but there are rows about {', '.join(named[1:])}.")
     held = [merged[i] for i in ids if i in merged]
     text = json.dumps({"format": FORMAT, "rows": held}, ensure_ascii=False, indent=1)
     write_text(json_path, text + "\n")
-    write_text(markdown_path, render(held))
+    write_text(markdown_path, render(held, **words(dataset, held)))
     shipped.cache_clear()
     return held
 
@@ -155,16 +204,14 @@ def _counts(rows: Iterable[Row]) -> dict[str, int]:
     return {verdict: words.count(verdict) for verdict in VERDICTS}
 
 
-def render(rows: Iterable[Row]) -> str:
+def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
     """The ledger as Markdown."""
     held = list(rows)
     counts = _counts(held)
     lines = [
-        "# The ledger of claims",
+        f"# {title}",
         "",
-        "Every claim of the five papers, the number the paper prints, what was measured here, and the verdict",
-        "that a rule gave it. Made by `make claims`; not edited by hand. Intervals are 95 %, over seeds, of paired",
-        "differences.",
+        *intro.split("\n"),
         "",
         "| " + " | ".join(counts) + " |",
         "|" + "---|" * len(counts),
@@ -188,15 +235,21 @@ def render(rows: Iterable[Row]) -> str:
 def _story(row: Row) -> str:
     mine = [f"{name} {version}" for name, version in row["versions"].items()]
     where = f"{row['date']}, commit {row['commit'][:7] or 'unknown'}, budget {row['budget']}"
-    return f"{row['paper']}: {where}, {row['machine']}, {', '.join(mine)}"
+    on = f", {row['dataset']} ({row['data']})" if row.get("data") else ""
+    return f"{row['paper']}: {where}{on}, {row['machine']}, {', '.join(mine)}"
 
 
 def _cell(value: Any) -> str:
     return " ".join(str(value).replace("|", "\\|").split())
 
 
-def _name(conditions: Conditions) -> str:
-    return "" if conditions.dataset is None else conditions.dataset.name
+def _data(conditions: Conditions) -> Row:
+    """The name of the user's dataset, its sizes and its fingerprint; an empty name for a claim's own world."""
+    given = conditions.dataset
+    if given is None:
+        return {"dataset": ""}
+    sizes = repr(given).partition(": ")[2].rstrip(")")
+    return {"dataset": given.name, "data": f"{sizes}; fingerprint {given.fingerprint}"}
 
 
 def write_text(path: Path, text: str) -> None:

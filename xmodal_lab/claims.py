@@ -3,6 +3,7 @@
     xl.claims.table()                            # the ledger that ships with this version
     xl.claims.run(["dml.A", "dml.H"])            # measure again, here
     xl.claims.run("dml", dataset=my_dataset)     # does it hold on my data?
+    xl.claims.table(dataset="avmnist")           # as measured on real AVMNIST
 
 A claim stands beside its paper (``papers/<paper>/claims.py``); the words come from ``verdicts``.
 """
@@ -45,20 +46,30 @@ def known(paper: str | None = None) -> dict[str, Claim]:
     return found
 
 
-def table(paper: str | None = None, path: str | Path | None = None) -> pd.DataFrame:
+def table(paper: str | None = None, path: str | Path | None = None, dataset: str = "") -> pd.DataFrame:
     """The ledger as it was last written: one row per claim, those not measured yet included.
 
     Args:
         paper: one paper; all by default.
         path: a ``claims.json``; the one that ships with this version by default.
+        dataset: the ledger on this dataset that ships with this version, with only the claims that were
+            measured on it; by default the one on each claim's own world.
 
     Returns:
         Columns id, paper, claim, source, printed, measured, value, interval, n, verdict, note, and how the row
         was made: budget, seeds, dataset, seconds, date, commit, versions, machine.
 
     Raises:
-        ValueError: an unknown paper; a file that is no ledger.
+        ValueError: an unknown paper; a file that is no ledger; a dataset with none, or named beside a path.
     """
+    if dataset:
+        if path is not None:
+            raise ValueError("give either path= or dataset=, not both.")
+        rows = shipped(dataset)
+        if not rows:
+            remedy = f"`xmodal claims --dataset {dataset} --run --write` makes one."
+            raise ValueError(f"no ledger on {dataset!r} ships with this version; {remedy}")
+        return _frame([rows[i] for i in known(paper) if i in rows])
     measured = shipped() if path is None else rows_in(Path(path))
     return _frame([measured.get(c.id) or _blank(c) for c in known(paper).values()])
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from xmodal_widgets import explore
-from xmodal_widgets.explorers import EXPLORERS, dml
+from xmodal_widgets.explorers import EXPLORERS, _cubes, dml, module
 
 
 def test_dml_opens_complete_and_small() -> None:
@@ -18,6 +19,33 @@ def test_dml_opens_complete_and_small() -> None:
     assert view.figure().axes
     for name in EXPLORERS:
         assert (dml.CUBES / f"{name}.zarr.zip").stat().st_size <= 3 << 20
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_every_paper_has_an_explorer_that_opens_by_name(name: str) -> None:
+    view = explore(name)
+    explorer = module(name)
+    path = _cubes.FOLDER / f"{name}.zarr.zip"
+    assert path.stat().st_size <= _cubes.LARGEST
+    assert set(explorer.VARIABLES) <= set(_cubes.load(name).data_vars)
+    for dim, values in explorer.AXES.items():
+        if dim in view.cube.dims:
+            assert view.cube[dim].values.tolist() == list(values), dim
+    assert view.error == "" and len(view.figure().axes) >= 2
+    restored = explore(name, **{k: v for k, v in view.state.items() if k in view.cube.dims})
+    assert restored.state == view.state
+
+
+def test_a_cube_that_is_not_shipped_or_too_large(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cubes, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"ships no cube 'dml'.*make cubes"):
+        _cubes.load("dml")
+    cube = xr.Dataset({"y": ("x", np.random.default_rng(0).normal(size=4000))}, {"x": range(4000)})
+    _cubes.save(cube, "mine")
+    assert _cubes.load("mine").equals(cube)
+    monkeypatch.setattr(_cubes, "LARGEST", 1000)
+    with pytest.raises(ValueError, match="more than the 1000 that may ship"):
+        _cubes.save(cube, "mine")
 
 
 def test_one_modality_has_no_pairs_to_shuffle() -> None:

@@ -5,7 +5,7 @@
 A map of the rooms:
 
 - data: ``load``, ``datasets``, ``Samples``, ``Dataset``, ``Pairing``
-- models: ``LateFusion``, ``encoders``, ``fusion``
+- models: ``LateFusion``, ``encoders``, ``fusion``, ``one_tower``
 - training: ``fit``, ``Run``; a whole grid of runs: ``sweep``, ``sweeps``
 - the one thing every instrument looks at: ``Loss``, ``loss_on``
 - instruments: ``landscape``, ``curvature``, ``flatness``, ``robustness``, ``transport``,
@@ -26,6 +26,7 @@ from . import information as information
 from . import landscape as landscape
 from . import losses as losses
 from . import metrics as metrics
+from . import one_tower as one_tower
 from . import pairing as pairing
 from . import plots as plots
 from . import published as published

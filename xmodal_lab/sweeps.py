@@ -88,7 +88,7 @@ def sweep(
     jobs = jobs_of(known, layout, fixed)
     tasks = tasks_of(known, jobs, how, stack, workers(executor))
     story, facts = _story(known, fixed)
-    identity = {"version": known.version, "xmodal_lab": __version__}
+    identity: dict[str, Any] = {"version": known.version, "xmodal_lab": __version__}
     identity |= {k: story[k] for k in ("experiment", "defaults", "settings")}
     if store is not None and known.data is not None:
         read = sorted({known.data(dict(job.settings)) for job in jobs} - {""})

@@ -46,8 +46,8 @@ def open(
         options: ``title``, ``average``, and a value for any control.
     """
     shown = views or [
-        Scatter("x", "y", color="kind", title="learner's features: agreement, disagreement, anchors"),
-        Scatter("x", "y", color="true_class", title="the same points by their true class"),
+        Scatter("x", "y", color="kind", fit=True, title="learner's features: agreement, disagreement, anchors"),
+        Scatter("x", "y", color="true_class", fit=True, title="the same points by their true class"),
         Bars("score", x="what", limits=(0.0, 1.0), title="test accuracy of h_O"),
         Bars("on_sets", x="when", hue="where", limits=(0.0, 1.0), title="before and after exploration"),
         Lines("mmd", x="share", hue="source", title="gap from mappings to features"),

@@ -50,7 +50,7 @@ def open(
         Lines("under_attack", x="eps", hue="attacked", title="test accuracy under PGD"),
     ]
     opening: dict[str, Any] = {"modalities": BOTH, "alpha": 0.0, "span": 0.5}
-    opening["title"] = "dml"
+    opening["title"] = "dml: what a second modality does"
     controls = controls or ["modalities", "fusion", "pairing", "alpha", "span", "seed"]
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 

@@ -61,7 +61,7 @@ def open(
         HeatMap("printed", x="printed_beta", y="printed_alpha", fit=True, title="gain over ViLT, Tab 3-6"),
     ]
     opening: dict[str, Any] = {"task": "both", "alpha": 1.0, "beta": 1.4, "strength": 1.0, "test": "normal"}
-    opening["title"] = "wma"
+    opening["title"] = "wma: a target for the distance between two modalities"
     controls = controls or ["task", "alpha", "beta", "strength", "test", "published", "seed"]
     compute = compute or partial(train_here, training=dict(training or {}))
     return SweepView(load_cube(), shown, controls, compute=compute, **(opening | options))

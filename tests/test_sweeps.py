@@ -611,7 +611,10 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
 def test_control_c_leaves_a_store_and_says_how_to_go_on(tmp_path) -> None:
     line = [sys.executable, "-m", "xmodal_lab", "sweep", "toy_experiments:CHEAP", "--seed", "0:60", "--nap", "0.1"]
     line = [sys.executable, "-c", "import sys; from xmodal_lab.cli import main; sys.exit(main())", *line[3:]]
-    process = subprocess.Popen(line, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        line, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     done = tmp_path / "runs" / "cheap.zarr" / "done"
     deadline = time.monotonic() + 60
     while not (done.is_dir() and any(done.iterdir())) and time.monotonic() < deadline:

@@ -430,9 +430,11 @@ def test_state_must_be_a_dict_and_dimensions_must_not_hide_arguments(view: Sweep
         SweepView(cube.rename(share="zoom"), Contour("loss"))
 
 
-def test_explorers_by_name() -> None:
-    with pytest.raises(ValueError, match=r"explore\('wma'\) needs a precomputed cube.*explore\(cube\)"):
-        explore("wma")
+def test_explorers_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("xmodal_widgets.explorers._cubes.FOLDER", tmp_path)
+        with pytest.raises(ValueError, match=r"ships no cube 'wma'.*explore\(cube\)"):
+            explore("wma")
     with pytest.raises(ValueError, match=r"unknown explorer 'dmll'; known: .*Did you mean 'dml'"):
         explore("dmll")
 

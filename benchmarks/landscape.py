@@ -15,7 +15,7 @@ import xmodal_lab as xl
 from . import models
 from .timing import alternate, row
 
-GRID, MODALITY_GRID = 5, 7
+GRID = 7
 
 
 def rows(repeats: int = 2) -> list[dict[str, Any]]:
@@ -64,14 +64,14 @@ def cnn_modality_plane(repeats: int) -> dict[str, Any]:
     results: dict[str, Any] = {}
 
     def ours() -> None:
-        results["ours"] = xl.landscape.modality_plane(loss, "image", "audio", points=MODALITY_GRID, directions=pair)
+        results["ours"] = xl.landscape.modality_plane(loss, "image", "audio", points=GRID, directions=pair)
 
     def brute() -> None:
-        results["brute"] = xl.landscape.plane(loss, points=MODALITY_GRID, directions=pair)
+        results["brute"] = xl.landscape.plane(loss, points=GRID, directions=pair)
 
     timed = alternate({"ours": ours, "brute": brute}, repeats, warm_up=False)
     error = float(np.abs(results["ours"] - results["brute"]).max())
-    path, bar = f"modality plane {MODALITY_GRID}x{MODALITY_GRID}, CNN", 1.5 / MODALITY_GRID
+    path, bar = f"modality plane {GRID}x{GRID}, CNN", 1.5 / GRID
     return row(path, timed["ours"], "brute force", timed["brute"], bar, error, repeats)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -172,8 +173,8 @@ def write(
     if others := sorted({row["dataset"] for row in merged.values()} - {dataset}):
         named = [name or "the claims' own worlds" for name in (dataset, *others)]
         raise ValueError(f"this ledger is about {named[0]}, but there are rows about {', '.join(named[1:])}.")
-    held = [merged[i] for i in ids if i in merged]
-    text = json.dumps({"format": FORMAT, "rows": held}, ensure_ascii=False, indent=1)
+    held = [_without_nan(merged[i]) for i in ids if i in merged]
+    text = json.dumps({"format": FORMAT, "rows": held}, ensure_ascii=False, indent=1, allow_nan=False)
     write_text(json_path, text + "\n")
     write_text(markdown_path, render(held, **words(dataset, held)))
     shipped.cache_clear()
@@ -250,6 +251,15 @@ def _data(conditions: Conditions) -> Row:
         return {"dataset": ""}
     sizes = repr(given).partition(": ")[2].rstrip(")")
     return {"dataset": given.name, "data": f"{sizes}; fingerprint {given.fingerprint}"}
+
+
+def _without_nan(value: Any) -> Any:
+    """``value`` with None where a number is not finite: JSON knows no NaN, and a frame turns None into one."""
+    if isinstance(value, Mapping):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_text(path: Path, text: str) -> None:

@@ -68,11 +68,11 @@ def reference(out: Path) -> None:
 
 def page(source: Path, target: Path) -> None:
     """A Markdown page in the same dress as the lessons."""
-    text = re.sub(r"\]\((?:docs/)?([\w./-]+?)\.md\)", r"](\1.html)", source.read_text())
+    text = re.sub(r"\]\((?:docs/)?([\w./-]+?)\.md\)", r"](\1.html)", source.read_text(encoding="utf-8"))
     text = re.sub(r"\]\((?:\.\./)?notebooks/([\w.-]+?)\.ipynb\)", r"](\1.html)", text)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(part) for part in (_navigation(), text)])
     notebook.metadata["title"] = source.stem
-    target.write_text(_exporter().from_notebook_node(notebook)[0])
+    target.write_text(_exporter().from_notebook_node(notebook)[0], encoding="utf-8")
 
 
 def lesson(source: Path, target: Path, live: bool) -> None:
@@ -86,7 +86,7 @@ def lesson(source: Path, target: Path, live: bool) -> None:
         cell.source = re.sub(r"\]\(([\w.-]+?)\.ipynb\)", r"](\1.html)", cell.source)
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell(_navigation()))
     notebook.metadata["title"] = source.stem
-    target.write_text(_exporter().from_notebook_node(notebook)[0])
+    target.write_text(_exporter().from_notebook_node(notebook)[0], encoding="utf-8")
 
 
 def _navigation() -> str:
@@ -104,7 +104,7 @@ def dead_links(site: Path) -> list[str]:
     found = []
     for path in sorted(site.rglob("*.html")):
         links = _Links()
-        links.feed(path.read_text())
+        links.feed(path.read_text(encoding="utf-8"))
         for link in sorted(links.found):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc or not parts.path:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "xmodal_lab"
 # What a file may import from the package; a file that is in no list is a room.
 LAST = (
     *("training", "stacking", "store", "experiments", "trials", "_cubes", "_runner", "_tasks", "sweeps", "claims"),
-    *("conditions", "plots", "cli", "_sweep_command", "_claims_command", "_ledger"),
+    *("conditions", "plots", "cli", "__main__", "_sweep_command", "_claims_command", "_ledger"),
 )
 HEAVY = ("pandas", "xarray", "matplotlib", "sklearn", "transformers", "ot", "umap", "scipy", "seaborn", "zarr")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import os
 import platform
 import shutil
@@ -98,7 +99,10 @@ def notebooks() -> Path | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the command ``xmodal``."""
+    """Entry point of the command ``xmodal``; ``argv`` is what follows it, the process's own arguments when None."""
+    for stream in (sys.stdout, sys.stderr):  # a Windows console or pipe may lack → and α: show ? rather than fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     parser = argparse.ArgumentParser(prog="xmodal", description="A lab bench for cross-modal learning.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")

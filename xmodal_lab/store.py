@@ -113,7 +113,7 @@ class Store:
         """Look for tasks that were finished since the last look, by this process or another."""
         for entry in os.scandir(self.path / "done"):
             if entry.name.endswith(".json") and entry.name not in self.marks:
-                self.marks[entry.name] = Mark.loads(Path(entry.path).read_text())
+                self.marks[entry.name] = Mark.loads(Path(entry.path).read_text(encoding="utf-8"))
 
     def finished(self) -> set[Place]:
         """Places of all members that count as computed."""
@@ -160,7 +160,7 @@ class Store:
         mark = Mark(tuple(p for places, _ in results for p in places), seconds, failed)
         name = f"{_key(mark.places)}.json"
         unfinished = self.path / "done" / f"{name}.{uuid.uuid4().hex}.part"
-        unfinished.write_text(mark.dumps())
+        unfinished.write_text(mark.dumps(), encoding="utf-8")
         unfinished.replace(self.path / "done" / name)
         self.marks[name] = mark
 
@@ -209,7 +209,7 @@ class Store:
     def _check(self, environment: Mapping[str, str]) -> None:
         remedy = "Name another store=, or delete this folder to begin anew."
         try:
-            found = json.loads((self.path / "zarr.json").read_text())["attributes"]["xmodal_sweep"]
+            found = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))["attributes"]["xmodal_sweep"]
         except (OSError, ValueError, KeyError):
             raise StoreError(f"{self.path} is not the store of a sweep. {remedy}") from None
         for key, what in IDENTITY.items():
@@ -247,7 +247,7 @@ class Claim:
             import fcntl
         except ImportError:  # Windows: work may be done twice, never lost
             return cls(path, None)
-        file = path.open("w")
+        file = path.open("w", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,7 +12,6 @@ import math
 import os
 import platform
 import re
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
+from ._whole_files import seal, write_text
 from .conditions import Claim, Conditions
 from .sweeps import commit
 from .verdicts import NEEDS, VERDICTS, Measured
@@ -55,16 +55,18 @@ class Rows:
         if self.folder is None or not self._path(claim).is_file():
             return None
         try:
-            row: Row = json.loads(self._path(claim).read_text())
-        except json.JSONDecodeError:  # cut short by a full disk or a kill: measure it again
+            held = json.loads(self._path(claim).read_text(encoding="utf-8"))
+            row: Row = held["row"]
+            return row if held["seal"] == seal(row) else None
+        except (ValueError, KeyError, TypeError):  # cut short, or damaged on disk: measure it again
             return None
-        return row
 
     def keep(self, claim: Claim, measured: Measured | Exception, seconds: float) -> Row:
         """The row of what was measured; written unless it is an error."""
         row = row_of(claim, self.conditions, measured, seconds)
         if self.folder is not None and not isinstance(measured, Exception):
-            write_text(self._path(claim), json.dumps(row, ensure_ascii=False, indent=1))
+            row = json.loads(json.dumps(row))  # as it will be read
+            write_text(self._path(claim), json.dumps({"seal": seal(row), "row": row}, ensure_ascii=False, indent=1))
         return row
 
     def _path(self, claim: Claim) -> Path:
@@ -106,7 +108,7 @@ def rows_in(path: Path) -> dict[str, Row]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no ledger at {path}; `xmodal claims --run --write` makes one.")
     try:
-        held = json.loads(path.read_text())
+        held = json.loads(path.read_text(encoding="utf-8"))
         rows = {row["id"]: row for row in held["rows"]}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path.name} is no ledger of claims: {error!r}.") from None
@@ -194,7 +196,7 @@ def summary(rows: Iterable[Row]) -> str:
 
 def put_between(path: Path, mark: str, text: str) -> None:
     """Replace what stands between ``<!-- mark:start -->`` and ``<!-- mark:end -->`` in a Markdown file."""
-    before, start, rest = path.read_text().partition(f"<!-- {mark}:start -->\n")
+    before, start, rest = path.read_text(encoding="utf-8").partition(f"<!-- {mark}:start -->\n")
     _, end, after = rest.partition(f"<!-- {mark}:end -->")
     if start and end:
         write_text(path, before + start + text + end + after)
@@ -260,14 +262,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write whole or not at all: beside it first, then renamed into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        beside.write_text(text)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -109,10 +109,10 @@ def chunk_dies(n: int) -> None:
 def mark_dies(n: int) -> None:
     count, write = 0, Path.write_text
 
-    def dying(path: Path, text: str) -> int:
+    def dying(path: Path, text: str, **how: str) -> int:
         nonlocal count
         count += 1
-        write(path, text[: len(text) // 2] if count == n else text)
+        write(path, text[: len(text) // 2] if count == n else text, **how)
         if count == n:
             os.kill(os.getpid(), signal.SIGKILL)
         return len(text)

@@ -481,6 +481,7 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path) -> None:
         distributed.Client(cluster) as client,
         client.get_executor() as executor,
     ):
+        client.wait_for_workers(2, timeout=60)  # on a busy machine the second comes late
         assert _runner.workers(executor) == 2
         whole = quiet(CHEAP, executor=executor, **asked)
         victim = next(iter(client.run(os.getpid).values()))

@@ -77,18 +77,19 @@ class Results:
         self.here |= set(task.places)
         self.seconds += seconds
 
-    def gather(self) -> Arrays:
-        """All arrays, with what others have put into the store."""
+    def gather(self) -> set[Place]:
+        """Take in what others have put into the store; the members that it did not keep as they were written."""
         if self.store is None:
-            return self.arrays
+            return set()
         others = self.done() - self.here
+        found = self.store.read(others)
+        damaged = self.store.forget_damaged(found, others)
         self.failures |= self.store.failed()
         self.seconds = self.store.seconds()
-        if others:
-            for name, array in self.store.read(others).items():
-                for place in others:
-                    self.arrays[name][place] = array[place]
-        return self.arrays
+        for name, array in found.items():
+            for place in others - damaged:
+                self.arrays[name][place] = array[place]
+        return damaged
 
 
 def work(
@@ -206,22 +207,23 @@ class Runner:
     def _start(self, task: Task) -> bool:
         """Begin what is left of a task; False if another process is at it."""
         store, claim = self.results.store, None
-        if store is not None and (claim := store.claim(task.places)) is None:
-            return False
-        left = task.without(self.results.done())
-        if left is None:
-            _release(claim)
-            return True
-        settings = [job.settings for job in left.jobs]
         try:
-            future = self.executor.submit(work, self.experiment, self.results.layout, settings, os.getpid())
-        except BrokenExecutor as error:
-            future = Future()
-            future.set_exception(error)
-        except BaseException:
+            if store is not None and (claim := store.claim(task.places)) is None:
+                return False
+            left = task.without(self.results.done())
+            if left is None:
+                _release(claim)
+                return True
+            settings = [job.settings for job in left.jobs]
+            try:
+                future = self.executor.submit(work, self.experiment, self.results.layout, settings, os.getpid())
+            except BrokenExecutor as error:
+                future = Future()
+                future.set_exception(error)
+            self.running[future] = (left, claim)
+        except BaseException:  # Ctrl-C among them: this process would wait for its own claim for ever
             _release(claim)
             raise
-        self.running[future] = (left, claim)
         return True
 
     def _finish(self, future: Future[tuple[Outcome, float]]) -> list[Task]:

@@ -3,11 +3,12 @@
     dml.zarr/            a Zarr v3 group: xarray.open_zarr reads it at any time
       alpha/ seed/ …     coordinates
       accuracy/ …        one chunk per member, so that processes never write the same file
-      done/              one small file per finished task, renamed into place after its chunks
+      done/              one small file per finished task, renamed into place after its chunks; holds their checksum
       claims/            a file lock per task in work; the system lets go of it when its holder dies
 
 What has no file in ``done`` does not count, however much of it was written. So a run that
 is killed between two writes or inside one loses what it was computing, and nothing else.
+Nor does a member count that the disk gives back otherwise than it was written.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -28,6 +30,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ._cubes import Arrays, Layout, Place
+from ._whole_files import beside, seal
 from .experiments import as_json
 
 FORMAT = 1
@@ -40,6 +43,9 @@ IDENTITY = {
 ENVIRONMENT = ("torch", "numpy", "python", "device")
 # A half-made store of a killed process is swept away after this many seconds (ours).
 STALE = 3600
+# What Zarr raises over a chunk that is cut short or whose bits have changed.
+DAMAGE = (ValueError, RuntimeError)
+REMEDY = "Name another store=, or delete this folder to begin anew."
 
 
 class StoreError(ValueError):
@@ -53,18 +59,29 @@ class Mark:
     places: tuple[Place, ...]
     seconds: float
     failed: Mapping[Place, str] = field(default_factory=dict)
+    data: str = ""  # checksum of what was computed; empty in stores of earlier versions
 
     def dumps(self) -> str:
-        """As JSON."""
+        """As JSON, with a checksum of its own."""
         failed = {json.dumps(place): reason for place, reason in self.failed.items()}
-        return json.dumps({"places": self.places, "seconds": self.seconds, "failed": failed})
+        raw = {"places": self.places, "seconds": self.seconds, "failed": failed, "data": self.data}
+        return json.dumps({**raw, "seal": seal(raw)})
 
     @classmethod
     def loads(cls, text: str) -> Mark:
-        """From JSON."""
+        """From JSON.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         raw = json.loads(text)
-        failed = {tuple(json.loads(place)): reason for place, reason in raw["failed"].items()}
-        return cls(tuple(tuple(p) for p in raw["places"]), raw["seconds"], failed)
+        try:
+            if raw.pop("seal", None) not in (None, seal(raw)):
+                raise ValueError("the mark does not fit its checksum")
+            failed = {tuple(json.loads(place)): reason for place, reason in raw["failed"].items()}
+            return cls(tuple(tuple(p) for p in raw["places"]), raw["seconds"], failed, raw.get("data", ""))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no mark of a finished task: {error!r}") from None
 
 
 class Store:
@@ -101,10 +118,7 @@ class Store:
         if not self.path.is_dir() or not any(self.path.iterdir()):
             self._create(environment, story or {})
         self._check(environment)
-        import zarr
-
-        self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
-        self._arrays = {name: self._group[name] for name in layout.variables}
+        self._arrays = self._open()
         self.refresh()
 
     # -- what is there ---------------------------------------------------------------------------
@@ -113,7 +127,8 @@ class Store:
         """Look for tasks that were finished since the last look, by this process or another."""
         for entry in os.scandir(self.path / "done"):
             if entry.name.endswith(".json") and entry.name not in self.marks:
-                self.marks[entry.name] = Mark.loads(Path(entry.path).read_text(encoding="utf-8"))
+                with contextlib.suppress(ValueError, FileNotFoundError):  # damaged: its task is not finished
+                    self.marks[entry.name] = Mark.loads(Path(entry.path).read_text(encoding="utf-8"))
 
     def finished(self) -> set[Place]:
         """Places of all members that count as computed."""
@@ -128,17 +143,46 @@ class Store:
         return sum(mark.seconds for mark in self.marks.values())
 
     def read(self, places: Iterable[Place]) -> Arrays:
-        """All variables, NaN everywhere but at ``places``."""
+        """All variables, NaN everywhere but at ``places``; also where a chunk is damaged."""
         arrays = self.layout.empty()
         wanted = set(places)
         whole = len(wanted) == int(np.prod(self.layout.shape))
         for name, array in self._arrays.items():
-            if whole:
-                arrays[name][...] = array[...]
-                continue
+            with contextlib.suppress(*DAMAGE):
+                if whole:
+                    arrays[name][...] = array[...]
+                    continue
             for place in wanted:  # chunks of unfinished members may be cut off: they are not looked at
-                arrays[name][place] = array[place]
+                with contextlib.suppress(*DAMAGE):
+                    arrays[name][place] = array[place]
         return arrays
+
+    def forget_damaged(self, arrays: Arrays, places: Iterable[Place]) -> set[Place]:
+        """Take back the marks of members that were read otherwise than they were written.
+
+        Args:
+            arrays: what :meth:`read` gave for ``places``.
+            places: members that count as finished.
+
+        Returns:
+            The members that no longer do.
+        """
+        seen, lost = set(places), set[Place]()
+        for name, mark in list(self.marks.items()):
+            computed = [place for place in mark.places if place not in mark.failed]
+            if not mark.data or not seen.issuperset(mark.places):
+                continue
+            if mark.data == _checksum(computed, lambda name, place: arrays[name][place], self.layout):
+                continue
+            lost |= set(mark.places)
+            del self.marks[name]
+            if claim := self.claim(mark.places):  # else another process has noticed, and is at it
+                path = self.path / "done" / name
+                with contextlib.suppress(ValueError, FileNotFoundError):
+                    if Mark.loads(path.read_text(encoding="utf-8")) == mark:
+                        path.unlink()
+                claim.release()
+        return lost
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -150,18 +194,20 @@ class Store:
             seconds: what the task took.
         """
         failed: dict[Place, str] = {}
+        computed: dict[Place, Arrays] = {}
         for places, arrays in results:
             for place in places:
                 if isinstance(arrays, str):
                     failed[place] = arrays
                     continue
+                computed[place] = arrays
                 for name, array in self._arrays.items():
                     array[place] = arrays[name]
-        mark = Mark(tuple(p for places, _ in results for p in places), seconds, failed)
+        data = _checksum(computed, lambda name, place: computed[place][name], self.layout)
+        mark = Mark(tuple(p for places, _ in results for p in places), seconds, failed, data)
         name = f"{_key(mark.places)}.json"
-        unfinished = self.path / "done" / f"{name}.{uuid.uuid4().hex}.part"
-        unfinished.write_text(mark.dumps(), encoding="utf-8")
-        unfinished.replace(self.path / "done" / name)
+        with beside(self.path / "done" / name) as unfinished:
+            unfinished.write_text(mark.dumps(), encoding="utf-8")
         self.marks[name] = mark
 
     def claim(self, places: Sequence[Place]) -> Claim | None:
@@ -172,46 +218,71 @@ class Store:
 
     def _create(self, environment: Mapping[str, str], story: Mapping[str, Any]) -> None:
         """Make the whole group beside its place and rename it there, so that it is never half made."""
-        import zarr
-
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for old in self.path.parent.glob(f"{self.path.name}.*.part"):
             if time.time() - old.stat().st_mtime > STALE:
                 shutil.rmtree(old, ignore_errors=True)
         unfinished = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
         attributes = {**story, "xmodal_sweep": {**self.facts, "environment": dict(environment)}}
-        group = zarr.open_group(unfinished, mode="w", zarr_format=3, attributes=attributes)
+        try:
+            self._fill(unfinished, attributes)
+            unfinished.rename(self.path)
+        except OSError:
+            if not (self.path / "zarr.json").is_file():
+                raise
+            # another process was first; its store is checked like any other
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _fill(self, folder: Path, attributes: Mapping[str, Any]) -> None:
+        """An empty group with all arrays and coordinates."""
+        import zarr
+        from zarr.codecs import Crc32cCodec, ZstdCodec
+
+        codecs = [ZstdCodec(), Crc32cCodec()]  # whoever reads it, by whatever program, notices a damaged chunk
+        group = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(attributes))
         for name, variable in self.layout.variables.items():
             chunks = (*[1] * len(self.layout.axes), *(max(1, n) for n in variable.shape))
             group.create_array(
                 name, shape=(*self.layout.shape, *variable.shape), chunks=chunks, dtype=variable.dtype,
                 fill_value=float("nan"), dimension_names=self.layout.dims(name),
-                attributes=self.layout.words(name),
+                attributes=self.layout.words(name), compressors=codecs,
             )  # fmt: skip
         for name, values in self.layout.coordinates().items():
             array = group.create_array(
                 name, shape=values.shape, dtype=str if values.dtype.kind == "U" else values.dtype,
-                dimension_names=(name,), attributes=self.layout.words(name),
+                dimension_names=(name,), attributes=self.layout.words(name), compressors=codecs,
             )  # fmt: skip
             array[...] = values.astype(object) if values.dtype.kind == "U" else values
         with (
             warnings.catch_warnings()
         ):  # zarr says that other readers may not know consolidated metadata; they need not
             warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(unfinished)
-        (unfinished / "done").mkdir()
-        (unfinished / "claims").mkdir()
+            zarr.consolidate_metadata(folder)
+        (folder / "done").mkdir()
+        (folder / "claims").mkdir()
+
+    def _open(self) -> dict[str, Any]:
+        """The arrays of the variables."""
+        import zarr
+
         try:
-            unfinished.rename(self.path)
-        except OSError:  # another process was first; its store is checked like any other
-            shutil.rmtree(unfinished)
+            group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+            arrays = {name: group[name] for name in self.layout.variables}
+            for name, variable in self.layout.variables.items():
+                if (arrays[name].shape, arrays[name].dtype) != ((*self.layout.shape, *variable.shape), variable.dtype):
+                    raise ValueError(f"{name!r} has another shape or type than its sweep")
+        except OSError:
+            raise
+        except Exception as error:  # whatever Zarr says of damaged metadata
+            raise StoreError(f"the store {self.path} is damaged ({error}). {REMEDY}") from None
+        return arrays
 
     def _check(self, environment: Mapping[str, str]) -> None:
-        remedy = "Name another store=, or delete this folder to begin anew."
         try:
             found = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))["attributes"]["xmodal_sweep"]
-        except (OSError, ValueError, KeyError):
-            raise StoreError(f"{self.path} is not the store of a sweep. {remedy}") from None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            raise StoreError(f"{self.path} is not the store of a sweep. {REMEDY}") from None
         for key, what in IDENTITY.items():
             theirs, ours = found.get(key), self.facts.get(key)
             if theirs == ours:
@@ -219,7 +290,7 @@ class Store:
             told = what, _short(theirs), _short(ours)
             if isinstance(theirs, dict) and isinstance(ours, dict):
                 told = _difference(what, theirs, ours)
-            raise StoreError(f"the store {self.path} has {told[0]} {told[1]}, this sweep has {told[2]}. {remedy}")
+            raise StoreError(f"the store {self.path} has {told[0]} {told[1]}, this sweep has {told[2]}. {REMEDY}")
         then = found.get("environment", {})
         changed = [
             f"{k} {then.get(k)} → {environment.get(k)}" for k in ENVIRONMENT if then.get(k) != environment.get(k)
@@ -256,8 +327,9 @@ class Claim:
         except OSError:  # a network file system without locks
             file.close()
             return cls(path, None)
-        file.write(f"{os.uname().nodename} {os.getpid()}")
-        file.flush()
+        except BaseException:  # Ctrl-C: a traceback that a notebook keeps must not keep the lock
+            file.close()
+            raise
         return cls(path, file)
 
     def release(self) -> None:
@@ -266,6 +338,16 @@ class Claim:
             self.path.unlink(missing_ok=True)
         if self.file is not None:
             self.file.close()
+
+
+def _checksum(places: Iterable[Place], value: Callable[[str, Place], Any], layout: Layout) -> str:
+    """CRC-32 of all variables of some members, in their order; every NaN counts as the same."""
+    total = 0
+    for place in places:
+        for name, variable in layout.variables.items():
+            raw = np.asarray(value(name, place), dtype=variable.dtype)
+            total = zlib.crc32(np.where(np.isnan(raw), np.nan, raw).astype(variable.dtype).tobytes(), total)
+    return f"{total:08x}"
 
 
 def _key(places: Sequence[Place]) -> str:

@@ -108,6 +108,12 @@ def sweep(
         )
         try:
             runner.run(tasks)
+            if damaged := results.gather():
+                told = f"{len(damaged)} finished members were damaged in the store {store}; they are computed again."
+                warnings.warn(told, UserWarning, stacklevel=2)
+                runner.run(tasks)
+                if results.gather():
+                    raise StoreError(f"the store {store} does not keep what is written to it; name another store=.")
         except BaseException as error:
             kept = (
                 f"call sweep again with store={str(store)!r} to go on."
@@ -116,7 +122,6 @@ def sweep(
             )
             error.add_note(f"{len(results.done())} of {total} members are computed; {kept}")
             raise
-    arrays = results.gather()
     diverged = [f"{described(layout.at(place))}: {why}" for place, why in sorted(results.failures.items())]
     if diverged:
         message = f"{len(diverged)} of {total} members diverged and are NaN; the first, {diverged[0]}"
@@ -128,7 +133,7 @@ def sweep(
         "members": total,
         "diverged": diverged,
     }
-    return layout.dataset(arrays, attrs)
+    return layout.dataset(results.arrays, attrs)
 
 
 def names() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import os
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def one_of(what: str, value: object, known: Iterable[str]) -> str:
@@ -35,7 +37,7 @@ def modalities_of(asked: str | Collection[str] | None, known: Iterable[str]) -> 
     names = tuple(known)
     if asked is None:
         return names
-    wanted = (asked,) if isinstance(asked, str) else tuple(asked)
+    wanted = (asked,) if isinstance(asked, str) else tuple(listed("modalities", asked))
     if not wanted:
         raise ValueError(f"no modality was named; give at least one of {', '.join(map(repr, names))}.")
     for name in wanted:
@@ -55,9 +57,13 @@ def share(what: str, value: float) -> float:
 
 def real(what: str, value: object) -> float:
     """Return ``value`` as a finite float."""
+    if isinstance(value, (str, bytes)):  # float() would read them
+        raise TypeError(f"{what} must be a number, got {type(value).__name__} {value!r}.")
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except OverflowError:
+        raise ValueError(f"{what} must be finite, got a number too large for a float.") from None
+    except (TypeError, ValueError, RuntimeError):  # the last: a tensor of several numbers, or without any
         raise TypeError(f"{what} must be a number, got {type(value).__name__} {value!r}.") from None
     if not math.isfinite(number):
         raise ValueError(f"{what} must be finite, got {value!r}.")
@@ -81,13 +87,37 @@ def non_negative(what: str, value: object) -> float:
 
 
 def integer(what: str, value: object, at_least: int | None = None) -> int:
-    """Return ``value`` as an int, if it is a whole number of at least ``at_least``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{what} must be a whole number, got {type(value).__name__} {value!r}.")
-    number = int(value.__index__())
+    """Return ``value`` as an int, if it is a whole number of at least ``at_least`` that 64 bits hold."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, RuntimeError):  # the last: a tensor without numbers
+        raise TypeError(f"{what} must be a whole number, got {type(value).__name__} {value!r}.") from None
     if at_least is not None and number < at_least:
         raise ValueError(f"{what} must be at least {at_least}, got {number}.")
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{what} must be a number of 64 bits, between -2^63 and 2^63 - 1, got {number}.")
     return number
+
+
+def listed(what: str, value: object) -> list[Any]:
+    """Return ``value`` as a list, if it is a sequence of things and no text."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"{what} must be a list, got {type(value).__name__} {value!r}.")
+    try:
+        return list(value)
+    except (TypeError, RuntimeError):  # a 0-d array or tensor, or a tensor without numbers
+        raise TypeError(f"{what} must be a list, got {type(value).__name__} {value!r}.") from None
+
+
+def instance(what: str, value: object, kind: type[T], remedy: str = "") -> T:
+    """Return ``value`` if it is a ``kind``; otherwise say what came, and the remedy."""
+    if isinstance(value, kind):
+        return value
+    came = f"the type {value.__name__}" if isinstance(value, type) else type(value).__name__
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise TypeError(f"{what} must be {article} {kind.__name__}, got {came}{f'; {remedy}' if remedy else ''}.")
 
 
 def finite(what: str, tensor: Tensor) -> Tensor:
@@ -106,25 +136,37 @@ def finite(what: str, tensor: Tensor) -> Tensor:
 
 
 def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Tensor:
-    """Return ``value`` (tensor, array or nested list) as a tensor.
+    """Return ``value`` (tensor, array or nested list) as a dense tensor in which one can compute.
 
     Shares memory with a writable array; a read-only array is copied.
     """
     if isinstance(value, Tensor):
-        return value if dtype is None else value.to(dtype)
+        return _dense(what, value) if dtype is None else _dense(what, value).to(dtype)
     try:
         if hasattr(value, "__array__"):
             import numpy as np
 
             array = np.asarray(value)
-            if not array.flags.writeable:
+            if array.dtype.kind in "fiu" and (not array.dtype.isnative or array.dtype.itemsize > 8):
+                array = array.astype(f"{array.dtype.kind}{min(array.dtype.itemsize, 8)}")  # torch knows no others
+            if not array.flags.writeable or any(step < 0 for step in array.strides):
                 array = array.copy()
             return torch.as_tensor(array, dtype=dtype)
         return torch.as_tensor(value, dtype=dtype)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(
             f"{what} must be a tensor or an array of numbers, got {type(value).__name__}: {error}"
         ) from None
+
+
+def _dense(what: str, tensor: Tensor) -> Tensor:
+    if tensor.is_meta:
+        raise ValueError(f"{what} is on device 'meta' and holds no numbers; move the data to 'cpu' or a GPU first.")
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.is_floating_point() and tensor.element_size() == 1:  # there is no arithmetic in 8 bits
+        tensor = tensor.float()
+    return tensor
 
 
 def missing_extra(package: str, extra: str) -> ImportError:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import _checks as check
-from ._costs import floating, squared_distances
+from ._costs import floating, magnitude, squared_distances
 from ._plans import entropic_plan
 from ._simplex import simplex
 
@@ -98,7 +98,7 @@ class SlicedW2:
 
     Attributes:
         value: 0-d, what ``w2(..., method="sliced")`` returns.
-        stderr: standard error of ``value`` from the spread over directions (delta method for the root).
+        stderr: standard error of ``value`` from the spread over directions (delta method for the root); NaN for one.
         squared: (L,) W2² along each direction, times d if scaled; ``value`` is √mean.
     """
 
@@ -150,11 +150,12 @@ class _Clouds:
             a.to(dtype), b.to(dtype), _weights("weights_a", weights_a, a), _weights("weights_b", weights_b, b)
         )
 
-    def double(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Points and weights in float64, moved together so that the clouds lie about the origin."""
-        a, b = self.a.double(), self.b.double()
+    def double(self) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+        """Points and weights in float64, and a unit: the clouds lie about the origin, of a size near 1 in that unit."""
+        unit = magnitude(self.a, self.b)
+        a, b = self.a.double() / unit, self.b.double() / unit
         centre = a.detach().mean(0)
-        return a - centre, b - centre, _mass(self.weights_a, a), _mass(self.weights_b, b)
+        return a - centre, b - centre, _mass(self.weights_a, a), _mass(self.weights_b, b), unit
 
 
 def cloud(what: str, value: Any) -> Tensor:
@@ -194,7 +195,7 @@ def _root(squared: Tensor, resolution: float | Tensor = 0.0) -> Tensor:
 
 
 def _exact(clouds: _Clouds) -> Tensor:
-    a, b, mass_a, mass_b = clouds.double()
+    a, b, mass_a, mass_b, unit = clouds.double()
     if len(a) * len(b) > EXACT_PAIRS:
         warnings.warn(
             f"exact W2 between {len(a)} and {len(b)} points takes about {len(a) * len(b) * 50e-9:.1f} GB and a time "
@@ -211,11 +212,11 @@ def _exact(clouds: _Clouds) -> Tensor:
     rows, columns = np.nonzero(plan)
     mass = torch.from_numpy(plan[rows, columns]).to(a.device)
     apart = a[torch.from_numpy(rows).to(a.device)] - b[torch.from_numpy(columns).to(a.device)]
-    return _root((mass * apart.square().sum(-1)).sum()).to(clouds.a.dtype)
+    return (unit * _root((mass * apart.square().sum(-1)).sum())).to(clouds.a.dtype)
 
 
 def _gaussian(clouds: _Clouds) -> Tensor:
-    a, b, mass_a, mass_b = clouds.double()
+    a, b, mass_a, mass_b, unit = clouds.double()
     mean_a, mean_b = mass_a @ a, mass_b @ b
     a, b = (a - mean_a) * mass_a.sqrt()[:, None], (b - mean_b) * mass_b.sqrt()[:, None]  # covariances aᵀa, bᵀb
     # Tr (A^½ B A^½)^½ is the nuclear norm of a bᵀ, and W2² of the centred Gaussians is min ‖aᵀU - bᵀV‖² over
@@ -229,11 +230,12 @@ def _gaussian(clouds: _Clouds) -> Tensor:
     apart = (along_a[:, :rank] - along_b[:, :rank]).square().sum()
     rest = along_a[:, rank:].square().sum() + along_b[:, rank:].square().sum()
     spread = a.detach().square().sum() + b.detach().square().sum()
-    return _root((mean_a - mean_b).square().sum() + apart + rest, 1e-24 * spread).to(clouds.a.dtype)
+    return (unit * _root((mean_a - mean_b).square().sum() + apart + rest, 1e-24 * spread)).to(clouds.a.dtype)
 
 
 def _sliced(clouds: _Clouds, projections: int | Tensor, seed: int, scaled: bool) -> SlicedW2:
-    a, b = clouds.a, clouds.b
+    unit = magnitude(clouds.a, clouds.b)
+    a, b = clouds.a / unit, clouds.b / unit
     d = a.shape[1]
     directions = _directions(projections, d, check.integer("seed", seed)).to(a)
     size = max(1, _SORTED_AT_ONCE // (len(a) + len(b)))
@@ -249,7 +251,13 @@ def _sliced(clouds: _Clouds, projections: int | Tensor, seed: int, scaled: bool)
     spread = float(squared.detach().double().std()) if len(squared) > 1 else math.nan
     root = float(value.detach())
     stderr = spread / math.sqrt(len(squared)) / (2 * root) if root > 0 else 0.0
-    return SlicedW2(value, stderr, squared)
+    whole = squared * unit * unit
+    if not bool(torch.isfinite(whole.detach()).all()):
+        raise ValueError(
+            f"the points reach {unit:.2g}, and their squared distances overflow {squared.dtype}; "
+            "use .double(), or divide both clouds by one number."
+        )
+    return SlicedW2(unit * value, unit * stderr, whole)
 
 
 def _directions(projections: int | Tensor, d: int, seed: int) -> Float[Tensor, "l d"]:
@@ -312,7 +320,7 @@ def _gather_squared(
 
 
 def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
-    a, b, mass_a, mass_b = clouds.double()
+    a, b, mass_a, mass_b, unit = clouds.double()
     with torch.no_grad():
         epsilon = blur * float(mass_a @ squared_distances(a, b) @ mass_b)
     if epsilon == 0:  # every point is the same point
@@ -322,7 +330,7 @@ def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
         squared = squared - 0.5 * _regularised(a, mass_a, a, mass_a, epsilon)
         squared = squared - 0.5 * _regularised(b, mass_b, b, mass_b, epsilon)
     # The three terms are of the size of ε / blur and agree to about 12 digits where the clouds are equal.
-    return _root(squared, 1e-12 * epsilon / blur).to(clouds.a.dtype)
+    return (unit * _root(squared, 1e-12 * epsilon / blur)).to(clouds.a.dtype)
 
 
 def _regularised(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float) -> Tensor:

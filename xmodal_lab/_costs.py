@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -42,9 +43,17 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
             f"tokens of a have {a.shape[-1]} numbers each, tokens of b {b.shape[-1]}; "
             "project both into one space first."
         )
+    try:
+        torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except RuntimeError:
+        raise ValueError(
+            f"the leading sizes of a and b must broadcast, got shapes {tuple(a.shape)} and {tuple(b.shape)}."
+        ) from None
     dtype = torch.promote_types(a.dtype, b.dtype)
     a, b = a.to(dtype), b.to(dtype)
     if kind == "cosine":
+        # Tokens of huge numbers are made smaller first, since squares overflow.
+        a, b = (x / x.detach().abs().amax(-1, keepdim=True).clamp_min(1) for x in (a, b))
         return 1 - F.normalize(a, dim=-1, eps=1e-5) @ F.normalize(b, dim=-1, eps=1e-5).transpose(-1, -2)
     return squared_distances(a, b)
 
@@ -56,6 +65,18 @@ def squared_distances(a: Float[Tensor, "... p d"], b: Float[Tensor, "... q d"]) 
     a, b = a - centre, b - centre
     inner = a @ b.transpose(-1, -2)
     return (a.square().sum(-1)[..., :, None] + b.square().sum(-1)[..., None, :] - 2 * inner).clamp_min(0)
+
+
+def of_length_one(x: Tensor) -> Tensor:
+    """The rows of ``x`` (..., d) brought to length 1, however large or small; rows of zeros stay zeros."""
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    return F.normalize(x / torch.where(largest > 0, largest, 1), dim=-1)
+
+
+def magnitude(*clouds: Tensor) -> float:
+    """A power of two near the largest number in ``clouds``: divided by it, squares neither overflow nor vanish."""
+    largest = max(float(x.detach().abs().max()) for x in clouds)
+    return 2.0 ** max(-1000, min(math.frexp(largest)[1], 1000))
 
 
 def _tokens(what: str, value: Any) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from . import _checks as check
 
@@ -138,7 +139,7 @@ class ExchangeRate:
         if levels is None:
             levels = np.linspace(fitted.min(), fitted.max(), 8)[1:-1].tolist()
         parts = []
-        for level in (check.real("level", one) for one in levels):
+        for level in (check.real("level", one) for one in check.listed("levels", levels)):
             images = np.linspace(self.images[0], self.images[-1], check.integer("points", points, at_least=2))
             texts = chosen.texts_at(level, images)
             edge = 1e-9 * max(1.0, self.texts[-1])
@@ -206,7 +207,7 @@ def exchange_rate(
     if not 0 < check.real("level", level) < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     check.share("least_r2", least_r2)
-    check.integer("resamples", resamples, at_least=1)
+    resamples, seed = check.integer("resamples", resamples, at_least=1), check.integer("seed", seed, at_least=0)
     if check.one_of("interval", interval, INTERVALS) == "bootstrap" and grid.shape[2] < 2:
         raise ValueError('a bootstrap interval resamples seeds and needs at least 2; use interval="fieller".')
     draws = (resamples, seed) if interval == "bootstrap" else None
@@ -235,25 +236,32 @@ def exchange_rate(
 def _checked(
     acc: object, images: Any, texts: Any, images_window: Any, texts_window: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    import torch
-
-    grid = check.finite("acc", check.as_tensor("acc", acc, torch.float64)).numpy()
+    grid = check.finite("acc", check.as_tensor("acc", acc, torch.float64)).detach().cpu().numpy()
+    if not np.abs(grid).max(initial=0.0) < 1e100:
+        raise ValueError(f"acc reaches {np.abs(grid).max():.3g}; accuracies are shares or per cent.")
     if grid.ndim not in (2, 3) or 0 in grid.shape:
         raise ValueError(f"acc must be (n_images, n_texts) or (n_images, n_texts, seeds), got shape {grid.shape}.")
     shots = []
     for axis, (name, values, window) in enumerate((("images", images, images_window), ("texts", texts, texts_window))):
-        found = check.finite(name, check.as_tensor(name, list(values), torch.float64)).numpy()
+        found = check.finite(name, check.as_tensor(name, check.listed(name, values), torch.float64)).numpy()
         if found.shape != (grid.shape[axis],):
             raise ValueError(f"{name} must name the {grid.shape[axis]} shots of acc's axis {axis}, got {len(found)}.")
         if (found < 0).any() or (np.diff(found) <= 0).any():
             raise ValueError(f"{name} must be numbers of shots that increase, from 0 on; got {found.tolist()}.")
-        low, high = (-math.inf, math.inf) if window is None else window
+        low, high = (-math.inf, math.inf) if window is None else _window(f"{name}_window", window)
         inside = (found >= low) & (found <= high)
         if inside.sum() < 2:
             raise ValueError(f"a fit needs at least two shots of {name}, got {found[inside].tolist()} in the window.")
         grid = np.compress(inside, grid, axis)
         shots.append(found[inside])
     return grid.reshape(*grid.shape[:2], -1), shots[0], shots[1]
+
+
+def _window(what: str, window: object) -> tuple[float, float]:
+    ends = check.as_tensor(what, check.listed(what, window), torch.float64)
+    if ends.shape != (2,) or bool(ends.isnan().any()):
+        raise ValueError(f"{what} must be (low, high), two numbers, got {window!r}.")
+    return float(ends[0]), float(ends[1])
 
 
 def _fit(

@@ -76,7 +76,7 @@ def schur(matrix: object, keep: int, rtol: float = RTOL) -> Tensor:
     Raises:
         ValueError, TypeError: a matrix that is not symmetric; ``keep`` outside 1..d.
     """
-    whole = symmetric("matrix", matrix)
+    whole, rtol = symmetric("matrix", matrix), check.non_negative("rtol", rtol)
     if not 1 <= check.integer("keep", keep, at_least=1) <= len(whole):
         raise ValueError(f"keep must be at most {len(whole)}, the number of parameters, got {keep}.")
     block, cross, rest = whole[:keep, :keep], whole[:keep, keep:], whole[keep:, keep:]

@@ -70,6 +70,10 @@ def mmd(
     first = torch.zeros(1, len(pooled), dtype=torch.float64, device=gram.device)
     first[:, : len(x)] = 1
     value = _discrepancy(gram, first, unbiased)[0]
+    if not bool(torch.isfinite(value.detach())):
+        raise ValueError(
+            f"the {kernel} kernel overflows on points of this size; divide both clouds by one number first."
+        )
     p_value = None
     if permutations:
         generator = torch.Generator().manual_seed(check.integer("seed", seed))
@@ -95,7 +99,7 @@ def _gram(points: Tensor, kernel: str, bandwidth: float | None) -> tuple[Tensor,
         sigma = median**0.5 if kernel == "rbf" else median
     else:
         sigma = check.positive("bandwidth", bandwidth)
-    return (-apart / (2 * sigma**2 if kernel == "rbf" else sigma)).exp(), sigma
+    return (-0.5 * apart / sigma / sigma if kernel == "rbf" else -apart / sigma).exp(), sigma
 
 
 def _discrepancy(gram: Tensor, first: Tensor, unbiased: bool) -> Tensor:

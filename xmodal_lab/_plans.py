@@ -65,6 +65,7 @@ def ipot(
         error = sets.marginal_error(plan)
         scale = (sets.cost.abs() * sets.independent()).sum((-2, -1))
         good = (error <= tol) & (value - lower <= tol * scale)
+    _refuse_overflow("beta", beta, sets, value.detach(), lower)
     if not bool(good.all()):
         warnings.warn(
             f"ipot did not converge for {int((~good).sum())} of {len(good)} pairs in {iterations} iterations: "
@@ -111,6 +112,7 @@ def sinkhorn(
         lower = sets.lower_bound(dual)
         error = sets.marginal_error(plan)
     value = (sets.cost * plan).sum((-2, -1))
+    _refuse_overflow("epsilon", epsilon, sets, value.detach(), lower)
     converged = bool((error <= tol).all())
     if not converged:
         warnings.warn(
@@ -119,6 +121,12 @@ def sinkhorn(
             stacklevel=2,
         )
     return sets.answer(plan, value, error, lower, converged, made)
+
+
+def _refuse_overflow(what: str, step: float, sets: TokenSets, value: Tensor, lower: Tensor) -> None:
+    if not bool(torch.isfinite(value).all() and torch.isfinite(lower).all()):
+        largest = float(sets.cost.detach().abs().max())
+        raise ValueError(f"{what} {step:g} is out of all proportion to costs of up to {largest:.3g}: numbers overflow.")
 
 
 def _proximal(part: TokenSets, beta: float, iterations: int, inner: int) -> tuple[Tensor, Tensor]:

@@ -124,18 +124,22 @@ def disagreement(predictions: Any) -> Disagreement:
         ValueError: one classifier, no sample, NaN.
     """
     if isinstance(predictions, (list, tuple)):
-        predictions = torch.stack([check.as_tensor(f"predictions[{k}]", p) for k, p in enumerate(predictions)])
+        each = [check.as_tensor(f"predictions[{k}]", p) for k, p in enumerate(predictions)]
+        if len({p.shape for p in each}) != 1:
+            raise ValueError(f"classifiers must predict the same samples, got shapes {[tuple(p.shape) for p in each]}.")
+        predictions = torch.stack(each)
     given = check.as_tensor("predictions", predictions).detach()
     if given.ndim == 3 and 0 not in given.shape:
-        given = check.finite("predictions", given).argmax(-1)
+        given = _largest(given)
     if given.ndim != 2 or len(given) < 2 or given.shape[1] == 0:
         raise ValueError(
             f"predictions must have shape (K, n) or (K, n, C), K ≥ 2 classifiers, n ≥ 1, got {tuple(given.shape)}."
         )
-    if given.is_floating_point():
+    if given.is_floating_point() or given.is_complex():
         raise ValueError(
             f"predictions of shape (K, n) must be class numbers, got {given.dtype}; take .argmax(-1) first."
         )
+    given = given.long()
     agree = (given == given[0]).all(0)
     label = torch.where(agree, given[0], -1)
     pairwise = (given[:, None] != given[None, :]).double().mean(-1)
@@ -145,12 +149,19 @@ def disagreement(predictions: Any) -> Disagreement:
 def _predicted(predictions: Any, labels: Any) -> tuple[Tensor, Tensor]:
     given = check.as_tensor("predictions", predictions).detach().cpu()
     if given.ndim == 2 and given.shape[1] > 0:
-        given = check.finite("predictions", given).argmax(1)
-    if given.ndim != 1 or given.is_floating_point():
+        given = _largest(given)
+    if given.ndim != 1 or given.is_floating_point() or given.is_complex():
         raise ValueError(
             f"predictions must be (n,) class numbers or (n, C) scores, got {given.dtype} of shape {tuple(given.shape)}."
         )
     return given.long(), class_numbers("labels", labels, len(given))
+
+
+def _largest(scores: Tensor) -> Tensor:
+    """The class with the largest score (..., C)."""
+    if scores.dtype == torch.bool or scores.is_complex():  # the former have a largest one, the latter none
+        scores = floating("predictions", scores)
+    return check.finite("predictions", scores).argmax(-1)
 
 
 def class_numbers(what: str, value: Any, n: int, below: int | None = None) -> Tensor:

@@ -58,7 +58,7 @@ def alpha_star(delta_i: Any, delta_j: Any, delta_ij: Any, *, delta: Any = None, 
             broadcast.
     """
     d_i, d_j, d_ij, back = _sides(delta_i, delta_j, delta_ij)
-    check.non_negative("tolerance", tolerance)
+    tolerance = check.non_negative("tolerance", tolerance)
     longest = torch.maximum(torch.maximum(d_i, d_j), d_ij)
     excess = 2 * longest - (d_i + d_j + d_ij)
     _refuse(
@@ -76,7 +76,9 @@ def alpha_star(delta_i: Any, delta_j: Any, delta_ij: Any, *, delta: Any = None, 
     )
     raw = (d_i.square() - d_j.square() + d_ij.square()) / (2 * d_ij.square())
     clipped = raw.clamp(0, 1)
-    extra = torch.zeros_like(d_i) if delta is None else _side("delta", delta).to(d_i)
+    extra = torch.zeros_like(d_i) if delta is None else _side("delta", delta).to(d_i.device)
+    if extra.ndim > d_i.ndim or any(n not in (1, m) for n, m in zip(extra.shape[::-1], d_i.shape[::-1], strict=False)):
+        raise ValueError(f"delta must broadcast to the distances' {tuple(d_i.shape)}, got {tuple(extra.shape)}.")
     j_is_better = d_i > d_j
     low = torch.where(j_is_better, d_i / (d_i + d_j + extra), 0)
     high = torch.where(j_is_better, 1, d_i / (d_i + d_j))
@@ -124,10 +126,10 @@ def _sides(delta_i: Any, delta_j: Any, delta_ij: Any, *others: Any) -> tuple[Ten
     tensors = [value for value in given if isinstance(value, Tensor)]
     if tensors:
         dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
-        return d_i, d_j, d_ij, lambda result: result.to(dtype)
+        return d_i, d_j, d_ij, lambda result: check.finite("the result (from squares that overflow)", result.to(dtype))
     if any(isinstance(value, (np.ndarray, list, tuple)) for value in given):
-        return d_i, d_j, d_ij, lambda result: result.numpy()
-    return d_i, d_j, d_ij, float
+        return d_i, d_j, d_ij, lambda result: check.finite("the result (from squares that overflow)", result).numpy()
+    return d_i, d_j, d_ij, lambda result: float(check.finite("the result (from squares that overflow)", result))
 
 
 def _side(name: str, value: Any) -> Tensor:

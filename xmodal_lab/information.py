@@ -172,6 +172,11 @@ class Fisher:
     _memory: dict[tuple[str, ...], Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        check.positive("rtol", self.rtol)
+        if not isinstance(self.channels, Mapping) or not self.channels:
+            raise TypeError(f"channels must map names to Channels, got {type(self.channels).__name__}.")
+        for name, channel in self.channels.items():
+            check.instance(f"channels[{name!r}]", channel, Channel)
         sizes = {name: channel.shared.shape[-1] for name, channel in self.channels.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"all modalities share the same θ_c, but their designs have d_c = {sizes}.")
@@ -309,7 +314,9 @@ class Fisher:
         return found
 
     def _names(self, data: str | None) -> tuple[str, ...]:
-        return tuple(self.channels) if data is None else check.modalities_of(data.split("+"), self.channels)
+        if data is None:
+            return tuple(self.channels)
+        return check.modalities_of(check.instance("data", data, str, "such as 'x+y'").split("+"), self.channels)
 
     def _channel(self, name: str) -> Channel:
         return self.channels[check.one_of("modality", name, self.channels)]
@@ -363,9 +370,11 @@ def monte_carlo(
     Raises:
         ValueError, TypeError: fewer than 2 draws; an unknown modality; a theta_c of another size.
     """
-    check.integer("draws", draws, at_least=2)
+    draws, seed = check.integer("draws", draws, at_least=2), check.integer("seed", seed)
+    check.instance("world", world, Fisher, "make one with fisher(...)")
     names = world._names(data)
     truth = check.as_tensor("theta_c", [0.0] * world.shared if theta_c is None else theta_c, torch.float64)
+    check.finite("theta_c", truth)
     if truth.shape != (world.shared,):
         raise ValueError(f"theta_c must be a vector of {world.shared} numbers, got shape {tuple(truth.shape)}.")
     rows = [world.channels[name].stacked() for name in names]

@@ -10,7 +10,7 @@ Everything takes tensors or arrays; scores are floats, results per sample are te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from . import _checks as check
 from ._clouds import cloud
-from ._costs import floating, squared_distances
+from ._costs import floating, magnitude, of_length_one, squared_distances
 from ._mmd import MMD as MMD
 from ._mmd import mmd as mmd
 from ._predictions import Disagreement as Disagreement
@@ -73,8 +73,8 @@ def recall_at_k(
     q, g = cloud("queries", queries).detach(), cloud("gallery", gallery).detach()
     if q.shape[1] != g.shape[1]:
         raise ValueError(f"queries have {q.shape[1]} columns, the gallery {g.shape[1]}; embed both in one space first.")
-    several = [k] if hasattr(k, "__index__") else list(k)  # type: ignore[arg-type]
-    several = [check.integer("k", number, at_least=1) for number in several]
+    single = not isinstance(k, Iterable) or getattr(k, "ndim", 1) == 0
+    several = [check.integer("k", number, at_least=1) for number in ([k] if single else check.listed("k", k))]
     if not several or max(several) > len(g):
         raise ValueError(
             f"k must be at most the number of gallery items, {len(g)}, got {k}: all of them hold the answer."
@@ -102,7 +102,7 @@ def recall_at_k(
     dtype = torch.promote_types(q.dtype, g.dtype)
     q, g = q.to(dtype), g.to(q.device, dtype)
     if similarity == "cosine":
-        q, g = (torch.nn.functional.normalize(x, dim=1) for x in (q, g))
+        q, g = of_length_one(q), of_length_one(g)
     ranks = []
     for part, wanted in zip(*(x.split(max(1, _AT_ONCE // len(g))) for x in (q, right_of)), strict=True):
         close = -squared_distances(part, g) if similarity == "euclidean" else part @ g.T
@@ -111,7 +111,7 @@ def recall_at_k(
         ranks.append(((close >= best) & ~is_right).sum(1))
     rank = torch.cat(ranks)
     recalls = {number: float((rank < number).double().mean()) for number in several}
-    return recalls[several[0]] if hasattr(k, "__index__") else recalls
+    return recalls[several[0]] if single else recalls
 
 
 def functional_margin(
@@ -144,7 +144,7 @@ def functional_margin(
     if len(w) < 2:
         raise ValueError("a margin needs at least 2 classes, got weights with one row.")
     dtype = torch.promote_types(x.dtype, w.dtype)
-    x, w = x.to(dtype), w.to(dtype)
+    x, w = x.double(), w.double()
     y = class_numbers("labels", labels, len(x), below=len(w)).to(x.device)
     logits = x @ w.T
     if bias is not None:
@@ -158,7 +158,8 @@ def functional_margin(
     if scale_free:
         length = length * x.norm(dim=1)
     margin = logits[rows, y] - logits[rows, wrong]
-    return torch.where(length > 0, margin / torch.where(length > 0, length, 1), 0)
+    margin = torch.where(length > 0, margin / torch.where(length > 0, length, 1), 0).to(dtype)
+    return check.finite("the margin (of logits that overflow)", margin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +198,9 @@ def prototype_alignment(prototypes: Any, text_means: Any) -> PrototypeAlignment:
             f"{tuple(columns.shape)}."
         )
     for what, x in (("prototypes", rows), ("text_means", columns)):
-        if bool((x.norm(dim=1) == 0).any()):
+        if bool((x == 0).all(1).any()):
             raise ValueError(f"{what} has a row of length 0, which has no direction; is a class without samples?")
-    cosine = (rows / rows.norm(dim=1, keepdim=True)).double() @ (columns / columns.norm(dim=1, keepdim=True)).double().T
+    cosine = of_length_one(rows).double() @ of_length_one(columns).double().T
     classes = len(cosine)
     own = cosine.diagonal()
     return PrototypeAlignment(
@@ -225,6 +226,8 @@ def class_means(features: Any, labels: Any, classes: int | None = None) -> Tenso
         ValueError: a class without samples, lengths that differ, NaN.
     """
     x = cloud("features", features)
+    if classes is not None and check.integer("classes", classes, at_least=1) > len(x):
+        raise ValueError(f"{classes} classes cannot all have a mean: there are only {len(x)} samples.")
     y = class_numbers("labels", labels, len(x), below=classes).to(x.device)
     count = torch.bincount(y, minlength=classes or 0)
     empty = (count == 0).nonzero()
@@ -252,7 +255,10 @@ def silhouette(features: Any, labels: Any, metric: str = "euclidean") -> float:
     from sklearn.metrics import silhouette_score
 
     x, y = _clusters(features, labels)
-    return float(silhouette_score(x, y, metric=metric))
+    try:
+        return float(silhouette_score(x, y, metric=metric))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"silhouette with metric {metric!r} failed: {error}") from None
 
 
 def davies_bouldin(features: Any, labels: Any) -> float:
@@ -267,6 +273,7 @@ def davies_bouldin(features: Any, labels: Any) -> float:
 
 def _clusters(features: Any, labels: Any) -> tuple[Any, Any]:
     x = cloud("features", features).detach().cpu()
+    x = x / magnitude(x)  # the scores do not change with the scale, but squares overflow and vanish
     y = class_numbers("labels", labels, len(x))
     classes = len(y.unique())
     if not 2 <= classes <= len(x) - 1:

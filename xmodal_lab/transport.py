@@ -20,6 +20,7 @@ from ._clouds import cloud
 from ._clouds import sliced_w2 as sliced_w2
 from ._clouds import w2 as w2
 from ._costs import cost_matrix as cost_matrix
+from ._costs import magnitude, of_length_one
 from ._plans import ipot as ipot
 from ._plans import sinkhorn as sinkhorn
 from ._simplex import emd as emd
@@ -112,15 +113,13 @@ def variance_ratio(z_a: Any, z_b: Any) -> Tensor:
 
 def _unit(what: str, value: Any) -> Tensor:
     z = cloud(what, value)
-    length = z.norm(dim=1, keepdim=True)
-    zero = length[:, 0] == 0
+    zero = (z == 0).all(1)
     if bool(zero.any()):
         raise ValueError(
             f"{what} holds {int(zero.sum())} latent(s) of length 0, the first at row {int(zero.nonzero()[0])}; "
             "they have no direction. Drop those rows (absent modalities, say)."
         )
-    unit: Tensor = z / length
-    return unit
+    return of_length_one(z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,4 +169,6 @@ def sampling_bias(a: Any, method: str = "exact", splits: int = 10, seed: int = 0
         order = torch.randperm(len(points), generator=generator).to(points.device)
         values.append(w2(points[order[:half]], points[order[half : 2 * half]], method, **options))
     spread = torch.stack(values).double()
-    return SamplingBias(float(spread.mean()), float(spread.std()) / math.sqrt(splits), spread, half)
+    unit = magnitude(spread)
+    stderr = unit * float((spread / unit).std()) / math.sqrt(splits)
+    return SamplingBias(float(spread.mean()), stderr, spread, half)

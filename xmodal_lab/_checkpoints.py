@@ -7,6 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
+from ._disk_cache import checksum
+from ._whole_files import beside
+
 
 def save_checkpoint(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> Path:
     """Write a model's state to ``path`` (safetensors), whole or not at all; returns the path."""
@@ -14,10 +17,9 @@ def save_checkpoint(model: nn.Module, path: str | Path, metadata: Mapping[str, s
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
     state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
-    save_file(state, unfinished, metadata=dict(metadata or {}))
-    unfinished.replace(path)
+    with beside(path) as unfinished:
+        save_file(state, unfinished, metadata={**(metadata or {}), "checksum": checksum(state)})
     return path
 
 
@@ -26,16 +28,20 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file does not fit the model, or is not safetensors.
+        ValueError: the file does not fit the model, is damaged, or is not safetensors.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}.")
     try:
-        model.load_state_dict(load_file(path))
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            written = (file.metadata() or {}).get("checksum")
+        if written is not None and written != checksum(state):
+            raise ValueError(f"{path.name} is damaged: its weights do not fit its checksum; save the model again.")
+        model.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path.name} does not hold the weights of this model: {error}") from None
     return model

@@ -58,7 +58,7 @@ def key(parts: Mapping[str, Any]) -> str:
 
 
 def read(kind: str, name: str, where: Where = None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors and description of an entry; None if it is not there or damaged (then it is removed)."""
+    """Tensors and description of an entry; None if it is not there, unreadable, or damaged (then it is removed)."""
     from safetensors import SafetensorError, safe_open
 
     path = _path(kind, name, where)
@@ -70,9 +70,12 @@ def read(kind: str, name: str, where: Where = None) -> tuple[dict[str, Tensor], 
         if metadata["checksum"] == checksum(tensors):
             return tensors, about
         why = "its contents do not fit its checksum"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except OSError as error:  # no right to read it, too many open files: the entry itself may be whole
+        warnings.warn(f"the cached file {path} cannot be read ({error}); it is left alone.", stacklevel=2)
+        return None
+    except (SafetensorError, KeyError, ValueError) as error:
         why = str(error)
     warnings.warn(f"the cached file {path} is damaged ({why}); it is made again.", stacklevel=2)
     with contextlib.suppress(OSError):

@@ -225,13 +225,17 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         Raises:
             ValueError: the folder does not exist.
         """
+        from xmodal_lab._whole_files import beside
+
         from ._html import page
 
         target = Path(path)
         if not target.parent.is_dir():
             raise ValueError(f"the folder {str(target.parent)!r} does not exist; create it first.")
         traits = {name: getattr(self, name) for name in ("_layout", "_views", "_controls", "title", "state")}
-        target.write_text(page(traits, self._payload, self._png()), encoding="utf-8")
+        text = page(traits, self._payload, self._png())
+        with beside(target) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
         return target
 
     def _png(self) -> bytes:

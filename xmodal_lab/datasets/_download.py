@@ -127,9 +127,21 @@ def download(
         fetch(address, part, progress=progress)
         try:
             _place(file, part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        except ValueError:  # not what was expected; after a full disk or Ctrl-C it is used the next time
+            _discard(part)
+            raise
+        _discard(part)
     return base / home.files[0].target.split("/")[0]
+
+
+def _discard(part: Path) -> None:
+    for path in (part, _mark(part)):
+        path.unlink(missing_ok=True)
+
+
+def _mark(part: Path) -> Path:
+    """The file that tells whether the rest of a download would be of the same file."""
+    return part.with_suffix(".etag")
 
 
 def _place(file: File, part: Path, target: Path) -> None:
@@ -140,7 +152,8 @@ def _place(file: File, part: Path, target: Path) -> None:
         part.replace(target)
         return
     beside = target.with_name(f".{target.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
+    for old in (beside, *target.parent.glob(f".{beside.name}.*")):  # of a process that was killed
+        shutil.rmtree(old, ignore_errors=True)
     try:
         _archives.unpack(part, beside, inside=file.inside)
         _expect(file, contents_hash(beside))
@@ -189,7 +202,7 @@ def fetch(url: str, part: Path, *, tries: int = 4, progress: bool | None = None)
 
     if urlsplit(url).scheme not in ("http", "https"):
         raise ValueError(f"only http and https addresses are fetched, got {url!r}.")
-    mark = part.with_suffix(".etag")  # tells whether the rest would be of the same file
+    mark = _mark(part)
     last: Exception | None = None
     for _ in range(tries):
         have = part.stat().st_size if part.exists() else 0
@@ -212,12 +225,13 @@ def fetch(url: str, part: Path, *, tries: int = 4, progress: bool | None = None)
                         out.write(piece)
                         bar.update(len(piece))
             if total is None or part.stat().st_size == total:
-                mark.unlink(missing_ok=True)
                 return
             last = OSError(f"{part.stat().st_size} of {total} bytes came")
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the rest of something that has changed or is whole: begin again
-                part.unlink(missing_ok=True)
+            if error.code == 416:
+                if tag and error.headers.get("Content-Range") == f"bytes */{have}":
+                    return  # it was whole already
+                part.unlink(missing_ok=True)  # what is there has changed: begin again
             elif error.code < 500:
                 raise OSError(f"{url}: {error.code} {error.reason}; the set may have moved.") from None
             last = error

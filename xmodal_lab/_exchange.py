@@ -201,6 +201,16 @@ def exchange_rate(
     Raises:
         ValueError, TypeError: NaN in the grid (says where); shapes that disagree; shots that do not increase or are
             negative; words_per_text not above 0; a window with fewer than two shots; a bootstrap without seeds.
+
+    Example:
+        >>> import numpy as np
+        >>> import xmodal_lab as xl
+        >>> images, texts = [1, 2, 4, 8], [0, 5, 10]
+        >>> accuracy = 0.4 + 0.02 * np.array(images)[:, None] + 0.004 * np.array(texts)  # an image is worth 5 texts
+        >>> noise = 0.001 * np.random.default_rng(0).standard_normal((4, 3, 3))  # three seeds
+        >>> found = xl.information.exchange_rate(accuracy[..., None] + noise, images, texts, words_per_text=8)
+        >>> round(found.rate)  # words
+        40
     """
     grid, rows, columns = _checked(acc, images, texts, images_window, texts_window)
     words = check.positive("words_per_text", words_per_text)

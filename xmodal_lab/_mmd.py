@@ -56,6 +56,13 @@ def mmd(
 
     Raises:
         ValueError: clouds of different dimension, an empty cloud, one point with ``unbiased``, NaN.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> a = torch.tensor([[0.0], [1.0]])
+        >>> float(xl.metrics.mmd(a, a + 2.0, kernel="linear").value)  # the squared distance of the means
+        4.0
     """
     check.one_of("kernel", kernel, KERNELS)
     x, y = cloud("a", a), cloud("b", b)

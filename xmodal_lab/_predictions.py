@@ -24,6 +24,11 @@ def accuracy(predictions: Any, labels: Any) -> float:
 
     Raises:
         ValueError: no sample, lengths that differ, NaN, unknown labels (-1).
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.metrics.accuracy([0, 1, 1, 2], [0, 1, 2, 2])
+        0.75
     """
     predicted, true = _predicted(predictions, labels)
     return float((predicted == true).double().mean())
@@ -33,6 +38,11 @@ def f1_macro(predictions: Any, labels: Any) -> float:
     """Mean over classes of F1 = 2PR / (P + R); a class that is never hit counts 0.
 
     Classes are those that occur in either. Arguments and errors as :func:`accuracy`.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> round(xl.metrics.f1_macro([0, 1, 1, 2], [0, 1, 2, 2]), 3)
+        0.778
     """
     from sklearn.metrics import f1_score
 
@@ -49,6 +59,11 @@ def auroc(scores: Any, labels: Any) -> float:
 
     Raises:
         ValueError: a class without samples, or all samples in one class; and as :func:`accuracy`.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.metrics.auroc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+        0.75
     """
     from sklearn.metrics import roc_auc_score
 
@@ -77,6 +92,12 @@ def expected_calibration_error(scores: Any, labels: Any, bins: int = 15, *, prob
 
     Raises:
         ValueError: rows of ``probabilities`` that are no probabilities; and as :func:`accuracy`.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> sure = [[1.0, 0.0], [1.0, 0.0]]  # certain both times, right once
+        >>> xl.metrics.expected_calibration_error(sure, [0, 1], probabilities=True)
+        0.5
     """
     bins = check.integer("bins", bins, at_least=1)
     table = check.finite("scores", floating("scores", scores).detach().cpu().double())
@@ -122,6 +143,12 @@ def disagreement(predictions: Any) -> Disagreement:
 
     Raises:
         ValueError: one classifier, no sample, NaN.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> two = xl.metrics.disagreement([[0, 1, 2], [0, 1, 1]])
+        >>> two.agree.tolist(), two.label.tolist()
+        ([True, True, False], [0, 1, -1])
     """
     if isinstance(predictions, (list, tuple)):
         each = [check.as_tensor(f"predictions[{k}]", p) for k, p in enumerate(predictions)]

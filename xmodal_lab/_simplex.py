@@ -34,6 +34,15 @@ def emd(cost: Any, mask_a: Any = None, mask_b: Any = None, *, workers: int | Non
 
     Raises:
         ValueError: an empty token set, a mask that leaves none, NaN or Inf, shapes that do not fit.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> cost = torch.tensor([[0.0, 2.0], [1.0, 5.0]])
+        >>> found = xl.transport.emd(cost)
+        >>> found.plan, float(found.value)
+        (tensor([[0.0000, 0.5000],
+                [0.5000, 0.0000]]), 1.5)
     """
     sets = TokenSets.of(cost, mask_a, mask_b)
     workers = torch.get_num_threads() if workers is None else check.integer("workers", workers, at_least=1)

@@ -56,6 +56,12 @@ def alpha_star(delta_i: Any, delta_j: Any, delta_ij: Any, *, delta: Any = None, 
     Raises:
         ValueError: a negative or non-finite distance, Δ_ij = 0, sides that are no triangle, shapes that do not
             broadcast.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> best = xl.transport.alpha_star(1.0, 2.0, 1.5)  # the other model is far from the truth
+        >>> round(best.raw, 3), round(best.clipped, 3)
+        (-0.167, 0.0)
     """
     d_i, d_j, d_ij, back = _sides(delta_i, delta_j, delta_ij)
     tolerance = check.non_negative("tolerance", tolerance)
@@ -98,6 +104,11 @@ def interpolation_cost(alpha: Any, delta_i: Any, delta_j: Any, delta_ij: Any) ->
 
     Raises:
         ValueError: a negative or non-finite distance, shapes that do not broadcast.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> [xl.transport.interpolation_cost(alpha, 1.0, 1.0, 1.0) for alpha in (0.0, 0.5, 1.0)]
+        [1.0, 0.75, 1.0]
     """
     weight = check.finite("alpha", check.as_tensor("alpha", alpha, torch.float64))
     d_i, d_j, d_ij, back = _sides(delta_i, delta_j, delta_ij, alpha)

@@ -1,9 +1,9 @@
 """The ledger: every claim of the five papers, what it printed, what was measured, and a verdict.
 
-    xl.claims.table()                            # the ledger that ships with this version
-    xl.claims.run(["dml.A", "dml.H"])            # measure again, here
-    xl.claims.run("dml", dataset=my_dataset)     # does it hold on my data?
-    xl.claims.table(dataset="avmnist")           # as measured on real AVMNIST
+- ``xl.claims.table()``: the ledger that ships with this version
+- ``xl.claims.run(["dml.A", "dml.H"])``: measure again, here
+- ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
+- ``xl.claims.table(dataset="avmnist")``: as measured on real AVMNIST
 
 A claim stands beside its paper (``papers/<paper>/claims.py``); the words come from ``verdicts``.
 """
@@ -37,6 +37,11 @@ def known(paper: str | None = None) -> dict[str, Claim]:
 
     Raises:
         ValueError: a paper that is none of the five.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> list(xl.claims.known("wma"))[:3]
+        ['wma.I', 'wma.N', 'wma.X']
     """
     papers = PAPERS if paper is None else (check.one_of("paper", paper, PAPERS),)
     found: dict[str, Claim] = {}
@@ -61,6 +66,12 @@ def table(paper: str | None = None, path: str | Path | None = None, dataset: str
 
     Raises:
         ValueError: an unknown paper; a file that is no ledger; a dataset with none, or named beside a path.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ledger = xl.claims.table("dml").set_index("id")
+        >>> ledger.loc["dml.T1", "verdict"]
+        'holds'
     """
     if dataset:
         if path is not None:
@@ -107,6 +118,12 @@ def run(
 
     Warns:
         RuntimeWarning: claims whose measurement raised an error.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> row = xl.claims.run("dml.T3", progress=False).iloc[0]
+        >>> row["verdict"], row["measured"]
+        ('fails', '3 of 4 kernels of finite variance damp high frequencies')
     """
     wanted = chosen(ids)
     folder = None if store is None else Path(store)

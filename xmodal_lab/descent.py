@@ -1,8 +1,11 @@
 """Gradient descent on stacked parameters: many small models, one backward pass.
 
-    params  = stack([start(seed) for seed in range(5)])         {name: (K, ...)}
-    trained = descend(params, losses, steps=200, lr=0.1, optimizer="sgd", schedule="cosine")
-    first   = member(trained, 0)
+    >>> import torch
+    >>> from xmodal_lab.descent import descend, member, stack
+    >>> params = stack([{"w": torch.tensor([start])} for start in (1.0, 2.0, 3.0)])  # {name: (K, ...)}
+    >>> trained = descend(params, lambda p, step: (p["w"] ** 2).sum(1), steps=200, lr=0.1, optimizer="sgd")
+    >>> bool(member(trained, 0)["w"].abs() < 1e-3)
+    True
 
 ``losses(params, step)`` gives one loss per member, (K,). As member k's loss depends on its own
 slice alone, the gradient of the sum is every member's own gradient, and each trains as if alone.

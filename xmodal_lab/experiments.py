@@ -3,12 +3,15 @@
 An experiment is data: a name, the default of every setting, a function that computes one
 member, and the variables it returns, so that the cube can be laid out before anything ran.
 
-    def member(settings, report):
-        return {"accuracy": ..., "spectrum": ...}
-
-    mine = Experiment("mine", {"noise": 0.0, "seed": 0}, member,
-                      {"accuracy": Variable(), "spectrum": Variable({"k": range(5)})})
-    cube = xl.sweep(mine, noise=[0, 0.1, 0.2], seed=range(5))
+    >>> import xmodal_lab as xl
+    >>> from xmodal_lab.experiments import Experiment, Variable
+    >>> def member(settings, report):
+    ...     return {"accuracy": 1 - settings["noise"], "spectrum": [3.0, 2.0]}
+    >>> mine = Experiment("mine", {"noise": 0.0, "seed": 0}, member,
+    ...                   {"accuracy": Variable(), "spectrum": Variable({"k": range(2)})})
+    >>> cube = xl.sweep(mine, noise=[0.0, 0.1, 0.2], seed=range(5), progress=False)
+    >>> cube["spectrum"].dims, cube["accuracy"].mean("seed").values
+    (('noise', 'seed', 'k'), array([1. , 0.9, 0.8]))
 
 Processes and clusters find a member's function by its name, so it stands in a module of
 its own, not in a notebook's cell (dask sends those along; processes cannot).

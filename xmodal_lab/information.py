@@ -9,7 +9,7 @@ independent, so their informations add. What they say about θ_c can be read in 
     "block"     Σ A_cᵀ A_c / σ²         the θ_c block: θ_x and θ_y are known
     "schur"     I_cc − I_co I_oo⁺ I_oc  θ_x and θ_y are unknown and estimated too: what the data really say
 
-    f = xl.information.fisher({"A_c": …, "A_x": …, "B_c": …, "B_y": …}, sigma_x=0.3, n_x=50, n_y=50)
+    f = fisher({"A_c": …, "A_x": …, "B_c": …, "B_y": …}, sigma_x=0.3, n_x=50, n_y=50)
     f.variance(v, "x+y")                the least variance of an unbiased estimator of vᵀθ_c
     f.rate(v)                           how many Y are worth one more X, for that variance
     f.report()                          block beside Schur
@@ -134,6 +134,14 @@ def fisher(
 
     Raises:
         ValueError, TypeError: a matrix that is missing or unknown, shapes that disagree, NaN, a sigma not above 0.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> shared = torch.eye(2)  # both modalities see both parameters
+        >>> world = xl.information.fisher({"A_c": shared, "B_c": shared}, sigma_x=1.0, sigma_y=2.0, n_x=10, n_y=40)
+        >>> world.variance([1.0, 0.0]), world.rate([1.0, 0.0])  # 1 / (10 + 40 / 4); one x is worth 4 y
+        (0.04999999999999999, 4.0)
     """
     if not isinstance(design, Mapping) or not design:
         raise TypeError(f"a design maps names to matrices or Channels, got {type(design).__name__}; see fisher's help.")

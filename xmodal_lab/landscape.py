@@ -60,6 +60,13 @@ def line(
 
     Raises:
         ValueError: points < 3, span ≤ 0, a direction of the wrong shape, a stochastic loss.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.tensor([3.0, 4.0])})
+        >>> xl.landscape.line(bowl, points=3, direction={"w": torch.tensor([3.0, 4.0])}).values
+        array([  0.,  25., 100.])
     """
     _check_grid(loss, points, span)
     if to is not None and direction is not None:
@@ -122,6 +129,14 @@ def plane(
     Raises:
         ValueError: points < 3, span ≤ 0, unknown normalization or engine, a direction of the
             wrong shape, a stochastic loss.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.tensor([3.0, 4.0])})
+        >>> plane = xl.landscape.plane(bowl, points=5, span=0.5)
+        >>> plane.dims, plane.shape, float(plane.sel(a=0, b=0))
+        (('a', 'b'), (5, 5), 25.0)
     """
     _check_grid(loss, points, span)
     if engine is not None and check.one_of("engine", engine, ENGINES) == "loss-landscapes":

@@ -46,6 +46,13 @@ class Loss:
     Raises:
         ValueError: no parameters, a parameter that is NaN or not floating point, ``fn`` not scalar.
         TypeError: ``fn`` is not callable or does not return a tensor.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.tensor([3.0, 4.0])})
+        >>> bowl.value(), bowl.size
+        (25.0, 2)
     """
 
     def __init__(self, fn: Callable[[Params], Tensor], params: Mapping[str, Tensor], *, name: str = "loss") -> None:
@@ -107,6 +114,13 @@ class Loss:
 
         Returns:
             (K,) float64 on the CPU. Non-finite values are kept.
+
+        Example:
+            >>> import torch
+            >>> import xmodal_lab as xl
+            >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.tensor([3.0, 4.0])})
+            >>> bowl.along([{"w": torch.tensor([1.0, 0.0])}], [[-3.0], [0.0], [1.0]])
+            tensor([16., 25., 32.], dtype=torch.float64)
         """
         directions, table = self.check_directions(directions, coefficients)
         stack = stack or (16 if self.device.type == "cuda" else 1)
@@ -226,6 +240,15 @@ class Loss:
             target: name of the target in a dict batch, when there is a criterion.
             batchnorm: "keep" the running statistics, or "recalibrate" them at every point
                 from this loss's own data (moved weights no longer fit the statistics of θ).
+
+        Example:
+            >>> import torch
+            >>> import xmodal_lab as xl
+            >>> net = torch.nn.Linear(4, 3)
+            >>> batch = (torch.rand(8, 4), torch.arange(8) % 3)  # inputs, then the target
+            >>> loss = xl.Loss.from_module(net, batch)
+            >>> loss.size, list(loss.blocks)
+            (15, ['weight', 'bias'])
         """
         from .module_loss import ModuleLoss
 

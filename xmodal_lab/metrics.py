@@ -68,6 +68,12 @@ def recall_at_k(
 
     Raises:
         ValueError: k > m, different dimensions, a query without a right item, NaN, two ways to say what is right.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> queries, gallery = [[1.0, 0.1], [0.1, 1.0]], [[1.0, 0.0], [1.0, 0.2]]
+        >>> xl.metrics.recall_at_k(queries, gallery, k=[1, 2])
+        {1: 0.5, 2: 1.0}
     """
     check.one_of("similarity", similarity, SIMILARITIES)
     q, g = cloud("queries", queries).detach(), cloud("gallery", gallery).detach()
@@ -135,6 +141,12 @@ def functional_margin(
 
     Raises:
         ValueError: shapes that do not fit, one class, NaN.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> head = [[1.0, 0.0], [-1.0, 0.0]]  # the boundary is the second axis
+        >>> xl.metrics.functional_margin([[2.0, 7.0], [-1.0, 0.0]], head, labels=[0, 0])
+        tensor([ 2., -1.])
     """
     x, w = cloud("features", features), cloud("weights", weights)
     if x.shape[1] != w.shape[1]:
@@ -190,6 +202,12 @@ def prototype_alignment(prototypes: Any, text_means: Any) -> PrototypeAlignment:
 
     Raises:
         ValueError: shapes that differ, one class, a row of length 0, NaN.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> found = xl.metrics.prototype_alignment([[1.0, 0.0], [0.0, 1.0]], [[5.0, 0.0], [0.0, 2.0]])
+        >>> found.diagonal, found.off_diagonal, found.matched
+        (1.0, 0.0, 1.0)
     """
     rows, columns = cloud("prototypes", prototypes).detach(), cloud("text_means", text_means).detach()
     if rows.shape != columns.shape or len(rows) < 2:
@@ -224,6 +242,12 @@ def class_means(features: Any, labels: Any, classes: int | None = None) -> Tenso
 
     Raises:
         ValueError: a class without samples, lengths that differ, NaN.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.metrics.class_means([[1.0], [3.0], [10.0]], labels=[0, 0, 1])
+        tensor([[ 2.],
+                [10.]])
     """
     x = cloud("features", features)
     if classes is not None and check.integer("classes", classes, at_least=1) > len(x):
@@ -251,6 +275,12 @@ def silhouette(features: Any, labels: Any, metric: str = "euclidean") -> float:
 
     Raises:
         ValueError: one class, every sample a class of its own, lengths that differ, NaN.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> points, labels = [[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]
+        >>> round(xl.metrics.silhouette(points, labels), 3)
+        0.9
     """
     from sklearn.metrics import silhouette_score
 
@@ -265,6 +295,12 @@ def davies_bouldin(features: Any, labels: Any) -> float:
     """Davies-Bouldin index, ≥ 0, low for compact and separate classes (uml Fig 43). By scikit-learn.
 
     Arguments and errors as :func:`silhouette`.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> points, labels = [[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]
+        >>> round(xl.metrics.davies_bouldin(points, labels), 3)
+        0.1
     """
     from sklearn.metrics import davies_bouldin_score
 

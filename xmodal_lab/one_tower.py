@@ -2,10 +2,13 @@
 
     [cls; tokens_1; tokens_2; …]  →  one transformer  →  [H_cls; H_1; H_2; …]      (wma Eq 1-3)
 
-    ds    = one_tower.with_tokens(xl.load("shapes"))     # captions as token ids
-    tower = one_tower.OneTower.for_dataset(ds, ("image", "text"))
-    tower(ds.test.inputs)                                # logits, as any net of the lab
-    tower.hidden(ds.test.inputs).tokens["image"]         # what transport compares
+    >>> import xmodal_lab as xl
+    >>> ds = xl.one_tower.with_tokens(xl.load("shapes", n_train=30, n_test=20))  # captions as token ids
+    >>> tower = xl.one_tower.OneTower.for_dataset(ds, ("image", "text"))
+    >>> tower(ds.test.inputs).shape  # logits, as any net of the lab
+    torch.Size([20, 6])
+    >>> tower.hidden(ds.test.inputs).tokens["image"].shape  # what transport compares
+    torch.Size([20, 16, 32])
 
 Between embedding and transformer lies a seam, :class:`Tokens`: noise, missing modalities and
 masks act there. :class:`ViltTower` gives the same seam to ``transformers``' ViLT.
@@ -25,6 +28,8 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from ._vilt import ViltTower as ViltTower
+from .batches import out_of_memory
+from .encoders import sizes
 from .samples import Dataset, Samples
 from .tokens import Hidden as Hidden
 from .tokens import Tokens as Tokens
@@ -39,7 +44,8 @@ class Patches(nn.Module):
 
     def __init__(self, shape: Sequence[int], width: int, size: int) -> None:
         super().__init__()
-        channels, height, across = shape
+        channels, height, across = _three(shape)
+        size, width = check.integer("size", size, at_least=1), check.integer("width", width, at_least=1)
         if height % size or across % size:
             raise ValueError(
                 f"pictures of {height}x{across} do not split into patches of {size}x{size}; choose a divisor."
@@ -61,7 +67,8 @@ class Frames(nn.Module):
 
     def __init__(self, shape: Sequence[int], width: int, size: int) -> None:
         super().__init__()
-        channels, bands, frames = shape
+        channels, bands, frames = _three(shape)
+        size, width = check.integer("size", size, at_least=1), check.integer("width", width, at_least=1)
         if frames % size:
             raise ValueError(f"{frames} frames do not split into slices of {size}; choose a divisor.")
         self.size, self.count = size, frames // size
@@ -79,8 +86,8 @@ class Words(nn.Module):
 
     def __init__(self, length: int, ids: int, width: int) -> None:
         super().__init__()
-        self.count = length
-        self.table = nn.Embedding(ids, width)
+        self.count = check.integer("length", length, at_least=1)
+        self.table = nn.Embedding(check.integer("ids", ids, at_least=1), check.integer("width", width, at_least=1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded words, and which of them are no padding."""
@@ -93,8 +100,11 @@ class Sequences(nn.Module):
 
     def __init__(self, shape: Sequence[int], width: int) -> None:
         super().__init__()
+        shape = sizes("shape", shape)
+        if len(shape) != 2:
+            raise ValueError(f"sequences have shape (L, f) per sample, got {tuple(shape)}.")
         self.count = shape[0]
-        self.linear = nn.Linear(shape[1], width)
+        self.linear = nn.Linear(shape[1], check.integer("width", width, at_least=1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded tokens, and which of them are no padding."""
@@ -106,6 +116,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        width, heads = check.integer("width", width, at_least=1), check.integer("heads", heads, at_least=1)
+        if width % heads:
+            raise ValueError(f"width {width} is no multiple of {heads} heads.")
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.mix, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
@@ -137,10 +150,14 @@ class OneTower(nn.Module):
         self, readers: Mapping[str, nn.Module], width: int, outputs: int, layers: int = 2, heads: int = 2
     ) -> None:
         super().__init__()
-        if not readers:
+        if not check.mapping("readers", readers, "modules"):
             raise ValueError("a tower needs at least one modality, got none.")
-        for name, value in (("width", width), ("outputs", outputs), ("layers", layers), ("heads", heads)):
-            check.integer(name, value, at_least=1)
+        for m, reader in readers.items():
+            check.instance("the name of a modality", m, str)
+            if not isinstance(reader, nn.Module) or not hasattr(reader, "count"):
+                raise TypeError(f"readers[{m!r}] must be a module with a count of tokens, got {type(reader).__name__}.")
+        width, outputs = check.integer("width", width, at_least=1), check.integer("outputs", outputs, at_least=1)
+        layers, heads = check.integer("layers", layers, at_least=1), check.integer("heads", heads, at_least=1)
         if width % heads:
             raise ValueError(f"width {width} is no multiple of {heads} heads.")
         self.readers = nn.ModuleDict(readers)
@@ -165,11 +182,22 @@ class OneTower(nn.Module):
         """
         values, masks = {}, {}
         for m, reader in self.readers.items():
-            if m not in inputs:
+            if m not in check.mapping("inputs", inputs, "tensors"):
                 raise ValueError(f"inputs lack {m!r}, which the tower reads; they hold {list(inputs)}.")
-            content, masks[m] = reader(inputs[m])
-            values[m] = content + self.position[m] + self.origin[m]
+            x = check.instance(f"inputs[{m!r}]", inputs[m], Tensor)
+            try:
+                content, masks[m] = reader(x)
+                values[m] = content + self.position[m] + self.origin[m]
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                raise ValueError(
+                    f"inputs[{m!r}], {x.dtype} {tuple(x.shape)} on {x.device}, do not fit the tower's "
+                    f"{type(reader).__name__} reader: {error}"
+                ) from error
         n = len(next(iter(values.values())))
+        if any(len(v) != n for v in values.values()):
+            raise ValueError(f"the inputs differ in rows: { {m: len(v) for m, v in values.items()} }.")
         return Tokens(values, masks, self.cls.expand(n, -1, -1))
 
     def run(self, tokens: Tokens) -> Hidden:
@@ -222,9 +250,11 @@ class OneTower(nn.Module):
         Raises:
             ValueError: a modality without tokens, sizes that do not divide, an unknown modality.
         """
+        check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('shapes'), not one split of it")
         names = check.modalities_of(modalities, dataset.modalities)
-        check.integer("patch", patch, at_least=1)
-        check.integer("frames", frames, at_least=1)
+        patch, frames = check.integer("patch", patch, at_least=1), check.integer("frames", frames, at_least=1)
+        width = check.integer("width", width, at_least=1)
+        outputs = None if outputs is None else check.integer("outputs", outputs, at_least=1)
         if outputs is None:
             real = dataset.train.labels.is_floating_point()
             outputs = 1 if real else len(dataset.classes) or int(dataset.train.labels.max()) + 1
@@ -242,6 +272,7 @@ def with_tokens(dataset: Dataset) -> Dataset:
     Raises:
         ValueError: ids that are no (N, L) whole numbers ≥ 0, or that not every split has.
     """
+    check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('shapes'), not one split of it")
     names = [m for m in dataset.modalities if IDS.format(m) in (dataset.train.latents or {})]
     if not names:
         return dataset
@@ -284,6 +315,13 @@ def _reader(dataset: Dataset, m: str, width: int, patch: int, frames: int) -> nn
         f"give (N, L, f) token features, or ids as latents[{IDS.format(m)!r}] and one_tower.with_tokens(dataset)"
     )  # fmt: skip
     raise ValueError(f"modality {m!r} is one vector of {shape[0]} numbers per sample and has no tokens; {hint}.")
+
+
+def _three(shape: Sequence[int]) -> tuple[int, int, int]:
+    found = sizes("shape", shape)
+    if len(found) != 3:
+        raise ValueError(f"samples must have three sizes, (channels, height, width), got {found}.")
+    return found
 
 
 @contextmanager

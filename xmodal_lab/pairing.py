@@ -65,6 +65,14 @@ class Pairing:
 
     Raises:
         ValueError: unknown mode or rows, a share outside [0, 1].
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> train = xl.load("digits", modalities=("image", "audio")).train
+        >>> pairs = xl.Pairing("same_class", share=0.5).draw(train, seed=0)
+        >>> same = train.labels[pairs.index["audio"]] == pairs.labels(train)
+        >>> len(pairs), bool(same.all())
+        (250, True)
     """
 
     mode: str = "fixed"

@@ -44,8 +44,21 @@ def landscape(
 
     Returns:
         The Axes, with axis names, a colour bar and, in the corner, normalization and seed.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.tensor([3.0, 4.0])})
+        >>> axes = xl.plots.landscape(xl.landscape.plane(bowl, points=5))
+        >>> axes.get_xlabel()
+        'a'
     """
+    import xarray as xr
+
     check.one_of("kind", kind, KINDS)
+    check.instance("values", values, xr.DataArray, "as xl.landscape.plane returns it")
+    levels = check.integer("levels", levels, at_least=2)
+    given = None if limits is None else _limits(limits)
     if tuple(values.dims) != ("a", "b"):
         raise ValueError(f"a landscape has dims ('a', 'b'), got {values.dims}; select the others first.")
     import matplotlib.pyplot as plt
@@ -54,7 +67,9 @@ def landscape(
         options = {"projection": "3d"} if kind == "surface" else None
         _, ax = plt.subplots(figsize=(5, 4), subplot_kw=options, layout="constrained")
     shown = np.ma.masked_invalid(values.values)
-    low, high = limits or (float(shown.min()), float(shown.max()))
+    if given is None and not shown.count():
+        raise ValueError("the landscape has no finite value.")
+    low, high = given or (float(shown.min()), float(shown.max()))
     high = high if high > low else low + 1e-9
     a, b = values["a"].values, values["b"].values
     drawing: Any = ax
@@ -91,14 +106,19 @@ def landscapes(
         kind: as in :func:`landscape`.
     """
     import matplotlib.pyplot as plt
+    import xarray as xr
 
+    check.one_of("kind", kind, KINDS)
     if not isinstance(values, Mapping):
+        check.instance("values", values, xr.DataArray, "or a dict of them")
         if over is None:
             raise ValueError(f"name the dimension to lay side by side: over=…, one of {list(values.dims)}.")
         check.one_of("dimension", over, [str(d) for d in values.dims])
         values = {str(v): values.sel({over: v}) for v in values[over].values}
     if not values:
         raise ValueError("no landscape was given.")
+    for name, one in values.items():
+        check.instance(f"values[{name!r}]", one, xr.DataArray, "as xl.landscape.plane returns it")
     finite = np.concatenate([v.values[np.isfinite(v.values)] for v in values.values()])
     if len(finite) == 0:
         raise ValueError("no landscape has a finite value.")
@@ -123,8 +143,10 @@ def accuracies(scores: pd.DataFrame, x: str = "arm", y: str = "accuracy", *, ax:
         ax: where to draw.
     """
     import matplotlib.pyplot as plt
+    import pandas as pd
     import seaborn as sns
 
+    check.instance("scores", scores, pd.DataFrame)
     for column in (x, y):
         check.one_of("column", column, [str(c) for c in scores.columns])
     if ax is None:
@@ -151,8 +173,11 @@ def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = Non
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    if not eigenvalues:
+    if not check.mapping("eigenvalues", eigenvalues, "lists of numbers"):
         raise ValueError("no eigenvalues were given.")
+    for key, spectrum in eigenvalues.items():
+        if check.as_tensor(f"eigenvalues[{key!r}]", spectrum).ndim != 1:
+            raise ValueError(f"eigenvalues[{key!r}] must be a list of numbers, got {spectrum!r}.")
     if ax is None:
         _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
     for (name, values), color in zip(eigenvalues.items(), sns.color_palette("colorblind"), strict=False):
@@ -168,10 +193,13 @@ def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = Non
 def history(runs: Mapping[str, pd.DataFrame], column: str = "test_accuracy", *, ax: Axes | None = None) -> Axes:
     """One column of several training histories over epochs."""
     import matplotlib.pyplot as plt
+    import pandas as pd
     import seaborn as sns
 
-    if not runs:
+    if not check.mapping("runs", runs, "histories"):
         raise ValueError("no history was given.")
+    for key, frame in runs.items():
+        check.instance(f"runs[{key!r}]", frame, pd.DataFrame, "such as run.history")
     if ax is None:
         _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
     for (name, frame), color in zip(runs.items(), sns.color_palette("colorblind"), strict=False):
@@ -193,6 +221,11 @@ def isolines(accuracy: xr.DataArray, lines: pd.DataFrame, *, ax: Axes | None = N
         ax: where to draw.
         title: such as ``ExchangeRate.summary()``.
     """
+    import pandas as pd
+    import xarray as xr
+
+    check.instance("accuracy", accuracy, xr.DataArray, "such as ExchangeRate.measured")
+    check.instance("lines", lines, pd.DataFrame, "such as ExchangeRate.isolines()")
     if tuple(accuracy.dims) != ("images", "texts"):
         raise ValueError(f"accuracies over shots have dims ('images', 'texts'), got {accuracy.dims}.")
     import matplotlib.pyplot as plt
@@ -212,5 +245,12 @@ def isolines(accuracy: xr.DataArray, lines: pd.DataFrame, *, ax: Axes | None = N
     ax.set_xlabel("texts per class")
     ax.set_ylabel("images per class")
     ax.figure.colorbar(picture, ax=ax, shrink=0.8, label=str(accuracy.attrs.get("long_name", "accuracy")))
-    ax.set_title(title or "", fontsize=9)
+    ax.set_title("" if title is None else str(title), fontsize=9)
     return ax
+
+
+def _limits(limits: object) -> tuple[float, float]:
+    ends = [check.real("an end of limits", end) for end in check.listed("limits", limits)]
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise ValueError(f"limits must be (low, high) with low < high, got {limits!r}.")
+    return ends[0], ends[1]

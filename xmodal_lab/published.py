@@ -59,7 +59,13 @@ SAID = ("metric", "unit", "value", "error", "text", "source", "note")
 
 
 def names() -> dict[str, tuple[int, ...]]:
-    """Numbers of the tables that are here, by paper."""
+    """Numbers of the tables that are here, by paper.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> {paper: len(numbers) for paper, numbers in xl.published.names().items()}
+        {'synergy': 8, 'cox': 4, 'uml': 28, 'wma': 6, 'dml': 13}
+    """
     found = {paper: FOLDER.glob(f"{paper}_*.csv") for paper in PAPERS}
     return {paper: tuple(sorted(int(p.stem.rpartition("_")[2]) for p in paths)) for paper, paths in found.items()}
 
@@ -70,6 +76,14 @@ def tables(paper: str, number: int) -> pd.DataFrame:
     Raises:
         TypeError: a number that is not whole.
         ValueError: a paper or a table that is not here.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.tables("dml", 1)[["method", "metric", "value"]].head(3)
+               method    metric  value
+        0  Modality i  accuracy  51.95
+        1  Modality i  accuracy  64.98
+        2  Modality i  accuracy  57.30
     """
     import pandas as pd
 
@@ -96,6 +110,11 @@ def cube(paper: str, number: int) -> xr.Dataset:
     Raises:
         TypeError, ValueError: as for :func:`tables`.
         ValueError: the table holds words, or a key that some rows lack.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> dict(xl.published.cube("wma", 3).sizes)
+        {'alpha': 4, 'beta': 14, 'case': 5}
     """
     import pandas as pd
     import xarray as xr

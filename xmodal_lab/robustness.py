@@ -67,6 +67,14 @@ def add_noise(
     Raises:
         ValueError: an unknown modality or kind, amplitude below 0, values that are NaN, or constant with ``relative``.
         TypeError: neither samples nor a dict of floating-point tensors.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> ds = xl.load("shapes", n_train=20, n_test=10)
+        >>> noisy = xl.robustness.add_noise(ds.test, "image", amplitude=0.1)
+        >>> bool((noisy.inputs["image"] - ds.test.inputs["image"]).abs().max() <= 0.1 + 1e-6)
+        True
     """
     names = _named(views, modality)
     size = check.non_negative("amplitude", amplitude)
@@ -103,9 +111,15 @@ def drop_modality(views: Views, modality: str | Collection[str], share: float = 
     Raises:
         ValueError: an unknown modality, a share outside [0, 1].
         TypeError: neither samples nor a dict of floating-point tensors.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ds = xl.load("shapes", n_train=20, n_test=10)
+        >>> int(xl.robustness.drop_modality(ds.test, "audio", share=0.3).present["audio"].sum())
+        7
     """
     names = _named(views, modality)
-    check.share("share", share)
+    share = check.share("share", share)
     check.integer("seed", seed, at_least=0)
 
     def lost(m: str, rows: Tensor) -> Tensor:
@@ -140,6 +154,12 @@ def corrupt(
         TypeError: neither samples nor a dict of floating-point tensors.
 
     Source: synergy Tab 1 tests on ImageNet-C (Hendrycks and Dietterich 2019); the levels are ours.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ds = xl.load("shapes", n_train=20, n_test=10)
+        >>> xl.robustness.corrupt(ds.test, "image", "gaussian_blur", severity=3).inputs["image"].shape
+        torch.Size([10, 3, 32, 32])
     """
     names = _named(views, modality)
     chosen = {m: corruption(name, m if kind is None else kind) for m in names}
@@ -179,10 +199,20 @@ def evaluate_under(
             that are NaN, a transform that loses rows or views.
         TypeError: a model without ``encode`` and ``classify`` when features are asked for; a transform that
             returns something else.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ds = xl.load("shapes", modalities=("image", "audio"), n_train=20, n_test=10)
+        >>> net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+        >>> silent = lambda samples: xl.robustness.drop_modality(samples, "audio", share=1.0)
+        >>> 0 <= xl.robustness.evaluate_under(net, ds.test, silent).accuracy <= 1
+        True
     """
     names = seen_modalities(model, samples)
     check.one_of("place", where, PLACES)
-    check.integer("batch_size", batch_size, at_least=1)
+    batch_size = check.integer("batch_size", batch_size, at_least=1)
+    if transform is not None:
+        check.function("transform", transform, "from samples to samples, or from features to features")
     device = device_of(model, samples.labels.device)
     with eval_mode(model):
         if where == "inputs":
@@ -241,15 +271,21 @@ def report(
     import pandas as pd
 
     names = seen_modalities(model, samples)
-    places = (where,) if isinstance(where, str) else tuple(where)
+    places = (where,) if isinstance(where, str) else tuple(check.listed("where", where))
     for place in places:
         check.one_of("place", place, PLACES)
-    kind_of = {m: (kinds or {}).get(m, m) for m in names}
+    noise, missing = check.listed("noise", noise), check.listed("missing", missing)
+    severities = check.listed("severities", severities)
+    corruptions = None if corruptions is None else check.listed("corruptions", corruptions)
+    known = check.mapping("kinds", {} if kinds is None else kinds, "kinds of modality")
+    kind_of = {m: known.get(m, m) for m in names}
     spoilers = {m: _applicable(samples.inputs[m], kind_of[m], corruptions) for m in names}
     _check_wanted(corruptions, kind_of)
     if attacks is None:
         published = {"image": PGD_IMAGE, "audio": PGD_SPECTROGRAM}
         attacks = {m: published[kind_of[m]] for m in names if kind_of[m] in published}
+    for key, options in check.mapping("attacks", attacks, "options of pgd").items():
+        check.mapping(f"attacks[{key!r}]", options, "values")
 
     clean = evaluate_under(model, samples, batch_size=batch_size)
     rows: list[dict[str, Any]] = []
@@ -313,7 +349,8 @@ def _named(views: Any, modality: str | Collection[str]) -> tuple[str, ...]:
 def _changed(views: Views, names: tuple[str, ...], change: Callable[[str, Tensor], Tensor]) -> Views:
     """``views`` with ``change`` applied to the rows that have each named modality."""
     if not isinstance(views, Samples):
-        return {**views, **{m: change(m, views[m]) for m in names}}
+        changed = {m: change(m, views[m]) for m in names}
+        return {**views, **{m: check.finite(f"the changed {m!r} (numbers overflow)", x) for m, x in changed.items()}}
     inputs = dict(views.inputs)
     for m in names:
         here = views.present[m]

@@ -35,6 +35,15 @@ class Samples:
 
     Raises:
         ValueError: no sample, unequal lengths, NaN or Inf in a present input, a label below -1.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> views = {"image": torch.rand(3, 1, 8, 8), "audio": torch.rand(3, 32)}
+        >>> seen = {"image": torch.tensor([True, True, False])}  # the third was only heard
+        >>> samples = xl.Samples(views, labels=[0, 1, 1], present=seen)
+        >>> len(samples), len(samples.complete())
+        (3, 2)
     """
 
     inputs: Mapping[str, Tensor]
@@ -168,6 +177,14 @@ class Dataset:
 
     Raises:
         ValueError: a label that has no class, splits whose modalities or shapes differ.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> views = {"touch": torch.rand(6, 4), "smell": torch.rand(6, 3)}
+        >>> samples = xl.Samples(views, labels=[0, 1, 0, 1, 0, 1])
+        >>> xl.Dataset("mine", samples.subset(slice(0, 4)), samples.subset(slice(4, 6)), classes=("no", "yes"))
+        Dataset('mine': train 4, test 2; 2 classes; touch 4, smell 3)
     """
 
     name: str

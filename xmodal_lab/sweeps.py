@@ -1,6 +1,6 @@
 """Sweeps: an experiment over a grid of settings gives one labelled cube.
 
-    cube = xl.sweep("dml", alpha=[0, 0.5, 1], pairing=["fixed", "same_class"], seed=range(5), store="runs/dml.zarr")
+    cube = sweep("dml", alpha=[0, 0.5, 1], pairing=["fixed", "same_class"], seed=range(5), store="runs/dml.zarr")
     cube["accuracy"].sel(pairing="same_class").mean("seed")
 
 The same line runs on a laptop (small nets of one shape train together), on all its cores,
@@ -81,6 +81,12 @@ def sweep(
 
     Warns:
         RuntimeWarning: members that diverged. UserWarning: a worker died and was replaced.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> cube = xl.sweep("dml", alpha=[0.0, 1.0], epochs=1, progress=False)
+        >>> cube.accuracy.dims, cube.accuracy.shape
+        (('alpha',), (2,))
     """
     known = experiments.get(experiment)
     _check_ways(executor, how, stack, retries)
@@ -137,7 +143,13 @@ def sweep(
 
 
 def names() -> list[str]:
-    """Experiments that are known by name."""
+    """Experiments that are known by name.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.sweeps.names()
+        ['cox', 'dml', 'synergy', 'uml', 'wma']
+    """
     return experiments.names()
 
 
@@ -185,6 +197,13 @@ def band(values: Labelled, dim: str = "seed", level: float = 0.95) -> Labelled:
 
     Raises:
         ValueError: ``dim`` is no dimension of ``values``; a level outside (0, 1).
+
+    Example:
+        >>> import xarray as xr
+        >>> import xmodal_lab as xl
+        >>> scores = xr.DataArray([0.5, 0.6, 0.7], dims="seed")
+        >>> xl.sweeps.band(scores).round(3).to_series().to_dict()
+        {'mean': 0.6, 'low': 0.352, 'high': 0.848}
     """
     import xarray as xr
     from scipy import stats

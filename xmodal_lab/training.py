@@ -196,6 +196,14 @@ def fit(
         ValueError: bad settings, an unknown pairing, a modality that the dataset lacks,
             a class without a training sample, ``choose="best"`` without a validation split.
         DivergedError: the loss is NaN or infinite; names the epoch and the learning rate.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ds = xl.load("shapes", modalities=("image", "audio"), n_train=120, n_test=60)
+        >>> net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+        >>> run = xl.fit(net, ds, pairing="same_class", share=0.5, epochs=2)
+        >>> len(run.history), run.settings["share"]
+        (2, 0.5)
     """
     options = Options(
         pairing, share, epochs, batch_size, lr, optimizer, momentum, weight_decay, choose, seed,

@@ -62,6 +62,14 @@ def modality_gap(z_a: Any, z_b: Any, method: str = "exact", **options: Any) -> M
         ValueError: as :func:`w2`; a latent of length 0.
 
     Source: dml Sec 5.2. W2² between samples is biased upwards: see :func:`sampling_bias`.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> pictures = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> gap = xl.transport.modality_gap(pictures, -pictures)
+        >>> round(gap.w2_squared, 3), round(gap.centroid_gap, 3), round(gap.variance_ratio, 3)
+        (2.0, 1.414, 1.0)
     """
     with torch.no_grad():
         a, b = _unit("z_a", z_a), _unit("z_b", z_b)
@@ -155,6 +163,13 @@ def sampling_bias(a: Any, method: str = "exact", splits: int = 10, seed: int = 0
 
     Raises:
         ValueError: one point only, weights given, and as :func:`w2`.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> cloud = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> round(float(xl.transport.sampling_bias(cloud).value), 1)  # between halves of one cloud
+        2.7
     """
     points = cloud("a", a).detach()
     splits = check.integer("splits", splits, at_least=2)

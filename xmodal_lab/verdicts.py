@@ -83,6 +83,13 @@ def gain(
 
     Raises:
         ValueError: no difference that is finite.
+
+    Example:
+        >>> from xmodal_lab import verdicts
+        >>> verdicts.gain([0.02, 0.03, 0.025, 0.04, 0.03]).verdict  # five seeds, all above 0
+        'holds'
+        >>> verdicts.gain([0.02, -0.03, 0.025, -0.04, 0.03]).verdict
+        'not seen here'
     """
     found, said = _finite(differences), _lost(differences)
     mean, half = mean_interval(found * scale)

@@ -1,8 +1,7 @@
 """The live layer of xmodal_lab: a whole sweep behind every slider.
 
-    from xmodal_widgets import SweepView, Surface, Lines, explore
-    explore(cube)                                       # views and controls from the cube's dimensions
-    SweepView(cube, [Surface("loss", col="modalities")], share=0.25)
+- ``explore(cube)``: views and controls from the cube's dimensions
+- ``SweepView(cube, [Surface("loss", col="modalities")], share=0.25)``: chosen ones, with the slider ``share`` at 0.25
 
 The cube goes to the browser once; moving a control never asks the kernel.
 """

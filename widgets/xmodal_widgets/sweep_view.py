@@ -59,6 +59,15 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     Raises:
         TypeError: the cube is not a Dataset of real numbers, a view is none.
         ValueError: an unknown variable, dimension, control or value, an empty or too large cube.
+
+    Example:
+        >>> import xarray as xr
+        >>> from xmodal_widgets import Lines, SweepView
+        >>> cube = xr.DataArray([[1.0, 0.5, 0.2], [0.8, 0.3, 0.1]], {"alpha": [0, 1], "epoch": [1, 2, 3]}, name="loss")
+        >>> view = SweepView(cube, Lines("loss", x="epoch"), alpha=0)
+        >>> view.state = {"alpha": 1}  # as if the slider had moved
+        >>> view.state["alpha"]
+        1
     """
 
     _error_of = ""  # whose error the box shows
@@ -270,6 +279,14 @@ def explore(
 
     Raises:
         ValueError: an unknown name, or one whose cube is not shipped yet.
+
+    Example:
+        >>> import xarray as xr
+        >>> from xmodal_widgets import explore
+        >>> cube = xr.DataArray([[1.0, 0.5, 0.2], [0.8, 0.3, 0.1]], {"alpha": [0, 1], "epoch": [1, 2, 3]}, name="loss")
+        >>> view = explore(cube, alpha=1)
+        >>> view.state["alpha"]
+        1
     """
     if isinstance(name_or_cube, str):
         from .explorers import open_explorer

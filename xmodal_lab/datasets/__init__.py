@@ -83,7 +83,13 @@ _KNOWN = {
 
 
 def names() -> tuple[str, ...]:
-    """Names of the datasets that :func:`load` knows."""
+    """Names of the datasets that :func:`load` knows.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.datasets.names()[:4]
+        ('digits', 'shapes', 'gaussian', 'avmnist')
+    """
     return tuple(_KNOWN)
 
 
@@ -100,6 +106,11 @@ def options(name: str) -> dict[str, Any]:
 
     Raises:
         ValueError: a dataset that is not known.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.datasets.options("avmnist")["n_train"]
+        6000
     """
     return {key: parameter.default for key, parameter in inspect.signature(_loader(name)).parameters.items()}
 
@@ -107,8 +118,14 @@ def options(name: str) -> dict[str, Any]:
 def parsed(name: str, text: str) -> dict[str, Any]:
     """Options of a dataset from one line, as a setting or a shell can hold them.
 
-        "n_train=3000, mel=32"    commas or semicolons; a value that JSON reads is that, any other a string
-        '{"n_train": 3000}'       a JSON object
+    Commas or semicolons, a value that JSON reads is that, any other a string; or a JSON object.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.datasets.parsed("avmnist", "n_train=3000, audio=wave")
+        {'n_train': 3000, 'audio': 'wave'}
+        >>> xl.datasets.parsed("avmnist", '{"n_train": 3000}')
+        {'n_train': 3000}
 
     Raises:
         ValueError: text that is neither, an option given twice, a dataset or an option that is not known.
@@ -138,6 +155,11 @@ def load(name: str, **options: Any) -> Dataset:
 
     Raises:
         ValueError: a dataset or an option that is not known, or an option out of its range.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> xl.load("digits", modalities=("image", "audio"))
+        Dataset('digits': train 1600, test 800, val 200; 10 classes; image 1x8x8, audio 1x32x32)
     """
     loader = _loader(name)
     known = inspect.signature(loader).parameters

@@ -1,6 +1,6 @@
 """The problem: one modality is out, the others are in and seen through frozen perceptors.
 
-    problem = of_dataset(xl.load("shapes"), out="audio", perceptor="bound")
+    problem = of_dataset(load("shapes"), out="audio", perceptor="bound")
     problem = of_views({"touch": t, "sight": s, "word": w}, labels, out="touch")
 
 The out-of-modal rows are in the order of the in-modal ones, so that the few labelled rows are

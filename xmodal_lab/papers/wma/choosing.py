@@ -1,6 +1,6 @@
 """α and β chosen as they should be, on validation, beside what other ways of choosing would have said.
 
-    cube  = xl.sweep("wma", task=TASKS, alpha=[0, 1], beta=[0, 0.4, 1, 1.4, 2], order=range(3), seed=range(5))
+    cube  = sweep("wma", task=TASKS, alpha=[0, 1], beta=[0, 0.4, 1, 1.4, 2], order=range(3), seed=range(5))
     wma.choices(cube)       # one row per way of choosing and case
 
 Every number is a gain over the plain baseline (α = 0, first order of the batches) of the same seed, signed so that

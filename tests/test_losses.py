@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from worlds import quadratic, toy
 
 import xmodal_lab as xl
+from xmodal_lab._cross_entropy import cross_entropy
 from xmodal_lab.losses import Loss, moved
 
 
@@ -220,3 +221,16 @@ def test_unknown_labels_are_refused() -> None:
     one = xl.LateFusion.for_dataset(ds, architecture="mlp", outputs=1)
     expected = ((one(ds.test.inputs).flatten() - regression.labels) ** 2).mean()
     assert_close(xl.loss_on(one, regression)(), expected)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 40])
+def test_cross_entropy_is_torchs(classes: int) -> None:
+    g = torch.Generator().manual_seed(0)
+    logits = (30 * torch.randn(200, classes, generator=g, dtype=torch.float64)).requires_grad_()
+    labels = torch.randint(0, classes, (200,), generator=g)
+    labels[3] = -100  # torch leaves such rows out
+    values = [f(logits, labels) for f in (cross_entropy, torch.nn.functional.cross_entropy)]
+    assert_close(*values, rtol=1e-12, atol=0)
+    assert_close(*(torch.autograd.grad(v, logits)[0] for v in values), rtol=1e-12, atol=1e-15)
+    shares = torch.softmax(torch.randn(200, classes, generator=g, dtype=torch.float64), 1)
+    assert_close(cross_entropy(logits, shares), torch.nn.functional.cross_entropy(logits, shares))

@@ -28,6 +28,25 @@ LAYERS = {
 }
 
 
+def normed(training: bool, affine: bool = True, bias: bool = True) -> nn.Module:
+    """A convolution and a BatchNorm whose statistics are far from 0 and 1."""
+    pair = nn.Sequential(nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4, affine=affine)).double().train(training)
+    generator = torch.Generator().manual_seed(2)
+    for tensor in (pair[1].running_mean, pair[1].weight, pair[1].bias):
+        if tensor is not None:
+            tensor.data.normal_(generator=generator)
+    pair[1].running_var.uniform_(0.3, 3.0, generator=generator)
+    return pair
+
+
+LAYERS |= {
+    "norm": (normed(training=False), (2, 3, 5, 5)),
+    "norm, no bias": (normed(training=False, bias=False), (2, 3, 5, 5)),
+    "norm, no factors": (normed(training=False, affine=False), (2, 3, 5, 5)),
+    "norm of its batch": (normed(training=True), (4, 3, 5, 5)),
+}
+
+
 def products(layer: nn.Module, x: Tensor, fast: bool) -> list[Tensor]:
     """Gradients of a curved function of the layer's output, and Hessian products, in input and weights."""
     leaves = {n: p.detach().to(DOUBLE).requires_grad_() for n, p in layer.named_parameters()}
@@ -81,3 +100,11 @@ def test_a_loss_under_autocast() -> None:
             return F.conv1d(x, params["w"]).square().mean().float()
 
     assert torch.isfinite(curvature.hessian(Loss(fn, {"w": w})).dense()).all()
+
+
+def test_a_norm_after_a_convolution_moves_into_its_weights() -> None:
+    x = torch.randn(2, 3, 5, 5, dtype=DOUBLE)
+    with FastSecondDerivatives():
+        kept, own = normed(training=False)(x), normed(training=True)(x)
+    assert type(kept.grad_fn).__name__ == "_ConvolutionBackward"
+    assert type(own.grad_fn).__name__ == "NativeBatchNormBackward0"

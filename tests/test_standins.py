@@ -147,7 +147,30 @@ def perceptron() -> nn.Module:
     )
 
 
-@pytest.mark.parametrize("make", [Flattens, perceptron, lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))])  # fmt: skip
+class Shortcut(nn.Module):
+    """A residual block: a strided 1x1 convolution beside a 3x3 one."""
+
+    def __init__(self, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), norm or nn.BatchNorm2d(8), nn.ReLU())
+        self.beside = nn.Conv2d(3, 8, 1, stride=2)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out((self.body(x) + self.beside(x)).mean((2, 3)))
+
+
+def test_the_private_copy_is_rewritten_where_that_changes_nothing() -> None:
+    for net, last in ((Shortcut(), True), (Shortcut(nn.GroupNorm(2, 8)), False)):
+        with pictures(net).scratch() as (copy, _):
+            assert copy.body[2].inplace and copy.beside.stride == (1, 1)
+            assert copy.body[0].weight.is_contiguous(memory_format=torch.channels_last) is last
+        assert not net.body[2].inplace and net.beside.stride == (2, 2)
+    with pictures(Flattens()).scratch() as (copy, _):  # .view() refuses channels last, so it is taken back
+        assert copy.conv.weight.is_contiguous()
+
+
+@pytest.mark.parametrize("make", [Flattens, perceptron, Shortcut, lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))])  # fmt: skip
 def test_a_private_copy_is_faster_and_gives_the_same(make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standins, "LEAST_FAN_IN", 64)
     loss = pictures(make())

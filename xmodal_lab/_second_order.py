@@ -3,7 +3,9 @@
 Torch differentiates a convolution's gradient in its weights through a convolution with the
 batch as channels and a kernel as large as the picture. The same sum is the gradient in the
 weights of another convolution, which has a kernel of its own: a fifth of a CNN's Hessian
-product (benchmarks/). Values and first derivatives stay what they are.
+product (benchmarks/). A BatchNorm in eval mode right after a convolution is a factor and an
+addend per channel: it moves into the weights, which saves another fifth. Values and first
+derivatives stay what they are, to rounding.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
@@ -24,12 +26,23 @@ _gradients = torch.ops.aten.convolution_backward.default
 class FastSecondDerivatives(TorchFunctionMode):
     """A context in which every convolution, whoever calls it, is a :class:`_Convolution`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: tuple[Any, Sequence[Any]] = (None, ())  # output and arguments of the latest convolution
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """``func(*args, **kwargs)``."""
         if func in CONVOLUTIONS and not kwargs and _fits(args):
-            return _Convolution.apply(*args)  # type: ignore[no-untyped-call]
+            output = _Convolution.apply(*args)  # type: ignore[no-untyped-call]
+            self._last = output, args
+            return output
+        if func is nn.functional.batch_norm and args and args[0] is self._last[0]:
+            x, w, b, *options = self._last[1]
+            folded = _with_norm(w, b, *args, **(kwargs or {}))
+            if folded is not None:
+                return _Convolution.apply(x, *folded, *options)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
@@ -42,6 +55,30 @@ def _fits(args: Sequence[Any]) -> bool:
         and not torch.is_autocast_enabled(args[0].device.type)
         and torch._C._functorch.maybe_current_level() is None  # vmap and grad of torch.func bring their own
     )
+
+
+def _with_norm(
+    w: Tensor,
+    b: Tensor | None,
+    output: Tensor,
+    mean: Tensor | None,
+    var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,  # of the statistics, which stay as they are
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor] | None:
+    """Weights and bias of the convolution and a BatchNorm with statistics of its own, as one convolution.
+
+    (x * w + b - mean) weight / sqrt(var + eps) + bias; None where it takes them from its batch. The
+    arguments after ``b`` are those of :func:`torch.nn.functional.batch_norm`.
+    """
+    if training or mean is None or var is None or mean.dtype != output.dtype:
+        return None
+    factor = (var + eps).rsqrt() if weight is None else weight * (var + eps).rsqrt()
+    centre = -mean if b is None else b - mean
+    return w * factor.view(-1, *[1] * (w.ndim - 1)), centre * factor + (0 if bias is None else bias)
 
 
 class _Convolution(Function):

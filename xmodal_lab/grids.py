@@ -22,8 +22,6 @@ from .module_loss import ModuleLoss
 
 # Rows whose features are kept at once for a separable plane (ours).
 SEPARABLE_ROWS = 1024
-# Rows on which a plane's parts are looked for, and tried (ours).
-FEW_ROWS = 8
 
 
 def pairs_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -101,7 +99,7 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
     with loss.scratch() as (module, parameters):
         beside = [n for n in _siblings(module, names[0]) + _siblings(module, names[1]) if n not in names]
         parts = {name: module.get_submodule(name) for name in [*names, *beside]}
-        few = partial(loss.score, module, loss.chunks(FEW_ROWS)[0][1])
+        few = partial(loss.score, module, loss.chunks(standins.FEW_ROWS)[0][1])
         inputs = standins.known_inputs(module, few, parts)
         if not set(names) <= set(inputs) or not all(inputs.values()):
             return None

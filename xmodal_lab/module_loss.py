@@ -20,14 +20,17 @@ from torch.func import functional_call
 
 from . import _checks as check
 from . import standins
+from ._cross_entropy import cross_entropy
 from ._evaluation import eval_mode
 from ._moving import Mover, write
+from ._rewrites import rewrite
 from .batches import batches_of, cast, cut, rows_of
 from .losses import Direction, Loss, Params, Term, scalar
 from .samples import Samples
 
-# Largest activation that a chunk may make, in bytes: about two cores' L2 cache (ours; see benchmarks/).
-CHUNK_BYTES = 4 << 20
+# Largest activation that a chunk may make, in bytes (ours; see benchmarks/). It fits the third-level cache, and
+# memory of this size is used again; larger pieces go back to the system, and each page of them costs when it returns.
+CHUNK_BYTES = 7 << 20
 MOST_ROWS = 2048
 
 
@@ -65,7 +68,7 @@ def loss_on(
         elif int(labels.min()) < 0:
             raise ValueError("some labels are unknown (-1); a loss needs them all. Use samples.subset(labels >= 0).")
         else:
-            criterion = nn.functional.cross_entropy
+            criterion = cross_entropy
     batch = ({m: seen.inputs[m] for m in names}, labels)
     return ModuleLoss(model, batch, criterion, batchnorm=batchnorm, name=name or "loss")
 
@@ -92,7 +95,7 @@ class ModuleLoss(Loss):
                 f"module must be a torch.nn.Module, got {type(module).__name__}; for a function use Loss(fn, params)."
             )
         self.module = module
-        self.criterion = criterion
+        self.criterion = cross_entropy if criterion is nn.functional.cross_entropy else criterion
         self.target = target
         self.batchnorm = check.one_of("batchnorm mode", batchnorm, ("keep", "recalibrate"))
         self.batches = batches_of(data)
@@ -132,7 +135,7 @@ class ModuleLoss(Loss):
             rest = {k: v for k, v in batch.items() if k != self.target}
             return scalar(self.criterion(call(**rest), batch[self.target]), self.name)
         *inputs, wanted = batch
-        criterion = self.criterion or nn.functional.cross_entropy
+        criterion = self.criterion or cross_entropy
         return scalar(criterion(call(*inputs), wanted), self.name)
 
     @torch.no_grad()
@@ -303,36 +306,11 @@ class ModuleLoss(Loss):
         yield self._scratch_module, {name: named[name] for name in self.params}
 
     def _private_copy(self) -> nn.Module:
-        """The module in eval mode, made faster where a few rows say that it changes nothing.
-
-        ReLUs work in place, and two-dimensional convolutions keep channels last, which spares them a
-        change of layout before and after.
-        """
+        """The module in eval mode, made faster on a CPU where a few rows say that it changes nothing."""
         module = copy.deepcopy(self.module).eval().requires_grad_(False)
-        _, few = self.chunks(8)[0]
-        expected = float(self._on(self.params, few))
-
-        def same(tolerance: float = 1e-5) -> bool:
-            try:
-                seen = float(self.score(module, few))
-            except RuntimeError:  # such as .view() on what a convolution gave
-                return False
-            return abs(seen - expected) <= tolerance * max(1.0, abs(expected))
-
-        relus = standins.relus_on_fresh_output(module)
-        for relu in relus:
-            relu.inplace = True
-        if relus and not same(tolerance=0.0):
-            for relu in relus:
-                relu.inplace = False
-        if self.device.type != "cpu" or self.dtype != torch.float32:
-            return module
-        pictures = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
-        for m in pictures:
-            m.weight.data = m.weight.data.contiguous(memory_format=torch.channels_last)
-        if pictures and not same():
-            for m in pictures:
-                m.weight.data = m.weight.data.contiguous()
+        if self.device.type == "cpu":
+            _, few = self.chunks(standins.FEW_ROWS)[0]
+            rewrite(module, lambda: float(self.score(module, few)))
         return module
 
     def to(self, dtype: torch.dtype) -> ModuleLoss:

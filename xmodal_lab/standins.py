@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,8 +21,8 @@ from ._moving import WeightedSum
 from .losses import Params
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d)
-# Layers whose output is new memory, not a view of their input.
-FRESH = (*AFFINE, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+# Rows on which a module's parts are looked for, and tried (ours).
+FEW_ROWS = 8
 # A layer with fewer products per output is about as fast as the sum that would replace it (ours, measured).
 LEAST_FAN_IN = 64
 
@@ -120,16 +119,6 @@ def parameters_beside(module: nn.Module, replaced: Sequence[str]) -> set[str]:
     """Names of the parameters that some part not in ``replaced`` uses (a tied one may belong to both)."""
     used = {id(p) for name, part in module.named_modules() if name not in replaced for p in part._parameters.values()}
     return {name for name, p in module.named_parameters() if id(p) in used}
-
-
-def relus_on_fresh_output(module: nn.Module) -> list[nn.ReLU]:
-    """ReLUs that follow a layer in a Sequential and are alone in reading its output."""
-    found = []
-    for part in module.modules():
-        if type(part) is nn.Sequential:
-            children = list(part)
-            found += [r for layer, r in pairwise(children) if type(layer) in FRESH and type(r) is nn.ReLU]
-    return found
 
 
 def known_inputs(

@@ -148,6 +148,14 @@ def pgd(
 
     Warns:
         UserWarning: step · iterations < eps, so that eps has no effect.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ds = xl.load("shapes", modalities=("image", "audio"), n_train=20, n_test=10)
+        >>> net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+        >>> attack = xl.robustness.pgd(net, ds.test, "image", eps=0.1, iterations=3)
+        >>> round(attack.max_perturbation, 3), attack.adversarial_loss > attack.clean_loss
+        (0.1, True)
     """
     seen = seen_modalities(model, samples)
     names = check.modalities_of(modality, samples.modalities)
@@ -164,7 +172,9 @@ def pgd(
     for m in names:
         _warn_if_eps_never_binds(m, radius[m], steps[m], iterations, random_start)
 
-    climbed = criterion or _climbed
+    climbed: Callable[[Tensor, Tensor], Tensor] = _climbed
+    if criterion is not None:
+        climbed = check.function("criterion", criterion, "from (outputs, labels) to a scalar")
     device = device_of(model, samples.labels.device)
     found: dict[str, list[Tensor]] = {m: [] for m in names}
     blind = 0

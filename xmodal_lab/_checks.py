@@ -10,7 +10,7 @@ import difflib
 import math
 import operator
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -111,6 +111,20 @@ def listed(what: str, value: object) -> list[Any]:
         raise TypeError(f"{what} must be a list, got {type(value).__name__} {value!r}.") from None
 
 
+def mapping(what: str, value: object, of: str = "things") -> Mapping[Any, Any]:
+    """Return ``value`` if it is a mapping from names to ``of``."""
+    if isinstance(value, Mapping):
+        return value
+    raise TypeError(f"{what} must be a dict from names to {of}, got {type(value).__name__}.")
+
+
+def function(what: str, value: F, of: str) -> F:
+    """Return ``value`` if it can be called; ``of`` says with what and what it gives."""
+    if not callable(value):
+        raise TypeError(f"{what} must be a function {of}, got {type(value).__name__}.")
+    return value
+
+
 def instance(what: str, value: object, kind: type[T], remedy: str = "") -> T:
     """Return ``value`` if it is a ``kind``; otherwise say what came, and the remedy."""
     if isinstance(value, kind):
@@ -124,6 +138,11 @@ def finite(what: str, tensor: Tensor) -> Tensor:
     """Return ``tensor`` if it holds no NaN and no infinity."""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor
+    if tensor.is_meta or tensor.layout != torch.strided or tensor.element_size() == 1:
+        raise ValueError(
+            f"{what} must be a dense tensor of at least 16 bits with numbers in it, got {tensor.dtype}, {tensor.layout}, "
+            f"on {tensor.device}; use .to_dense(), .float() or another device."
+        )
     if not bool(torch.isfinite(tensor.sum())):  # one pass; a finite tensor whose sum overflows is looked at below
         bad = ~torch.isfinite(tensor)
         if bool(bad.any()):

@@ -39,6 +39,7 @@ class Corruption:
         name, kind: "gaussian_noise", … of an "image" or of "audio".
         levels: what severities 1 to 5 mean, in ``unit``.
         unit: of the levels.
+        apply: (x, level, generator) -> the spoilt x.
     """
 
     name: str
@@ -84,12 +85,17 @@ def severity_of(severity: object) -> int:
 
 def generator(seed: int, *parts: str) -> torch.Generator:
     """A CPU generator for (seed, parts), so that every part draws its own numbers, on every device the same."""
-    return torch.Generator().manual_seed(zlib.crc32(":".join((str(seed), *parts)).encode()))
+    number = check.integer("seed", seed)
+    return torch.Generator().manual_seed(zlib.crc32(":".join((str(number), *parts)).encode()))
 
 
 def deviation(what: str, x: Tensor) -> float:
     """Standard deviation (1/N) of all values of ``x``, the unit of relative amplitudes."""
     sd = float(x.double().std(correction=0))
+    if not math.isfinite(sd):
+        raise ValueError(
+            f"{what} reaches {float(x.abs().max()):.3g}, and its variance overflows; make it smaller first."
+        )
     if sd == 0.0:
         raise ValueError(f"{what} is constant, so its standard deviation, the unit of this noise, is 0.")
     return sd

@@ -51,7 +51,10 @@ def feature_hessian(loss_of_feature: Callable[[Tensor], Tensor], features: Tenso
         ValueError: features not (n, d) or not finite, losses not (n,) or not finite, a loss that
             depends on another row.
     """
+    check.function("loss_of_feature", loss_of_feature, "from features (n, d) to losses (n,)")
     given = check.finite("features", check.as_tensor("features", features))
+    if given.dtype in (torch.float16, torch.bfloat16):  # no eigenvalues in these
+        given = given.float()
     if given.ndim != 2 or given.numel() == 0 or not given.is_floating_point():
         raise ValueError(f"features must be floating point of shape (n, d), got {given.dtype} {tuple(given.shape)}.")
     with torch.inference_mode(False), torch.enable_grad():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _checks as check
-from .losses import Loss, Params
+from .losses import Loss, Params, as_loss
 
 NORMALIZATIONS = ("filter", "layer")
 VECTORS = ("normalize", "zero")
@@ -41,9 +41,17 @@ def draw(
 
     Raises:
         ValueError: unknown normalization or block; every entry of a direction is zero.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.tensor([[3.0, 4.0]])})
+        >>> [direction] = xl.landscape.draw(bowl, count=1)
+        >>> round(float(direction["w"].norm()), 4)  # as long as its filter in θ
+        5.0
     """
-    check.integer("count", count, at_least=1)
-    check.integer("seed", seed, at_least=0)
+    as_loss(loss)
+    count, seed = check.integer("count", count, at_least=1), check.integer("seed", seed, at_least=0)
     if normalization is not None:
         check.one_of("normalization", normalization, NORMALIZATIONS)
     check.one_of("treatment of vectors", vectors, VECTORS)
@@ -100,9 +108,13 @@ def eigenvectors(loss: Loss, count: int = 2, *, seed: int = 0, scale: float | No
     """
     from . import curvature
 
+    wanted = None if scale is None else check.positive("scale", scale)
     found = curvature.top_eigenvalues(loss, k=count, vectors=True, seed=seed)
-    norm = scale if scale is not None else float(norm_of(loss.params))
-    return [{name: part * norm for name, part in vector.items()} for vector in found.vectors]
+    norm = float(norm_of(loss.params)) if wanted is None else wanted
+    return [
+        {name: check.finite(f"scale {norm:g} times the eigenvector", part * norm) for name, part in vector.items()}
+        for vector in found.vectors
+    ]
 
 
 def parameter_names(loss: Loss, params: str | Sequence[str] | None) -> list[str]:
@@ -110,9 +122,10 @@ def parameter_names(loss: Loss, params: str | Sequence[str] | None) -> list[str]
     if params is None:
         return list(loss.params)
     blocks = loss.blocks
-    asked = [params] if isinstance(params, str) else list(params)
+    asked = [params] if isinstance(params, str) else check.listed("params", params)
     names: list[str] = []
     for item in asked:
+        check.instance("a block or parameter in params", item, str)
         if item in blocks:
             names += blocks[item]
         elif f"encoders.{item}" in blocks:  # a modality stands for its encoder

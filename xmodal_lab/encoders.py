@@ -32,6 +32,8 @@ class MLPEncoder(nn.Sequential):
     """
 
     def __init__(self, shape: Sequence[int], width: int = 32, hidden: int = 64) -> None:
+        shape = sizes("shape", shape)
+        width, hidden = check.integer("width", width, at_least=1), check.integer("hidden", hidden, at_least=1)
         super().__init__(
             nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, width), nn.ReLU()
         )
@@ -50,6 +52,8 @@ class ConvEncoder(nn.Sequential):
     def __init__(
         self, shape: Sequence[int], width: int = 32, norm: str = "group", channels: Sequence[int] = (8, 16, 32)
     ) -> None:
+        shape, channels = sizes("shape", shape), sizes("channels", channels)
+        width = check.integer("width", width, at_least=1)
         if len(shape) != 3:
             raise ValueError(f"a ConvEncoder needs samples of shape (C, H, W), got {tuple(shape)}; use an MLPEncoder.")
         check.one_of("norm", norm, NORMS)
@@ -80,7 +84,7 @@ def encoder(
     """
     check.one_of("kind", kind, ("image", "audio", "text", "vector"))
     check.one_of("architecture", architecture, ARCHITECTURES)
-    check.integer("width", width, at_least=1)
+    shape, width = sizes("shape", shape), check.integer("width", width, at_least=1)
     if architecture == "auto":
         architecture = "cnn" if kind in ("image", "audio") and len(shape) == 3 else "mlp"
     return ConvEncoder(shape, width, norm) if architecture == "cnn" else MLPEncoder(shape, width)
@@ -93,5 +97,38 @@ def _norm(norm: str, channels: int) -> nn.Module:
 
 
 def zeros_like_absent(reference: Tensor, shape: Sequence[int]) -> Tensor:
-    """The input of an absent modality: zeros (dml, Eq 1, x̄_j), one row per row of ``reference``."""
-    return torch.zeros(len(reference), *shape, dtype=reference.dtype, device=reference.device)
+    """The input of an absent modality: zeros (dml, Eq 1, x̄_j), one row of ``shape`` per row of ``reference``.
+
+    Raises:
+        ValueError: a reference without rows.
+    """
+    rows = check.instance("reference", reference, Tensor, "the input of another modality")
+    if rows.ndim == 0:
+        raise ValueError("reference must have rows, got a 0-d tensor.")
+    return torch.zeros(len(rows), *sizes("shape", shape), dtype=rows.dtype, device=rows.device)
+
+
+def sizes(what: str, value: Sequence[int]) -> tuple[int, ...]:
+    """Return ``value`` as a tuple of whole numbers of at least 1; ``what`` names it in the message."""
+    return tuple(check.integer(f"a size in {what}", n, at_least=1) for n in check.listed(what, value))
+
+
+def check_input(modality: str, x: object, shape: Sequence[int], module: nn.Module) -> None:
+    """Say what does not fit, after ``module`` failed on the input ``x`` of a modality; nothing where it fits.
+
+    Raises:
+        TypeError, ValueError: no tensor; samples of another shape; another dtype; a tensor without numbers.
+    """
+    given = check.instance(f"inputs[{modality!r}]", x, Tensor)
+    if given.ndim == 0 or tuple(given.shape[1:]) != tuple(shape):
+        raise ValueError(
+            f"inputs[{modality!r}] must have shape (N, {', '.join(map(str, shape))}), got {tuple(given.shape)}."
+        )
+    if given.is_inference() and torch.is_grad_enabled():
+        raise ValueError(f"inputs[{modality!r}] come from inference mode, which no gradient can pass; use .clone().")
+    known = next(module.parameters(), given)
+    if given.dtype != known.dtype or given.device != known.device or given.layout != torch.strided:
+        raise ValueError(
+            f"inputs[{modality!r}] are {given.dtype}, {given.layout} on {given.device}, the net is {known.dtype} on "
+            f"{known.device}; use .to(dtype) and .to(device)."
+        )

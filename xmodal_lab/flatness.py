@@ -95,6 +95,14 @@ def lpf(
     Raises:
         ValueError: sigma not above 0, fewer than 2 samples (4 and even if antithetic), unknown noise or
             parameters, a loss that is stochastic, NaN or infinite at θ, relative noise where θ is zero.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.zeros(10)})
+        >>> flat = xl.flatness.lpf(bowl, sigma=0.1, samples=1000)  # E |ε|² = 10 σ² = 0.1
+        >>> round(float(flat.delta), 2), round(float(flat.stderr), 4)
+        (0.1, 0.0014)
     """
     sigma = check.positive("sigma", sigma)
     samples = check.integer("samples", samples, at_least=4 if antithetic else 2)
@@ -168,6 +176,13 @@ def gap(
 
     Raises:
         ValueError: a radius below 0 or not finite, fewer than 2 directions, and as :func:`lpf`.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.zeros(10)})
+        >>> xl.flatness.gap(bowl, radii=[0.1, 1.0], directions=5).values  # r², whatever the direction
+        tensor([0.0100, 1.0000], dtype=torch.float64)
     """
     if radii is None:
         radii = ABSOLUTE_RADII if noise == "absolute" else RELATIVE_RADII
@@ -212,6 +227,14 @@ def compare(
 
     The ranking of models of different size can turn round between kinds of noise: look at all three.
 
+    Args:
+        losses: name -> :class:`~xmodal_lab.Loss`.
+        measures: "lpf", "gap" or both.
+        noises: kinds of noise, as there.
+        sigma, samples: of :func:`lpf`.
+        radii, directions: of :func:`gap`.
+        seed: of both.
+
     Returns:
         One row per loss, measure, noise and radius: ``name``, ``parameters``, ``loss``, ``measure``,
         ``noise``, ``radius`` (σ for "lpf"), ``value`` (Δ_LPF for "lpf"), ``stderr``.
@@ -221,8 +244,9 @@ def compare(
     """
     import pandas as pd
 
-    if not losses:
+    if not check.mapping("losses", losses, "Losses"):
         raise ValueError("there is no loss to compare; give a dict name -> Loss.")
+    sigma = check.positive("sigma", sigma)
     wanted = [check.one_of("measure", m, MEASURES) for m in _listed(measures)]
     kinds = [check.one_of("noise", n, NOISES) for n in _listed(noises)]
     table: list[dict[str, Any]] = []
@@ -287,4 +311,4 @@ def _fixed_length(loss: Loss, names: Sequence[str], noise: str, generator: torch
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+    return [names] if isinstance(names, str) else check.listed("measures and noises", names)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from . import encoders
+from .encoders import sizes
 from .samples import Dataset
 
 # Initial weights are drawn from torch's global generator, which all threads share.
@@ -25,10 +26,14 @@ _DRAWING = Lock()
 
 
 class Additive(nn.Module):
-    """φ = Σ_m f_m: exactly translation-invariant (dml, Def 1 with α = 1)."""
+    """φ = Σ_m f_m: exactly translation-invariant (dml, Def 1 with α = 1).
+
+    ``width`` is d, ``count`` the number of modalities.
+    """
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
+        _features(width, count)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features, each (N, d) → (N, d)."""
@@ -36,11 +41,14 @@ class Additive(nn.Module):
 
 
 class ConcatLinear(nn.Module):
-    """φ = A [f_1; …; f_M] + b: translation-invariant up to a matrix."""
+    """φ = A [f_1; …; f_M] + b: translation-invariant up to a matrix.
+
+    ``width`` is d, ``count`` the number of modalities.
+    """
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width * count, width)
+        self.linear = nn.Linear(_features(width, count), width)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features, each (N, d) → (N, d)."""
@@ -49,11 +57,16 @@ class ConcatLinear(nn.Module):
 
 
 class ConcatMLP(nn.Module):
-    """φ = MLP([f_1; …; f_M]) with one hidden layer of width d."""
+    """φ = MLP([f_1; …; f_M]) with one hidden layer of width d.
+
+    ``width`` is d, ``count`` the number of modalities.
+    """
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(width * count, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.mlp = nn.Sequential(
+            nn.Linear(_features(width, count), width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+        )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features, each (N, d) → (N, d)."""
@@ -64,13 +77,15 @@ class ConcatMLP(nn.Module):
 class CrossAttention(nn.Module):
     """Each modality's tokens attend to those of the others; the mean of all, plus a residual.
 
-    A feature of width d is read as ``tokens`` tokens (4; ours): with a single token the
+    ``count`` modalities, each a feature of ``width`` d, which is read as ``tokens`` tokens (4; ours): with a single token the
     softmax would be 1 and attention a linear map. A lone modality attends to itself.
     Written with plain products, since the fused kernels have no second derivative.
     """
 
     def __init__(self, width: int, count: int, tokens: int = 4) -> None:
         super().__init__()
+        _features(width, count)
+        tokens = check.integer("tokens", tokens, at_least=1)
         if width % tokens:
             raise ValueError(f"cross_attention reads a feature as {tokens} tokens; width {width} is no multiple of it.")
         self.tokens = tokens
@@ -86,6 +101,11 @@ class CrossAttention(nn.Module):
             scores = self.query(own) @ self.key(others).transpose(1, 2) / own.shape[-1] ** 0.5
             mixed.append(own + scores.softmax(-1) @ self.value(others))
         return torch.stack(mixed).mean(0).flatten(1)
+
+
+def _features(width: int, count: int) -> int:
+    """How many numbers ``count`` features of ``width`` are together."""
+    return check.integer("width", width, at_least=1) * check.integer("count", count, at_least=1)
 
 
 FUSIONS: dict[str, type[nn.Module]] = {
@@ -108,6 +128,13 @@ class LateFusion(nn.Module):
         fusion: module from a list of (N, d) to (N, d).
         head: module from (N, d) to (N, C).
         shapes: modality -> shape of one sample.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ds = xl.load("digits", modalities=("image", "audio"))
+        >>> net = xl.LateFusion.for_dataset(ds, fusion="additive", architecture="mlp")
+        >>> net(ds.test.inputs).shape
+        torch.Size([800, 10])
     """
 
     def __init__(
@@ -118,10 +145,15 @@ class LateFusion(nn.Module):
         shapes: Mapping[str, Sequence[int]],
     ) -> None:
         super().__init__()
+        for m, part in check.mapping("encoders", encoders, "modules").items():
+            check.instance("the name of a modality", m, str)
+            check.instance(f"encoders[{m!r}]", part, nn.Module)
+            if m not in check.mapping("shapes", shapes, "shapes of one sample"):
+                raise ValueError(f"shapes lacks the modality {m!r}; it has {list(shapes)}.")
         self.encoders = nn.ModuleDict(encoders)
-        self.fusion = fusion
-        self.head = head
-        self.shapes = {m: tuple(shapes[m]) for m in self.encoders}
+        self.fusion = check.instance("fusion", fusion, nn.Module)
+        self.head = check.instance("head", head, nn.Module)
+        self.shapes = {m: sizes(f"shapes[{m!r}]", shapes[m]) for m in self.encoders}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -129,8 +161,16 @@ class LateFusion(nn.Module):
         return tuple(self.encoders)
 
     def encode(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Features by modality, each (N, d)."""
-        known = [x for m, x in inputs.items() if m in self.shapes]
+        """Features by modality, each (N, d).
+
+        Raises:
+            TypeError, ValueError: inputs that are no dict of tensors, a modality that the net does not know, other shapes.
+        """
+        if not isinstance(inputs, Mapping):
+            raise TypeError(f"inputs must be a dict from modalities to tensors, got {type(inputs).__name__}.")
+        if present is not None and not isinstance(present, Mapping):
+            raise TypeError(f"present must be a dict from modalities to masks, got {type(present).__name__}.")
+        known = [x for m, x in inputs.items() if m in self.shapes and x is not None]
         if not known:
             raise ValueError(f"inputs hold none of {', '.join(self.modalities)}; they hold {list(inputs)}.")
         features = {}
@@ -139,14 +179,48 @@ class LateFusion(nn.Module):
             if x is None:
                 x = encoders.zeros_like_absent(known[0], self.shapes[m])
             elif present is not None and m in present:
-                x = x * present[m].to(x).view(-1, *[1] * (x.ndim - 1))
-            features[m] = enc(x)
+                x = self._only_present(m, x, present[m])
+            try:
+                features[m] = enc(x)
+            except Exception:
+                encoders.check_input(m, x, self.shapes[m], enc)
+                raise
         return features
 
+    def _only_present(self, m: str, x: Tensor, here: Tensor) -> Tensor:
+        if not isinstance(x, Tensor) or not isinstance(here, Tensor) or here.shape != x.shape[:1] or here.is_meta:
+            came = tuple(here.shape) if isinstance(here, Tensor) else type(here).__name__
+            raise ValueError(f"present[{m!r}] must mark the rows of inputs[{m!r}], shape (N,), got {came}.")
+        return x * here.to(x).view(-1, *[1] * (x.ndim - 1))
+
     def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
-        """The fused feature f = φ(f_1, …, f_M), (N, d)."""
-        fused: Tensor = self.fusion([features[m] for m in self.encoders])
+        """The fused feature f = φ(f_1, …, f_M), (N, d), of ``features`` as :meth:`encode` gives them.
+
+        Raises:
+            TypeError, ValueError: a modality that is missing, features of another shape, dtype or device.
+        """
+        if not isinstance(features, Mapping) or not all(isinstance(features.get(m), Tensor) for m in self.encoders):
+            raise TypeError(f"features must be a dict with one tensor for each of {', '.join(self.modalities)}.")
+        try:
+            fused: Tensor = self.fusion([features[m] for m in self.encoders])
+        except Exception:
+            self._check_features(features)
+            raise
         return fused
+
+    def _check_features(self, features: Mapping[str, Tensor]) -> None:
+        known = next(self.parameters())
+        for m in self.encoders:
+            f = features[m]
+            if (
+                f.ndim != 2
+                or f.shape != features[self.modalities[0]].shape
+                or (f.dtype, f.device, f.layout) != (known.dtype, known.device, torch.strided)
+            ):
+                raise ValueError(
+                    f"features must be (N, d), as encode gives them, {known.dtype} on {known.device}; those of {m!r} are "
+                    f"{tuple(f.shape)}, {f.dtype} on {f.device}."
+                )
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:
         """Logits from features, (N, C)."""
@@ -186,6 +260,7 @@ class LateFusion(nn.Module):
         Raises:
             ValueError: a modality, fusion, architecture or norm that is not known.
         """
+        check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('digits'), not one split of it")
         names = check.modalities_of(modalities, dataset.modalities)
         make_fusion = FUSIONS[check.one_of("fusion", fusion, FUSIONS)]
         if outputs is None:

@@ -19,19 +19,31 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
         level: of confidence, in (0, 1).
 
     Returns:
-        (mean, half width), in the units of ``values``; the half width of a single value is NaN.
+        (mean, half width), in the units of ``values``; the half width of a single value is NaN, and so are both
+        where a value is.
 
     Raises:
         ValueError: no value, or a level outside (0, 1).
+
+    Example:
+        >>> from xmodal_lab.intervals import mean_interval
+        >>> mean, half = mean_interval([0.5, 0.6, 0.7])
+        >>> round(mean, 3), round(half, 3)
+        (0.6, 0.248)
     """
     from scipy import stats
 
-    numbers = np.asarray(values, dtype=float).ravel()
+    given = check.as_tensor("values", values)
+    if given.is_complex():
+        raise TypeError(f"values must be real numbers, got {given.dtype}.")
+    numbers = given.detach().cpu().double().numpy().ravel()
     if len(numbers) == 0:
         raise ValueError("an interval needs at least one value.")
     if not 0 < check.real("level", level) < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     if len(numbers) == 1:
         return float(numbers[0]), float("nan")
-    half = float(stats.t.ppf(0.5 + level / 2, len(numbers) - 1)) * float(numbers.std(ddof=1)) / len(numbers) ** 0.5
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinite values, and of huge ones
+        spread = float(numbers.std(ddof=1))
+    half = float(stats.t.ppf(0.5 + level / 2, len(numbers) - 1)) * spread / len(numbers) ** 0.5
     return float(numbers.mean()), half

@@ -40,7 +40,10 @@ SIZES = "token_ids"
 
 
 class Patches(nn.Module):
-    """Square patches of a picture, each through one linear map: (N, C, H, W) → (N, HW/s², d)."""
+    """Square patches of a picture, each through one linear map: (N, C, H, W) → (N, HW/s², d).
+
+    ``shape`` (C, H, W), ``width`` d, ``size`` s of a patch's side.
+    """
 
     def __init__(self, shape: Sequence[int], width: int, size: int) -> None:
         super().__init__()
@@ -63,7 +66,10 @@ class Patches(nn.Module):
 
 
 class Frames(nn.Module):
-    """Slices of a spectrogram along time, each through one linear map: (N, C, bands, frames) → (N, frames/s, d)."""
+    """Slices of a spectrogram along time, each through one linear map: (N, C, bands, frames) → (N, frames/s, d).
+
+    ``shape`` (C, bands, frames), ``width`` d, ``size`` s: frames of a slice.
+    """
 
     def __init__(self, shape: Sequence[int], width: int, size: int) -> None:
         super().__init__()
@@ -82,7 +88,10 @@ class Frames(nn.Module):
 
 
 class Words(nn.Module):
-    """Token ids through a table: (N, L) whole numbers, 0 for padding → (N, L, d)."""
+    """Token ids through a table: (N, L) whole numbers, 0 for padding → (N, L, d).
+
+    ``length`` L, ``ids`` in the table, ``width`` d.
+    """
 
     def __init__(self, length: int, ids: int, width: int) -> None:
         super().__init__()
@@ -96,7 +105,10 @@ class Words(nn.Module):
 
 
 class Sequences(nn.Module):
-    """Tokens that come as features, each through one linear map: (N, L, f) → (N, L, d); rows of zeros are padding."""
+    """Tokens that come as features, each through one linear map: (N, L, f) → (N, L, d); rows of zeros are padding.
+
+    ``shape`` (L, f), ``width`` d.
+    """
 
     def __init__(self, shape: Sequence[int], width: int) -> None:
         super().__init__()
@@ -112,7 +124,10 @@ class Sequences(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block, as in ViLT; plain products, since fused attention has no second derivative."""
+    """Pre-norm transformer block, as in ViLT; plain products, since fused attention has no second derivative.
+
+    ``width`` d, a multiple of ``heads``.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -210,11 +225,11 @@ class OneTower(nn.Module):
         return tokens.split(x, x[:, 0])
 
     def hidden(self, inputs: Mapping[str, Tensor]) -> Hidden:
-        """Output tokens by modality, and the class token."""
+        """Output tokens by modality, and the class token, of ``inputs`` by modality."""
         return self.run(self.embed(inputs))
 
     def classify(self, hidden: Hidden) -> Tensor:
-        """Logits (N, C) from the class token (wma Eq 4)."""
+        """Logits (N, C) from the class token of ``hidden`` (wma Eq 4)."""
         logits: Tensor = self.head(hidden.cls)
         return logits
 

@@ -45,6 +45,9 @@ def landscape(
     Returns:
         The Axes, with axis names, a colour bar and, in the corner, normalization and seed.
 
+    Raises:
+        ValueError: no plane, an unknown kind, a surface on flat axes.
+
     Example:
         >>> import torch
         >>> import xmodal_lab as xl
@@ -104,6 +107,9 @@ def landscapes(
         values: a dict of planes, or one DataArray with a further dimension ``over``.
         over: that dimension.
         kind: as in :func:`landscape`.
+
+    Raises:
+        ValueError: no plane, or no dimension ``over``.
     """
     import matplotlib.pyplot as plt
     import xarray as xr
@@ -168,7 +174,15 @@ def accuracies(scores: pd.DataFrame, x: str = "arm", y: str = "accuracy", *, ax:
 
 
 def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
-    """The largest Hessian eigenvalues of several losses, one line each."""
+    """The largest Hessian eigenvalues of several losses, one line each.
+
+    Args:
+        eigenvalues: name -> values.
+        ax: where to draw; a new figure when not given.
+
+    Raises:
+        ValueError: nothing to draw.
+    """
     import matplotlib.pyplot as plt
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
@@ -191,7 +205,16 @@ def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = Non
 
 
 def history(runs: Mapping[str, pd.DataFrame], column: str = "test_accuracy", *, ax: Axes | None = None) -> Axes:
-    """One column of several training histories over epochs."""
+    """One column of several training histories over epochs.
+
+    Args:
+        runs: name -> ``run.history``.
+        column: of the histories.
+        ax: where to draw; a new figure when not given.
+
+    Raises:
+        ValueError: nothing to draw, or no such column.
+    """
     import matplotlib.pyplot as plt
     import pandas as pd
     import seaborn as sns
@@ -220,6 +243,9 @@ def isolines(accuracy: xr.DataArray, lines: pd.DataFrame, *, ax: Axes | None = N
         lines: columns "level", "images", "texts", as ``ExchangeRate.isolines`` returns them; none for an empty frame.
         ax: where to draw.
         title: such as ``ExchangeRate.summary()``.
+
+    Raises:
+        ValueError: other dimensions or columns.
     """
     import pandas as pd
     import xarray as xr

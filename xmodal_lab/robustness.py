@@ -349,8 +349,8 @@ def _named(views: Any, modality: str | Collection[str]) -> tuple[str, ...]:
 def _changed(views: Views, names: tuple[str, ...], change: Callable[[str, Tensor], Tensor]) -> Views:
     """``views`` with ``change`` applied to the rows that have each named modality."""
     if not isinstance(views, Samples):
-        changed = {m: change(m, views[m]) for m in names}
-        return {**views, **{m: check.finite(f"the changed {m!r} (numbers overflow)", x) for m, x in changed.items()}}
+        spoilt = {m: check.finite(f"the changed {m!r} (numbers overflow)", change(m, views[m])) for m in names}
+        return {**views, **spoilt}
     inputs = dict(views.inputs)
     for m in names:
         here = views.present[m]

@@ -31,7 +31,7 @@ class Tokens:
         return torch.cat([self.special, *self.values.values()], 1), torch.cat([here, *self.masks.values()], 1)
 
     def split(self, x: Tensor, cls: Tensor) -> Hidden:
-        """The transformer's output (N, L, d) by modality."""
+        """The transformer's output ``x`` (N, L, d) by modality, beside its class token ``cls``."""
         sizes = [self.special.shape[1], *(v.shape[1] for v in self.values.values())]
         _, *parts = x.split(sizes, 1)
         return Hidden(dict(zip(self.values, parts, strict=True)), dict(self.masks), cls)
@@ -55,13 +55,16 @@ class Tokens:
         size = check.non_negative("amplitude of the noise", amplitude)
         x = self.values[modality]
         size *= self.spread()[modality] if relative else 1.0
-        draw = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype).to(x)
-        return replace(self, values={**self.values, modality: x + size * (2 * draw - 1)})
+        draw = torch.rand(
+            x.shape, generator=torch.Generator().manual_seed(check.integer("seed", seed)), dtype=x.dtype
+        ).to(x)
+        spoilt = check.finite(f"the tokens of {modality!r} with noise of amplitude {size:g}", x + size * (2 * draw - 1))
+        return replace(self, values={**self.values, modality: spoilt})
 
     def without(self, modality: str, share: float = 0.5, *, seed: int = 0) -> Tokens:
         """One modality's embedded tokens set to 0 in round(share · N) samples (wma Sec 4.1: half of them).
 
-        The tokens stay in the sequence and are attended to, as the paper has it.
+        ``seed`` says which. The tokens stay in the sequence and are attended to, as the paper has it.
 
         Raises:
             ValueError: an unknown modality, a share outside [0, 1].
@@ -69,7 +72,9 @@ class Tokens:
         check.one_of("modality", modality, self.values)
         x = self.values[modality]
         gone = round(check.share("share of samples without the modality", share) * len(x))
-        rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:gone].to(x.device)
+        rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(check.integer("seed", seed)))[:gone].to(
+            x.device
+        )
         return replace(self, values={**self.values, modality: x.index_fill(0, rows, 0.0)})
 
 

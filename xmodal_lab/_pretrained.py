@@ -54,6 +54,12 @@ class Pretrained:
         revision: of the hub, or a hash of the folder's files.
         width: of the feature.
         pool: "mean" over the tokens, "first" token, or the model's own "projection".
+        normalize: whether features are brought to length 1.
+        batch_size: rows that go through the model at a time.
+        max_length: tokens of a text that are read; the model's own limit when None.
+        device, dtype: where and in which precision the model runs.
+        model: of ``transformers``.
+        prepare: what turns raw inputs into the model's, by modality.
     """
 
     modality: str
@@ -97,6 +103,7 @@ class Pretrained:
 
         Texts are read from ``Samples.strings``; rows that lack the modality stay absent. An
         "image+text" encoder adds a modality (``name``, "joint") beside the two.
+        ``options`` are those of :meth:`__call__`.
 
         Raises:
             ValueError: no such modality, no strings, or what :meth:`__call__` refuses.

@@ -57,7 +57,7 @@ class ViltTower(nn.Module):
 
     @classmethod
     def random(cls, outputs: int, seed: int = 0, **config: Any) -> ViltTower:
-        """A small ViLT with random weights, for tests and trials; ``config`` as of ``transformers.ViltConfig``."""
+        """A small ViLT with random weights of ``seed``, for tests; ``config`` as of ``transformers.ViltConfig``."""
         from transformers import ViltConfig, ViltModel
 
         with torch.random.fork_rng(devices=[]):
@@ -102,11 +102,11 @@ class ViltTower(nn.Module):
         return tokens.split(x, x[:, 0] if self.vilt.pooler is None else self.vilt.pooler(x))
 
     def hidden(self, inputs: Mapping[str, Tensor]) -> Hidden:
-        """Output tokens by modality, and the pooled class token."""
+        """Output tokens by modality, and the pooled class token, of ``inputs`` by modality."""
         return self.run(self.embed(inputs))
 
     def classify(self, hidden: Hidden) -> Tensor:
-        """Logits (N, C) from the class token (wma Eq 4)."""
+        """Logits (N, C) from the class token of ``hidden`` (wma Eq 4)."""
         logits: Tensor = self.head(hidden.cls)
         return logits
 

@@ -65,6 +65,7 @@ class Variable:
 
     def __post_init__(self) -> None:
         check.one_of("dtype of a variable", self.dtype, DTYPES)
+        check.mapping("dims", self.dims, "coordinates")
         dims = {str(name): _coordinate(name, values) for name, values in self.dims.items()}
         object.__setattr__(self, "dims", dims)
 
@@ -122,7 +123,7 @@ class Experiment:
             raise ValueError(f"an experiment needs a name, got {self.name!r}.")
         if not callable(self.member):
             raise TypeError(f"member must be a function of (settings, report), got {type(self.member).__name__}.")
-        for name in self.defaults:
+        for name in check.mapping("defaults", self.defaults, "values"):
             if name in RESERVED:
                 raise ValueError(f"a setting cannot be called {name!r}: that is an argument of sweep. Rename it.")
         plain = {str(k): plain_value(f"the default of {k!r}", v) for k, v in self.defaults.items()}
@@ -169,7 +170,11 @@ class Experiment:
     def compute(
         self, given: Settings, progress: Report | None = None, cancelled: Callable[[], bool] | None = None
     ) -> Result:
-        """One member, at any settings; made to be a live view's ``compute=``."""
+        """One member, at any settings; made to be a live view's ``compute=``.
+
+        ``progress(share, text)`` is called on the way, and ``cancelled()`` asked whether to stop.
+        """
+        check.mapping("given", given, "values")
         return self.member(self.settings(**given), progress or (lambda *_: None))
 
     def with_defaults(self, **given: Any) -> Experiment:
@@ -213,7 +218,7 @@ def plain_value(what: str, value: Any) -> Any:
         ValueError: NaN or infinite.
     """
     if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", None) == 0):
-        value = value.item()
+        value = check.as_tensor(what, value).item() if hasattr(value, "is_meta") else value.item()
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -227,7 +232,7 @@ def as_json(value: Any) -> Any:
 
 
 def _coordinate(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
-    listed = tuple(plain_value(f"a coordinate of {name!r}", v) for v in values)
+    listed = tuple(plain_value(f"a coordinate of {name!r}", v) for v in check.listed(f"dims[{name!r}]", values))
     if len(set(listed)) != len(listed):
         raise ValueError(f"the coordinates of dimension {name!r} repeat; give each once.")
     return listed

@@ -77,8 +77,8 @@ class ConcatMLP(nn.Module):
 class CrossAttention(nn.Module):
     """Each modality's tokens attend to those of the others; the mean of all, plus a residual.
 
-    ``count`` modalities, each a feature of ``width`` d, which is read as ``tokens`` tokens (4; ours): with a single token the
-    softmax would be 1 and attention a linear map. A lone modality attends to itself.
+    ``count`` modalities, each a feature of ``width`` d, read as ``tokens`` tokens (4; ours): with a
+    single token the softmax would be 1 and attention a linear map. A lone modality attends to itself.
     Written with plain products, since the fused kernels have no second derivative.
     """
 
@@ -164,7 +164,7 @@ class LateFusion(nn.Module):
         """Features by modality, each (N, d).
 
         Raises:
-            TypeError, ValueError: inputs that are no dict of tensors, a modality that the net does not know, other shapes.
+            TypeError, ValueError: inputs that are no dict of tensors, an unknown modality, other shapes.
         """
         if not isinstance(inputs, Mapping):
             raise TypeError(f"inputs must be a dict from modalities to tensors, got {type(inputs).__name__}.")
@@ -218,8 +218,8 @@ class LateFusion(nn.Module):
                 or (f.dtype, f.device, f.layout) != (known.dtype, known.device, torch.strided)
             ):
                 raise ValueError(
-                    f"features must be (N, d), as encode gives them, {known.dtype} on {known.device}; those of {m!r} are "
-                    f"{tuple(f.shape)}, {f.dtype} on {f.device}."
+                    f"features must be (N, d), as encode gives them, {known.dtype} on {known.device}; those of {m!r} "
+                    f"are {tuple(f.shape)}, {f.dtype} on {f.device}."
                 )
 
     def classify(self, features: Mapping[str, Tensor]) -> Tensor:

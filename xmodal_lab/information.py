@@ -105,7 +105,10 @@ class Channel:
         return scale * self.shared.flatten(0, -2), scale * own.flatten(0, -2)
 
     def per_sample(self, method: str, rtol: float = RTOL) -> Tensor:
-        """(d_c, d_c) information on θ_c of one sample; the mean over samples whose designs differ."""
+        """(d_c, d_c) information on θ_c of one sample; the mean over samples whose designs differ.
+
+        ``method`` as of :meth:`Fisher.information`; eigenvalues below ``rtol`` of the largest count as 0.
+        """
         once = Channel(self.shared, self.own, self.sigma, 1 if self.one_design else None)
         return _on_shared(once, method, rtol) / once.count
 
@@ -166,6 +169,8 @@ def fisher(
 @dataclass(frozen=True, eq=False)
 class Fisher:
     """Fisher information of modalities that share θ_c. Everything takes ``data``: "x", "y", "x+y"; None for all.
+
+    ``method``: "schur", "block" or "printed", see :meth:`information`. ``v``: (d_c,) a direction of θ_c.
 
     Attributes:
         channels: name -> :class:`Channel`.

@@ -179,6 +179,9 @@ def modality_plane(
 
     Returns:
         DataArray, dims ("a", "b"): a moves ``first``, b moves ``second``.
+
+    Raises:
+        ValueError: an unknown modality or block, twice the same one, and as :func:`plane`.
     """
     _check_grid(loss, points, span)
     names = [parameter_names(loss, first), parameter_names(loss, second)]

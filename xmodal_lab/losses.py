@@ -153,7 +153,9 @@ class Loss:
         return sum(term.weight * value for term, value in zip(terms, values, strict=True))
 
     def terms(self, rows: int | None = None) -> list[Term]:
-        """The summands whose weighted sum is the loss; a single one unless the loss is over data."""
+        """The summands whose weighted sum is the loss; a single one unless the loss is over data,
+        which is cut into chunks of ``rows``.
+        """
         return [Term(1.0, self)]
 
     # -- facts -----------------------------------------------------------------------------------
@@ -190,7 +192,7 @@ class Loss:
     def check_directions(
         self, directions: Sequence[Direction], coefficients: Tensor | Sequence[Sequence[float]]
     ) -> tuple[list[Params], Tensor]:
-        """Return directions and a (K, D) float64 table that fit θ, or say what does not fit."""
+        """Return directions, and ``coefficients`` as a (K, D) float64 table, or say what does not fit θ."""
         fitted = [self.check_direction(d, f"directions[{i}]") for i, d in enumerate(directions)]
         table = check.as_tensor("coefficients", coefficients, torch.float64).cpu()
         if table.ndim != 2 or table.shape[1] != len(fitted):
@@ -270,7 +272,10 @@ def as_loss(loss: object) -> Loss:
 
 
 def moved(params: Params, directions: Sequence[Direction], row: Sequence[float]) -> Params:
-    """θ + Σ cᵢ dᵢ as a new dict; parameters that no direction names are shared with θ."""
+    """θ + Σ cᵢ dᵢ as a new dict: ``params``, ``directions`` dᵢ and a ``row`` of coefficients cᵢ.
+
+    Parameters that no direction names are shared with θ.
+    """
     point = dict(params)
     for direction, c in zip(directions, row, strict=True):
         for name, part in direction.items():
@@ -279,7 +284,11 @@ def moved(params: Params, directions: Sequence[Direction], row: Sequence[float])
 
 
 def scalar(value: Any, name: str) -> Tensor:
-    """Return ``value`` as a 0-d tensor if it holds one number."""
+    """Return ``value`` as a 0-d tensor if it holds one number; ``name`` stands in the message.
+
+    Raises:
+        ValueError, TypeError: more numbers than one, or none.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must return a scalar tensor, got {type(value).__name__}.")
     if value.numel() != 1:

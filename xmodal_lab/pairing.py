@@ -29,7 +29,10 @@ _KNOWN: WeakKeyDictionary[Samples, dict[tuple[object, ...], object]] = WeakKeyDi
 
 @dataclass(frozen=True)
 class Pairs:
-    """One epoch's pairs: ``rows`` (n,) int64 and, per modality, the row its input is taken from (n,)."""
+    """One epoch's pairs: ``rows`` (n,) int64 and, in ``index`` per modality, the row its input is taken from (n,).
+
+    ``samples`` are always those that the pairs were drawn from.
+    """
 
     rows: Tensor
     index: dict[str, Tensor]
@@ -39,10 +42,12 @@ class Pairs:
 
     def labels(self, samples: Samples) -> Tensor:
         """Labels of the rows, (n,)."""
+        check.instance("samples", samples, Samples, "such as dataset.train")
         return samples.labels[self.rows.to(samples.labels.device)]
 
     def inputs(self, samples: Samples, take: Tensor | slice = slice(None)) -> dict[str, Tensor]:
         """Inputs by modality for the pairs that ``take`` names, each (len(take), ...)."""
+        check.instance("samples", samples, Samples, "such as dataset.train")
         return {m: samples.inputs[m][where[take]] for m, where in self.index.items()}
 
 
@@ -94,8 +99,9 @@ class Pairing:
             ValueError: unknown modality; no complete row; unknown labels (-1) where classes are
                 needed; a class from which no partner can be drawn.
         """
+        check.instance("samples", samples, Samples, "such as dataset.train")
         names = check.modalities_of(modalities, samples.modalities)
-        check.integer("seed", seed, at_least=0)
+        seed, epoch = check.integer("seed", seed, at_least=0), check.integer("epoch", epoch, at_least=0)
         base = self._base(samples, names, seed)
         if self.mode == "fixed" or self.share == 0:
             return base

@@ -102,7 +102,7 @@ def tables(paper: str, number: int) -> pd.DataFrame:
 
 
 def cube(paper: str, number: int) -> xr.Dataset:
-    """A published table as a cube: keys that vary are dimensions, metrics are variables.
+    """Table ``number`` of ``paper`` as a cube: keys that vary are dimensions, metrics are variables.
 
     Dimensions of numbers come first and rise; names stand in printed order. Places that the
     paper does not print are NaN. A metric with ± has a second variable, ``<metric> error``.

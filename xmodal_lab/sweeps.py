@@ -90,6 +90,7 @@ def sweep(
     """
     known = experiments.get(experiment)
     _check_ways(executor, how, stack, retries)
+    store = None if store is None else check.path("store", store)
     layout, fixed = layout_of(known, axes)
     jobs = jobs_of(known, layout, fixed)
     tasks = tasks_of(known, jobs, how, stack, workers(executor))
@@ -251,7 +252,7 @@ def _story(experiment: Experiment, fixed: Mapping[str, Any]) -> tuple[dict[str, 
 
 
 def environment(experiment: Experiment, fixed: Mapping[str, Any]) -> dict[str, str]:
-    """Versions and device, as cube and store record them."""
+    """Versions and device, as cube and store record them, for an ``experiment`` with its ``fixed`` settings."""
     device = {**experiment.defaults, **fixed}.get("device", "cpu")
     return {
         "xmodal_lab": __version__,

@@ -138,7 +138,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     # -- errors ----------------------------------------------------------------------------------
 
     def notify_change(self, change: Any) -> None:
-        """Call the observers of a trait; what one of them raises is shown in the view and raised on."""
+        """Call the observers of a trait with ``change``; what one of them raises is shown in the view and raised on."""
         try:
             super().notify_change(change)
         except Exception as error:
@@ -173,7 +173,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         return guarded
 
     def show_error(self, error: BaseException, remedy: str = "") -> None:
-        """Show an exception in the view's error box: what, where, and what to do."""
+        """Show an exception in the view's error box: what, where, and what to do (``remedy``)."""
         where = "".join(traceback.format_exception(error)).strip()
         summary = " ".join(f"{type(error).__name__}: {error}".split())
         self.error = f"{summary} ({remedy})\n{where}" if remedy else f"{summary}\n{where}"
@@ -182,6 +182,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def train(self, wait: bool = True) -> None:
         """Compute the exact setting that the controls show, as the button "Train here" does.
+
+        Returns when it is done; at once without ``wait``.
 
         Raises:
             ValueError: the view was made without ``compute=``.
@@ -229,7 +231,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"])
 
     def to_html(self, path: str | Path) -> Path:
-        """Write one self-contained HTML file: live controls, no kernel, no network.
+        """Write one self-contained HTML file to ``path``: live controls, no kernel, no network.
 
         Raises:
             ValueError: the folder does not exist.

@@ -16,7 +16,10 @@ MOST_VIEWS = 6
 
 @dataclass(frozen=True)
 class View:
-    """One view: a drawing of one variable, in one panel or in one per value of ``col``."""
+    """One view: a drawing of one variable, in one panel or in one per value of ``col``.
+
+    ``grid`` is the cube as the browser gets it; a view is checked against it before it is drawn.
+    """
 
     kind: ClassVar[str] = ""
 
@@ -206,7 +209,11 @@ class Scatter(View):
         return (points,) if self.col is None else (points, self.col)
 
     def check(self, grid: Grid) -> None:
-        """Compare with the cube; all variables must share the dimension that counts points."""
+        """Compare with the cube; all variables must share the dimension that counts points.
+
+        Raises:
+            ValueError: variables without a dimension in common.
+        """
         for name in self.variables:
             one_of("variable in the Scatter view", name, tuple(grid.arrays))
         if not grid.axes[self.x]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from .. import _checks as check
 from ..samples import Dataset
 from ._layout import LayoutError as LayoutError
+from ._options import as_annotated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,7 @@ def describe() -> pd.DataFrame:
 
 
 def options(name: str) -> dict[str, Any]:
-    """Options of a dataset and their defaults; its loader's docstring says what they mean.
+    """Options of the dataset ``name`` and their defaults; its loader's docstring says what they mean.
 
     Raises:
         ValueError: a dataset that is not known.
@@ -116,7 +117,7 @@ def options(name: str) -> dict[str, Any]:
 
 
 def parsed(name: str, text: str) -> dict[str, Any]:
-    """Options of a dataset from one line, as a setting or a shell can hold them.
+    """Options of the dataset ``name`` from one line, as a setting or a shell can hold them.
 
     Commas or semicolons, a value that JSON reads is that, any other a string; or a JSON object.
 
@@ -131,6 +132,7 @@ def parsed(name: str, text: str) -> dict[str, Any]:
         ValueError: text that is neither, an option given twice, a dataset or an option that is not known.
     """
     known, found = options(name), {}
+    check.instance("text", text, str)
     pairs = re.split(r"[,;](?![^\[]*\])", text) if text.strip() else []
     if text.lstrip().startswith("{"):
         try:
@@ -165,11 +167,17 @@ def load(name: str, **options: Any) -> Dataset:
     known = inspect.signature(loader).parameters
     for option in options:
         check.one_of(f"option of dataset {name!r}:", option, known)
-    return loader(**options)
+    return loader(**{k: as_annotated(k, v, str(known[k].annotation)) for k, v in options.items()})
 
 
 def fake(name: str, folder: str | os.PathLike[str], *, rows: int = 4, seed: int = 0) -> Path:
-    """Write a tiny set in the layout of ``name`` into a new folder, for dry runs: see :func:`.fakes.fake`.
+    """Write a tiny set in the layout of ``name`` into a new ``folder``, for dry runs: see :func:`.fakes.fake`.
+
+    Args:
+        name: of the dataset.
+        folder: new or empty.
+        rows: per class and split.
+        seed: of what is written.
 
     Raises:
         ValueError: a name without a fake, a folder that holds something.
@@ -180,7 +188,9 @@ def fake(name: str, folder: str | os.PathLike[str], *, rows: int = 4, seed: int 
 
 
 def download(name: str, root: str | os.PathLike[str] | None = None, **options: Any) -> Path:
-    """Fetch a public dataset into ``root`` (``XMODAL_DATA`` for None): see :func:`._download.download`.
+    """Fetch the public dataset ``name`` into ``root`` (``XMODAL_DATA`` for None): see :func:`._download.download`.
+
+    ``options`` go there.
 
     Raises:
         ValueError: a set without a public home; it says where to turn.

@@ -31,7 +31,7 @@ def module(name: str) -> ModuleType:
 
 
 def open_explorer(name: str, **options: Any) -> SweepView:
-    """The explorer called ``name``.
+    """The explorer called ``name``; ``options`` are those of its ``open``.
 
     Raises:
         ValueError: an unknown name, or one whose cube is not shipped.

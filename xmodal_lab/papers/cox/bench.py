@@ -54,7 +54,11 @@ _RECALLS = {
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """Runs on one dataset: on ``given``, or on the world that the settings name."""
+    """Runs on one dataset: on ``given``, or on the world that the settings name.
+
+    ``s`` and ``settings`` are a member's settings, ``members`` those of several; ``report(share, text)`` is called
+    on the way.
+    """
 
     given: Dataset | None = None
 
@@ -67,7 +71,7 @@ class Bench:
         return {**VIEW, "out": self.given.modalities[0], **asked, "points": 0}
 
     def experiment(self, **defaults: Any) -> Experiment:
-        """As something to sweep."""
+        """As something to sweep, with other ``defaults``."""
         return Experiment(
             "cox", {**self.defaults, **defaults}, self.member, self._variables, stack=self.stack, stack_key=_stack_key,
             normal=_normal, check=self.check, seconds=lambda s: s["steps"] / 150, labels=LABELS, version=self.version,
@@ -148,7 +152,7 @@ class Bench:
 
     @staticmethod
     def inside(s: Values, known: Sequence[str]) -> list[str]:
-        """In-modal names: those of ``inside`` (all others when empty), the first ``count`` of them (0: all)."""
+        """In-modal names of ``known``: those of ``inside`` (all others when empty), the first ``count`` (0: all)."""
         named = check.modalities_of(s["inside"].split("+") if s["inside"] else None, known)
         found = [m for m in named if m != s["out"]]
         return found[: s["count"]] if s["count"] else found

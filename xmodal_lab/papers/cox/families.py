@@ -69,7 +69,7 @@ FAMILIES: dict[str, Draw] = {
 
 
 def draw(family: str, cases: int, size: int = 2, seed: int = 0) -> Tensor:
-    """Random distributions of a family: (cases, size, size, size, size), float64.
+    """Random distributions of a family: (cases, size, size, size, size), float64, by ``seed``.
 
     Raises:
         ValueError: an unknown family, fewer than 2 values, no case.
@@ -85,6 +85,8 @@ def rates(
     families: Sequence[str] | None = None, sizes: Sequence[int] = (2, 4), cases: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """How often Theorem 1 holds, by family and size; one row each, shares in [0, 1].
+
+    ``families`` (all by default) and ``sizes`` as of :func:`draw`, which draws ``cases`` of each with ``seed``.
 
     Columns: ``eq12`` (as printed), ``eq12 in bits``, ``eq11, joint`` (the proof's reading), ``repaired`` (with the
     constants of Assumptions 1-3), ``finite`` (where such constants exist), ``assumption 2`` (as printed) and
@@ -124,7 +126,7 @@ def counterexample(flip: float = 0.3, coupling: float = 0.0) -> Tensor:
 
 
 def counterexample_cube(flips: Sequence[float] = FLIPS, couplings: Sequence[float] = COUPLINGS) -> xr.Dataset:
-    """Every term of Theorem 1 over flip and coupling, in nats, for a live view."""
+    """Every term of Theorem 1 over ``flips`` and ``couplings``, in nats, for a live view."""
     import xarray as xr
 
     p = torch.stack([torch.stack([counterexample(f, c) for c in couplings]) for f in flips])

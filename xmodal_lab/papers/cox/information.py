@@ -59,7 +59,7 @@ class Terms:
     repaired: Tensor
 
     def holds(self, bound: str = "eq12", tolerance: float = 1e-9) -> Tensor:
-        """Where the disagreement is at most ``bound`` ("eq12", "eq11_joint", "repaired"); bool."""
+        """Where the disagreement is at most ``bound`` + ``tolerance``; "eq12", "eq11_joint" or "repaired"; bool."""
         check.one_of("bound", bound, ("eq12", "eq11_joint", "repaired"))
         limit: Tensor = getattr(self, bound)
         return self.disagreement <= limit + tolerance

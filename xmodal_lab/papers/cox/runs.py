@@ -57,7 +57,7 @@ class Outcome:
 
 
 def run(problem: Problem, options: Options | None = None, **asked: Any) -> Outcome:
-    """Train and score one member; ``asked`` are fields of :class:`Options`.
+    """Train and score one member on ``problem``; ``asked`` are fields of :class:`Options`.
 
     Raises:
         ValueError, TypeError: options that make no sense; T above the number of agreed rows.
@@ -70,7 +70,9 @@ def run(problem: Problem, options: Options | None = None, **asked: Any) -> Outco
 
 
 def run_stack(problem: Problem, members: Sequence[Options], report: Report | None = None) -> list[Outcome]:
-    """Train and score members that may differ in seed, learning rate, weights of the terms and noise.
+    """Train and score ``members`` on ``problem``; ``report(share, text)`` is called on the way.
+
+    They may differ in seed, learning rate, weights of the terms and noise.
 
     Raises:
         ValueError: no member, or members that differ in more.

@@ -59,7 +59,9 @@ def geometry(data: Unpaired, trained: Trained) -> Geometry:
 
 
 def prototypes(data: Unpaired, trained: Trained, modality: str) -> metrics.PrototypeAlignment:
-    """Cosines of the head's rows with the class means of ``modality`` (Fig 44): ``.cosine`` is the heat map.
+    """Cosines of the ``trained`` head's rows with the class means of ``modality`` in ``data`` (Fig 44).
+
+    ``.cosine`` is the heat map.
 
     Raises:
         ValueError: a modality that is unknown, or lacks a class.

@@ -50,7 +50,7 @@ class Trained:
             return (z @ one[f"project:{modality}"])[0] if f"project:{modality}" in one else z[0]
 
     def logits(self, modality: str, x: Tensor) -> Tensor:
-        """(n, C)."""
+        """Logits (n, C) of ``x`` (n, …), rows of ``modality``."""
         scale = self.params.get(f"scale:{modality}", torch.tensor(0.0)).exp() * self.head.logit_scale
         return self.embed(modality, x) @ self.params["head"].T * scale
 

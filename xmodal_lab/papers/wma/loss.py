@@ -52,7 +52,10 @@ class Transport:
         check.positive("epsilon of Sinkhorn", self.epsilon)
 
     def plan(self, a: Tensor, b: Tensor, mask_a: Tensor, mask_b: Tensor) -> transport.TransportPlan:
-        """The plan between tokens a (N, p, d) and b (N, q, d), with its value D (N,) (wma Eq 5-8)."""
+        """The plan between tokens a (N, p, d) and b (N, q, d), with its value D (N,) (wma Eq 5-8).
+
+        ``mask_a`` (N, p) and ``mask_b`` (N, q) say which tokens count.
+        """
         cost = transport.cost_matrix(a, b, self.cost)
         if self.solver == "exact":
             return transport.emd(cost, mask_a, mask_b)
@@ -62,7 +65,7 @@ class Transport:
 
 
 def pairs_of(hidden: Hidden) -> tuple[tuple[str, str], ...]:
-    """Pairs of modalities: (1, 2); with three (1, 2), (1, 3), (2, 3) (wma Eq 10)."""
+    """Pairs of modalities in ``hidden``: (1, 2); with three (1, 2), (1, 3), (2, 3) (wma Eq 10)."""
     return tuple(combinations(hidden.tokens, 2))
 
 
@@ -146,7 +149,7 @@ class Alignment:
         self.first: Tensor | None = None
 
     def begin(self, hidden: Hidden) -> Tensor:
-        """D of the first batch at initialisation, (N, pairs); its mean is the reference from now on."""
+        """D of ``hidden``, the first batch at initialisation, (N, pairs); its mean is the reference from now on."""
         with torch.no_grad():
             distance = distances(hidden, self.how, quiet=True)
         self.first = distance.mean(0)
@@ -163,7 +166,9 @@ class Alignment:
 
 
 def plan_of(hidden: Hidden, a: str, b: str, how: Transport | None = None) -> Tensor:
-    """The transport plans between modalities ``a`` and ``b``, (N, p, q); rows sum to 1/p, columns to 1/q.
+    """The transport plans in ``hidden`` between modalities ``a`` and ``b``, (N, p, q), as ``how`` says.
+
+    Rows sum to 1/p, columns to 1/q.
 
     Raises:
         ValueError: an unknown modality, a sample whose tokens are all masked.

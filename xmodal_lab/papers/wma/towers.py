@@ -61,7 +61,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Towers:
-    """Towers on one dataset: on ``given``, or on the task that the settings name."""
+    """Towers on one dataset: on ``given``, or on the task that the settings name.
+
+    ``s`` are a member's settings; ``report(share, text)`` is called on the way.
+    """
 
     given: Dataset | None = None
 
@@ -103,7 +106,7 @@ class Towers:
             raise ValueError(f"wma cannot run on {self.given.name!r}: it needs {lacking}")
 
     def lacking(self, modalities: int = 2) -> str:
-        """What the given dataset would need for wma, in words; empty where it has everything."""
+        """What the given dataset needs for wma with so many ``modalities``, in words; empty where it has all."""
         if self.given is None:
             return ""
         if len(self.given.modalities) < modalities:
@@ -222,7 +225,7 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
 
 
 def cases_of(modalities: str) -> list[str]:
-    """The tests of wma Tab 1: normal, noise on each modality, each modality missing."""
+    """The tests of wma Tab 1 for ``modalities`` ("image+text"): normal, noise on each, each missing."""
     names = modalities.split("+")
     return ["normal", *(f"{m} noise" for m in names), *(f"{m} missing" for m in names)]
 

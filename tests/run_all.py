@@ -1,4 +1,4 @@
-"""Every test in one go: unit and property tests on two workers, then notebooks, then browser.
+"""Every test in one go: unit and property tests on two workers, then notebooks, browser and latency.
 
 ``make test`` calls this. It finds a Chromium, or installs one where it may; without any the
 browser tests are skipped with one loud line, unless XMODAL_REQUIRE_BROWSER=1.
@@ -24,7 +24,9 @@ def main() -> int:
     if not fast:
         tiers["notebooks"] = ["--nbval", "notebooks", "-n", "2", "--dist", "loadscope", "-p", "no:warnings"]
         if has_chromium():
-            tiers["browser"] = ["tests/browser"]
+            latency = "tests/browser/test_latency.py"
+            tiers["browser"] = ["tests/browser", f"--ignore={latency}", "-n", "2"]
+            tiers["latency"] = [latency]  # alone: beside other tests it would be theirs
     results = {}
     for name, arguments in tiers.items():
         print(f"\n=== {name} ===", flush=True)

@@ -73,8 +73,11 @@ class World:
 
 
 def modality(dataset: Dataset, letter: str) -> str | None:
-    """The dataset's modality of this letter (V, A, L): the first of its kind; None where there is none."""
-    return next((m for m, kind in dataset.kinds.items() if kind == LETTERS[letter]), None)
+    """The dataset's modality of this letter (V, A, L): the first of its kind or name; None where there is none.
+
+    By name, since features of a frozen encoder are vectors, but still of pictures or of texts.
+    """
+    return next((m for m, kind in dataset.kinds.items() if LETTERS[letter] in (kind, m)), None)
 
 
 def world_of(trials: Trials, s: Mapping[str, Any]) -> World:

@@ -13,8 +13,9 @@ from ...conditions import Claim, Conditions
 from ...information import exchange_rate
 from ...samples import Dataset
 from ...verdicts import Measured, gain, missing, order
-from . import texts
+from . import fewshot, own, texts
 from .claims_few import FEW
+from .claims_knobs import KNOBS
 from .sequence import Sequences, learn
 from .theory_claims import THEORY_CLAIMS
 from .transfer import Transfer, transfer
@@ -36,7 +37,10 @@ def _dataset(conditions: Conditions) -> Dataset:
 def self_supervised(conditions: Conditions) -> Measured:
     """uml.S: a linear probe on the target, with and without the other modality in training."""
     data = _dataset(conditions)
-    target, other = data.modalities[0], data.modalities[1]
+    sequences = [m for m, shape in data.shapes.items() if len(shape) > 1]
+    if len(sequences) < 2:
+        return missing("two modalities that are sequences, pictures or spectrograms, not vectors")
+    target, other = sequences[:2]
     size: dict[str, Any] = {"steps": 150} if conditions.quick else {"layers": 5, "width": 40, "steps": 1500}
     base = Sequences(target=target, auxiliary=(other,), **size)
     scores: dict[str, list[float]] = {"uml": [], "unimodal": [], "noise": []}
@@ -74,8 +78,9 @@ def _noise(data: Dataset, modality: str) -> Dataset:
 def language(conditions: Conditions) -> Measured:
     """uml.TR: the small language model's weights in a vision transformer."""
     data = _dataset(conditions)
-    if data.kinds[data.modalities[0]] != "image":
-        return missing(f"pictures; {data.name}'s first modality is {data.modalities[0]}")
+    first = data.modalities[0]
+    if data.kinds[first] != "image" or len(data.shapes[first]) != 3:
+        return missing(f"pictures; {data.name}'s first modality is {first} {data.shapes[first]}")
     steps = 200 if conditions.quick else 2000
     cases = {
         "frozen": Transfer("language", "frozen", steps=steps),
@@ -101,31 +106,50 @@ def language(conditions: Conditions) -> Measured:
 
 
 def grid(conditions: Conditions, pair: str) -> xr.Dataset:
-    """Accuracies over pictures and sentences of the shapes world, for one pair of encoders."""
-    return conditions.sweep("uml", world="shapes", image_shots=list(IMAGES), text_shots=list(TEXTS), **PAIRS[pair])
+    """Accuracies over pictures and sentences, for one pair of encoders: of the shapes world, or made from pairs."""
+    if conditions.dataset is None:
+        return conditions.sweep("uml", world="shapes", image_shots=list(IMAGES), text_shots=list(TEXTS), **PAIRS[pair])
+    data = conditions.once("uml own met", lambda: own.met(own.featured(conditions.dataset)))[pair]  # type: ignore[arg-type]
+    target, text = data.modalities
+    most = own.fewest(data.train.labels)
+    known = conditions.once(f"uml own {pair}", lambda: fewshot.experiment(data, target=target, auxiliary=text))
+    shots = {f"{target}_shots": list(own.within(IMAGES, most)), f"{text}_shots": list(own.within(TEXTS, most))}
+    cube = conditions.sweep(known, projection=PAIRS[pair]["projection"], **shots)
+    return cube.rename({f"{target}_shots": "image_shots", f"{text}_shots": "text_shots"})
 
 
 def exchange(conditions: Conditions) -> Measured:
     """uml.X: words per image with aligned and with unaligned encoders."""
-    words = texts.words_per_text("shapes", "caption")
-    rates, logs = {}, {}
+    how, data = "", conditions.dataset
+    if data is not None:
+        if (lacking := own.lacks_pairs(data)) != "":
+            return missing(lacking)
+        how = "Aligned: canonical correlations of half the pairs, which no shot uses. "
+    words = texts.words_per_text("shapes", "caption") if data is None else own.words_per_text(data)
+    rates, slopes = {}, {}
     for pair in PAIRS:
-        accuracy = grid(conditions, pair)["accuracy"].transpose("image_shots", "text_shots", "seed").to_numpy()
-        rates[pair] = exchange_rate(accuracy, IMAGES, TEXTS, words)
-        each = (exchange_rate(accuracy[..., k], IMAGES, TEXTS, words).log for k in range(accuracy.shape[2]))
-        logs[pair] = np.array([_log_ratio(fit.image_slope, fit.text_slope) for fit in each])
+        cube = grid(conditions, pair)["accuracy"].transpose("image_shots", "text_shots", "seed")
+        accuracy, images, lines = cube.to_numpy(), cube["image_shots"].values, cube["text_shots"].values
+        rates[pair] = exchange_rate(accuracy, images, lines, words)
+        each = (exchange_rate(accuracy[..., k], images, lines, words).log for k in range(accuracy.shape[2]))
+        slopes[pair] = np.array([(fit.image_slope, fit.text_slope) for fit in each]).T
     said = "; ".join(f"{pair}: {r.summary()}, log fit {_rate(r)}" for pair, r in rates.items())
-    both = logs["unaligned"] - logs["aligned"]
-    if not np.isfinite(both).any():
-        return Measured("not seen here", said, note="A text slope is not above 0, so words do not buy accuracy.")
-    note = f"{said}. Judged: the log of the ratio of the two rates of the log fit, seed by seed."
-    note += " Trap: a plane's rate is one slope for the whole window; look at the local ones."
-    return gain(both, scale=1, unit="in log words per image", note=note)
-
-
-def _log_ratio(image_slope: float, text_slope: float) -> float:
-    """NaN where there is no rate."""
-    return float(np.log(image_slope / text_slope)) if min(image_slope, text_slope) > 0 else float("nan")
+    trap = "Trap: a plane's rate is one slope for the whole window; look at the local ones."
+    images, lines = (np.stack([slopes[pair][k] for pair in ("unaligned", "aligned")]) for k in (0, 1))
+    if (images <= 0).any():
+        note = f"{how}An image slope is not above 0, so there is nothing to exchange words for. {trap}"
+        return Measured("not seen here", said, note=note)
+    if (lines > 0).all():
+        logs = np.log(images / lines)
+        note = f"{how}{said}. Judged: the log of the ratio of the two rates of the log fit, seed by seed. {trap}"
+        return gain(logs[0] - logs[1], scale=1, unit="in log words per image", note=note)
+    worth = lines / images  # 1 / rate, which is there also where words buy nothing
+    note = (
+        f"{how}{said}. Judged: text slope over image slope of the log fit, aligned minus unaligned, seed by seed; in "
+        f"{int((lines <= 0).any(0).sum())} of {lines.shape[1]} seeds a text slope is not above 0, so that words buy "
+        f"nothing and there is no rate. {trap}"
+    )
+    return gain(worth[1] - worth[0], scale=1, unit="in text slope per image slope", note=note)
 
 
 def _rate(r: Any) -> str:
@@ -139,6 +163,7 @@ CLAIMS: tuple[Claim, ...] = (
     *THEORY_CLAIMS,
     Claim("uml.S", "Self-supervised, linear probe: UML beats unimodal.", "Tab 1", "", self_supervised),
     *FEW,
+    *KNOBS,
     Claim("uml.TR", "Language weights as vision initialisation beat training from scratch, frozen and unfrozen.",
           "Fig 7", "", language),
     Claim("uml.X", "Aligned encoders need fewer words per image than unaligned ones.", "Fig 8, 9, 14-29",

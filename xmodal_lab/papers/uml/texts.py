@@ -121,12 +121,12 @@ def vectors(world: str, kind: str, encoder: str = "minilm") -> tuple[Tensor, Ten
             )
         raw = torch.from_numpy(stored[f"{world}_{kind}"].astype(np.float32))
     else:
-        raw = _counted(lines, encoder)
+        raw = counted(lines, encoder)
     centred = raw - raw.mean(0)
     return torch.nn.functional.normalize(centred, dim=1), labels
 
 
-def _counted(lines: list[str], encoder: str) -> Tensor:
+def counted(lines: list[str], encoder: str) -> Tensor:
     """Counts of words, or of runs of two to four letters, on their leading principal components."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 

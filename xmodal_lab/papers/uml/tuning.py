@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...samples import Dataset
+from . import own
 from .grids import search
 from .heads import Head
+from .unpaired import unpaired
 from .worlds import digit_net, world
 
 
@@ -61,15 +64,25 @@ def full_accuracies(seeds: Sequence[int], grid: dict[str, Sequence[float]] | Non
     return dict(zip(arms, accuracy, strict=True))
 
 
-def text_layer(seeds: Sequence[int], shots: int = 4) -> dict[str, np.ndarray]:
-    """Test accuracy with the text encoder's last layer "frozen" and "unfrozen", (seeds,)."""
-    data = world()
-    layer = nn.Linear(128, 128, bias=False)
+def text_layer(seeds: Sequence[int], dataset: Dataset | None = None, shots: int = 4) -> dict[str, np.ndarray]:
+    """Test accuracy with the text encoder's last layer "frozen" and "unfrozen", (seeds,).
+
+    Args:
+        seeds: of shots, start and batches.
+        dataset: of features (see :mod:`.own`); the numbers world by default.
+        shots: of the target.
+    """
+    data, target, text = (world(), "image", "caption")
+    if dataset is not None:
+        data, target, text = unpaired(dataset), own.target_of(dataset), str(own.text_of(dataset))
+    width = data.train[text][0].shape[1]
+    layer = nn.Linear(width, width, bias=False)
     with torch.no_grad():
-        layer.weight.copy_(torch.eye(128))
-    frozen = Head(auxiliary=("caption",), shots=shots, aux_shots=12)
-    arms = {"frozen": frozen, "unfrozen": replace(frozen, tune=("caption",))}
+        layer.weight.copy_(torch.eye(width))
+    most = {m: own.fewest(data.train[m][1]) for m in (target, text)}
+    frozen = Head(target, (text,), shots=min(shots, most[target]), aux_shots=min(12, most[text]))
+    arms = {"frozen": frozen, "unfrozen": replace(frozen, tune=(text,))}
     heads = [replace(h, seed=s) for h in arms.values() for s in seeds]
-    best = search(data, heads, {"lr": (0.1, 0.3)}, {"caption": layer}).best
+    best = search(data, heads, {"lr": (0.1, 0.3)}, {text: layer}).best
     accuracy = np.array([t.accuracy for t in best]).reshape(2, -1)
     return dict(zip(arms, accuracy, strict=True))

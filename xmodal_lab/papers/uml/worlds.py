@@ -109,7 +109,7 @@ def _numbers(encoder: str, shift: str) -> dict[str, dict[str, Pair]]:
             of = [np.flatnonzero(y.numpy() == d) for d in range(10)]
             tens = np.concatenate([draw.choice(of[2 + c // 6], size) for c in range(36)])
             units = np.concatenate([draw.choice(of[4 + c % 6], size) for c in range(36)])
-            z = encode(_shifted(x, shift) if (split, modality) == ("test", "image") else x)
+            z = encode(shifted(x, shift) if (split, modality) == ("test", "image") else x)
             labels = torch.arange(36).repeat_interleave(size)
             found[split][modality] = (torch.cat([z[tens], z[units]], 1), labels)
     if encoder == "raw":
@@ -175,10 +175,10 @@ def _shapes(encoder: str, shift: str) -> dict[str, dict[str, Pair]]:
     samples = _drawn()
     found: dict[str, dict[str, Pair]] = {"train": {}, "val": {}, "test": {}}
     for modality in ("image", "audio"):
-        encode = _shape_encoder(modality, encoder, samples["train"][modality][0])
+        encode = frozen_encoder(modality, encoder, samples["train"][modality][0])
         for split, parts in samples.items():
             x, y = parts[modality]
-            x = _shifted(x, shift) if (split, modality) == ("test", "image") else x
+            x = shifted(x, shift) if (split, modality) == ("test", "image") else x
             with torch.no_grad():
                 found[split][modality] = (torch.cat([encode(p) for p in x.split(512)]), y)
     return {split: _standardized(parts, found["train"]) for split, parts in found.items()}
@@ -203,11 +203,20 @@ def _drawn() -> dict[str, dict[str, Pair]]:
     return found
 
 
-def _shape_encoder(modality: str, encoder: str, x: Tensor) -> Callable[[Tensor], Tensor]:
+def frozen_encoder(modality: str, encoder: str, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """What makes features (n, 64) of the drawn world's pictures or sounds; "pixels" of any, from the training inputs.
+
+    Args:
+        modality: "image" or "audio".
+        encoder: as in :func:`world`.
+        x: (N, ...) training inputs.
+    """
     if encoder == "pixels":
         flat = x.flatten(1)
         centre = flat.mean(0)
-        axes = torch.pca_lowrank(flat - centre, WIDTH, center=False, niter=4)[2]
+        with torch.random.fork_rng(devices=[]):  # the search for the axes starts at random
+            torch.manual_seed(0)
+            axes = torch.pca_lowrank(flat - centre, min(WIDTH, *flat.shape), center=False, niter=4)[2]
         return lambda z: (z.flatten(1) - centre) @ axes
     if encoder == "random":
         with torch.random.fork_rng(devices=[]):
@@ -217,7 +226,7 @@ def _shape_encoder(modality: str, encoder: str, x: Tensor) -> Callable[[Tensor],
     return shipped_encoder(f"{modality}_{kind}")
 
 
-def _shifted(x: Tensor, shift: str) -> Tensor:
+def shifted(x: Tensor, shift: str) -> Tensor:
     """Pictures (n, c, s, s) under a change that training never saw."""
     if shift == "noise":
         return x + 0.5 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
@@ -232,9 +241,10 @@ def _shifted(x: Tensor, shift: str) -> Tensor:
 
 
 def _standardized(parts: dict[str, Pair], train: dict[str, Pair]) -> dict[str, Pair]:
+    return {m: (standardizer(train[m][0])(x), y) for m, (x, y) in parts.items()}
+
+
+def standardizer(train: Tensor) -> Callable[[Tensor], Tensor]:
     """Every column centred and scaled by the training pool, divided by √d: vectors of length about 1."""
-    found = {}
-    for m, (x, y) in parts.items():
-        mean, sd = train[m][0].mean(0), train[m][0].std(0) + 1e-6
-        found[m] = ((x - mean) / sd / x.shape[1] ** 0.5, y)
-    return found
+    mean, sd = train.mean(0), train.std(0) + 1e-6
+    return lambda x: (x - mean) / sd / x.shape[1] ** 0.5

@@ -3,6 +3,7 @@
     xmodal claims --paper dml
     xmodal claims dml.A dml.H --run --seeds 0:10 --store runs/ledger
     xmodal claims dml.A synergy.A2 --run --dataset avmnist --data-options 'n_train=3000, mel=16'
+    xmodal claims uml.F synergy.A5 --run --dataset emoji --encode text=minilm
 
 The same line goes on where an interrupted one stopped.
 """
@@ -18,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _ledger, claims, datasets
+from . import _checks as check
+from . import _ledger, claims, datasets, encoders
 from ._sweep_command import values
 from .conditions import BUDGETS
 
@@ -36,6 +38,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seeds", default="0:5", help="0:5 or 0,1,2,3,4 (at least five for trained models)")
     parser.add_argument("--dataset", help="a dataset by name, in place of each claim's own world")
     parser.add_argument("--data-options", default="", help="of its loader, as in 'n_train=3000, mel=16'")
+    parser.add_argument(
+        "--encode", action="append", default=[], metavar="MODALITY=MODEL",
+        help="a modality through a frozen encoder, as in text=minilm or image=FOLDER; may repeat",
+    )  # fmt: skip
     parser.add_argument("--store", type=Path, default=Path("runs/ledger"), help="where finished claims are kept")
     parser.add_argument("--write", action="store_true", help="write the ledger and its page into this checkout")
     parser.add_argument("--notes", action="store_true", help="print the notes: controls and traps")
@@ -44,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if asked.data_options and not asked.dataset:
             raise ValueError("--data-options belong to a dataset; name it with --dataset.")
+        if asked.encode and not asked.dataset:
+            raise ValueError("--encode is about a dataset's modality; name the dataset with --dataset.")
         if not asked.run:
             shown = _of(claims.table(dataset=asked.dataset or ""), chosen)
         else:
@@ -63,8 +71,8 @@ def main(arguments: Sequence[str]) -> int:
     if asked.run and asked.write:
         name = asked.dataset or ""
         rows = [{str(k): v for k, v in row.items()} for row in shown.to_dict("records")]
-        if asked.data_options:
-            rows = [{**row, "data_options": asked.data_options} for row in rows]
+        options = {"data_options": asked.data_options, "encode": " ".join(asked.encode)}
+        rows = [{**row, **{k: v for k, v in options.items() if v}} for row in rows]
         paths = _ledger.place(name), _ledger.place(name, "md")
         held = _ledger.write(rows, claims.known(), *paths, dataset=name)
         readme = paths[1].with_name("README.md")
@@ -77,7 +85,15 @@ def main(arguments: Sequence[str]) -> int:
 def _dataset(asked: argparse.Namespace) -> Any:
     if not asked.dataset:
         return None
-    return datasets.load(asked.dataset, **datasets.parsed(asked.dataset, asked.data_options))
+    found = datasets.load(asked.dataset, **datasets.parsed(asked.dataset, asked.data_options))
+    for line in asked.encode:
+        modality, equals, model = line.partition("=")
+        if not (modality and equals and model):
+            raise ValueError(f"--encode is written MODALITY=MODEL, as in text=minilm; got {line!r}.")
+        check.one_of(f"modality of {asked.dataset}", modality, found.modalities)
+        # Unit vectors, as sentence encoders are trained to give.
+        found = encoders.pretrained(modality, model, normalize=True).on(found, modality)
+    return found
 
 
 def as_text(rows: pd.DataFrame, notes: bool = False, width: int | None = None) -> str:

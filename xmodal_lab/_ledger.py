@@ -142,8 +142,10 @@ def words(dataset: str, rows: Iterable[Row]) -> dict[str, str]:
     """Title and introduction of the page of the ledger on ``dataset``, for :func:`render`."""
     if not dataset:
         return {"title": TITLE, "intro": INTRO}
-    asked = {row.get("data_options", "") for row in rows} - {""}
-    options = f" --data-options '{asked.pop()}'" if len(asked) == 1 else ""
+    held, options = list(rows), ""
+    for name in ("data_options", "encode"):
+        asked = {row.get(name, "") for row in held} - {""}
+        options += f" --{name.replace('_', '-')} '{asked.pop()}'" if len(asked) == 1 else ""
     intro = (
         f"Claims measured on {dataset}, read from disk, in place of their own worlds. Made by\n"
         f"`xmodal claims … --run --write --dataset {dataset}{options}`; not edited by hand.\n"
@@ -247,12 +249,14 @@ def _cell(value: Any) -> str:
 
 
 def _data(conditions: Conditions) -> Row:
-    """The name of the user's dataset, its sizes and its fingerprint; an empty name for a claim's own world."""
+    """The name of the user's dataset, its sizes, encoders and fingerprint; an empty name for a claim's own world."""
     given = conditions.dataset
     if given is None:
         return {"dataset": ""}
     sizes = repr(given).partition(": ")[2].rstrip(")")
-    return {"dataset": given.name, "data": f"{sizes}; fingerprint {given.fingerprint}"}
+    encoders = {m: given.provenance.get(f"{m} encoder") for m in given.modalities}
+    through = "".join(f"; {m} through {Path(e['model']).name} {e['revision'][:8]}" for m, e in encoders.items() if e)
+    return {"dataset": given.name, "data": f"{sizes}{through}; fingerprint {given.fingerprint}"}
 
 
 def _without_nan(value: Any) -> Any:

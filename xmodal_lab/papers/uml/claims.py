@@ -136,20 +136,19 @@ def exchange(conditions: Conditions) -> Measured:
     said = "; ".join(f"{pair}: {r.summary()}, log fit {_rate(r)}" for pair, r in rates.items())
     trap = "Trap: a plane's rate is one slope for the whole window; look at the local ones."
     images, lines = (np.stack([slopes[pair][k] for pair in ("unaligned", "aligned")]) for k in (0, 1))
-    if (images <= 0).any():
-        note = f"{how}An image slope is not above 0, so there is nothing to exchange words for. {trap}"
-        return Measured("not seen here", said, note=note)
-    if (lines > 0).all():
+    if min(images.min(), lines.min()) > 0:
         logs = np.log(images / lines)
         note = f"{how}{said}. Judged: the log of the ratio of the two rates of the log fit, seed by seed. {trap}"
         return gain(logs[0] - logs[1], scale=1, unit="in log words per image", note=note)
-    worth = lines / images  # 1 / rate, which is there also where words buy nothing
+    # A rate is the tangent of this angle upside down; the angle is there also where words buy nothing.
+    angles = np.degrees(np.arctan2(lines, images))
+    none = int((np.minimum(images, lines) <= 0).any(0).sum())
     note = (
-        f"{how}{said}. Judged: text slope over image slope of the log fit, aligned minus unaligned, seed by seed; in "
-        f"{int((lines <= 0).any(0).sum())} of {lines.shape[1]} seeds a text slope is not above 0, so that words buy "
-        f"nothing and there is no rate. {trap}"
+        f"{how}{said}. In {none} of {lines.shape[1]} seeds a slope of the log fit is not above 0 and there is no rate. "
+        f"Judged: the angle of its steepest ascent, 0 for pictures alone and 90 degrees for words alone, aligned minus "
+        f"unaligned, seed by seed. {trap}"
     )
-    return gain(worth[1] - worth[0], scale=1, unit="in text slope per image slope", note=note)
+    return gain(angles[1] - angles[0], scale=1, unit="degrees", note=note)
 
 
 def _rate(r: Any) -> str:

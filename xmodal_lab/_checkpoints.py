@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from . import _checks as check
 from ._disk_cache import checksum
 from ._whole_files import beside
 
@@ -15,7 +16,13 @@ def save_checkpoint(model: nn.Module, path: str | Path, metadata: Mapping[str, s
     """Write a model's state to ``path`` (safetensors), whole or not at all; returns the path."""
     from safetensors.torch import save_file
 
-    path = Path(path)
+    check.instance("model", model, nn.Module)
+    path = check.path("path", path)
+    if not path.name or path.is_dir():
+        raise ValueError(f"path must name a file to write, got {str(path)!r}.")
+    for key, value in check.mapping("metadata", {} if metadata is None else metadata, "text").items():
+        check.instance(f"metadata[{key!r}]", value, str)
+        check.instance("a name in metadata", key, str)
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     with beside(path) as unfinished:
@@ -32,9 +39,10 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    check.instance("model", model, nn.Module)
+    path = check.path("path", path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}.")
+        raise FileNotFoundError(f"there is no checkpoint at {str(path)!r}.")
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)

@@ -11,6 +11,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -109,6 +110,36 @@ def listed(what: str, value: object) -> list[Any]:
         return list(value)
     except (TypeError, RuntimeError):  # a 0-d array or tensor, or a tensor without numbers
         raise TypeError(f"{what} must be a list, got {type(value).__name__} {value!r}.") from None
+
+
+def is_listed(value: object) -> bool:
+    """Whether ``value`` is a sequence of things: no text, no single number in a tensor."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) != 0
+
+
+def path(what: str, value: object) -> Path:
+    """Return ``value`` as a path, if it is one that a file system can hold."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{what} must be a path, got {type(value).__name__} {value!r}.")
+    try:
+        found = Path(value)
+        name = os.fsencode(found)
+    except (TypeError, ValueError):
+        name, found = b"\0", Path()
+    if b"\0" in name or len(name) > 4000 or any(len(os.fsencode(part)) > 255 for part in found.parts):
+        raise ValueError(f"{what} is no name of a file or folder: {str(value)[:60]!r}.")
+    return found
+
+
+def device(value: object) -> torch.device:
+    """Return the device that ``value`` names, if this machine has it."""
+    if not isinstance(value, (str, int, torch.device)) or isinstance(value, bool):
+        raise TypeError(f"device must be a name such as 'cpu' or 'cuda', got {type(value).__name__} {value!r}.")
+    try:
+        torch.zeros(1, device=value)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {value!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from None
+    return torch.device(value)
 
 
 def mapping(what: str, value: object, of: str = "things") -> Mapping[Any, Any]:

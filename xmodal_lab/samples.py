@@ -53,9 +53,13 @@ class Samples:
     strings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for what, of in (("inputs", "tensors"), ("present", "masks"), ("strings", "lists of text")):
+            check.mapping(what, getattr(self, what), of)
         if not self.inputs:
             raise ValueError("Samples need at least one modality in `inputs`, got none.")
         labels = check.as_tensor("labels", self.labels)
+        if labels.is_complex():
+            raise TypeError(f"labels must be class numbers or real numbers, got {labels.dtype}.")
         if labels.ndim != 1:
             raise ValueError(f"labels must have shape (N,), got {tuple(labels.shape)}.")
         n = len(labels)
@@ -76,7 +80,9 @@ class Samples:
             if view.ndim < 2 or len(view) != n:
                 raise ValueError(f"inputs[{name!r}] must have shape ({n}, ...) like labels, got {tuple(view.shape)}.")
             here = self.present.get(name)
-            mask = torch.ones(n, dtype=torch.bool, device=view.device) if here is None else torch.as_tensor(here)
+            mask = torch.ones(n, dtype=torch.bool, device=view.device)
+            if here is not None:
+                mask = check.as_tensor(f"present[{name!r}]", here)
             if mask.dtype != torch.bool or mask.shape != (n,):
                 raise ValueError(
                     f"present[{name!r}] must be bool of shape ({n},), got {mask.dtype} {tuple(mask.shape)}."
@@ -89,19 +95,22 @@ class Samples:
             inputs[name], present[name] = view, mask
         for name in self.present:
             check.one_of("modality in `present`", name, inputs)
-        for name, lines in self.strings.items():
+        strings = {name: tuple(check.listed(f"strings[{name!r}]", lines)) for name, lines in self.strings.items()}
+        for name, lines in strings.items():
             if len(lines) != n:
                 raise ValueError(f"strings[{name!r}] must have {n} entries, got {len(lines)}.")
-        for name, latent in (self.latents or {}).items():
-            if len(latent) != n:
-                raise ValueError(f"latents[{name!r}] must have {n} rows, got {len(latent)}.")
+        latents: dict[str, Tensor] = {}
+        for name, given in check.mapping("latents", {} if self.latents is None else self.latents, "tensors").items():
+            latents[name] = check.as_tensor(f"latents[{name!r}]", given)
+            if latents[name].shape[:1] != (n,):
+                raise ValueError(f"latents[{name!r}] must have {n} rows, got shape {tuple(latents[name].shape)}.")
         set_ = object.__setattr__
         set_(self, "labels", labels)
         set_(self, "inputs", inputs)
         set_(self, "present", present)
-        set_(self, "strings", {k: tuple(v) for k, v in self.strings.items()})
+        set_(self, "strings", strings)
         if self.latents is not None:
-            set_(self, "latents", dict(self.latents))
+            set_(self, "latents", latents)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -114,9 +123,23 @@ class Samples:
     def subset(self, index: Tensor | Sequence[int] | slice) -> Samples:
         """The rows that ``index`` names (integers, a bool mask, or a slice), in its order."""
         if not isinstance(index, slice):
-            index = torch.as_tensor(index).cpu()
+            index = check.as_tensor("index", index).cpu()
             if index.numel() == 0:
                 raise ValueError("subset is empty: the index selects no row.")
+            if index.ndim != 1 or index.is_floating_point() or index.is_complex():
+                raise TypeError(
+                    f"index must be a list of whole numbers, a bool mask or a slice, got {index.dtype} of shape "
+                    f"{tuple(index.shape)}."
+                )
+            mask = index.dtype == torch.bool
+            index = index if mask else index.long()
+            wrong = (
+                len(index) != len(self) if mask else not -len(self) <= int(index.min()) <= int(index.max()) < len(self)
+            )
+            if wrong:
+                raise ValueError(
+                    f"index must name rows of {len(self)}, as numbers below that or a mask of that length."
+                )
         rows = torch.arange(len(self))[index]
         if len(rows) == 0:
             raise ValueError("subset is empty: the index selects no row.")
@@ -154,6 +177,9 @@ class Samples:
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Samples:
         """The same samples on another device, or with inputs of another floating dtype."""
+        device = None if device is None else check.device(device)
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise TypeError(f"dtype must be a floating dtype such as torch.float64, got {dtype!r}.")
         return replace(
             self,
             inputs={m: x.to(device=device, dtype=dtype) for m, x in self.inputs.items()},
@@ -196,6 +222,12 @@ class Dataset:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check.instance("the name of a dataset", self.name, str)
+        for split, samples in self.splits.items():
+            check.instance(f"the {split} split", samples, Samples)
+        object.__setattr__(self, "classes", tuple(check.listed("classes", self.classes)))
+        for what, of in (("kinds", "kinds of modality"), ("provenance", "facts")):
+            check.mapping(what, getattr(self, what), of)
         for split, samples in self.splits.items():
             if samples.modalities != self.train.modalities:
                 raise ValueError(

@@ -63,17 +63,23 @@ class Options:
         if not isinstance(self.pairing, Pairing):
             mode = check.one_of("pairing", self.pairing, MODES)
             object.__setattr__(self, "pairing", Pairing(mode, self.share))
-        check.integer("epochs", self.epochs, at_least=1)
-        check.integer("batch_size", self.batch_size, at_least=1)
-        check.integer("seed", self.seed, at_least=0)
-        check.positive("lr", self.lr)
-        check.non_negative("weight_decay", self.weight_decay)
+        plain: dict[str, float] = {
+            "epochs": check.integer("epochs", self.epochs, at_least=1),
+            "batch_size": check.integer("batch_size", self.batch_size, at_least=1),
+            "seed": check.integer("seed", self.seed, at_least=0),
+            "lr": check.positive("lr", self.lr),
+            "momentum": check.non_negative("momentum", self.momentum),
+            "weight_decay": check.non_negative("weight_decay", self.weight_decay),
+            "label_smoothing": check.share("label_smoothing", self.label_smoothing),
+            "sam": check.non_negative("sam", self.sam),
+            "swa": check.share("swa", self.swa),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         check.one_of("optimizer", self.optimizer, OPTIMIZERS)
         check.one_of("choose", self.choose, CHOICES)
-        if check.share("label_smoothing", self.label_smoothing) == 1:
+        if self.label_smoothing == 1:
             raise ValueError("label_smoothing must be below 1: at 1 the labels say nothing.")
-        check.non_negative("sam", self.sam)
-        check.share("swa", self.swa)
         augmentation.named(self.augment)
 
     @property
@@ -209,8 +215,14 @@ def fit(
         pairing, share, epochs, batch_size, lr, optimizer, momentum, weight_decay, choose, seed,
         label_smoothing, sam, swa, augment,
     )  # fmt: skip
-    plan = options.plan
+    plan, seed = options.plan, options.seed
+    epochs, batch_size, swa = options.epochs, options.batch_size, options.swa
+    check.instance("net", net, nn.Module, "such as xl.LateFusion.for_dataset(dataset)")
     check_trainable(dataset, options)
+    snapshots = None if snapshots is None else check.integer("snapshots", snapshots, at_least=0)
+    checkpoints = None if checkpoints is None else check.path("checkpoints", checkpoints)
+    if on_epoch is not None:
+        check.function("on_epoch", on_epoch, "of a row of the history")
     where = pick_device(device)
     model = copy.deepcopy(net).to(where).train()
     names = modalities_of(model, dataset)
@@ -253,6 +265,9 @@ def fit(
 @torch.no_grad()
 def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tuple[float, float]:
     """Mean loss and accuracy on ``samples``; for real-valued labels the second is minus the mean squared error."""
+    check.instance("model", model, nn.Module)
+    check.instance("samples", samples, Samples, "such as dataset.test")
+    batch_size = check.integer("batch_size", batch_size, at_least=1)
     with eval_mode(model):
         outputs = torch.cat(
             [
@@ -277,12 +292,8 @@ def pick_device(device: str = "auto") -> torch.device:
     Raises:
         ValueError: a device that this machine does not have.
     """
-    if device != "auto":
-        try:
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device {device!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from None
-        return torch.device(device)
+    if not (isinstance(device, str) and device == "auto"):
+        return check.device(device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

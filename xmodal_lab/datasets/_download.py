@@ -106,10 +106,10 @@ def download(
         ValueError: a set without a public home (it says where to turn), contents that are not as expected.
         OSError: the network, or the disk.
     """
-    if name in ELSEWHERE:
+    if isinstance(name, str) and name in ELSEWHERE:
         raise ValueError(f"{name} cannot be downloaded by a program: {ELSEWHERE[name]}.")
     home = HOMES[check.one_of("dataset to download", name, HOMES)]
-    named = os.fspath(root) if root is not None else os.environ.get("XMODAL_DATA")
+    named = str(check.path("root", root)) if root is not None else os.environ.get("XMODAL_DATA")
     if not named:
         raise ValueError("give root=, or export XMODAL_DATA=/folder/for/datasets, to say where the data should lie.")
     base = Path(named).expanduser()

@@ -135,7 +135,7 @@ def data_root(root: Where = None) -> Path:
     Raises:
         ValueError: neither is given, or it is no folder.
     """
-    named = os.fspath(root) if root is not None else os.environ.get("XMODAL_DATA")
+    named = str(check.path("root", root)) if root is not None else os.environ.get("XMODAL_DATA")
     if not named:
         raise ValueError(
             "this dataset is read from disk: give root=, or export XMODAL_DATA=/folder/with/datasets; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +76,18 @@ def outputs_of(
     call: Callable[[dict[str, Tensor]], Tensor], views: Mapping[str, Tensor], batch_size: int, device: torch.device
 ) -> Tensor:
     """``call`` (a model, or its ``classify``) on all rows, in batches: (N, ...)."""
-    return torch.cat([check_outputs(call(batch)) for batch in _batches(views, batch_size, device)])
+    return torch.cat([check_outputs(answer(call, batch)) for batch in _batches(views, batch_size, device)])
+
+
+def answer(model: Callable[[dict[str, Tensor]], Any], inputs: dict[str, Tensor]) -> Any:
+    """``model(inputs)``; where it fails for want of the right arguments, an error that says what it is called with."""
+    try:
+        return model(inputs)
+    except (TypeError, AttributeError) as error:
+        raise TypeError(
+            f"{type(model).__name__} failed on a dict of tensors by modality ({', '.join(inputs)}): {error}; "
+            "wrap it in a module whose forward takes such a dict."
+        ) from error
 
 
 def check_outputs(outputs: object) -> Tensor:

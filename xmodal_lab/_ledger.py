@@ -130,7 +130,7 @@ def place(dataset: str = "", suffix: str = "json") -> Path:
     Raises:
         ValueError: a name that is no file name.
     """
-    if not re.fullmatch(r"\w*", dataset):
+    if not re.fullmatch(r"\w{0,100}", dataset):
         raise ValueError(f"a ledger is called by letters, digits and underscores, got dataset {dataset!r}.")
     beside = f"_{dataset}" if dataset else ""
     if suffix == "md":

@@ -73,7 +73,7 @@ def table(paper: str | None = None, path: str | Path | None = None, dataset: str
         >>> ledger.loc["dml.T1", "verdict"]
         'holds'
     """
-    if dataset:
+    if check.instance("dataset", dataset, str, "the name of a ledger, such as 'avmnist'"):
         if path is not None:
             raise ValueError("give either path= or dataset=, not both.")
         rows = shipped(dataset)
@@ -81,7 +81,7 @@ def table(paper: str | None = None, path: str | Path | None = None, dataset: str
             remedy = f"`xmodal claims --dataset {dataset} --run --write` makes one."
             raise ValueError(f"no ledger on {dataset!r} ships with this version; {remedy}")
         return _frame([rows[i] for i in known(paper) if i in rows])
-    measured = shipped() if path is None else rows_in(Path(path))
+    measured = shipped() if path is None else rows_in(check.path("path", path))
     return _frame([measured.get(c.id) or _blank(c) for c in known(paper).values()])
 
 
@@ -126,9 +126,11 @@ def run(
         ('fails', '3 of 4 kernels of finite variance damp high frequencies')
     """
     wanted = chosen(ids)
-    folder = None if store is None else Path(store)
+    folder = None if store is None else check.path("store", store)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ValueError(f"store must be a folder, {str(folder)!r} is a file.")
     given = datasets.load(dataset) if isinstance(dataset, str) else dataset
-    conditions = Conditions(given, tuple(seeds), budget, folder, executor)
+    conditions = Conditions(given, tuple(check.listed("seeds", seeds)), budget, folder, executor)
     if len(conditions.seeds) < LEAST_SEEDS and (trained := [c.id for c in wanted if c.trained]):
         raise ValueError(
             f"a verdict on trained models rests on at least {LEAST_SEEDS} seeds, got {len(conditions.seeds)}; "
@@ -169,7 +171,7 @@ def chosen(ids: str | Iterable[str] | None) -> list[Claim]:
     every = known()
     if ids is None:
         return list(every.values())
-    asked = [ids] if isinstance(ids, str) else list(ids)
+    asked = [ids] if isinstance(ids, str) else check.listed("ids", ids)
     meant: dict[str, Claim] = {}
     for name in asked:
         if name in PAPERS:

@@ -174,7 +174,8 @@ class Experiment:
 
         ``progress(share, text)`` is called on the way, and ``cancelled()`` asked whether to stop.
         """
-        check.mapping("given", given, "values")
+        for name in check.mapping("given", given, "values"):
+            check.one_of(f"setting of {self.name!r}", name, self.defaults)
         return self.member(self.settings(**given), progress or (lambda *_: None))
 
     def with_defaults(self, **given: Any) -> Experiment:

@@ -163,7 +163,9 @@ def trainer(cube: xr.Dataset) -> Callable[..., dict[str, np.ndarray]]:
     Raises:
         ValueError: the cube does not say which known experiment it came from, or comes from a later version.
     """
-    name = cube.attrs.get("experiment")
+    import xarray as xr
+
+    name = check.instance("cube", cube, xr.Dataset, "such as xl.sweep returns").attrs.get("experiment")
     if name not in experiments.names():
         raise ValueError(
             f"the cube's experiment is {name!r}, which is not known by name ({', '.join(experiments.names())}); "
@@ -209,6 +211,8 @@ def band(values: Labelled, dim: str = "seed", level: float = 0.95) -> Labelled:
     import xarray as xr
     from scipy import stats
 
+    if not isinstance(values, (xr.Dataset, xr.DataArray)):
+        raise TypeError(f"values must be a cube or one of its variables, got {type(values).__name__}.")
     check.one_of("dimension", dim, [str(d) for d in values.dims])
     if not 0 < check.real("level", level) < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
@@ -253,7 +257,8 @@ def _story(experiment: Experiment, fixed: Mapping[str, Any]) -> tuple[dict[str, 
 
 def environment(experiment: Experiment, fixed: Mapping[str, Any]) -> dict[str, str]:
     """Versions and device, as cube and store record them, for an ``experiment`` with its ``fixed`` settings."""
-    device = {**experiment.defaults, **fixed}.get("device", "cpu")
+    check.instance("experiment", experiment, Experiment)
+    device = {**experiment.defaults, **check.mapping("fixed", fixed, "values")}.get("device", "cpu")
     return {
         "xmodal_lab": __version__,
         "torch": str(torch.__version__),

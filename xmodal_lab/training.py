@@ -18,9 +18,10 @@ from . import _checks as check
 from . import augmentation
 from ._checkpoints import load_checkpoint as load_checkpoint
 from ._checkpoints import save_checkpoint as save_checkpoint
-from ._evaluation import eval_mode
+from ._evaluation import answer, eval_mode
 from ._steps import Average, first_averaged, sharpened
 from .augmentation import Augmentation
+from .batches import out_of_memory
 from .losses import Params
 from .pairing import MODES, Pairing, Pairs
 from .samples import Dataset, Samples
@@ -271,7 +272,7 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
     with eval_mode(model):
         outputs = torch.cat(
             [
-                model({m: x[k : k + batch_size] for m, x in samples.inputs.items()})
+                answer(model, {m: x[k : k + batch_size] for m, x in samples.inputs.items()})
                 for k in range(0, len(samples), batch_size)
             ]
         )
@@ -281,9 +282,21 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
 
 def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy for class labels (N,) int64, mean squared error for real-valued ones."""
-    if labels.is_floating_point():
-        return nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype))
-    return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+    for what, value in (("outputs", outputs), ("labels", labels)):
+        check.instance(what, value, Tensor)
+    try:
+        if labels.is_floating_point():
+            if outputs.numel() != labels.numel():
+                raise ValueError("real-valued labels need one output each")
+            return nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype))
+        return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+        if out_of_memory(error):
+            raise
+        raise ValueError(
+            f"outputs ({outputs.dtype}, {tuple(outputs.shape)}, {outputs.device}) and labels ({labels.dtype}, "
+            f"{tuple(labels.shape)}, {labels.device}) make no loss with label smoothing {label_smoothing!r}: {error}."
+        ) from error
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -315,7 +328,7 @@ def _epoch(
         wanted, inputs = labels[take.to(labels.device)], pairs.inputs(train, take)
         if change is not None:
             inputs = change(inputs, draws[1])
-        outputs = model(inputs)
+        outputs = answer(model, inputs)
         loss = criterion(outputs, wanted, options.label_smoothing)
         _backward(loss, params)
         if options.sam:

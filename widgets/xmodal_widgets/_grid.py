@@ -32,6 +32,13 @@ def one_of(what: str, value: object, known: Collection[str]) -> str:
     return check.one_of(what, value, known)
 
 
+def listed(what: str, value: object) -> list[Any]:
+    """``value`` as a list of names, or an error that says what came."""
+    from xmodal_lab import _checks as check  # at use: a view needs no torch
+
+    return check.listed(what, value)
+
+
 @dataclass(frozen=True)
 class Dim:
     """One dimension: its name, its kind ("float", "int", "category", "bool") and the values on the grid."""
@@ -55,7 +62,7 @@ class Dim:
             return None
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError, RuntimeError):
             return None
         grid = np.asarray(self.values, dtype=float)
         near = int(np.argmin(np.abs(grid - number))) if math.isfinite(number) else 0

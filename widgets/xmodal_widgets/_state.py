@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ._grid import Dim, Grid, one_of
+from ._grid import Dim, Grid, listed, one_of
 from .views import Surface, View, controls_of
 
 # Names that arguments and switches carry; a dimension of that name could not be a keyword.
@@ -47,7 +47,7 @@ def control_specs(
     if shown is None:
         order = list(dims)
     else:
-        order = [shown] if isinstance(shown, str) else list(shown)
+        order = [shown] if isinstance(shown, str) else listed("controls", shown)
         for name in order:
             one_of("control", name, dims)
         if len(set(order)) != len(order):
@@ -127,7 +127,7 @@ def _nearest(dim: Dim, value: Any) -> Any:
 def _is_number(value: object) -> bool:
     try:
         return math.isfinite(float(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return False
 
 

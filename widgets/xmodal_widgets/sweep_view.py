@@ -20,7 +20,7 @@ import anywidget
 import traitlets
 
 from . import _assets
-from ._grid import Grid, one_of
+from ._grid import Grid, listed, one_of
 from ._state import checked_state, control_specs, dims_to_control, opening_state
 from ._train import Compute, Trainer
 from .views import View, checked_views
@@ -96,6 +96,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     ) -> None:
         if compute is not None and not callable(compute):
             raise TypeError(f"compute must be callable (setting, progress, cancelled), got {type(compute).__name__}.")
+        if title is not None and not isinstance(title, str):
+            raise TypeError(f"title must be text, got {type(title).__name__}.")
         dataset = _as_dataset(cube)
         grid = Grid.of(dataset)
         self._average = _averages(average, grid)
@@ -236,11 +238,14 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         Raises:
             ValueError: the folder does not exist.
         """
+        from xmodal_lab import _checks as check  # at use: a view needs no torch
         from xmodal_lab._whole_files import beside
 
         from ._html import page
 
-        target = Path(path)
+        target = check.path("path", path)
+        if not target.name or target.is_dir():
+            raise ValueError(f"path must name a file to write, got {str(path)!r}.")
         if not target.parent.is_dir():
             raise ValueError(f"the folder {str(target.parent)!r} does not exist; create it first.")
         traits = {name: getattr(self, name) for name in ("_layout", "_views", "_controls", "title", "state")}
@@ -304,7 +309,7 @@ def _as_dataset(cube: Any) -> Any:
 
 
 def _averages(average: str | Sequence[str], grid: Grid) -> tuple[str, ...]:
-    names = (average,) if isinstance(average, str) else tuple(average)
+    names = (average,) if isinstance(average, str) else tuple(listed("average", average))
     for name in names:
         if name != "seed":  # the default; a cube without seeds is fine
             one_of("dimension in average", name, tuple(grid.dims))

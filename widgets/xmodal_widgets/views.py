@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
@@ -45,6 +47,8 @@ class View:
         axes = self.axes(grid)
         for dim in axes:
             one_of(f"dimension of {self.variables[0]!r} in the {title}", dim, grid.axes[self.variables[0]])
+        if missing := [name for name in ("x", "y") if getattr(self, name, "") is None]:
+            raise TypeError(f"the {title} needs {' and '.join(missing)}, got None.")
         if len(set(axes)) != len(axes):
             raise ValueError(f"the {title} uses a dimension twice: {axes}; each may carry one role.")
         for name in self.numeric_axes():
@@ -59,7 +63,7 @@ class View:
                 f"leave it to a slider, or thin the cube along {col!r}."
             )
         limits = getattr(self, "limits", None)
-        if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
+        if limits is not None and not _two_numbers(limits):
             raise ValueError(f"limits of the {title} must be (low, high) with low < high, got {limits!r}.")
         if limits is not None and getattr(self, "log", False) and limits[0] <= 0:
             raise ValueError(f"limits of a {title} on a log scale must be above 0, got {limits!r}.")
@@ -214,6 +218,10 @@ class Scatter(View):
         Raises:
             ValueError: variables without a dimension in common.
         """
+        if self.points is not None and not isinstance(self.points, str):
+            raise TypeError(f"points must name a dimension, got {type(self.points).__name__}.")
+        if self.x is None or self.y is None:
+            raise TypeError("the Scatter view needs x and y, got None.")
         for name in self.variables:
             one_of("variable in the Scatter view", name, tuple(grid.arrays))
         if not grid.axes[self.x]:
@@ -230,6 +238,13 @@ class Scatter(View):
     def spec(self, grid: Grid) -> dict[str, Any]:
         """The view as the browser reads it, with the inferred dimension."""
         return {**super().spec(grid), "points": self.axes(grid)[0]}
+
+
+def _two_numbers(limits: object) -> bool:
+    """Whether these are (low, high) with low < high."""
+    if not isinstance(limits, Sequence) or len(limits) != 2:
+        return False
+    return all(isinstance(end, int | float) and math.isfinite(end) for end in limits) and limits[0] < limits[1]
 
 
 def controls_of(view: View, grid: Grid) -> tuple[str, ...]:

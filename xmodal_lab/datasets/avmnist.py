@@ -106,12 +106,11 @@ def load_avmnist(
     check.one_of("source", source, ("auto", "files", "build"))
     if image_energy is not None:
         check.positive("image_energy", check.share("image_energy", image_energy))
-    low, high = (snr_db, snr_db) if isinstance(snr_db, int | float) else tuple(snr_db)
-    low, high = check.real("snr_db", low), check.real("snr_db", high)
-    if low > high:
+    ends = [check.real("snr_db", end) for end in (snr_db if isinstance(snr_db, Sequence) else (snr_db, snr_db))]
+    if len(ends) != 2 or ends[0] > ends[1]:
         raise ValueError(f"snr_db must be a number or (lowest, highest), got {snr_db!r}.")
     recipe = build.Recipe(
-        wanted=tuple(wanted.items()), audio=audio, energy=image_energy, snr=(low, high), noise=bool(noise),
+        wanted=tuple(wanted.items()), audio=audio, energy=image_energy, snr=(ends[0], ends[1]), noise=bool(noise),
         repeat=bool(repeat_clips), split=split, seed=check.integer("seed", seed, at_least=0),
     )  # fmt: skip
 

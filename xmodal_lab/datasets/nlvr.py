@@ -55,7 +55,7 @@ def load_nlvr(
     check.share("test_share", test_share)
     folder = home(root, ["nlvr"], [part])
     problems = Problems("nlvr", folder, LAYOUT, damaged)
-    path = folder / part / f"{part}.json"
+    path = check.path("part", folder / part / f"{part}.json")
     text = problems.attempt(path, lambda: path.read_text(encoding="utf-8")) or ""
     pictures: dict[str, dict[str, Path]] = {}
     rows: list[media.Row] = []

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from . import _checks as check
+from ._whole_files import seal
 
 KINDS = ("datasets", "features")
 _STALE = 24 * 3600.0  # seconds after which a file that nobody finished is taken for abandoned (ours)
@@ -67,7 +68,8 @@ def read(kind: str, name: str, where: Where = None) -> tuple[dict[str, Tensor], 
             metadata = dict(file.metadata() or {})
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
         about = json.loads(metadata["about"])
-        if metadata["checksum"] == checksum(tensors):
+        sealed = metadata.get("seal", seal(metadata["about"]))  # entries of earlier versions have none
+        if metadata["checksum"] == checksum(tensors) and sealed == seal(metadata["about"]):
             return tensors, about
         why = "its contents do not fit its checksum"
     except (FileNotFoundError, NotADirectoryError):
@@ -90,7 +92,8 @@ def write(kind: str, name: str, tensors: Mapping[str, Tensor], about: Mapping[st
 
     path = _path(kind, name, where)
     whole = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
-    metadata = {"about": json.dumps(about, default=str), "checksum": checksum(whole)}
+    told = json.dumps(about, default=str)
+    metadata = {"about": told, "seal": seal(told), "checksum": checksum(whole)}
     beside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import time
 import uuid
@@ -125,10 +124,10 @@ class Store:
 
     def refresh(self) -> None:
         """Look for tasks that were finished since the last look, by this process or another."""
-        for entry in os.scandir(self.path / "done"):
-            if entry.name.endswith(".json") and entry.name not in self.marks:
+        for path in (self.path / "done").iterdir():
+            if path.suffix == ".json" and path.name not in self.marks:
                 with contextlib.suppress(ValueError, FileNotFoundError):  # damaged: its task is not finished
-                    self.marks[entry.name] = Mark.loads(Path(entry.path).read_text(encoding="utf-8"))
+                    self.marks[path.name] = Mark.loads(path.read_text(encoding="utf-8"))
 
     def finished(self) -> set[Place]:
         """Places of all members that count as computed."""

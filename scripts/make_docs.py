@@ -9,12 +9,14 @@ Lessons are run, and each live view is exported into the page: its sliders move 
 from __future__ import annotations
 
 import argparse
-import os
+import ast
+import importlib
+import inspect
 import re
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -22,8 +24,11 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {"README.md": "index", "CLAIMS.md": "CLAIMS", "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING",
-         "docs/architecture.md": "architecture"}  # fmt: skip
+PAGES = {
+    "README.md": "index", "CLAIMS.md": "CLAIMS", "CLAIMS_AVMNIST.md": "CLAIMS_AVMNIST", "CHANGELOG.md": "CHANGELOG",
+    "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
+}  # fmt: skip
+FILES = ("CITATION.cff", "docs/*.png")  # what the pages point to, as it is
 # Run before a lesson: a view shows itself as the page that to_html writes, inside a frame.
 EXPORT = """
 def _exported(self, **kwargs):
@@ -50,20 +55,44 @@ def main() -> int:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         lesson(path, asked.out / f"{path.stem}.html", live=not asked.keep_outputs)
         print(f"{path.stem}", flush=True)
-    for picture in (ROOT / "docs").glob("*.png"):
-        (asked.out / "docs").mkdir(exist_ok=True)
-        (asked.out / "docs" / picture.name).write_bytes(picture.read_bytes())
+    for source in (path for pattern in FILES for path in ROOT.glob(pattern)):
+        target = asked.out / source.relative_to(ROOT)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(source.read_bytes())
     broken = dead_links(asked.out)
     print("\n".join(broken) or f"every link inside {asked.out.name}/ leads somewhere")
     return int(bool(broken))
 
 
 def reference(out: Path) -> None:
-    """The API reference, from the docstrings."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    packages = ["xmodal_lab", "xmodal_widgets", "!xmodal_lab.cli"]
-    command = [sys.executable, "-m", "pdoc", "--docformat", "google", "--math", "-o", str(out), *packages]
-    subprocess.run(command, check=True, env=environment)
+    """The API reference, from the docstrings: no private modules, and a room's page has what the room passes on."""
+    import pdoc
+
+    specs = ["xmodal_lab", "xmodal_widgets", r"!.*\._", r"!xmodal_lab\.cli"]
+    names = pdoc.extract.walk_specs(specs)
+    for name in names:
+        module = importlib.import_module(name)
+        module.__all__ = [
+            *passed_on(module),
+            *(n.removeprefix(f"{name}.") for n in names if n.rpartition(".")[0] == name),
+        ]
+    pdoc.render.configure(docformat="google", math=True)
+    pdoc.pdoc(*specs, output_directory=out)
+
+
+def passed_on(module: ModuleType) -> list[str]:
+    """Public names that a module defines, or imports under their own name (``from ._x import f as f``)."""
+    found = []
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.ImportFrom):
+            found += [alias.name for alias in node.names if alias.asname == alias.name]
+        elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            found.append(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [target.id for target in targets if isinstance(target, ast.Name)]
+    public = (name for name in found if not name.startswith("_") and not inspect.ismodule(getattr(module, name)))
+    return list(dict.fromkeys(public))
 
 
 def page(source: Path, target: Path) -> None:
@@ -100,28 +129,36 @@ def _navigation() -> str:
 
 
 def dead_links(site: Path) -> list[str]:
-    """Links and pictures of the site's pages that lead to no file of the site."""
-    found = []
+    """Links and pictures of the site's pages that lead to no file of the site, or to no place in it."""
+    pages = {}
     for path in sorted(site.rglob("*.html")):
-        links = _Links()
-        links.feed(path.read_text(encoding="utf-8"))
-        for link in sorted(links.found):
+        pages[path.resolve()] = page_ = _Page()
+        page_.feed(path.read_text(encoding="utf-8"))
+    found = []
+    for path, page_ in pages.items():
+        for link in sorted(page_.links):
             parts = urlsplit(link)
-            if parts.scheme or parts.netloc or not parts.path:
+            if parts.scheme or parts.netloc:
                 continue
-            target = path.parent / unquote(parts.path)
-            if not (target.exists() or (target / "index.html").exists()):
-                found.append(f"{path.relative_to(site)}: {link}")
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            place = unquote(parts.fragment)
+            there = target.exists() or (target / "index.html").exists()
+            if not there or (place and target in pages and place not in pages[target].places):
+                found.append(f"{path.relative_to(site.resolve())}: {link}")
     return found
 
 
-class _Links(HTMLParser):
+class _Page(HTMLParser):
+    """Where a page leads, and the places in it that a link can name."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.found: set[str] = set()
+        self.links: set[str] = set()
+        self.places: set[str] = set()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found |= {value for name, value in attributes if name in ("href", "src") and value}
+        self.links |= {value for name, value in attributes if name in ("href", "src") and value}
+        self.places |= {value for name, value in attributes if name in ("id", "name") and value}
 
 
 def _exporter() -> HTMLExporter:

@@ -72,10 +72,12 @@ def reference(out: Path) -> None:
     names = pdoc.extract.walk_specs(specs)
     for name in names:
         module = importlib.import_module(name)
-        module.__all__ = [
-            *passed_on(module),
-            *(n.removeprefix(f"{name}.") for n in names if n.rpartition(".")[0] == name),
-        ]
+        rooms = [n.rpartition(".")[2] for n in names if n.rpartition(".")[0] == name]
+        module.__all__ = [*passed_on(module), *rooms]
+        for made in (vars(module)[n] for n in module.__all__ if inspect.isclass(vars(module).get(n))):
+            start = vars(made).get("__init__")
+            if start is not None and start.__doc__ is None:
+                start.__doc__ = ""  # it speaks through its class, not in the words of nn.Module
     pdoc.render.configure(docformat="google", math=True)
     pdoc.pdoc(*specs, output_directory=out)
 

@@ -111,7 +111,10 @@ def lesson(source: Path, target: Path, live: bool) -> None:
     notebook = nbformat.read(source, as_version=4)
     if live:
         notebook.cells.insert(0, nbformat.v4.new_code_cell(EXPORT))
-        NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}}).execute()
+        NotebookClient(
+            notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}},
+            extra_arguments=["--log-level=ERROR"],  # kernels warn that they talk over TCP, on this machine
+        ).execute()  # fmt: skip
         del notebook.cells[0]
     for cell in notebook.cells:
         cell.source = re.sub(r"\]\(([\w.-]+?)\.ipynb\)", r"](\1.html)", cell.source)

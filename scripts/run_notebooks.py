@@ -21,7 +21,7 @@ def run(path: Path) -> float:
     started = time.perf_counter()
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}},
-        store_widget_state=False,
+        store_widget_state=False, extra_arguments=["--log-level=ERROR"],
     ).execute()  # fmt: skip
     seconds = time.perf_counter() - started
     notebook.metadata = nbformat.from_dict(

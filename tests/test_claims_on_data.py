@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_models
+import torch
 
 import xmodal_lab as xl
 from xmodal_lab import _ledger, claims, cli, datasets, experiments
 from xmodal_lab.conditions import Claim, Conditions
+from xmodal_lab.papers import uml
+from xmodal_lab.papers.synergy import claims as synergy_claims
+from xmodal_lab.papers.synergy import comparing, members
+from xmodal_lab.papers.synergy import worlds as synergy_worlds
+from xmodal_lab.papers.uml import claims as uml_claims
+from xmodal_lab.papers.uml import claims_few, claims_knobs, own, tuning, worlds
 from xmodal_lab.sweeps import StoreError
 from xmodal_lab.trials import Trials, _loaded
 from xmodal_lab.verdicts import Measured, gain
@@ -172,6 +181,193 @@ def test_a_ledger_has_a_plain_name() -> None:
     assert _ledger.place("avmnist", "md").name == "CLAIMS_AVMNIST.md"
     with pytest.raises(ValueError, match="letters, digits and underscores"):
         _ledger.place("../avmnist")
+
+
+# -- uml and synergy on pictures and texts of one's own ----------------------------------------------
+
+WORDS = ("red", "green", "round", "square")
+
+
+def pictures(name: str = "mine", vectors: bool = True, rows: int = 64, seed: int = 0) -> xl.Dataset:
+    """Four classes of colour and form; a picture and a text of each row share both."""
+    rng = np.random.default_rng(seed)
+
+    def split(n: int) -> xl.Samples:
+        y = torch.arange(n) % 4
+        image = torch.from_numpy(rng.normal(0.5, 0.3, (n, 3, 8, 8)).astype(np.float32))
+        image[:, 0, :4] += (y // 2)[:, None, None].float()
+        image[:, 1, 4:] += (y % 2)[:, None, None].float()
+        lines = tuple(
+            f"a {WORDS[int(c) // 2]} thing, {WORDS[2 + int(c) % 2]} too, seen {k} times" for k, c in enumerate(y)
+        )
+        text = torch.from_numpy(rng.normal(0, 0.3, (n, 384)).astype(np.float32))
+        text[:, 0] += y // 2
+        text[:, 1] += y % 2
+        text = torch.nn.functional.normalize(text, dim=1)
+        return xl.Samples({"image": image, "text": text}, y, strings={"text": lines})
+
+    kinds = {"text": "vector" if vectors else "text"}
+    return xl.Dataset(name, split(rows), split(20), tuple("abcd"), split(12), kinds=kinds)
+
+
+def test_features_are_frozen_on_the_training_rows_and_keep_the_pairs() -> None:
+    data = pictures()
+    found = own.featured(data)
+    z, raw = found.train.inputs["image"].double(), data.train.inputs["image"].flatten(1).double()
+    assert found.shapes == {"image": (64,), "text": (64,)} and found.train.strings == data.train.strings
+    assert torch.equal(found.train.labels, data.train.labels)
+    # Principal components: uncorrelated, standardised, and all of the variance that 64 rows have.
+    torch.testing.assert_close(z.mean(0), torch.zeros(64, dtype=torch.float64), atol=1e-5, rtol=0)
+    gram = (raw - raw.mean(0)) @ (raw - raw.mean(0)).T
+    lead = torch.linalg.eigvalsh(gram).flip(0)[:5]
+    scores = torch.linalg.eigh(gram)[1].flip(1)[:, :5] * lead.sqrt()
+    agreement = torch.nn.functional.cosine_similarity(z[:, :5], scores, dim=0).abs()
+    torch.testing.assert_close(agreement, torch.ones(5, dtype=torch.float64), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.test.inputs["text"].norm(dim=1), torch.ones(20))
+    other = own.featured(data, shift="covered")
+    assert torch.equal(other.train.inputs["image"], found.train.inputs["image"])
+    assert not torch.equal(other.test.inputs["image"], found.test.inputs["image"])
+    assert torch.equal(other.test.inputs["text"], found.test.inputs["text"])
+
+
+def test_the_shapes_world_comes_through_its_shipped_encoder() -> None:
+    drawn = xl.load("shapes", n_train=24, n_test=6, n_val=6, modalities=["image", "text"])
+    with torch.no_grad():
+        z = worlds.shipped_encoder("image_attributes")(drawn.train.inputs["image"])
+    wanted = (z - z.mean(0)) / (z.std(0) + 1e-6) / 8
+    torch.testing.assert_close(own.featured(drawn).train.inputs["image"], wanted)
+    assert "shipped encoder" in own.said(drawn) and "principal components" in own.said(pictures())
+
+
+def test_encoders_are_aligned_on_rows_that_no_shot_uses() -> None:
+    data = own.featured(pictures(rows=800))
+    pair = own.met(data)
+    kept = pair["unaligned"].train
+    assert len(kept) == 400 and torch.equal(kept.labels.bincount(), torch.tensor([100] * 4))
+    assert kept.strings["text"] == pair["aligned"].train.strings["text"]
+    assert pair["aligned"].shapes["image"] == pair["aligned"].shapes["text"]
+
+    def found(dataset: xl.Dataset) -> float:
+        """Share of pictures, of pairs that aligned nothing, whose nearest text is of their class."""
+        x, z = (dataset.train.inputs[m] for m in ("image", "text"))
+        nearest = (x @ z.T).argmax(1)
+        return float((dataset.train.labels[nearest] == dataset.train.labels).float().mean())
+
+    assert found(pair["aligned"]) > 0.7
+    lone = data.train.subset(torch.arange(4)).select(("image", "text"))
+    with pytest.raises(ValueError, match="four pairs of every class"):
+        own.met(replace(data, train=lone))
+
+
+def test_counts_of_words_stand_in_for_a_language_model() -> None:
+    data = own.featured(own.counted(pictures(), "words"))
+    z = data.train.inputs["text"]
+    alike = (z @ z.T).fill_diagonal_(-1).argmax(1)
+    assert (data.train.labels[alike] == data.train.labels).float().mean() > 0.9
+    assert not data.test.present["text"].any()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = uml.experiment
+    monkeypatch.setattr(claims_few.exp, "experiment", lambda *a, **kw: made(*a, **{"steps": 4, **kw}))
+    monkeypatch.setattr(claims_few, "RATES", (0.1,))
+    monkeypatch.setattr(uml_claims, "IMAGES", (1, 2))
+    monkeypatch.setattr(uml_claims, "TEXTS", (0, 1))
+    short = {k: np.array([0.5, 0.6]) for k in ("frozen", "unfrozen")}
+    monkeypatch.setattr(tuning, "text_layer", lambda seeds, features: short)
+
+
+NEEDS = {
+    "uml.FT": "a pretrained encoder that can be fine-tuned",
+    "uml.3": "image, audio and text",
+    "uml.K": "bare class names",
+    "uml.S": "two modalities that are sequences",
+}
+
+
+@pytest.mark.parametrize("name", ["F", "R", "U", "B", "N", "M", "E", "X", "Z", *(i[4:] for i in NEEDS)])
+def test_each_claim_of_uml_is_about_the_dataset_or_says_what_it_needs(name: str, quick: None) -> None:
+    mine = Conditions(pictures(), seeds=(0, 1))
+    found = next(c for c in uml_claims.CLAIMS if c.id == f"uml.{name}").measure(mine)
+    if (needs := NEEDS.get(f"uml.{name}")) is not None:
+        assert found.verdict.startswith(f"needs {needs}") and found.n == 0
+    else:
+        assert found.n == 2 and found.text and found.note
+
+
+def test_claims_of_uml_refuse_what_a_dataset_lacks(quick: None) -> None:
+    data = pictures()
+    named = {c.id: c for c in uml_claims.CLAIMS}
+
+    def verdict(i: str, dataset: xl.Dataset) -> str:
+        return named[f"uml.{i}"].measure(Conditions(dataset, seeds=(0, 1))).verdict
+
+    assert (
+        verdict("R", own.featured(data))
+        == "needs pictures or spectrograms as they are, to be changed before they are encoded"
+    )
+    assert verdict("TR", own.featured(data)).startswith("needs pictures")
+    mute = replace(data, **{s: replace(part, strings={}) for s, part in data.splits.items()})
+    assert verdict("E", mute).startswith("needs the texts themselves") and verdict("X", mute).startswith(
+        "needs the texts"
+    )
+    assert verdict("N", pictures(rows=40)) == "needs 16 texts of every class"
+
+
+def test_unrelated_text_is_no_evidence_where_related_text_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import xarray as xr
+
+    gains: list[float] = []
+
+    def arm(conditions: Conditions, relation: str = "", taught: bool = True, **axes: object) -> xr.Dataset:
+        gained = gains[-1] if relation == "related" else 0.0
+        accuracy = xr.DataArray(np.full((2, 5), 0.5 + gained) + 1e-3 * np.arange(5), dims=("shots", "seed"))
+        cube = xr.Dataset({"accuracy": accuracy, "val_accuracy": accuracy}, {"shots": [1, 4]})
+        return cube.expand_dims(lam=[0.3]) if "lam" in axes else cube
+
+    monkeypatch.setattr(claims_knobs, "arm", arm)
+    mine = Conditions(pictures())
+    for related, verdict in ((0.1, "holds"), (0.0, "direction holds")):
+        gains.append(related)
+        assert claims_knobs.unrelated(mine).verdict == verdict
+
+
+def test_features_of_texts_are_language_for_synergy() -> None:
+    for vectors in (True, False):
+        data = pictures(vectors=vectors)
+        mine = Conditions(data, seeds=(0, 1))
+        assert comparing.directions(mine) == ["L→V"] and comparing.has_text(mine)
+        world = synergy_worlds.world_of(members._trials_of(members.experiment(data)), {**members.DEFAULTS})
+        # Each row's own description is its own text, at the length asked for.
+        own_text = world.teacher.pools["latents"].z[world.teacher.pools["latents"].own]
+        torch.testing.assert_close(own_text, 4 * data.train.inputs["text"])
+    asked = {c.id: c for c in synergy_claims.CLAIMS}
+    audio = replace(mine, dataset=data)
+    assert asked["synergy.A1"].measure(audio).verdict == "needs modalities of kind image and audio"
+    assert asked["synergy.W"].measure(audio).verdict == "needs an audio modality"
+
+
+def test_the_command_puts_a_text_through_the_encoder_and_says_so(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XMODAL_MINILM", str(tiny_models.save("minilm", tmp_path / "model")))
+    monkeypatch.setenv("XMODAL_CACHE", str(tmp_path / "cache"))
+    line = ["claims", "dml.A", "--run", "--dataset", "shapes", "--data-options", "n_train=12, n_test=4, n_val=4"]
+    line += ["--store", str(few / "store")]
+    assert cli.main([*line, "--encode", "text=minilm", "--write"]) == 0
+    row = claims.table(dataset="shapes").iloc[0]
+    assert row["encode"] == "text=minilm" and "text through minilm " in row["data"]
+    assert "--data-options 'n_train=12, n_test=4, n_val=4' --encode 'text=minilm'" in (few / "shapes.md").read_text()
+    capsys.readouterr()
+    for option, message in (
+        ("text", "written MODALITY=MODEL"),
+        ("words=minilm", "unknown modality of shapes 'words'"),
+    ):
+        assert cli.main([*line, "--encode", option]) == 2
+        assert message in capsys.readouterr().err
+    assert cli.main(["claims", "--run", "--encode", "text=minilm"]) == 2
+    assert "name the dataset with --dataset" in capsys.readouterr().err
 
 
 # -- the ledger on avmnist that ships ----------------------------------------------------------------

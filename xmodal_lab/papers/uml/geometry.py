@@ -47,6 +47,7 @@ def geometry(data: Unpaired, trained: Trained) -> Geometry:
     Raises:
         ValueError: one class in the test split.
     """
+    _fits(data, trained)
     x, y = data.test[trained.head.target]
     z, w = trained.embed(trained.head.target, x), trained.params["head"]
     return Geometry(
@@ -66,6 +67,7 @@ def prototypes(data: Unpaired, trained: Trained, modality: str) -> metrics.Proto
     Raises:
         ValueError: a modality that is unknown, or lacks a class.
     """
+    _fits(data, trained)
     check.one_of("modality", modality, data.modalities)
     x, y = data.train[modality]
     means = metrics.class_means(trained.embed(modality, x), y, len(data.classes))
@@ -94,7 +96,8 @@ def decision_plane(
     """
     import xarray as xr
 
-    three = [check.integer("class", c, at_least=0) for c in classes]
+    _fits(data, trained)
+    three = [check.integer("class", c, at_least=0) for c in check.listed("classes", classes)]
     if len(set(three)) != 3 or max(three) >= len(data.classes):
         raise ValueError(f"the plane goes through three different classes below {len(data.classes)}, got {three}.")
     check.integer("points", points, at_least=2)
@@ -124,6 +127,12 @@ def decision_plane(
         "label": ("sample", y[some].numpy()),
     }
     return xr.DataArray(decided.numpy(), coords, ("b", "a"), "decision"), xr.Dataset(samples)
+
+
+def _fits(data: Unpaired, trained: Trained) -> None:
+    check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
+    check.instance("trained", trained, Trained, "one of uml.train_heads(...)")
+    check.one_of("target with a test split", trained.head.target, data.test)
 
 
 def _alignment(data: Unpaired, trained: Trained) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ... import _checks as check
-from .heads import Head
+from .heads import Head, checked_heads
 from .training import Trained, train_heads
 from .unpaired import Unpaired, draw_shots
 
@@ -57,9 +57,13 @@ def search(
     Raises:
         ValueError: an empty grid, no validation split of a target.
     """
-    asked = [heads] if isinstance(heads, Head) else list(heads)
-    axes = dict(QUICK if grid is None else grid)
-    if not axes or any(len(tuple(values)) == 0 for values in axes.values()):
+    check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
+    asked = checked_heads(heads)
+    axes = {}
+    for name, values in (QUICK if grid is None else check.mapping("grid", grid, "lists of values")).items():
+        check.one_of("setting in grid", name, Head.__dataclass_fields__)
+        axes[name] = check.listed(f"grid[{name!r}]", values)
+    if not asked or not axes or any(len(values) == 0 for values in axes.values()):
         raise ValueError("the grid is empty; give at least one value for each setting, or none for the default grid.")
     for head in asked:
         if head.target not in data.val:
@@ -97,6 +101,8 @@ def baseline(data: Unpaired, head: Head, classifier: str = "lda") -> tuple[float
     from sklearn.linear_model import LogisticRegression
 
     check.one_of("classifier", classifier, CLASSIFIERS)
+    check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
+    check.one_of("target", check.instance("head", head, Head).target, data.modalities)
     x, y = data.train[head.target]
     rows = draw_shots(y, head.shots, head.seed, head.target, data.classes)
     seen, labels = x[rows].flatten(1).double().numpy(), y[rows].numpy()

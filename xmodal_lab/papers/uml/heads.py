@@ -85,7 +85,9 @@ class Head:
     def __post_init__(self) -> None:
         for name in ("auxiliary", "tune"):
             given = getattr(self, name)
-            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+            names = (given,) if isinstance(given, str) else tuple(check.listed(name, given))
+            object.__setattr__(self, name, tuple(check.instance(f"a modality in {name}", m, str) for m in names))
+        check.instance("target", self.target, str)
         if self.target in self.auxiliary or len(set(self.auxiliary)) != len(self.auxiliary):
             raise ValueError(f"target and auxiliaries must differ, got {self.target!r} and {self.auxiliary}.")
         for name, known in (
@@ -93,7 +95,7 @@ class Head:
             ("schedule", SCHEDULES), ("choose", CHOICES),
         ):  # fmt: skip
             check.one_of(name, getattr(self, name), known)
-        for name in ("lam", "weight_decay", "ratio", "projection_scale", "head_scale"):
+        for name in ("lam", "momentum", "weight_decay", "ratio", "projection_scale", "head_scale"):
             check.non_negative(name, getattr(self, name))
         for name in ("lr", "logit_scale"):
             check.positive(name, getattr(self, name))
@@ -181,3 +183,9 @@ def layout(data: Unpaired, head: Head, sizes: Mapping[str, int], encoders: Mappi
     elif head.projection == "all":
         projected = used
     return Layout(width, {m: sizes[m] for m in used}, tuple(projected), {m: encoders[m] for m in head.tune})
+
+
+def checked_heads(heads: Head | Sequence[Head]) -> list[Head]:
+    """One head or several as a list, or an error that says what came."""
+    several = [heads] if isinstance(heads, Head) else check.listed("heads", heads)
+    return [check.instance("a head", head, Head) for head in several]

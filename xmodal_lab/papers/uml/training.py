@@ -74,7 +74,8 @@ def train_heads(
         ValueError: more shots than a class has (says which); sizes that differ and are not projected; no validation
             split for ``choose="best"``; no test split of the target; init from text without text.
     """
-    asked = [heads] if isinstance(heads, Head) else list(heads)
+    check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
+    asked = checked_heads(heads)
     modules = dict(encoders or {})
     done: list[Trained | None] = [None] * len(asked)
     groups: dict[Any, list[int]] = {}

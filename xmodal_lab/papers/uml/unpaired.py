@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import _checks as check
+from ..._predictions import class_numbers
 from ...samples import Dataset, Samples
 
 Split = Mapping[str, tuple[Tensor, Tensor]]  # modality -> (x (n, ...), labels (n,))
@@ -73,7 +74,12 @@ def unpaired(
         names = train.classes
         held = {split: _rows(samples) for split, samples in train.splits.items()}
         return unpaired(held["train"], held["test"], held.get("val"), names or None, scale=scale)
-    found = {split: _checked(split, given or {}) for split, given in (("train", train), ("test", test), ("val", val))}
+    if classes is not None:
+        check.listed("classes", classes)
+    found = {
+        split: _checked(split, {} if given is None else given)
+        for split, given in (("train", train), ("test", test), ("val", val))
+    }
     if not found["train"]:
         raise ValueError("there is no modality to train on; give {'image': (x, labels), 'text': (z, labels), …}.")
     for split in ("test", "val"):
@@ -112,9 +118,11 @@ def draw_shots(labels: Tensor, shots: int | None, seed: int, what: str, classes:
     Raises:
         ValueError: a class with some samples, but fewer than ``shots``: says which.
     """
+    what = check.instance("what", what, str)
+    labels = class_numbers(f"labels of {what}", labels, check.as_tensor("labels", labels).numel())
     if shots is None:
         return torch.arange(len(labels))
-    check.integer(f"shots of {what}", shots, at_least=0)
+    shots, seed = check.integer(f"shots of {what}", shots, at_least=0), check.integer("seed", seed)
     count = torch.bincount(labels)
     short = ((count > 0) & (count < shots)).nonzero()[:, 0].tolist()
     if short:
@@ -125,7 +133,9 @@ def draw_shots(labels: Tensor, shots: int | None, seed: int, what: str, classes:
             f"{f' and {len(short) - 1} more have too few' if len(short) > 1 else ''}; "
             f"ask for at most {int(count[count > 0].min())}, or for None to use all."
         )
-    generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + zlib.crc32(what.encode())) & 0x7FFFFFFFFFFF)
+    generator = torch.Generator().manual_seed(
+        (seed * 0x9E3779B1 + zlib.crc32(what.encode(errors="replace"))) & 0x7FFFFFFFFFFF
+    )
     mixed = torch.rand(len(labels), generator=generator).argsort()
     order = mixed[torch.argsort(labels[mixed], stable=True)]
     sorted_labels = labels[order]
@@ -158,7 +168,7 @@ def _scaled(part: Split, train: Split) -> dict[str, tuple[Tensor, Tensor]]:
 
 def _checked(split: str, given: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
     found = {}
-    for m, pair in given.items():
+    for m, pair in check.mapping(split, given, "pairs (x, labels)").items():
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"{split}[{m!r}] must be a pair (x, labels), got {type(pair).__name__}.")
         x = check.as_tensor(f"{split}[{m!r}]", pair[0])

@@ -35,7 +35,6 @@ SHIFTS = ("noise", "faint", "covered")
 Pair = tuple[Tensor, Tensor]
 
 
-@lru_cache(maxsize=16)
 def world(name: str = "numbers", encoder: str = "pixels", text_encoder: str = "minilm", shift: str = "") -> Unpaired:
     """A world's embeddings: "image", "audio" (64 to 128 wide), and the texts "name", "caption", "description" (128).
 
@@ -59,6 +58,11 @@ def world(name: str = "numbers", encoder: str = "pixels", text_encoder: str = "m
     check.one_of(f"encoder of {name}", encoder, ENCODERS[name])
     check.one_of("text encoder", text_encoder, (*texts.ENCODERS, "lm"))
     check.one_of("shift", shift, ("", *SHIFTS))
+    return _made(name, encoder, text_encoder, shift)
+
+
+@lru_cache(maxsize=16)
+def _made(name: str, encoder: str, text_encoder: str, shift: str) -> Unpaired:
     pictures = _numbers(encoder, shift) if name == "numbers" else _shapes(encoder, shift)
     train = dict(pictures["train"])
     for kind in texts.KINDS:

@@ -118,19 +118,22 @@ def lesson(source: Path, target: Path, live: bool) -> None:
         del notebook.cells[0]
     for cell in notebook.cells:
         cell.source = re.sub(r"\]\(([\w.-]+?)\.ipynb\)", r"](\1.html)", cell.source)
+        cell.source = cell.source.removeprefix("# NBVAL_IGNORE_OUTPUT\n")  # a word to the tests
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell(_navigation()))
     notebook.metadata["title"] = source.stem
     target.write_text(_exporter().from_notebook_node(notebook)[0], encoding="utf-8")
 
 
 def _navigation() -> str:
-    """One line of links at the head of every page."""
+    """One line of links at the head of every page, and lines of text that an eye can follow."""
     lessons = [(path.stem[:2], f"{path.stem}.html") for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
     there = [("xmodal_lab", "index.html"), *lessons]
     if (ROOT / "CLAIMS.md").is_file():
         there.append(("ledger", "CLAIMS.html"))
     there += [("architecture", "architecture.html"), ("API", "api/index.html")]
-    return " · ".join(f"[{name}]({link})" for name, link in there)
+    links = " · ".join(f"[{name}]({link})" for name, link in there)
+    style = "main { max-width: 75em; margin: auto } .jp-RenderedMarkdown pre { margin-bottom: 1em }"
+    return f"<style>{style}</style>\n\n{links}"
 
 
 def dead_links(site: Path) -> list[str]:

@@ -93,7 +93,7 @@ def strangers() -> dict[str, Any]:
 
 def spoilt_numbers(good: Tensor | np.ndarray) -> dict[str, Abuse]:
     """Tensors and arrays of floats."""
-    x = torch.as_tensor(good).detach().clone()
+    x = torch.as_tensor(good).detach().clone(memory_format=torch.contiguous_format)
     return {
         **{k: Abuse(v) for k, v in strangers().items()},
         "a number": Abuse(1.5),
@@ -151,7 +151,7 @@ def spoilt_numbers(good: Tensor | np.ndarray) -> dict[str, Abuse]:
 
 def spoilt_classes(good: Tensor | np.ndarray) -> dict[str, Abuse]:
     """Class numbers and other whole numbers."""
-    x = torch.as_tensor(good).clone()
+    x = torch.as_tensor(good).clone(memory_format=torch.contiguous_format)
     return {
         **{k: Abuse(v) for k, v in strangers().items()},
         "a number": Abuse(1),

@@ -171,8 +171,8 @@ def finite(what: str, tensor: Tensor) -> Tensor:
         return tensor
     if tensor.is_meta or tensor.layout != torch.strided or tensor.element_size() == 1:
         raise ValueError(
-            f"{what} must be a dense tensor of at least 16 bits with numbers in it, got {tensor.dtype}, {tensor.layout}, "
-            f"on {tensor.device}; use .to_dense(), .float() or another device."
+            f"{what} must be a dense tensor of at least 16 bits with numbers in it, got {tensor.dtype}, "
+            f"{tensor.layout}, on {tensor.device}; use .to_dense(), .float() or another device."
         )
     if not bool(torch.isfinite(tensor.sum())):  # one pass; a finite tensor whose sum overflows is looked at below
         bad = ~torch.isfinite(tensor)

@@ -204,6 +204,8 @@ def class_numbers(what: str, value: Any, n: int, below: int | None = None) -> Te
     low, high = int(labels.min()), int(labels.max())
     if low < 0:
         raise ValueError(f"{what} holds {low}; drop the rows whose label is unknown (-1) first.")
+    if high > 1000 * n + 1000:  # counting would take memory for every number in between
+        raise ValueError(f"{what} go up to {high} in {n} rows; number the classes from 0.")
     if below is not None and high >= below:
         raise ValueError(f"{what} holds {high}, but there are only {below} (0 to {below - 1}).")
     return labels

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ... import _checks as check
+from ..._costs import floating, magnitude
+from ..._predictions import class_numbers
 from ...metrics import disagreement
 
 
@@ -45,8 +47,9 @@ def labelled_rows(labels: Any, share: float, seed: int = 0) -> Tensor:
     Raises:
         ValueError: a share of 0 or outside [0, 1], a class without rows.
     """
-    y = check.as_tensor("labels", labels).long()
-    if check.share("label_share", share) == 0:
+    y = check.as_tensor("labels", labels)
+    y, share = class_numbers("labels", y, y.numel()), check.share("label_share", share)
+    if share == 0:
         raise ValueError("label_share is 0, so there are no labelled pairs; raise it, or go unsupervised.")
     counts = torch.bincount(y)
     if int(counts.min()) == 0:
@@ -72,7 +75,7 @@ def top_agreed(scores: Any, count: int) -> Anchors:
     Raises:
         ValueError: T above the number of agreed rows (the message says how many there are); one classifier.
     """
-    table = check.finite("scores", check.as_tensor("scores", scores))
+    table = check.finite("scores", floating("scores", scores))
     if table.ndim != 3:
         raise ValueError(f"scores must have shape (K, n, C), got {tuple(table.shape)}.")
     sets = disagreement(table)
@@ -101,17 +104,22 @@ def emergent(points: Any, mapped: Any, labels: Any, count: int) -> Anchors:
     Raises:
         ValueError: S above M, shapes that do not fit.
     """
-    z, v = check.as_tensor("points", points), check.as_tensor("mapped", mapped)
-    y = check.as_tensor("labels", labels).long()
+    z, v = (check.finite(what, floating(what, x)) for what, x in (("points", points), ("mapped", mapped)))
+    dtype = torch.promote_types(z.dtype, v.dtype)
+    z, v, y = z.to(dtype), v.to(dtype), check.as_tensor("labels", labels)
     if z.ndim != 2 or v.ndim != 3 or v.shape[2] != z.shape[1] or y.shape != v.shape[1:2]:
         raise ValueError(
             f"points (M, d), mapped (K, N, d) and labels (N,) do not fit: {tuple(z.shape)}, {tuple(v.shape)}, "
             f"{tuple(y.shape)}."
         )
+    if not z.numel() or not v.numel():
+        raise ValueError(f"there must be points and mappings, got {tuple(z.shape)} and {tuple(v.shape)}.")
+    y = class_numbers("labels", y, v.shape[1])
+    unit = magnitude(z, v)  # squares neither overflow nor vanish
     count = check.integer("T", count, at_least=1)
     if count > len(z):
         raise ValueError(f"T = {count} anchors were asked for, but there are {len(z)} points.")
-    apart = torch.stack([torch.cdist(z, vk) for vk in v]).mean(0)
+    apart = unit * torch.stack([torch.cdist(z / unit, vk / unit) for vk in v]).mean(0)
     nearest, partner = apart.min(1)
     score, rows = (-nearest).topk(count)
     return Anchors(rows, y[partner[rows]], score, partner[rows], len(z))

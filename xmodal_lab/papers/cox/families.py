@@ -94,8 +94,9 @@ def rates(
     """
     import pandas as pd
 
-    rows = []
-    for family in families or FAMILIES:
+    rows, cases = [], check.integer("cases", cases, at_least=1)
+    sizes = check.listed("sizes", sizes)
+    for family in FAMILIES if families is None else check.listed("families", families):
         for size in sizes:
             p = draw(family, cases, size, seed)
             t, bits = terms(p), terms(p, "bits")
@@ -129,6 +130,9 @@ def counterexample_cube(flips: Sequence[float] = FLIPS, couplings: Sequence[floa
     """Every term of Theorem 1 over ``flips`` and ``couplings``, in nats, for a live view."""
     import xarray as xr
 
+    flips, couplings = check.listed("flips", flips), check.listed("couplings", couplings)
+    if not flips or not couplings:
+        raise ValueError("flips and couplings need at least one number each.")
     p = torch.stack([torch.stack([counterexample(f, c) for c in couplings]) for f in flips])
     t: Terms = terms(p)
     names = {

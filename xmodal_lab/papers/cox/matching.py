@@ -106,7 +106,9 @@ def match_weights(rule: str | Rule, match: Match, missing: str = "raise") -> Ten
         ValueError: an unknown rule, weights of another shape, a class that no anchor has.
     """
     check.one_of("missing", missing, MISSING)
+    check.instance("match", match, Match)
     given = rule(match) if callable(rule) else RULES[check.one_of("matching rule", rule, RULES)](match)
+    check.instance("what a matching rule gives", given, Tensor)
     members, n = match.own.shape[:2]
     per_class, per_anchor = (members, n, match.classes), (members, n, match.labels.shape[1])
     if tuple(given.shape) == per_class and rule not in ("nearest",):
@@ -142,6 +144,19 @@ def exploration(own: Tensor, anchors: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (S,), 0 where no point is matched.
     """
+    for what, x in (("own", own), ("anchors", anchors), ("weights", weights)):
+        if not isinstance(x, Tensor) or x.ndim != 3 or x.dtype not in (torch.float32, torch.float64) or x.is_meta:
+            came = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"{what} must be a dense tensor of three dimensions, float32 or float64, got {came}.")
+    if (*own.shape[:2], anchors.shape[1]) != weights.shape or own.shape[::2] != anchors.shape[::2]:
+        raise ValueError(
+            f"own (S, n, C), anchors (S, T, C) and weights (S, n, T) do not fit: {tuple(own.shape)}, "
+            f"{tuple(anchors.shape)}, {tuple(weights.shape)}."
+        )
+    if len({x.dtype for x in (own, anchors, weights)}) > 1 or any(
+        x.layout != torch.strided for x in (own, anchors, weights)
+    ):
+        raise TypeError("own, anchors and weights must be dense and of one dtype; use .to(dtype).")
     target = weights @ anchors.detach().clamp(min=_FLOOR)
     kl = (own.exp() * (own - target)).sum(-1)
     matched = (weights.sum(-1) > 0).to(kl)

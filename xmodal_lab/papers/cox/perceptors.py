@@ -59,7 +59,15 @@ def perceive(
         ValueError: an unknown perceptor, steps below 0.
     """
     check.one_of("perceptor", perceptor, PERCEPTORS)
-    check.integer("perceptor steps", steps, at_least=0)
+    steps, width = check.integer("perceptor steps", steps, at_least=0), check.integer("width", width, at_least=1)
+    classes, seed = check.integer("classes", classes, at_least=1), check.integer("seed", seed, at_least=0)
+    names = [check.instance("a modality in names", m, str) for m in check.listed("names", names)]
+    for s in check.listed("splits", splits):
+        check.instance("a split", s, Samples)
+        check.modalities_of(names, s.modalities)
+    if not splits:
+        raise ValueError("there is no split to perceive; give [train] or [train, test].")
+    check.mapping("kinds", kinds, "kinds of modality")
     wanted = (only,) if only else tuple(names)
     if perceptor == "given":
         return {m: _standard([s.inputs[m].flatten(1) for s in splits]) for m in wanted}

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ... import _checks as check
+from ..._predictions import class_numbers
 from ...pairing import Pairing
 from ...samples import Dataset, Samples
 from .perceptors import perceive
@@ -65,6 +66,10 @@ class Problem:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        check.instance("out", self.out, str)
+        check.listed("classes", self.classes)
+        for name, split in (("train", self.train), ("test", self.test)):
+            check.instance(name, split, Split)
         if len(self.train.inside) < 2:
             raise ValueError(
                 f"agreement needs at least two in-modal modalities, got {len(self.train.inside)} "
@@ -128,7 +133,9 @@ def of_views(
     Raises:
         ValueError, TypeError: unknown modality, lengths that differ, NaN, a class without rows.
     """
-    names = tuple(dict.fromkeys((check.one_of("modality", out, views), *(inside or views))))
+    check.mapping("views", views, "tensors")
+    others = views if inside is None else [inside] if isinstance(inside, str) else check.listed("inside", inside)
+    names = tuple(dict.fromkeys(check.one_of("modality", m, views) for m in (out, *others)))
     given = Samples({m: check.as_tensor(f"views[{m!r}]", views[check.one_of("modality", m, views)]) for m in names},
                     check.as_tensor("labels", labels))  # fmt: skip
     if (test_views is None) != (test_labels is None):
@@ -141,7 +148,7 @@ def of_views(
         test = Samples(
             {m: test_views[check.one_of("modality of test_views", m, test_views)] for m in names}, test_labels
         )
-    count = int(torch.cat([train.labels, test.labels]).max()) + 1
+    count = 1 + max(int(class_numbers("labels", s.labels, len(s)).max()) for s in (train, test))
     dataset = Dataset("views", train, test, tuple(str(c) for c in range(count)))
     return of_dataset(dataset, out, inside=inside, perceptor=perceptor, **options)
 
@@ -170,6 +177,7 @@ def of_dataset(
     Raises:
         ValueError: unknown modality or split, fewer than two in-modal modalities.
     """
+    check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('shapes'), not one split of it")
     check.one_of("modality", out, dataset.modalities)
     names = tuple(m for m in check.modalities_of(inside, dataset.modalities) if m != out)
     if len(names) < 2:
@@ -206,11 +214,13 @@ def _filled(samples: Samples, names: Sequence[str]) -> Samples:
 def _flat(x: Tensor) -> Tensor:
     if x.ndim == 4 and min(x.shape[2:]) > POOL_FROM:
         x = F.avg_pool2d(x, 2)
+    if x.numel() == 0:
+        raise ValueError(f"the modality that is out has no numbers, shape {tuple(x.shape)}.")
     return x.flatten(1)
 
 
 def _held_out(labels: Tensor, share: float, seed: int) -> Tensor:
-    check.positive("test_share", check.share("test_share", share))
+    share = check.positive("test_share", check.share("test_share", share))
     generator = torch.Generator().manual_seed(check.integer("seed", seed, at_least=0))
     held = torch.zeros(len(labels), dtype=torch.bool)
     for c in labels.unique():

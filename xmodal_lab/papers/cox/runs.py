@@ -66,7 +66,7 @@ def run(problem: Problem, options: Options | None = None, **asked: Any) -> Outco
         raise ValueError("give Options or their fields, not both.")
     for name in asked:
         check.one_of("option of cox", name, Options.__dataclass_fields__)
-    return run_stack(problem, [options or Options(**asked)])[0]
+    return run_stack(problem, [Options(**asked) if options is None else options])[0]
 
 
 def run_stack(problem: Problem, members: Sequence[Options], report: Report | None = None) -> list[Outcome]:
@@ -77,8 +77,11 @@ def run_stack(problem: Problem, members: Sequence[Options], report: Report | Non
     Raises:
         ValueError: no member, or members that differ in more.
     """
-    if not members:
+    check.instance("problem", problem, Problem, "make one with cox.of_views or cox.of_dataset")
+    if not check.listed("members", members):
         raise ValueError("there is nothing to run.")
+    for options in members:
+        check.instance("a member", options, Options)
     if len({o.key() for o in members}) > 1:
         raise ValueError("members of one stack may differ only in seed, lr, weight_decay, noise and weights of terms.")
     watcher = _Watcher(problem, members[0], report)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ... import _checks as check
+from ..._predictions import class_numbers
 from ...metrics import recall_at_k
 from .nets import affine, optimal_classifiers
 from .problem import Problem
@@ -27,7 +28,10 @@ def best_relabelling(predictions: Any, labels: Any, classes: int) -> float:
     """
     from scipy.optimize import linear_sum_assignment
 
-    given, true = check.as_tensor("predictions", predictions), check.as_tensor("labels", labels)
+    classes = check.integer("classes", classes, at_least=1)
+    count = check.as_tensor("labels", labels).numel()
+    given = class_numbers("predictions", predictions, count, below=classes)
+    true = class_numbers("labels", labels, count, below=classes)
     table = torch.zeros(classes, classes).index_put_((given, true), torch.ones(len(true)), accumulate=True)
     rows, columns = linear_sum_assignment(-table.numpy())
     return float(table[rows, columns].sum() / len(true))

@@ -57,8 +57,7 @@ def search(
     Raises:
         ValueError: an empty grid, no validation split of a target.
     """
-    check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
-    asked = checked_heads(heads)
+    asked = checked_heads(data, heads)
     axes = {}
     for name, values in (QUICK if grid is None else check.mapping("grid", grid, "lists of values")).items():
         check.one_of("setting in grid", name, Head.__dataclass_fields__)

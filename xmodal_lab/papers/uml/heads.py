@@ -185,7 +185,8 @@ def layout(data: Unpaired, head: Head, sizes: Mapping[str, int], encoders: Mappi
     return Layout(width, {m: sizes[m] for m in used}, tuple(projected), {m: encoders[m] for m in head.tune})
 
 
-def checked_heads(heads: Head | Sequence[Head]) -> list[Head]:
-    """One head or several as a list, or an error that says what came."""
+def checked_heads(data: Unpaired, heads: Head | Sequence[Head]) -> list[Head]:
+    """One head or several for ``data``, as a list, or an error that says what came."""
+    check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
     several = [heads] if isinstance(heads, Head) else check.listed("heads", heads)
     return [check.instance("a head", head, Head) for head in several]

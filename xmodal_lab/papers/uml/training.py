@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from ...descent import descend
 from ...losses import Params
-from .heads import Head, Layout, layout
+from .heads import Head, Layout, checked_heads, layout
 from .nets import encoded, encoded_size, frozen, held, logits
 from .schedules import batches, renamed, weights
 from .unpaired import Unpaired, draw_shots
@@ -74,8 +74,7 @@ def train_heads(
         ValueError: more shots than a class has (says which); sizes that differ and are not projected; no validation
             split for ``choose="best"``; no test split of the target; init from text without text.
     """
-    check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
-    asked = checked_heads(heads)
+    asked = checked_heads(data, heads)
     modules = dict(encoders or {})
     done: list[Trained | None] = [None] * len(asked)
     groups: dict[Any, list[int]] = {}

@@ -29,7 +29,6 @@ WORLDS = ("numbers", "shapes")
 WIDTH = 64  # of the small encoders' features (ours)
 POOL, VAL, TEST = 24, 4, 30  # of each class: training pool, validation (paper: min(k, 4)), test (ours)
 ENCODERS = {"numbers": ("pixels", "trained", "random", "raw"), "shapes": ("trained", "pixels", "random", "aligned")}
-
 SHIFTS = ("noise", "faint", "covered")
 
 Pair = tuple[Tensor, Tensor]
@@ -64,9 +63,7 @@ def world(name: str = "numbers", encoder: str = "pixels", text_encoder: str = "m
 @lru_cache(maxsize=16)
 def _made(name: str, encoder: str, text_encoder: str, shift: str) -> Unpaired:
     pictures = _numbers(encoder, shift) if name == "numbers" else _shapes(encoder, shift)
-    train = dict(pictures["train"])
-    for kind in texts.KINDS:
-        train[kind] = _text(name, kind, encoder, text_encoder)
+    train = pictures["train"] | {kind: _text(name, kind, encoder, text_encoder) for kind in texts.KINDS}
     return unpaired(train, pictures["test"], pictures["val"], texts.CLASSES[name], scale=False)
 
 
@@ -237,8 +234,7 @@ def shifted(x: Tensor, shift: str) -> Tensor:
     if shift == "faint":
         return x.mean() + 0.5 * (x - x.mean())
     if shift == "covered":
-        half = x.shape[-1] // 2
-        covered = x.clone()
+        half, covered = x.shape[-1] // 2, x.clone()
         covered[..., :half, :half] = x.amin()
         return covered
     return x

@@ -104,7 +104,6 @@ def head_of(dataset: Dataset) -> str:
     return "binary" if count == 2 else "classes"
 
 
-@lru_cache(maxsize=32)
 def world(
     task: str,
     head: str = "binary",
@@ -130,6 +129,18 @@ def world(
     check.one_of("head", head, HEADS)
     if (task, head) == ("both", "classes"):
         raise ValueError("task 'both' has two classes only: use head 'binary', 'multilabel' or 'regression'.")
+    names = (modalities,) if isinstance(modalities, str) else tuple(check.listed("modalities", modalities))
+    sizes = {"n_train": n_train, "n_val": n_val, "n_test": n_test}
+    sizes = {name: check.integer(name, value, at_least=1) for name, value in sizes.items()}
+    for m in names:
+        check.one_of("modality", m, ("image", "text", "audio"))
+    return _made(task, head, names, **sizes, seed=check.integer("seed", seed, at_least=0))
+
+
+@lru_cache(maxsize=32)
+def _made(
+    task: str, head: str, modalities: tuple[str, ...], n_train: int, n_val: int, n_test: int, seed: int
+) -> Dataset:
     drawn = datasets.load(
         "shapes", label="color", n_train=n_train, n_val=n_val, n_test=n_test, modalities=modalities, seed=seed,
         image_noise=IMAGE_NOISE[task], sees={"text": {"color": TRUE_WORDS[task]}},

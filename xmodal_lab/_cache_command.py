@@ -23,7 +23,9 @@ def main(argv: Sequence[str]) -> int:
     found = [entry for entry in disk.entries(asked.folder) if asked.kind in (None, entry.kind)]
     for entry in found:
         written = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.written))
-        print(f"{written}  {entry.bytes / 1e6:8.1f} MB  {entry.kind:<8}  {entry.about.get('what', entry.path.stem)}")
+        what = str(entry.about.get("what", entry.path.stem))
+        what = "".join(c if c.isprintable() else "?" for c in what)  # a file from elsewhere may speak to the terminal
+        print(f"{written}  {entry.bytes / 1e6:8.1f} MB  {entry.kind:<8}  {what}")
     total = sum(entry.bytes for entry in found) / 1e6
     print(f"{disk.folder(asked.folder)}: {f'{len(found)} files, {total:.1f} MB' if found else 'empty'}")
     return 0

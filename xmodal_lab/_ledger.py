@@ -229,10 +229,10 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
             printed = "; ".join(part for part in (row["source"], row["printed"]) if part)
             cells = (row["id"], row["claim"], printed, row["measured"], row["n"] or "", f"**{row['verdict']}**")
             lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
-        notes = [f"- {row['id']}: {' '.join(row['note'].split())}" for row in mine if row["note"]]
+        notes = [f"- {row['id']}: {_words(row['note'])}" for row in mine if row["note"]]
         lines += ["", "Notes:", "", *notes] if notes else []
     stories = dict.fromkeys(_story(row) for row in held)
-    lines += ["", "## How the rows were made", "", *[f"- {story}" for story in stories]]
+    lines += ["", "## How the rows were made", "", *[f"- {_words(story)}" for story in stories]]
     lines.append(f"- {sum(row['seconds'] for row in held):.0f} seconds in all, measured on a shared machine.")
     return "\n".join(lines) + "\n"
 
@@ -245,7 +245,12 @@ def _story(row: Row) -> str:
 
 
 def _cell(value: Any) -> str:
-    return " ".join(str(value).replace("|", "\\|").split())
+    return _words(value).replace("|", "\\|")
+
+
+def _words(value: Any) -> str:
+    """Text on one line in which no name of a class or dataset is an HTML tag or a link."""
+    return re.sub(r"<(?=[a-zA-Z/!?])|\[(?=[^\[\]]*\]\()", r"\\\g<0>", " ".join(str(value).split()))
 
 
 def _data(conditions: Conditions) -> Row:

@@ -82,7 +82,7 @@ def landscape(
             grid_a, grid_b, shown, cmap="viridis", vmin=low, vmax=high, rcount=len(a), ccount=len(b), linewidth=0
         )
         drawing.set_zlim(low, high)
-        drawing.set_zlabel(values.attrs.get("long_name", "loss"))
+        drawing.set_zlabel(_text(values.attrs.get("long_name", "loss")))
     elif kind == "contour":
         mappable = ax.contourf(a, b, shown.T, levels=np.linspace(low, high, levels), cmap="viridis", extend="both")
         ax.contour(a, b, shown.T, levels=np.linspace(low, high, levels), colors="white", linewidths=0.4)
@@ -91,10 +91,10 @@ def landscape(
         mappable = ax.pcolormesh(a, b, shown.T, cmap="viridis", vmin=low, vmax=high, shading="nearest")
         ax.set_aspect("equal")
     if ax.figure is not None:
-        ax.figure.colorbar(mappable, ax=ax, shrink=0.8, label=str(values.attrs.get("long_name", "loss")))
-    ax.set_xlabel(str(values["a"].attrs.get("long_name", "a")))
-    ax.set_ylabel(str(values["b"].attrs.get("long_name", "b")))
-    ax.set_title(title if title is not None else str(values.attrs.get("long_name", "")))
+        ax.figure.colorbar(mappable, ax=ax, shrink=0.8, label=_text(values.attrs.get("long_name", "loss")))
+    ax.set_xlabel(_text(values["a"].attrs.get("long_name", "a")))
+    ax.set_ylabel(_text(values["b"].attrs.get("long_name", "b")))
+    ax.set_title(_text(title if title is not None else values.attrs.get("long_name", "")))
     return ax
 
 
@@ -164,10 +164,10 @@ def accuracies(scores: pd.DataFrame, x: str = "arm", y: str = "accuracy", *, ax:
         ax.plot(i + jitter, values, "o", color=colors[i % 10], alpha=0.5, markersize=5)
         mean, half = mean_interval(values)
         ax.errorbar(
-            i, mean, yerr=half, fmt="_", color=colors[i % 10], markersize=22, capsize=5, linewidth=2, label=name
+            i, mean, yerr=half, fmt="_", color=colors[i % 10], markersize=22, capsize=5, linewidth=2, label=_text(name)
         )
     names = list(dict.fromkeys(scores[x]))
-    ax.set_xticks(range(len(names)), [str(n) for n in names])
+    ax.set_xticks(range(len(names)), [_text(n) for n in names])
     ax.set_ylabel(y)
     ax.grid(axis="y", alpha=0.3)
     return ax
@@ -195,7 +195,7 @@ def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = Non
     if ax is None:
         _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
     for (name, values), color in zip(eigenvalues.items(), sns.color_palette("colorblind"), strict=False):
-        ax.plot(np.arange(1, len(values) + 1), values, "o-", label=name, color=color)
+        ax.plot(np.arange(1, len(values) + 1), values, "o-", label=_text(name), color=color)
     ax.set_xlabel("rank")
     ax.set_ylabel("eigenvalue of the Hessian")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -227,7 +227,7 @@ def history(runs: Mapping[str, pd.DataFrame], column: str = "test_accuracy", *, 
         _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
     for (name, frame), color in zip(runs.items(), sns.color_palette("colorblind"), strict=False):
         check.one_of("column", column, [str(c) for c in frame.columns])
-        ax.plot(frame.index, frame[column], label=name, color=color)
+        ax.plot(frame.index, frame[column], label=_text(name), color=color)
     ax.set_xlabel("epoch")
     ax.set_ylabel(column.replace("_", " "))
     ax.legend(frameon=False)
@@ -270,9 +270,22 @@ def isolines(accuracy: xr.DataArray, lines: pd.DataFrame, *, ax: Axes | None = N
     ax.set_yticks(range(len(rows)), [f"{v:g}" for v in rows])
     ax.set_xlabel("texts per class")
     ax.set_ylabel("images per class")
-    ax.figure.colorbar(picture, ax=ax, shrink=0.8, label=str(accuracy.attrs.get("long_name", "accuracy")))
-    ax.set_title("" if title is None else str(title), fontsize=9)
+    ax.figure.colorbar(picture, ax=ax, shrink=0.8, label=_text(accuracy.attrs.get("long_name", "accuracy")))
+    ax.set_title("" if title is None else _text(title), fontsize=9)
     return ax
+
+
+def _text(text: object) -> str:
+    """Mathematics between dollars where it is any; else every letter as it stands, so that no name stops a picture."""
+    from matplotlib.mathtext import MathTextParser
+
+    shown = str(text)
+    if "$" in shown:
+        try:
+            MathTextParser("path").parse(shown)
+        except ValueError:
+            return shown.replace("$", r"\$")
+    return shown
 
 
 def _limits(limits: object) -> tuple[float, float]:

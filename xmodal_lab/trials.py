@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -202,12 +203,19 @@ def _shape_of(s: Values) -> tuple[tuple[str, Any], ...]:
     return tuple((k, s[k]) for k in _SHAPE if k in s)
 
 
-@lru_cache(maxsize=32)
+# What nets of a shape can do, found out once per trials and forgotten with them: they hold the user's dataset.
+_WAYS: WeakKeyDictionary[Trials, dict[tuple[tuple[str, Any], ...], tuple[bool, bool, bool]]] = WeakKeyDictionary()
+
+
 def _ways(trials: Trials, shape: tuple[tuple[str, Any], ...]) -> tuple[bool, bool, bool]:
     """Whether nets of this shape can train as products, can through vmap, and gain by it."""
-    s = {**trials.defaults, **dict(shape)}
-    net = trials.net(s)
-    return why_not_products([net]) is None, why_not_mapped([net]) is None, stacking.pays(net, s["device"])
+    known = _WAYS.setdefault(trials, {})
+    if shape not in known:
+        s = {**trials.defaults, **dict(shape)}
+        net = trials.net(s)
+        gains = stacking.pays(net, s["device"])
+        known[shape] = why_not_products([net]) is None, why_not_mapped([net]) is None, gains
+    return known[shape]
 
 
 @lru_cache(maxsize=8)

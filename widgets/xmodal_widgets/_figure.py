@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ NAMED = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949
 DASHES = ("-", "--", ":", "-.")
 MARKS = ("o", "s", "^", "D", "v")
 WIDTH = 11.0  # inches; at 100 dpi as wide as a notebook on a laptop
+LONGEST = 160  # letters of one text; more would push the axes out of the picture
 
 
 def draw(grid: Grid, views: Sequence[View], state: Mapping[str, Any], title: str, quantiles: Sequence[float]) -> Figure:
@@ -33,13 +35,20 @@ def draw(grid: Grid, views: Sequence[View], state: Mapping[str, Any], title: str
     rows = _rows(grid, views)
     heights = [2.7 if 3 < _panels(grid, views[row[0]]) <= 6 else 3.5 for row in rows]
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.4), dpi=100, layout="constrained", facecolor="white")
-    figure.suptitle(_caption(grid, state, title), fontsize=10)
+    figure.suptitle(plain(_caption(grid, state, title), 2 * LONGEST), fontsize=10)
     bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for band, row in zip(bands, rows, strict=True):
         parts = band.subfigures(1, len(row), squeeze=False)[0]
         for part, index in zip(parts, row, strict=True):
             _draw_view(part, grid, views[index], state, index, quantiles)
     return figure
+
+
+def plain(text: object, most: int = LONGEST) -> str:
+    """A name from the cube as the live view shows it: no mathematics, no control characters, not endless."""
+    shown = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
+    shown = f" {shown}" if shown.startswith("_") else shown  # Matplotlib hides such names from a legend
+    return (shown if len(shown) <= most else f"{shown[: most - 1]}…").replace("$", r"\$")
 
 
 def _panels(grid: Grid, view: View) -> int:
@@ -87,14 +96,14 @@ def _draw_view(
         artist = _draw_scatter(axes, grid, view, settings)
     for axis, setting in zip(axes, settings, strict=False):
         name = getattr(view, "title", None) or ("" if isinstance(view, Scatter) else grid.named(view.variables[0]))
-        axis.set_title(str(setting[col]) if col else name, fontsize=9)
+        axis.set_title(plain(setting[col] if col else name), fontsize=9)
         axis.tick_params(labelsize=7)
     for axis in axes[count:]:
         axis.remove()
     if artist is not None:
         colored = view.variables[-1] if isinstance(view, Scatter) else view.variables[0]
         bar = part.colorbar(artist, ax=list(axes[:count]), shrink=0.8, pad=0.02)
-        bar.set_label(grid.named(colored), fontsize=8)
+        bar.set_label(plain(grid.named(colored)), fontsize=8)
         bar.ax.tick_params(labelsize=7)
 
 
@@ -122,8 +131,8 @@ def _draw_planes(
     x, y = (np.asarray(grid.dims[d].values, dtype=float) for d in (view.x, view.y))
     norm: Any = (LogNorm if log else Normalize)(*span) if span else None
     for axis, values in zip(axes, slices, strict=False):
-        axis.set_xlabel(grid.named(view.x), fontsize=8)
-        axis.set_ylabel(grid.named(view.y), fontsize=8)
+        axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
+        axis.set_ylabel(plain(grid.named(view.y)), fontsize=8)
         values = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
         if span is None or np.isnan(values).all():
             _notice(axis)
@@ -199,8 +208,8 @@ def _draw_series(
             (_draw_lines if isinstance(view, Lines) else _draw_bars)(axis, grid, view, table, spread, setting)
         else:
             _notice(axis)
-        axis.set_xlabel(grid.named(view.x), fontsize=8)
-        axis.set_ylabel(grid.named(view.var), fontsize=8)
+        axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
+        axis.set_ylabel(plain(grid.named(view.var)), fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
         if log:
             axis.set_yscale("log")
@@ -238,7 +247,7 @@ def _draw_lines(axis: Axes, grid: Grid, view: Lines, table: Any, spread: Any, se
     x = np.asarray(grid.dims[view.x].values, dtype=float)
     for h, values in enumerate(table):
         color = _hue_color(grid, view.hue, h)
-        label = str(grid.dims[view.hue].values[h]) if view.hue else None
+        label = plain(grid.dims[view.hue].values[h]) if view.hue else None
         marker = "o" if len(x) <= 60 else None
         axis.plot(x, values, color=color, ls=DASHES[h % 4], marker=marker, ms=3, lw=1.6, label=label)
         if spread is not None:
@@ -254,13 +263,13 @@ def _draw_bars(axis: Axes, grid: Grid, view: Bars, table: Any, spread: Any, sett
     width = 0.76 / len(table)
     for h, values in enumerate(table):
         places = np.arange(len(names)) + (h - (len(table) - 1) / 2) * width
-        label = str(grid.dims[view.hue].values[h]) if view.hue else None
+        label = plain(grid.dims[view.hue].values[h]) if view.hue else None
         whiskers = None if spread is None else np.nan_to_num(spread[h])
         color = _hue_color(grid, view.hue, h)
         bars = axis.bar(places, np.nan_to_num(values), width, yerr=whiskers, capsize=2, color=color, label=label)
         if table.size <= 10:
             axis.bar_label(bars, labels=[f"{v:.3g}" if np.isfinite(v) else "–" for v in values], fontsize=7, padding=2)
-    wrapped = [textwrap.fill(name, max(8, 44 // len(names))) for name in names]
+    wrapped = ["\n".join(map(plain, textwrap.wrap(name, max(8, 44 // len(names)))[:6])) for name in names]
     axis.set_xticks(np.arange(len(names)), wrapped, fontsize=7)
 
 
@@ -286,8 +295,8 @@ def _draw_scatter(axes: Any, grid: Grid, view: Scatter, settings: Sequence[Any])
                 _draw_classes(axis, grid, view.color, classes, x, y, tone)
             else:
                 artist = axis.scatter(x, y, s=5, c=tone, cmap="viridis")
-        axis.set_xlabel(grid.named(view.x), fontsize=8)
-        axis.set_ylabel(grid.named(view.y), fontsize=8)
+        axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
+        axis.set_ylabel(plain(grid.named(view.y)), fontsize=8)
     return artist
 
 
@@ -296,7 +305,7 @@ def _draw_classes(axis: Axes, grid: Grid, color: str, classes: Any, x: Any, y: A
     for k, code in enumerate(classes):
         name = meanings[int(code)] if 0 <= int(code) < len(meanings) else f"{code:g}"
         here = tone == code
-        axis.scatter(x[here], y[here], s=5, color=NAMED[k], marker=MARKS[k % len(MARKS)], alpha=0.7, label=name)
+        axis.scatter(x[here], y[here], s=5, color=NAMED[k], marker=MARKS[k % len(MARKS)], alpha=0.7, label=plain(name))
     axis.legend(fontsize=7, frameon=False, markerscale=2)
 
 

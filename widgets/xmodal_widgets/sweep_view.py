@@ -12,6 +12,7 @@ import functools
 import io
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -260,7 +261,10 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         figure = self.figure()
         FigureCanvasAgg(figure)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
+            warnings.filterwarnings("ignore", message="constrained_layout not applied")  # or too long for its place
+            figure.savefig(buffer, format="png")
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -79,7 +79,7 @@ def machine(threads: int) -> dict[str, Any]:
 def line(row: dict[str, Any]) -> str:
     """One row of the table, in Markdown."""
     if row["ratio"] is None:
-        ratio = str(row.get("note") or "peer not installed")
+        ratio = str(row.get("note") or "not installed")
         theirs = "–"
     else:
         met = "" if row["bar"] is None or row["ratio"] <= row["bar"] else " (bar missed)"

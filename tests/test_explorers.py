@@ -8,6 +8,8 @@ import xarray as xr
 from xmodal_widgets import explore
 from xmodal_widgets.explorers import EXPLORERS, _cubes, dml, module
 
+SHIPPED = [name for name in EXPLORERS if hasattr(module(name), "compute_cube")]
+
 
 def test_dml_opens_complete_and_small() -> None:
     view = explore("dml", alpha=0.5)
@@ -17,11 +19,17 @@ def test_dml_opens_complete_and_small() -> None:
         assert view.cube[dim].values.tolist() == values
     assert not any(bool(view.cube[name].isnull().any()) for name in dml.VARIABLES), "a shipped cube has no gap"
     assert view.figure().axes
-    for name in EXPLORERS:
+    for name in SHIPPED:
         assert (dml.CUBES / f"{name}.zarr.zip").stat().st_size <= 3 << 20
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
+def test_an_explorer_without_a_cube_computes_its_own() -> None:
+    assert set(EXPLORERS) - set(SHIPPED) == {"uml_theory"}
+    view = explore("uml_theory", angle=45.0)
+    assert view.state["angle"] == 45.0 and len(view.figure().axes) == 4
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_paper_has_an_explorer_that_opens_by_name(name: str) -> None:
     view = explore(name)
     explorer = module(name)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Name -> module in this package.
 EXPLORERS: dict[str, str] = {
-    "synergy": "synergy", "cox": "cox", "uml": "uml", "wma": "wma", "dml": "dml",
+    "synergy": "synergy", "cox": "cox", "uml": "uml", "uml_theory": "uml_theory", "wma": "wma", "dml": "dml",
 }  # fmt: skip
 
 

@@ -27,6 +27,10 @@ GROUPS = {"N": "normal", "X": "noise", "Y": "missing"}
 
 def signed(cube: xr.Dataset) -> xr.DataArray:
     """The scores, turned so that more is better (MAE becomes -MAE)."""
+    import xarray as xr
+
+    for name in ("score", "gain_sign"):
+        check.one_of("variable of the cube", name, check.instance("cube", cube, xr.Dataset, "a sweep of wma"))
     return cube["score"] * cube["gain_sign"]
 
 
@@ -78,7 +82,14 @@ def baseline(cube: xr.Dataset, choose: str = "first") -> xr.DataArray:
 
 def minimised(cube: xr.Dataset) -> xr.DataArray:
     """The signed test scores of α = 1, β = 0: minimise transport (wma Tab 2)."""
-    return _first_order(signed(cube)).sel(split="test", **MINIMISE).drop_vars(list(MINIMISE))
+    scores = _first_order(signed(cube))
+    _needs(scores, *MINIMISE)
+    for axis, value in MINIMISE.items():
+        if value not in scores[axis].values:
+            raise ValueError(
+                f"the cube holds no {axis} = {value:g}, so nowhere is transport minimised; sweep that too."
+            )
+    return scores.sel(split="test", **MINIMISE).drop_vars(list(MINIMISE))
 
 
 def ways(cube: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -112,7 +123,8 @@ def choices(cube: xr.Dataset, scale: float = 100.0) -> pd.DataFrame:
     """
     import pandas as pd
 
-    _needs(cube["score"], "alpha", "beta", "seed")
+    scale = check.real("scale", scale)
+    _needs(signed(cube), "alpha", "beta", "seed")
     plain, rows = groups(baseline(cube)), []
     for way, scores in ways(cube).items():
         gained = groups(scores) - plain

@@ -66,7 +66,7 @@ class Transport:
 
 def pairs_of(hidden: Hidden) -> tuple[tuple[str, str], ...]:
     """Pairs of modalities in ``hidden``: (1, 2); with three (1, 2), (1, 3), (2, 3) (wma Eq 10)."""
-    return tuple(combinations(hidden.tokens, 2))
+    return tuple(combinations(check.instance("hidden", hidden, Hidden, "tower.hidden(inputs)").tokens, 2))
 
 
 def distances(hidden: Hidden, how: Transport | None = None, *, quiet: bool = False) -> Tensor:
@@ -83,10 +83,11 @@ def distances(hidden: Hidden, how: Transport | None = None, *, quiet: bool = Fal
     Raises:
         ValueError: fewer than two modalities, a sample whose tokens are all masked (says which).
     """
+    check.instance("hidden", hidden, Hidden, "tower.hidden(inputs)")
     if len(hidden.tokens) < 2:
         raise ValueError(f"alignment needs at least two modalities, the tower has {', '.join(hidden.tokens)}.")
     check_masks(hidden.masks)
-    how = how or Transport()
+    how = Transport() if how is None else check.instance("how", how, Transport)
     with warnings.catch_warnings():
         if quiet:
             warnings.filterwarnings("ignore", message=".*did not converge", category=UserWarning)
@@ -114,15 +115,34 @@ def penalty(distance: Tensor, alpha: Any, beta: Any, first: Tensor | None = None
     Raises:
         ValueError: α or β below 0.
     """
+    for what, x in (("distance", distance), ("first", distance if first is None else first)):
+        if (
+            not isinstance(x, Tensor)
+            or not x.is_floating_point()
+            or x.element_size() == 1
+            or x.is_meta
+            or not x.numel()
+        ):
+            came = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"{what} must be a tensor of real numbers, as distances gives them, got {came}.")
+    if distance.ndim < 2 or (first is not None and first.shape[-1:] != distance.shape[-1:]):
+        raise ValueError(
+            f"distance must be (..., N, pairs) and first (..., pairs), got {tuple(distance.shape)} and "
+            f"{None if first is None else tuple(first.shape)}."
+        )
     a, b = coefficient("alpha", alpha, distance), coefficient("beta", beta, distance)
     reference = distance.mean(-2) if first is None else first
-    off = distance - (b[..., None] * reference)[..., None, :]
-    return a * off.square().sum(-1).mean(-1)
+    try:
+        off = distance - (b[..., None] * reference)[..., None, :]
+        found: Tensor = a * off.square().sum(-1).mean(-1)
+    except RuntimeError as error:
+        raise ValueError(f"alpha, beta, first and distance {tuple(distance.shape)} do not broadcast: {error}") from None
+    return found
 
 
 def coefficient(name: str, value: Any, like: Tensor) -> Tensor:
     """``value`` as a tensor like ``like``, refused below 0."""
-    found = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    found = check.finite(name, check.as_tensor(name, value, like.dtype)).to(like.device)
     if not bool((found >= 0).all()):
         what = "weight of the regulariser" if name == "alpha" else "target as a multiple of the reference"
         raise ValueError(f"{name}, the {what}, must be at least 0, got {found.tolist()} (wma Eq 9).")
@@ -144,7 +164,8 @@ class Alignment:
     def __init__(self, alpha: Any, beta: Any, reference: str = "first_batch", how: Transport | None = None) -> None:
         like = torch.zeros(())
         coefficient("alpha", alpha, like), coefficient("beta", beta, like)
-        self.alpha, self.beta, self.how = alpha, beta, how or Transport()
+        self.alpha, self.beta = alpha, beta
+        self.how = Transport() if how is None else check.instance("how", how, Transport)
         self.reference = check.one_of("reference", reference, REFERENCES)
         self.first: Tensor | None = None
 
@@ -173,9 +194,11 @@ def plan_of(hidden: Hidden, a: str, b: str, how: Transport | None = None) -> Ten
     Raises:
         ValueError: an unknown modality, a sample whose tokens are all masked.
     """
+    check.instance("hidden", hidden, Hidden, "tower.hidden(inputs)")
     for m in (a, b):
         check.one_of("modality", m, hidden.tokens)
     masks: Mapping[str, Tensor] = {m: hidden.masks[m] for m in (a, b)}
     check_masks(masks)
+    chosen = Transport() if how is None else check.instance("how", how, Transport)
     with torch.no_grad():
-        return (how or Transport()).plan(hidden.tokens[a], hidden.tokens[b], masks[a], masks[b]).plan
+        return chosen.plan(hidden.tokens[a], hidden.tokens[b], masks[a], masks[b]).plan

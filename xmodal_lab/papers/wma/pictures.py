@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import _checks as check
+from ..._costs import floating
 from ...intervals import mean_interval
 from . import choosing as choices
 
@@ -34,12 +35,16 @@ def draw_plan(plan: Any, words: Sequence[str], picture: Any = None, axes: Axes |
     """
     from matplotlib import pyplot
 
-    mass = np.asarray(check.as_tensor("plan", plan).detach().cpu().double())
+    words = [check.instance("a word", word, str) for word in check.listed("words", words)]
+    mass = np.asarray(check.finite("plan", check.as_tensor("plan", plan).detach().cpu().double()))
     if mass.ndim != 2 or len(words) > mass.shape[1] or not words:
         raise ValueError(
             f"plan must be (patches, tokens) with a column per word, got {mass.shape} for {len(words)} words."
         )
-    shares = mass[:, : len(words)] / mass[:, : len(words)].sum(0, keepdims=True)
+    mass = mass[:, : len(words)]
+    if mass.min(initial=0.0) < 0 or not (mass.sum(0) > 0).all():
+        raise ValueError("plan must hold masses of at least 0, and some for every word.")
+    shares = mass / mass.sum(0, keepdims=True)
     if picture is None:
         axes = axes or pyplot.subplots(figsize=(7, 0.35 * len(words) + 1))[1]
         drawn = axes.imshow(shares.T, aspect="auto", cmap="viridis", vmin=0)
@@ -48,8 +53,14 @@ def draw_plan(plan: Any, words: Sequence[str], picture: Any = None, axes: Axes |
         side = round(len(shares) ** 0.5)
         if side * side != len(shares):
             raise ValueError(f"{len(shares)} patches do not tile a square picture; leave picture out.")
-        shown = np.clip(np.asarray(check.as_tensor("picture", picture).cpu()), 0, 1)
-        shown = shown.transpose(1, 2, 0) if shown.ndim == 3 else np.repeat(shown[..., None], 3, -1)
+        pixels = check.finite("picture", floating("picture", picture)).detach().cpu()
+        if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[0] not in (1, 3)):
+            raise ValueError(f"picture must be (C, H, W) with 1 or 3 channels, or (H, W), got {tuple(pixels.shape)}.")
+        if not pixels.numel() or pixels.shape[-2] != pixels.shape[-1] or pixels.shape[-1] % side:
+            raise ValueError(f"picture must be square and split into {side}x{side} patches, got {tuple(pixels.shape)}.")
+        shown = np.clip(pixels.numpy(), 0, 1)
+        shown = shown.transpose(1, 2, 0) if shown.ndim == 3 else shown[..., None]
+        shown = shown if shown.shape[2] == 3 else np.repeat(shown, 3, -1)
         size = shown.shape[0] // side
         axes = axes or pyplot.subplots(figsize=(1.25 * len(words), 1.6))[1]
         tiles = [_veiled(shown, shares[:, k].reshape(side, side), size) for k in range(len(words))]
@@ -89,6 +100,7 @@ def draw_gains(
     """
     from matplotlib import pyplot
 
+    ways = check.listed("ways", ways)
     band, plain, found = choices.rerun_band(cube), choices.baseline(cube), choices.ways(cube)
     cases = plain["case"].values.tolist()
     axes = axes or pyplot.subplots(figsize=(8, 3.4))[1]
@@ -116,8 +128,14 @@ def draw_distance(cube: xr.Dataset, axes: Any = None) -> Axes:
         axes: to draw on; new ones when not given.
     """
     import seaborn
+    import xarray as xr
     from matplotlib import pyplot
 
+    check.instance("cube", cube, xr.Dataset, "a sweep over beta")
+    for name in ("ratio", "ceiling"):
+        check.one_of("variable of the cube", name, cube)
+    for dim in ("beta", "step"):
+        check.one_of("dimension of ratio", dim, [str(d) for d in cube["ratio"].dims])
     axes = axes or pyplot.subplots(figsize=(6.5, 3.4))[1]
     path = cube["ratio"].mean([d for d in cube["ratio"].dims if d not in ("beta", "step")])
     colors = seaborn.color_palette("viridis", path.sizes["beta"])

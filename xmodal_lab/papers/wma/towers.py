@@ -81,6 +81,10 @@ class Towers:
         """Of the data, as in ``Trials``."""
         return Trials(self.given).version
 
+    def __post_init__(self) -> None:
+        if self.given is not None:
+            check.instance("given", self.given, Dataset)
+
     def check(self, s: Values) -> None:
         """Refuse settings that make no sense.
 
@@ -226,7 +230,7 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
 
 def cases_of(modalities: str) -> list[str]:
     """The tests of wma Tab 1 for ``modalities`` ("image+text"): normal, noise on each, each missing."""
-    names = modalities.split("+")
+    names = check.instance("modalities", modalities, str, "names joined by '+'").split("+")
     return ["normal", *(f"{m} noise" for m in names), *(f"{m} missing" for m in names)]
 
 

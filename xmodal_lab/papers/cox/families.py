@@ -127,7 +127,11 @@ def counterexample(flip: float = 0.3, coupling: float = 0.0) -> Tensor:
 
 
 def counterexample_cube(flips: Sequence[float] = FLIPS, couplings: Sequence[float] = COUPLINGS) -> xr.Dataset:
-    """Every term of Theorem 1 over ``flips`` and ``couplings``, in nats, for a live view."""
+    """Every term of Theorem 1 over ``flips`` and ``couplings``, in nats, for a live view.
+
+    Raises:
+        ValueError: no flip, no coupling, or what :func:`counterexample` refuses.
+    """
     import xarray as xr
 
     flips, couplings = check.listed("flips", flips), check.listed("couplings", couplings)

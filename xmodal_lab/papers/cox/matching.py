@@ -143,6 +143,9 @@ def exploration(own: Tensor, anchors: Tensor, weights: Tensor) -> Tensor:
 
     Returns:
         (S,), 0 where no point is matched.
+
+    Raises:
+        TypeError, ValueError: tensors that are not dense, of three dimensions and of one dtype; shapes that do not fit.
     """
     for what, x in (("own", own), ("anchors", anchors), ("weights", weights)):
         if not isinstance(x, Tensor) or x.ndim != 3 or x.dtype not in (torch.float32, torch.float64) or x.is_meta:

@@ -65,6 +65,10 @@ class Trials:
 
     given: Dataset | None = None
 
+    def __post_init__(self) -> None:
+        if self.given is not None:
+            check.instance("dataset", self.given, Dataset, "or None for the world of the paper")
+
     @property
     def defaults(self) -> dict[str, Any]:
         """Settings of data, net and training, with their defaults."""
@@ -133,6 +137,8 @@ class Trials:
             ValueError, TypeError: which, and what would.
         """
         Options(_pairing(s), **{k: s[k] for k in _OPTIONS})
+        for name in ("modalities", "dataset_modalities"):
+            check.instance(name, s.get(name, ""), str, "names joined by '+'")
         known = s["dataset_modalities"].split("+") if self.given is None else self.given.modalities
         check.modalities_of(s["modalities"].split("+"), known)
         self.check_data(s)

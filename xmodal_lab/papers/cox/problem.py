@@ -148,6 +148,8 @@ def of_views(
         test = Samples(
             {m: test_views[check.one_of("modality of test_views", m, test_views)] for m in names}, test_labels
         )
+    if any(s.labels.is_floating_point() for s in (train, test)):
+        raise ValueError("cox needs class labels (0, 1, …) on all rows; these are real-valued or unknown (-1).")
     count = 1 + max(int(class_numbers("labels", s.labels, len(s)).max()) for s in (train, test))
     dataset = Dataset("views", train, test, tuple(str(c) for c in range(count)))
     return of_dataset(dataset, out, inside=inside, perceptor=perceptor, **options)

@@ -85,6 +85,7 @@ def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
     Raises:
         ValueError: settings that make no sense.
     """
+    check.instance("experiment", experiment, Experiment, "one of synergy.experiment()")
     s = _normal(experiment.settings(**{"watch": 1, "points": 1, **settings}))
     world = world_of(_trials_of(experiment), s)
     plan = Plan.of(world, [s])

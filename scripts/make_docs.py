@@ -77,7 +77,7 @@ def reference(out: Path) -> None:
         for made in (vars(module)[n] for n in module.__all__ if inspect.isclass(vars(module).get(n))):
             start = vars(made).get("__init__")
             if start is not None and start.__doc__ is None:
-                start.__doc__ = ""  # it speaks through its class, not in the words of nn.Module
+                start.__doc__ = object.__init__.__doc__  # pdoc's sign for: it speaks through its class, not nn.Module's
     pdoc.render.configure(docformat="google", math=True)
     pdoc.pdoc(*specs, output_directory=out)
 

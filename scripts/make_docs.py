@@ -76,8 +76,8 @@ def reference(out: Path) -> None:
         module.__all__ = [*passed_on(module), *rooms]
         for made in (vars(module)[n] for n in module.__all__ if inspect.isclass(vars(module).get(n))):
             start = vars(made).get("__init__")
-            if start is not None and start.__doc__ is None:
-                start.__doc__ = object.__init__.__doc__  # pdoc's sign for: it speaks through its class, not nn.Module's
+            if start is not None and start.__doc__ is None and made.__base__ is not object:
+                start.__doc__ = "Arguments as above."  # else pdoc takes the words of nn.Module's
     pdoc.render.configure(docformat="google", math=True)
     pdoc.pdoc(*specs, output_directory=out)
 

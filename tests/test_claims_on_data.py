@@ -312,6 +312,7 @@ def test_claims_of_uml_refuse_what_a_dataset_lacks(quick: None) -> None:
     assert verdict("E", mute).startswith("needs the texts themselves") and verdict("X", mute).startswith(
         "needs the texts"
     )
+    assert verdict("F", pictures(rows=12)) == "needs 4 samples of every class, to see the gain shrink"
     assert verdict("N", pictures(rows=40)) == "needs 16 texts of every class"
 
 

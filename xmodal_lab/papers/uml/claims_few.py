@@ -77,11 +77,12 @@ def few_shot(conditions: Conditions) -> Measured:
     start = arm(conditions, init="text_if_any")
     permuted = arm(conditions, relation="permuted")
     lda = arm(conditions, taught=False, classifier="lda")
-    steps = {
-        f"UML over unimodal, {k}-shot": difference(uml, alone, int(k)) for k in uml["shots"].values[:2]
-    }  # fmt: skip
+    there = [int(k) for k in uml["shots"].values]
+    if len(there) < 2:
+        return missing(f"{SHOTS[1]} samples of every class, to see the gain shrink")
+    steps = {f"UML over unimodal, {k}-shot": difference(uml, alone, k) for k in there[:2]}
     steps["UML(init) over UML, 1-shot"] = difference(start, uml, 1)
-    steps["gain at 1 shot over gain at 16"] = difference(uml, alone, 1) - difference(uml, alone, 16)
+    steps[f"gain at 1 shot over gain at {there[-1]}"] = difference(uml, alone, 1) - difference(uml, alone, there[-1])
     note = (
         f"{printed(difference(permuted, alone, 1))} with permuted names at 1 shot; UML over shrinkage LDA "
         f"{printed(difference(uml, lda, 1))} at 1 and {printed(difference(uml, lda, 4))} at 4 shots. Optimiser SGD; "

@@ -137,7 +137,10 @@ def _navigation() -> str:
 
 
 def dead_links(site: Path) -> list[str]:
-    """Links and pictures of the site's pages that lead to no file of the site, or to no place in it."""
+    """Links and pictures of the site's pages that lead to no file of the site, or to no place in it.
+
+    Of the reference only files are checked: pdoc also points to places of inherited members, which it does not show.
+    """
     pages = {}
     for path in sorted(site.rglob("*.html")):
         pages[path.resolve()] = page_ = _Page()
@@ -149,9 +152,10 @@ def dead_links(site: Path) -> list[str]:
             if parts.scheme or parts.netloc:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            place = unquote(parts.fragment)
             there = target.exists() or (target / "index.html").exists()
-            if not there or (place and target in pages and place not in pages[target].places):
+            if there and parts.fragment and target in pages and (site / "api").resolve() not in path.parents:
+                there = bool({parts.fragment, unquote(parts.fragment)} & pages[target].places)
+            if not there:
                 found.append(f"{path.relative_to(site.resolve())}: {link}")
     return found
 

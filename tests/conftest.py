@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 os.environ["XMODAL_CHECK_SHAPES"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,3 +19,24 @@ import torch
 def _one_thread() -> None:
     """Results and timings must not depend on how many cores happen to be free."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """``faults("full disk", 12)`` counts what a test did on purpose; pytest prints the sums at its end."""
+
+    def count(kind: str, n: int = 1) -> None:
+        request.node.user_properties.append(("fault", (kind, n)))  # travels from xdist's workers with the report
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    injected: Counter[str] = Counter()
+    for report in {r for reports in terminalreporter.stats.values() for r in reports if hasattr(r, "user_properties")}:
+        for name, value in report.user_properties if getattr(report, "when", "") == "call" else ():
+            if name == "fault":
+                injected[value[0]] += value[1]
+    if injected:
+        kinds = ", ".join(f"{kind} {n}" for kind, n in injected.most_common())
+        terminalreporter.write_line(f"faults injected: {injected.total()} ({kinds})")

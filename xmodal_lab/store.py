@@ -231,7 +231,11 @@ class Store:
                 raise
             # another process was first; its store is checked like any other
         finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            for _ in range(20):  # after an error Zarr's other threads may still be writing into it
+                shutil.rmtree(unfinished, ignore_errors=True)
+                if not unfinished.exists():
+                    break
+                time.sleep(0.01)
 
     def _fill(self, folder: Path, attributes: Mapping[str, Any]) -> None:
         """An empty group with all arrays and coordinates."""

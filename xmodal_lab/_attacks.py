@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from . import _checks as check
 from ._balls import BALLS, row_norms
 from ._corruptions import generator
-from ._evaluation import check_outputs, device_of, eval_mode, evaluation, outputs_of, seen_modalities, summed_loss
+from ._evaluation import (
+    answer,
+    check_outputs,
+    device_of,
+    eval_mode,
+    evaluation,
+    outputs_of,
+    seen_modalities,
+    summed_loss,
+)
 from .losses import scalar
 from .samples import Samples
 
@@ -239,7 +248,7 @@ def _gradients(
     """∇ of the loss at the points, by modality; zeros for one that the model does not use."""
     leaves = {m: p.detach().requires_grad_() for m, p in points.items()}
     with torch.enable_grad():
-        outputs = check_outputs(model({m: leaves.get(m, x) for m, x in inputs.items()}))
+        outputs = check_outputs(answer(model, {m: leaves.get(m, x) for m, x in inputs.items()}))
         loss = scalar(criterion(outputs, labels), "criterion")
     found: tuple[Tensor | None, ...] = (None,) * len(leaves)
     if loss.requires_grad:  # only the inputs are asked for, so parameters collect nothing

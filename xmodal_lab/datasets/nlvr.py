@@ -53,9 +53,9 @@ def load_nlvr(
     """
     chosen = check.modalities_of(modalities, MODALITIES)
     check.share("test_share", test_share)
-    folder = home(root, ["nlvr"], [part])
+    folder = home(root, ["nlvr"], [str(check.path("part", part))])
     problems = Problems("nlvr", folder, LAYOUT, damaged)
-    path = check.path("part", folder / part / f"{part}.json")
+    path = folder / part / f"{part}.json"
     text = problems.attempt(path, lambda: path.read_text(encoding="utf-8")) or ""
     pictures: dict[str, dict[str, Path]] = {}
     rows: list[media.Row] = []

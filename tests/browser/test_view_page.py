@@ -493,3 +493,28 @@ def test_errors_of_the_page_are_seen(show: Callable[..., Any], view: SweepView) 
     page.evaluate(f"() => {{ {APP}.views[3].kind.pick = () => {{ throw new Error('no pick'); }}; }}")
     page.locator(".xm-lines .xm-canvas").first.hover()
     assert "no pick" in alert.inner_text()
+
+
+def test_hostile_names_are_words_and_the_policy_holds(show: Callable[..., Any]) -> None:
+    """Names that would be elements are text; a script or a request that is not the page's own is refused."""
+    harm = '</script><script>window.harmed = 1</script><img src=x onerror="window.harmed = 2">'
+    cube = cubes.landscapes().assign_coords(
+        modalities=[harm, f"{harm} 2", *cubes.landscapes()["modalities"].values[2:]]
+    )
+    cube["loss"].attrs = {"long_name": harm, "units": harm}
+    page = show(SweepView(cube, [Contour("loss"), Bars("accuracy", x="modalities", band="seed")], title=harm))
+    assert page.locator("h2, h3, .xm-title").first.inner_text().startswith("</script>")
+    assert page.locator("img").count() == 0 and page.problems == []
+    refused = """(act) => new Promise((done) => {
+      document.addEventListener("securitypolicyviolation", (e) => done(e.effectiveDirective), { once: true });
+      const acts = {
+        fetch: () => fetch("https://example.invalid/").catch(() => {}),
+        image: () => { new Image().src = "https://example.invalid/x.png"; },
+        script: () => { const s = document.createElement("script"); s.textContent = "window.harmed = 3"; document.body.append(s); },
+        attribute: () => { document.body.setAttribute("onclick", "window.harmed = 4"); document.body.click(); },
+      };
+      acts[act]();
+    })"""
+    directives = [page.evaluate(refused, act) for act in ("fetch", "image", "script", "attribute")]
+    assert directives == ["connect-src", "img-src", "script-src-elem", "script-src-attr"]
+    assert page.evaluate("() => window.harmed") is None

@@ -244,6 +244,16 @@ def test_a_zip_bomb_and_zip_paths_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists() and not (tmp_path / "out").exists() and not list((tmp_path / "in").iterdir())
 
 
+def test_torch_files_are_refused_where_torch_would_run_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xmodal_lab.datasets.feature_files import read_features
+
+    torch.save({"labels": torch.zeros(2)}, tmp_path / "x.pth")
+    assert list(read_features(tmp_path / "x.pth")) == ["labels"]
+    monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+    with pytest.raises(ValueError, match=r"PyTorch before 2.6 run code .*this is 2.5.1\+cpu; update PyTorch, or give"):
+        read_features(tmp_path / "x.pth")
+
+
 # -- the network -------------------------------------------------------------------------------------
 
 QUIET = """

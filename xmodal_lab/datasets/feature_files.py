@@ -34,6 +34,11 @@ def read_features(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path}: one of {', '.join(SUFFIXES)} expected")
     if not path.is_file():
         raise FileNotFoundError(path)
+    if path.suffix.lower() in (".pt", ".pth") and tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
+        raise ValueError(
+            f"{path}: such a file can make PyTorch before 2.6 run code (CVE-2025-32434), this is {torch.__version__}; "
+            "update PyTorch, or give the features as npz or safetensors."
+        )
     try:
         if path.suffix.lower() == ".npz":
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

@@ -29,14 +29,16 @@ PAGES = {
     "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
 }  # fmt: skip
 FILES = ("CITATION.cff", "docs/*.png")  # what the pages point to, as it is
-# Run before a lesson: a view shows itself as the page that to_html writes, inside a frame.
+# Run before a lesson: a view shows itself as the page that to_html writes, inside a frame as high as the view.
 EXPORT = """
 def _exported(self, **kwargs):
     import html, pathlib, tempfile
     with tempfile.TemporaryDirectory() as folder:
         page = self.to_html(pathlib.Path(folder) / "view.html").read_text(encoding="utf-8")
-    frame = '<iframe style="width:100%;height:46em;border:0" title="live view" loading="lazy" srcdoc="{}"></iframe>'
-    return {"text/html": frame.format(html.escape(page, quote=True)), "text/plain": "live view"}, {}
+    fit = "new ResizeObserver(() => this.style.height = this.contentDocument.body.offsetHeight + 24 + 'px')"
+    frame = '<iframe style="width:100%;height:46em;border:0" title="live view" loading="lazy" {}></iframe>'
+    frame = frame.format(f'srcdoc="{html.escape(page)}" onload="{fit}.observe(this.contentDocument.body)"')
+    return {"text/html": frame, "text/plain": "live view"}, {}
 import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
 """

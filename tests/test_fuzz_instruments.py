@@ -51,7 +51,7 @@ WAITING = {
     "losses.Loss.many": ("stacked",),
     "losses.Loss.along": ("directions", "coefficients"),
     "losses.Loss.from_module": ("criterion", "module: a module"),
-    "loss_on": ("criterion", "name"),
+    "loss_on": ("criterion", "name", "model: a module"),
     "curvature.density": ("seed",),
     "curvature.trace": ("seed",),
     "curvature.by_block": ("loss", "measure"),

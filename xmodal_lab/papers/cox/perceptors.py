@@ -67,7 +67,8 @@ def perceive(
         check.modalities_of(names, s.modalities)
     if not splits:
         raise ValueError("there is no split to perceive; give [train] or [train, test].")
-    check.mapping("kinds", kinds, "kinds of modality")
+    for m in names:
+        check.one_of("modality in kinds", m, check.mapping("kinds", kinds, "kinds of modality"))
     wanted = (only,) if only else tuple(names)
     if perceptor == "given":
         return {m: _standard([s.inputs[m].flatten(1) for s in splits]) for m in wanted}

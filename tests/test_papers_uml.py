@@ -537,7 +537,7 @@ def test_every_claim_gives_a_verdict(name: str, small: Conditions, monkeypatch: 
     monkeypatch.setattr(language, "STEPS", 2)
     short = {k: np.array([0.5, 0.6]) for k in ("unimodal", "uml", "frozen", "unfrozen")}
     monkeypatch.setattr(tuning, "full_accuracies", lambda seeds: short)
-    monkeypatch.setattr(tuning, "text_layer", lambda seeds: short)
+    monkeypatch.setattr(tuning, "text_layer", lambda seeds, features: short)
     learn, run = claims.learn, claims.transfer
     monkeypatch.setattr(claims, "learn", lambda data, s: learn(data, replace(s, steps=3, layers=1)))
     monkeypatch.setattr(

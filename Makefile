@@ -59,4 +59,4 @@ bench: .peers  ## measure against peers, side by side; writes benchmarks/results
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean:  ## remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site

@@ -14,7 +14,20 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted([*(ROOT / "xmodal_lab").rglob("*.py"), *(ROOT / "widgets" / "xmodal_widgets").rglob("*.py")])
 # Without an example a newcomer would have to guess: the names of the README and of lesson 00, and every metric.
 SHOWN = (
-    *("load", "Samples", "Dataset", "Pairing", "LateFusion", "fit", "Loss", "from_module", "sweep", "tables"),
+    *(
+        "load",
+        "Samples",
+        "Dataset",
+        "Pairing",
+        "LateFusion",
+        "fit",
+        "Loss",
+        "loss_on",
+        "from_module",
+        "sweep",
+        "tables",
+    ),
+    "top_eigenvalues",
     *("line", "plane", "lpf", "gap", "w2", "emd", "ipot", "sinkhorn", "alpha_star", "modality_gap"),
     *(
         "fisher",

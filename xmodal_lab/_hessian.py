@@ -96,7 +96,7 @@ class Hessian:
         return {name: part.view_as(p) for part, (name, p) in zip(parts, self._theta.items(), strict=True)}
 
     def as_vector(self, direction: Mapping[str, Tensor]) -> Tensor:
-        """Join a dict shaped like the parameters to a vector (n,); a missing name means zero."""
+        """Join ``direction``, a dict shaped like the parameters, to a vector (n,); a missing name means zero."""
         for name in direction:
             check.one_of("parameter", name, self.names)
         fitted = self.loss.check_direction(direction)

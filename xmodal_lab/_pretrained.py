@@ -8,6 +8,7 @@ torchvision is needed.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -392,7 +393,9 @@ def _batch(encoder: Pretrained, items: list[Any]) -> dict[str, Tensor]:
         if encoder.model.config.model_type == "roberta":
             longest -= 2  # its positions start behind the padding's
         most = min(encoder.max_length or longest, longest, tokenizer.model_max_length)
-        batch |= tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt")
+        tokens = tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt")
+        known = inspect.signature(encoder.model.forward).parameters  # older tokenizers give kinds that no model takes
+        batch |= {name: t for name, t in tokens.items() if name in known or name != "token_type_ids"}
     if images:
         arrays = [image.permute(1, 2, 0).numpy() for image in images]
         batch |= encoder.prepare["images"](arrays, input_data_format="channels_last", return_tensors="pt")

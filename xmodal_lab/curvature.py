@@ -145,6 +145,14 @@ def top_eigenvalues(
 
     Warns:
         RuntimeWarning: not converged; ``.errors`` says how far.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> bowl = xl.Loss(lambda p: (p["w"] ** 2 * torch.tensor([3.0, 1.0])).sum(), {"w": torch.ones(2)})
+        >>> found = xl.curvature.top_eigenvalues(bowl, k=2)
+        >>> [round(float(v), 4) for v in found.values], found.converged
+        ([6.0, 2.0], True)
     """
     which = check.one_of("which", which, _SCORES)
     k = check.integer("k", k, at_least=1)

@@ -56,6 +56,14 @@ def loss_on(
 
     Raises:
         ValueError: a modality of the model that the samples lack; no complete row; unknown labels (-1).
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ds = xl.load("shapes", modalities=("image", "audio"), n_train=20, n_test=10)
+        >>> net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+        >>> loss = xl.loss_on(net, ds.test)
+        >>> loss.value() > 0, list(loss.blocks)
+        (True, ['encoders.image', 'encoders.audio', 'fusion', 'head'])
     """
     if not isinstance(samples, Samples):
         raise TypeError(f"samples must be Samples, such as dataset.test, got {type(samples).__name__}.")

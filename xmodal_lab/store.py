@@ -321,26 +321,29 @@ class Claim:
             import fcntl
         except ImportError:  # Windows: work may be done twice, never lost
             return cls(path, None)
-        file = path.open("w", encoding="utf-8")
+        file: TextIO | None = None
         try:
+            file = path.open("w", encoding="utf-8")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            return cls(path, file)
+        except BaseException as error:  # Ctrl-C too: a traceback that a notebook keeps must not keep the lock
+            if file is None:
+                raise
             file.close()
-            return None
-        except OSError:  # a network file system without locks
-            file.close()
-            return cls(path, None)
-        except BaseException:  # Ctrl-C: a traceback that a notebook keeps must not keep the lock
-            file.close()
+            if isinstance(error, BlockingIOError):
+                return None
+            if isinstance(error, OSError):  # a network file system without locks
+                return cls(path, None)
             raise
-        return cls(path, file)
 
     def release(self) -> None:
         """Let go."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-        if self.file is not None:
-            self.file.close()
+        try:
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+        finally:
+            if self.file is not None:
+                self.file.close()
 
 
 def _checksum(places: Iterable[Place], value: Callable[[str, Place], Any], layout: Layout) -> str:

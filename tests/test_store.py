@@ -237,23 +237,27 @@ def assert_whole(found: list[dict], lost: int) -> None:
 
 
 @pytest.mark.slow
-def test_thirty_kills_at_random_moments_lose_nothing(tmp_path) -> None:
+def test_thirty_kills_at_random_moments_lose_nothing(tmp_path, faults) -> None:
     found = driven("random", tmp_path, 30, 0)
     assert sum(one["kills"] for one in found) >= 30
+    faults("SIGKILL", sum(one["kills"] for one in found))
     assert_whole(found, lost=4)
 
 
 @pytest.mark.slow
-def test_kills_inside_writes_lose_nothing(tmp_path) -> None:
+def test_kills_inside_writes_lose_nothing(tmp_path, faults) -> None:
     found = driven("inside", tmp_path)
     assert found[0]["kills"] >= 6
+    faults("SIGKILL", found[0]["kills"])
     assert_whole(found, lost=1)
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_store_share_the_work(tmp_path) -> None:
+def test_two_processes_on_one_store_share_the_work(tmp_path, faults) -> None:
     both, one_killed = driven("together", tmp_path)
     assert both["kills"] == 0
+    faults("SIGKILL", one_killed["kills"])
+    faults("two processes on one store", 2)
     assert len(lines(Path(both["log"]))) == MEMBERS
     assert_whole([both, one_killed], lost=1)
 

@@ -140,15 +140,15 @@ def exchange(conditions: Conditions) -> Measured:
         logs = np.log(images / lines)
         note = f"{how}{said}. Judged: the log of the ratio of the two rates of the log fit, seed by seed. {trap}"
         return gain(logs[0] - logs[1], scale=1, unit="in log words per image", note=note)
-    # A rate is the tangent of this angle upside down; the angle is there also where words buy nothing.
-    angles = np.degrees(np.arctan2(lines, images))
-    none = int((np.minimum(images, lines) <= 0).any(0).sum())
+    none = (np.minimum(images, lines) <= 0).sum(1)
+    apart = gain(np.diff(np.degrees(np.arctan2(lines, images)), axis=0)[0], scale=1, unit="degrees").text
     note = (
-        f"{how}{said}. In {none} of {lines.shape[1]} seeds a slope of the log fit is not above 0 and there is no rate. "
-        f"Judged: the angle of its steepest ascent, 0 for pictures alone and 90 degrees for words alone, aligned minus "
-        f"unaligned, seed by seed. {trap}"
+        f"{how}{said}. Without a rate in every seed there is nothing to compare. Where accuracy rises fastest, from 0 "
+        f"(pictures alone) to 90 degrees (words alone), aligned minus unaligned: {apart}. {trap}"
     )
-    return gain(angles[1] - angles[0], scale=1, unit="degrees", note=note)
+    seeds = lines.shape[1]
+    text = f"a slope is not above 0, so there is no rate, in {none[1]} of {seeds} seeds aligned, {none[0]} unaligned"
+    return Measured("not seen here", text, n=seeds, note=note)
 
 
 def _rate(r: Any) -> str:

@@ -226,16 +226,13 @@ class Store:
         try:
             self._fill(unfinished, attributes)
             unfinished.rename(self.path)
-        except OSError:
-            if not (self.path / "zarr.json").is_file():
-                raise
-            # another process was first; its store is checked like any other
-        finally:
-            for _ in range(20):  # after an error Zarr's other threads may still be writing into it
+        except BaseException as error:
+            for _ in range(3):  # Zarr's other threads may still be writing into it
                 shutil.rmtree(unfinished, ignore_errors=True)
-                if not unfinished.exists():
-                    break
-                time.sleep(0.01)
+                time.sleep(0.05)
+            if not isinstance(error, OSError) or not (self.path / "zarr.json").is_file():
+                raise
+            # else another process was first; its store is checked like any other
 
     def _fill(self, folder: Path, attributes: Mapping[str, Any]) -> None:
         """An empty group with all arrays and coordinates."""

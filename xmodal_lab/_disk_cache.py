@@ -63,6 +63,7 @@ def read(kind: str, name: str, where: Where = None) -> tuple[dict[str, Tensor], 
     from safetensors import SafetensorError, safe_open
 
     path = _path(kind, name, where)
+    there = _which(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = dict(file.metadata() or {})
@@ -79,6 +80,8 @@ def read(kind: str, name: str, where: Where = None) -> tuple[dict[str, Tensor], 
         return None
     except (SafetensorError, KeyError, ValueError) as error:
         why = str(error)
+    if _which(path) != there:  # another writer has put its own in place, and half of either was read
+        return read(kind, name, where)
     warnings.warn(f"the cached file {path} is damaged ({why}); it is made again.", stacklevel=2)
     with contextlib.suppress(OSError):
         path.unlink()
@@ -147,6 +150,14 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
         if tensor.numel():
             total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    """Tells one file from the next at the same place."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
 
 
 def _path(kind: str, name: str, where: Where) -> Path:

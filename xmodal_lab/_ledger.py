@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from . import datasets
 from ._version import __version__
 from ._whole_files import seal, write_text
 from .conditions import Claim, Conditions
@@ -146,8 +147,10 @@ def words(dataset: str, rows: Iterable[Row]) -> dict[str, str]:
     for name in ("data_options", "encode"):
         asked = {row.get(name, "") for row in held} - {""}
         options += f" --{name.replace('_', '-')} '{asked.pop()}'" if len(asked) == 1 else ""
+    read = dataset not in datasets.names() or "root" in datasets.options(dataset)
+    disk = ", read from disk," if read else ", which is drawn,"
     intro = (
-        f"Claims measured on {dataset}, read from disk, in place of their own worlds. Made by\n"
+        f"Claims measured on {dataset}{disk} in place of their own worlds. Made by\n"
         f"`xmodal claims … --run --write --dataset {dataset}{options}`; not edited by hand.\n"
         "Intervals are 95 %, over seeds, of paired differences. The rows used stand at the end: a subset says how\n"
         "the claim fares on so much data with nets of this size, not whether the paper's own numbers are right."

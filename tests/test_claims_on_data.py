@@ -385,3 +385,22 @@ def test_the_ledger_on_real_avmnist_is_complete_and_true_to_its_page() -> None:
     assert _ledger.place("avmnist", "md").read_text() == _ledger.render(rows, **_ledger.words("avmnist", rows))
     assert list(xl.claims.table("dml", dataset="avmnist")["id"]) == MEASURED[4:]
     assert cli.main(["claims", "uml", "--dataset", "avmnist"]) == 2
+
+
+# -- the ledgers on pictures and texts that ship -----------------------------------------------------
+
+ON_TEXTS = [f"uml.{name}" for name in ("S", "F", "FT", "R", "3", "U", "B", "Z", "N", "K", "M", "E", "TR", "X")]
+ON_TEXTS += [f"synergy.{name}" for name in ("R2", "A1", "A2", "A3", "A4", "A5", "W", "L", "α", "P", "D", "V")]
+
+
+@pytest.mark.parametrize("name", ["emoji", "shapes"])
+def test_the_ledgers_through_the_language_model_are_complete_and_true_to_their_pages(name: str) -> None:
+    table = xl.claims.table(dataset=name)
+    assert sorted(table["id"]) == sorted(ON_TEXTS)
+    needs = table["verdict"].str.startswith("needs ")
+    assert (table["n"][~needs] >= 5).all() and (table["n"][needs] == 0).all() and (~needs).sum() > needs.sum()
+    assert table["data"].nunique() == 1 and "text through minilm" in table["data"].iloc[0]
+    assert set(table["encode"]) == {"text=minilm"} and table["data_options"].nunique() == 1
+    rows = list(_ledger.shipped(name).values())
+    page = _ledger.place(name, "md").read_text()
+    assert page == _ledger.render(rows, **_ledger.words(name, rows)) and "--encode 'text=minilm'" in page

@@ -223,8 +223,9 @@ def wma() -> Calls:
             wm.world, {"task": "red", "head": "binary", "modalities": ("image", "text"), **small}, leave=["far above"]
         ),
         "wma.cases_of": Call(wm.cases_of, {"modalities": "image+text"}),
-        "wma.Towers": Call(wm.Towers, {"given": dataset}),
+        "wma.Towers": Call(wm.Towers, {"given": dataset}, nan=True),  # looked at in experiment
         "wma.experiment": Call(_defaults(wm.experiment), settings),
+        "wma.experiment, dataset": Call(_defaults(wm.experiment), {"dataset": dataset}),
         "wma.choices": Call(wm.choices, {"cube": cube, "scale": 100.0}, nan=True),
         "wma.rerun_band": Call(wm.rerun_band, {"cube": cube}, nan=True),
     }

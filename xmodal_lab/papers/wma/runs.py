@@ -48,6 +48,8 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
     Raises:
         ValueError: a setting that is not known or makes no sense; a dataset without tokens.
     """
+    if dataset is not None:
+        check.instance("dataset", dataset, Dataset, "or None for the shapes world")
     towers = Towers(dataset)
     made = Experiment(
         name="wma" if dataset is None else f"wma on {dataset.name}",

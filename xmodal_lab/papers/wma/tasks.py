@@ -96,6 +96,7 @@ HEAD = {
 
 def head_of(dataset: Dataset) -> str:
     """The head that a dataset of one's own asks for: by its tags, real labels, or number of classes."""
+    check.instance("dataset", dataset, Dataset, "or None for the shapes world")
     if TAGS in (dataset.train.latents or {}):
         return "multilabel"
     if dataset.train.labels.is_floating_point():

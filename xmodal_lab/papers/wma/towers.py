@@ -81,10 +81,6 @@ class Towers:
         """Of the data, as in ``Trials``."""
         return Trials(self.given).version
 
-    def __post_init__(self) -> None:
-        if self.given is not None:
-            check.instance("given", self.given, Dataset)
-
     def check(self, s: Values) -> None:
         """Refuse settings that make no sense.
 

@@ -112,6 +112,7 @@ class Store:
             {"format": FORMAT, **identity, "axes": layout.axes, "order": list(layout.axes), "variables": described}
         )
         self.marks: dict[str, Mark] = {}
+        self._held: list[Claim] = []
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"the store {self.path} is a file; name a folder, such as runs/name.zarr.")
         if not self.path.is_dir() or not any(self.path.iterdir()):
@@ -211,7 +212,14 @@ class Store:
 
     def claim(self, places: Sequence[Place]) -> Claim | None:
         """The right to compute a task; None while another process is at it."""
-        return Claim.take(self.path / "claims" / f"{_key(places)}.lock")
+        self._held = [claim for claim in self._held if claim.file is not None]
+        return Claim.take(self.path / "claims" / f"{_key(places)}.lock", self._held)
+
+    def let_go(self) -> None:
+        """Release what is still claimed here: Ctrl-C may come between taking a claim and noting it down."""
+        for claim in self._held:
+            if claim.file is not None:
+                claim.release()
 
     # -- making and checking ---------------------------------------------------------------------
 
@@ -304,43 +312,42 @@ class Store:
             )
 
 
-@dataclass
+@dataclass(eq=False)
 class Claim:
     """A lock on one task, held while it is computed. Where the file system has no locks, everyone gets one."""
 
     path: Path
-    file: TextIO | None
+    file: TextIO | None = None
 
     @classmethod
-    def take(cls, path: Path) -> Claim | None:
-        """The claim, or None if another holds it."""
+    def take(cls, path: Path, held: list[Claim] | None = None) -> Claim | None:
+        """The claim, or None if another holds it; noted in ``held`` before it is taken."""
+        claim = cls(path)
+        if held is not None:
+            held.append(claim)
+        return claim if claim._locked() else None
+
+    def _locked(self) -> bool:
         try:
             import fcntl
         except ImportError:  # Windows: work may be done twice, never lost
-            return cls(path, None)
-        file: TextIO | None = None
+            return True
+        self.file = self.path.open("w", encoding="utf-8")
         try:
-            file = path.open("w", encoding="utf-8")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return cls(path, file)
-        except BaseException as error:  # Ctrl-C too: a traceback that a notebook keeps must not keep the lock
-            if file is None:
-                raise
-            file.close()
-            if isinstance(error, BlockingIOError):
-                return None
-            if isinstance(error, OSError):  # a network file system without locks
-                return cls(path, None)
-            raise
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.file.close()
+            self.file = None
+            return not isinstance(error, BlockingIOError)  # else a network file system without locks
+        return True
 
     def release(self) -> None:
         """Let go."""
-        try:
-            with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
-        finally:
-            if self.file is not None:
-                self.file.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        if self.file is not None:
+            self.file.close()
+            self.file = None
 
 
 def _checksum(places: Iterable[Place], value: Callable[[str, Place], Any], layout: Layout) -> str:

@@ -122,6 +122,8 @@ def sweep(
                 if results.gather():
                     raise StoreError(f"the store {store} does not keep what is written to it; name another store=.")
         except BaseException as error:
+            if results.store is not None:
+                results.store.let_go()
             kept = (
                 f"call sweep again with store={str(store)!r} to go on."
                 if store

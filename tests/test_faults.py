@@ -614,6 +614,33 @@ def test_ctrl_c_at_any_line(
         gc.collect()
 
 
+@pytest.mark.parametrize("moment", ["_locked", "release"])
+def test_ctrl_c_around_a_lock_does_not_make_the_next_sweep_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, faults: Callable[..., None]
+) -> None:
+    from xmodal_lab.store import Claim
+
+    act = getattr(Claim, moment)
+
+    def interrupted(claim: Claim) -> bool:
+        monkeypatch.setattr(Claim, moment, act)
+        if moment == "_locked":
+            act(claim)
+        raise KeyboardInterrupt
+
+    def waits(_: float) -> None:
+        raise AssertionError("it waits for its own claim")
+
+    monkeypatch.setattr(Claim, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt) as kept:
+        swept(tmp_path / "s.zarr")
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", waits)
+        assert_true(swept(tmp_path / "s.zarr"), swept(None), "Ctrl-C around a lock")
+    assert kept.value.__traceback__ is not None
+    faults("Ctrl-C")
+
+
 # -- SIGKILL -----------------------------------------------------------------------------------------
 
 

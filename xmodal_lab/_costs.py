@@ -61,7 +61,7 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
     a, b = a.to(dtype), b.to(dtype)
     if kind == "cosine":
         # Tokens of huge numbers are made smaller first, since squares overflow.
-        a, b = (x / x.detach().abs().amax(-1, keepdim=True).clamp_min(1) for x in (a, b))
+        a, b = (x / _power(x).clamp_min(1) for x in (a, b))
         return 1 - F.normalize(a, dim=-1, eps=1e-5) @ F.normalize(b, dim=-1, eps=1e-5).transpose(-1, -2)
     return squared_distances(a, b)
 
@@ -77,8 +77,13 @@ def squared_distances(a: Float[Tensor, "... p d"], b: Float[Tensor, "... q d"]) 
 
 def of_length_one(x: Tensor) -> Tensor:
     """The rows of ``x`` (..., d) brought to length 1, however large or small; rows of zeros stay zeros."""
+    return F.normalize(x / _power(x), dim=-1)
+
+
+def _power(x: Tensor) -> Tensor:
+    """Per row a power of two near its largest number, by which one divides without rounding; 1 for rows of zeros."""
     largest = x.detach().abs().amax(-1, keepdim=True)
-    return F.normalize(x / torch.where(largest > 0, largest, 1), dim=-1)
+    return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1)
 
 
 def magnitude(*clouds: Tensor) -> float:

@@ -47,7 +47,7 @@ from xmodal_lab.sweeps import sweep
 from xmodal_lab.training import load_checkpoint, save_checkpoint
 
 HERE = Path(__file__).parent
-WANTED = int(os.environ.get("XMODAL_FAULTS", "300"))
+WANTED = int(os.environ.get("XMODAL_FAULTS", "200"))
 SEED = int(os.environ.get("XMODAL_FAULTS_SEED", "0"))
 AXES = {"x": [0.5], "seed": range(3)}
 DATA = {"a": torch.arange(12).reshape(3, 4), "b": torch.rand(5, generator=torch.Generator().manual_seed(0))}
@@ -131,7 +131,7 @@ def test_a_sweep_whose_store_cannot_be_written(tmp_path: Path, faults: Callable[
                 for place in json.loads(mark.read_text())["places"]:
                     assert_true(seen.isel(x=place[0], seed=place[1]), truth.isel(x=place[0], seed=place[1]), mark.name)
 
-    faults("full or read-only disk", endured(tmp_path, work, check, share(0.2)))
+    faults("full or read-only disk", endured(tmp_path, work, check, share(0.15)))
 
 
 def test_a_store_that_cannot_be_read_is_left_alone(tmp_path: Path, faults: Callable[..., None]) -> None:

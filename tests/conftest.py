@@ -11,8 +11,12 @@ os.environ["XMODAL_CHECK_SHAPES"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("shared machine", deadline=None)  # no test fails because another one runs
+hypothesis.settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from ._feature_hessian import FeatureHessian as FeatureHessian
 from ._feature_hessian import feature_hessian as feature_hessian
 from ._hessian import Hessian as Hessian
 from ._lanczos import Array, Krylov, leading
-from .losses import Loss, Params
+from .losses import Loss, Params, as_loss
 
 R = TypeVar("R")
 
@@ -299,7 +299,7 @@ def density(
     else:
         nodes = torch.zeros(probes, steps, dtype=torch.float64)
         weights = torch.zeros(probes, steps, dtype=torch.float64)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(check.integer("seed", seed))
         for i in range(probes):
             start = torch.randn(n, generator=generator, dtype=operator.dtype).to(operator.device)
             krylov = Krylov(operator.matvec, start, start.new_empty(0, n), steps)
@@ -366,7 +366,7 @@ def trace(
         samples = torch.diagonal(operator.dense()).sum()[None]
         stderr = 0.0
     else:
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(check.integer("seed", seed))
         samples = torch.empty(probes, dtype=torch.float64)
         for i in range(probes):
             signs = torch.randint(0, 2, (n,), generator=generator).mul_(2).sub_(1).to(operator.device, operator.dtype)
@@ -385,7 +385,8 @@ def by_block(loss: Loss, measure: Callable[..., R], **options: Any) -> dict[str,
         measure: :func:`top_eigenvalues`, :func:`density`, :func:`trace`, or anything with ``params=``.
         options: handed to ``measure``.
     """
-    return {block: measure(loss, params=block, **options) for block in loss.blocks}
+    check.function("measure", measure, "of a loss, such as curvature.trace")
+    return {block: measure(loss, params=block, **options) for block in as_loss(loss).blocks}
 
 
 def _operator(loss: Loss | Hessian, params: str | Sequence[str] | None, dtype: torch.dtype | None) -> Hessian:

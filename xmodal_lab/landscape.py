@@ -68,7 +68,7 @@ def line(
         >>> xl.landscape.line(bowl, points=3, direction={"w": torch.tensor([3.0, 4.0])}).values
         array([  0.,  25., 100.])
     """
-    _check_grid(loss, points, span)
+    points, span = _check_grid(loss, points, span)
     if to is not None and direction is not None:
         raise ValueError("give either to= (another point) or direction=, not both.")
     how = "given"
@@ -138,7 +138,7 @@ def plane(
         >>> plane.dims, plane.shape, float(plane.sel(a=0, b=0))
         (('a', 'b'), (5, 5), 25.0)
     """
-    _check_grid(loss, points, span)
+    points, span = _check_grid(loss, points, span)
     if engine is not None and check.one_of("engine", engine, ENGINES) == "loss-landscapes":
         values = grids.peer_plane(loss, points, span, normalization, seed)
         a = np.linspace(-span, span, points)
@@ -183,7 +183,8 @@ def modality_plane(
     Raises:
         ValueError: an unknown modality or block, twice the same one, and as :func:`plane`.
     """
-    _check_grid(loss, points, span)
+    points, span = _check_grid(loss, points, span)
+    seed = check.integer("seed", seed, at_least=0)
     names = [parameter_names(loss, first), parameter_names(loss, second)]
     if set(names[0]) & set(names[1]):
         raise ValueError(f"{first!r} and {second!r} share parameters; choose two different modalities.")
@@ -235,9 +236,12 @@ def trajectory_plane(
     Raises:
         ValueError: fewer than two checkpoints, or checkpoints that span no plane.
     """
-    check.integer("points", points, at_least=3)
-    check.non_negative("margin", margin)
+    as_loss(loss)
+    points, margin = check.integer("points", points, at_least=3), check.non_negative("margin", margin)
     named = dict(runs) if isinstance(runs, Mapping) else {"run": runs}
+    named = {k: check.listed(f"the checkpoints of {k!r}", v) for k, v in named.items()}
+    if sum(map(len, named.values())) < 2 or not all(named.values()):
+        raise ValueError("a trajectory needs at least two checkpoints, and one of each run.")
     named = {k: [loss.check_direction(c, f"{k}[{i}]") for i, c in enumerate(v)] for k, v in named.items()}
     offsets = {
         key: torch.stack([_flat({n: (c.get(n, p) - p) for n, p in loss.params.items()}) for c in checkpoints])
@@ -291,16 +295,22 @@ def _pair(
 
 
 def _given(loss: Loss, pair: Sequence[Direction]) -> list[Params]:
-    if isinstance(pair, Mapping) or len(pair) != 2:
-        count = 1 if isinstance(pair, Mapping) else len(pair)
+    count = 1 if isinstance(pair, Mapping) else len(check.listed("directions", pair))
+    if count != 2:
         raise ValueError(f"directions must be a pair of parameter dicts, got {count}.")
     return [loss.check_direction(d, f"directions[{i}]") for i, d in enumerate(pair)]
 
 
-def _check_grid(loss: object, points: int, span: float) -> None:
+def _check_grid(loss: object, points: int, span: float) -> tuple[int, float]:
+    """Points and span as plain numbers."""
     as_loss(loss)
-    check.integer("points", points, at_least=3)
-    check.positive("span", span)
+    return check.integer("points", points, at_least=3), _span(check.positive("span", span))
+
+
+def _span(span: float) -> float:
+    if span > 1e30:
+        raise ValueError(f"span must be at most 1e30, got {span:g}: steps of that size overflow.")
+    return span
 
 
 def _plane_array(values: np.ndarray, a: np.ndarray, b: np.ndarray, attrs: dict[str, Any]) -> xr.DataArray:

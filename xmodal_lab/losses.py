@@ -61,7 +61,7 @@ class Loss:
         self.fn = fn
         self.name = name
         self.params: Params = {}
-        for key, value in dict(params).items():
+        for key, value in check.mapping("params", params, "tensors").items():
             tensor = check.as_tensor(f"params[{key!r}]", value).detach()
             if not tensor.is_floating_point():
                 raise ValueError(f"params[{key!r}] must be floating point, got {tensor.dtype}; use .float().")
@@ -73,6 +73,8 @@ class Loss:
 
     def __call__(self, params: Mapping[str, Tensor] | None = None) -> Tensor:
         """The loss at ``params`` (at θ when none are given), a scalar tensor that can be differentiated."""
+        if params is not None and not isinstance(params, Mapping):
+            raise TypeError(f"params must be a dict of tensors named like the parameters, got {type(params).__name__}.")
         return scalar(self.fn({**self.params, **(params or {})}), self.name)
 
     def many(self, stacked: Mapping[str, Tensor], vectorize: bool | None = None) -> Tensor:
@@ -81,7 +83,11 @@ class Loss:
         Parameters that are missing stay at θ. ``vectorize`` runs all members at once (``vmap``);
         by default on a GPU only: on a CPU one after another is faster (benchmarks/).
         """
-        sizes = {name: len(value) for name, value in stacked.items()}
+        stacked = {
+            name: check.as_tensor(f"stacked[{name!r}]", value)
+            for name, value in check.mapping("stacked", stacked, "tensors").items()
+        }
+        sizes = {name: len(value) if value.ndim else 0 for name, value in stacked.items()}
         if not sizes or len(set(sizes.values())) != 1:
             raise ValueError(f"every stacked parameter needs the same leading size K, got {sizes}.")
         for name, value in stacked.items():
@@ -193,10 +199,11 @@ class Loss:
         self, directions: Sequence[Direction], coefficients: Tensor | Sequence[Sequence[float]]
     ) -> tuple[list[Params], Tensor]:
         """Return directions, and ``coefficients`` as a (K, D) float64 table, or say what does not fit θ."""
-        fitted = [self.check_direction(d, f"directions[{i}]") for i, d in enumerate(directions)]
+        listed = check.listed("directions", directions)
+        fitted = [self.check_direction(d, f"directions[{i}]") for i, d in enumerate(listed)]
         table = check.as_tensor("coefficients", coefficients, torch.float64).cpu()
-        if table.ndim != 2 or table.shape[1] != len(fitted):
-            raise ValueError(f"coefficients must have shape (K, {len(fitted)}), got {tuple(table.shape)}.")
+        if table.ndim != 2 or table.shape[1] != len(fitted) or not len(table):
+            raise ValueError(f"coefficients must have shape (K, {len(fitted)}) with K > 0, got {tuple(table.shape)}.")
         return fitted, table
 
     def check_direction(self, direction: Direction, what: str = "direction") -> Params:

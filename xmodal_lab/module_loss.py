@@ -77,8 +77,9 @@ def loss_on(
             raise ValueError("some labels are unknown (-1); a loss needs them all. Use samples.subset(labels >= 0).")
         else:
             criterion = cross_entropy
+    name = "loss" if name is None else check.instance("name", name, str)
     batch = ({m: seen.inputs[m] for m in names}, labels)
-    return ModuleLoss(model, batch, criterion, batchnorm=batchnorm, name=name or "loss")
+    return ModuleLoss(model, batch, criterion, batchnorm=batchnorm, name=name)
 
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -102,6 +103,8 @@ class ModuleLoss(Loss):
             raise TypeError(
                 f"module must be a torch.nn.Module, got {type(module).__name__}; for a function use Loss(fn, params)."
             )
+        if criterion is not None:
+            check.function("criterion", criterion, "from (outputs, targets) to a scalar")
         self.module = module
         self.criterion = cross_entropy if criterion is nn.functional.cross_entropy else criterion
         self.target = target

@@ -28,7 +28,7 @@ Data = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def rows(
-    repeats: int = 1,
+    repeats: int = 3,
     samples: int = 24,
     models: tuple[str, ...] = ("cnn", "cnn_batchnorm", "mlp"),
     accurate: bool = False,

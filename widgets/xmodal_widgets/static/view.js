@@ -183,12 +183,12 @@ function restyle(app, root) {
   app.look++;
 }
 
-// Single views share rows evenly; a view with columns takes a row of its own.
+// Single views share rows evenly, four at most: on a projector they grow. A view with columns takes a row of its own.
 function layOut(app, root) {
   const width = root.clientWidth;
   root.style.fontSize = `${Math.max(13, Math.min(16, Math.round(8 + width / 200)))}px`;
   const singles = app.views.filter((view) => view.panels.length === 1);
-  const fitting = Math.max(1, Math.min(singles.length, Math.floor(width / 285)));
+  const fitting = Math.max(1, Math.min(4, singles.length, Math.floor(width / 285)));
   const columns = singles.length ? Math.ceil(singles.length / Math.ceil(singles.length / fitting)) : 1;
   app.grid.style.setProperty("--columns", columns);
   const alone = app.views.length === 1 && singles.length === 1; // one picture on a wide screen need not fill it

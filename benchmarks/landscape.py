@@ -39,8 +39,10 @@ def cnn_plane(repeats: int) -> list[dict[str, Any]]:
         clock=time.process_time,
     )
     error = _error(loss)
+    floor = "a plain forward, 32 rows at a time: the floor of any exact plane"
     return [
         row("plane, CNN", timed["ours"], "loss-landscapes", timed.get("peer"), 0.5, error, repeats),
+        row(floor, timed["chunks"], "loss-landscapes", timed.get("peer"), None, None, repeats),
         row("plane, CNN", timed["ours"], "plain forward, 32 rows at a time", timed["chunks"], 1.1, error, repeats),
     ]
 

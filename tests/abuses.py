@@ -27,9 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from hypothesis import settings
 from torch import Tensor, nn
 
 HOMES = ("xmodal_lab", "xmodal_widgets")
+PROFILE = settings(derandomize=True, max_examples=25, deadline=None, database=None)
 # One pair (call, abuse) in so many is tried, always the same ones; all with XMODAL_FUZZ=all.
 SHARE = 1 if os.environ.get("XMODAL_FUZZ") == "all" else 3
 # What the library may raise: what DESIGN promises, missing extras, and its own classes built on these.
@@ -565,6 +567,11 @@ def offenders(
 def report(tried: int, found: list[str]) -> str:
     """What a failing test says."""
     return "\n".join([f"{len(found)} of {tried} pairs (call, abuse) got a bad answer:", *found[:40]])
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal numbers, float32."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @contextlib.contextmanager

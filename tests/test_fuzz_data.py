@@ -20,8 +20,20 @@ import pytest
 import torch
 import xarray as xr
 import xmodal_widgets as xw
-from abuses import THEIRS, Abuse, Call, judge, missing_from, no_shape_checks, offenders, report, spoilt_numbers
-from hypothesis import given, settings
+from abuses import (
+    PROFILE,
+    THEIRS,
+    Abuse,
+    Call,
+    judge,
+    missing_from,
+    no_shape_checks,
+    normal,
+    offenders,
+    report,
+    spoilt_numbers,
+)
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from worlds import toy
@@ -32,7 +44,6 @@ from xmodal_lab import one_tower as ot
 
 THEIRS.add(__name__)
 Calls = dict[str, Call]
-PROFILE = settings(derandomize=True, max_examples=25, deadline=None, database=None)
 # Where tables write; taken away when the tests are done.
 PLACE = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
@@ -70,10 +81,6 @@ def _tidy() -> Iterator[None]:
     shutil.rmtree(PLACE, ignore_errors=True)
 
 
-def _normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 @cache
 def _world() -> tuple[xl.Dataset, xl.LateFusion, dict[str, Tensor]]:
     dataset = toy(24)
@@ -86,7 +93,7 @@ def _world() -> tuple[xl.Dataset, xl.LateFusion, dict[str, Tensor]]:
 
 def samples() -> Calls:
     dataset, _, _ = _world()
-    inputs, labels = {"a": _normal(4, 3), "b": _normal(4, 2)}, torch.tensor([0, 1, 0, 1])
+    inputs, labels = {"a": normal(4, 3), "b": normal(4, 2)}, torch.tensor([0, 1, 0, 1])
     present = {"a": torch.tensor([True, False, True, True])}
     rows = xl.Samples(inputs, labels)
     whole = {"name": "n", "train": rows, "test": rows, "classes": ("x", "y"), "val": rows}
@@ -110,7 +117,7 @@ def samples() -> Calls:
 
 
 def pairing() -> Calls:
-    rows = xl.Samples({"a": _normal(4, 3), "b": _normal(4, 2)}, torch.tensor([0, 1, 0, 1]))
+    rows = xl.Samples({"a": normal(4, 3), "b": normal(4, 2)}, torch.tensor([0, 1, 0, 1]))
     plan = xl.Pairing("same_class", 0.5)
     pairs = plan.draw(rows)
     return {
@@ -234,7 +241,7 @@ SETTINGS: dict[str, Any] = {
 
 def training() -> Calls:
     dataset, net, _ = _world()
-    outputs = {"outputs": _normal(4, 3), "labels": torch.tensor([0, 1, 0, 1]), "label_smoothing": 0.1}
+    outputs = {"outputs": normal(4, 3), "labels": torch.tensor([0, 1, 0, 1]), "label_smoothing": 0.1}
     rest = {"device": "cpu", "snapshots": 1, "checkpoints": str(PLACE / "kept"), "on_epoch": len}
     written, path = PLACE / "w.safetensors", str(PLACE / "v.safetensors")
     xl.training.save_checkpoint(net, written)
@@ -319,7 +326,7 @@ def claims() -> Calls:
 
 def widgets() -> Calls:
     axes = {"alpha": [0.0, 1.0], "seed": [0, 1], "a": [-1.0, 0.0, 1.0], "b": [-1.0, 0.0, 1.0]}
-    cube = xr.Dataset({"loss": (tuple(axes), _normal(2, 2, 3, 3).numpy())}, axes)
+    cube = xr.Dataset({"loss": (tuple(axes), normal(2, 2, 3, 3).numpy())}, axes)
     points = xr.Dataset({"u": (("k", "n"), np.eye(2, 5)), "w": (("k", "n"), np.eye(2, 5))}, {"k": [0, 1]})
     plane = {"var": "loss", "x": "a", "y": "b", "col": "alpha", "limits": (0.0, 1.0), "title": "t"}
     series = {"var": "loss", "x": "a", "hue": "alpha", "band": "seed", "limits": (0.0, 1.0), "title": "t"}
@@ -393,7 +400,7 @@ def test_every_room_has_a_table() -> None:
     share=st.sampled_from((0.0, 0.5, 1.0)),
 )
 def test_the_guise_of_inputs_changes_no_sample(guise: str, rows: int, seed: int, share: float) -> None:
-    plain = {"a": _normal(rows, 3, seed=seed), "b": _normal(rows, 2, seed=seed + 1)}
+    plain = {"a": normal(rows, 3, seed=seed), "b": normal(rows, 2, seed=seed + 1)}
     worn = {m: spoilt_numbers(x)[guise].value for m, x in plain.items()}
     labels = torch.arange(rows) % 2
     one, other = xl.Samples(plain, labels), xl.Samples(worn, labels.numpy()[::-1][::-1])

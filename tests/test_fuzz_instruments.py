@@ -17,17 +17,19 @@ import pytest
 import torch
 import xarray as xr
 from abuses import (
+    PROFILE,
     THEIRS,
     Abuse,
     Call,
     judge,
     missing_from,
     no_shape_checks,
+    normal,
     offenders,
     report,
     spoilt_numbers,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from worlds import toy
@@ -42,7 +44,6 @@ from xmodal_lab import transport as tr
 
 THEIRS.add(__name__)
 Calls = dict[str, Call]
-PROFILE = settings(derandomize=True, max_examples=25, deadline=None, database=None)
 
 # A user's own module fails in its own words.
 THEIR_OWN_WORDS = {
@@ -69,11 +70,7 @@ def _as_users_have_it() -> Iterator[None]:
         yield
 
 
-def _normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-A, B, S = _normal(6, 3), _normal(5, 3, seed=1) + 0.5, _normal(6, 3, seed=2)
+A, B, S = normal(6, 3), normal(5, 3, seed=1) + 0.5, normal(6, 3, seed=2)
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
 
 
@@ -81,7 +78,7 @@ Y = torch.tensor([0, 1, 2, 0, 1, 2])
 
 
 def transport() -> Calls:
-    weights, cost = torch.rand(6, generator=torch.Generator().manual_seed(0)), _normal(2, 4, 3).abs()
+    weights, cost = torch.rand(6, generator=torch.Generator().manual_seed(0)), normal(2, 4, 3).abs()
     here = torch.tensor([1, 1, 1, 0])
     sides = {
         "delta_i": torch.tensor([1.0, 2.0]),
@@ -146,7 +143,7 @@ def metrics() -> Calls:
         "metrics.expected_calibration_error, given": Call(
             me.expected_calibration_error, {"scores": S.softmax(1), "labels": Y}, fixed={"probabilities": True}
         ),
-        "metrics.disagreement": Call(me.disagreement, {"predictions": _normal(3, 6, 4)}, degree=0),
+        "metrics.disagreement": Call(me.disagreement, {"predictions": normal(3, 6, 4)}, degree=0),
         "metrics.disagreement, classes": Call(me.disagreement, {"predictions": torch.stack([Y, Y.flip(0)])}),
         "metrics.recall_at_k": Call(
             me.recall_at_k, {"queries": A, "gallery": A + 0.9 * S, "k": 1, "similarity": "cosine"}
@@ -220,11 +217,11 @@ def _bowl(params: dict[str, Tensor]) -> Tensor:
 
 
 def _loss() -> xl.Loss:
-    return xl.Loss(_bowl, {"w": _normal(2, 3), "b": torch.ones(2)})
+    return xl.Loss(_bowl, {"w": normal(2, 3), "b": torch.ones(2)})
 
 
 def _direction(seed: int) -> dict[str, Tensor]:
-    return {"w": _normal(2, 3, seed=seed), "b": _normal(2, seed=seed)}
+    return {"w": normal(2, 3, seed=seed), "b": normal(2, seed=seed)}
 
 
 # The same numbers in half precision are other parameters; a loss at NaN or beyond the range is NaN or infinite.
@@ -233,7 +230,7 @@ _AS_GIVEN: dict[str, Any] = {"nan": True, "leave": ("entry: half", "entry: bfloa
 
 def losses() -> Calls:
     loss, (net, samples) = _loss(), _net()
-    data = (_normal(4, 3), torch.tensor([0, 1, 0, 1]))
+    data = (normal(4, 3), torch.tensor([0, 1, 0, 1]))
     cross_entropy = nn.functional.cross_entropy
     return {
         "losses.Loss": Call(lambda **k: xl.Loss(**k)(), {"fn": _bowl, "params": dict(loss.params)}, **_AS_GIVEN),
@@ -275,7 +272,7 @@ def curvature() -> Calls:
         "curvature.by_block": Call(xl.curvature.by_block, {"loss": loss, "measure": xl.curvature.trace}),
         "curvature.feature_hessian": Call(
             xl.curvature.feature_hessian,
-            {"loss_of_feature": lambda f: f.square().sum(1) * f[:, 0], "features": _normal(4, 3)},
+            {"loss_of_feature": lambda f: f.square().sum(1) * f[:, 0], "features": normal(4, 3)},
         ),
     }
 
@@ -394,10 +391,10 @@ def plots() -> Calls:
     import pandas as pd
 
     axis = np.linspace(-1, 1, 4)
-    plane = xr.DataArray(_normal(4, 4).numpy(), {"a": axis, "b": axis}, ("a", "b"))
+    plane = xr.DataArray(normal(4, 4).numpy(), {"a": axis, "b": axis}, ("a", "b"))
     two = xr.concat([plane, plane], "k").assign_coords(k=[0, 1])
     scores = pd.DataFrame({"arm": ["a", "a", "b"], "accuracy": [0.1, 0.2, 0.3]})
-    shots = xr.DataArray(_normal(3, 3).numpy(), {"images": [1, 2, 4], "texts": [0, 2, 4]}, ("images", "texts"))
+    shots = xr.DataArray(normal(3, 3).numpy(), {"images": [1, 2, 4], "texts": [0, 2, 4]}, ("images", "texts"))
     lines = pd.DataFrame({"level": [0.5, 0.5], "images": [1.0, 2.0], "texts": [0.0, 2.0]})
     history = pd.DataFrame({"test_accuracy": [0.1, 0.2]})
     drawn = {"values": plane, "kind": "contour", "limits": (0.0, 1.0), "title": "t", "levels": 4}
@@ -511,7 +508,7 @@ SCORES: dict[str, Callable[[Any], Any]] = {
     scale=st.sampled_from((1.0, 1e-3, 1e4)),
 )
 def test_the_guise_of_numbers_makes_no_difference(name: str, guise: str, rows: int, seed: int, scale: float) -> None:
-    x = scale * _normal(rows, 3, seed=seed)
+    x = scale * normal(rows, 3, seed=seed)
     plain, worn = SCORES[name](x), SCORES[name](spoilt_numbers(x)[guise].value)
     torch.testing.assert_close(worn.detach().double(), plain.detach().double(), rtol=1e-4, atol=1e-5 * max(1.0, scale))
 
@@ -520,7 +517,7 @@ def test_the_guise_of_numbers_makes_no_difference(name: str, guise: str, rows: i
 @given(power=st.integers(-120, 120), rows=st.integers(1, 6), seed=st.integers(0, 99))
 def test_distances_grow_with_the_scale(power: int, rows: int, seed: int) -> None:
     """W2(s a, s b) = s W2(a, b), and scores without a unit stay, over 240 orders of magnitude."""
-    s, a, b = 10.0**power, _normal(rows, 3, seed=seed).double(), B.double()
+    s, a, b = 10.0**power, normal(rows, 3, seed=seed).double(), B.double()
     for method in ("exact", "gaussian", "sliced"):
         want = s * tr.w2(a, b, method, projections=4, seed=seed)
         if method == "sliced" and power > 100:

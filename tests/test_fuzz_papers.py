@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from abuses import THEIRS, Call, missing_from, no_shape_checks, offenders, report
-from hypothesis import given, settings
+from abuses import PROFILE, THEIRS, Call, missing_from, no_shape_checks, normal, offenders, report
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from worlds import toy
@@ -30,7 +30,6 @@ from xmodal_lab.papers import wma as wm
 
 THEIRS.add(__name__)
 Calls = dict[str, Call]
-PROFILE = settings(derandomize=True, max_examples=25, deadline=None, database=None)
 PAPERS = {"cox": cx, "dml": dm, "synergy": sy, "uml": um, "wma": wm}
 
 # Made by the library, or without arguments.
@@ -49,13 +48,9 @@ def _as_users_have_it() -> Iterator[None]:
         yield
 
 
-def _normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 @cache
 def _views() -> tuple[dict[str, Tensor], Tensor, xl.Dataset]:
-    views = {"a": _normal(30, 4), "b": _normal(30, 3, seed=1), "c": _normal(30, 2, seed=2)}
+    views = {"a": normal(30, 4), "b": normal(30, 3, seed=1), "c": normal(30, 2, seed=2)}
     labels = torch.arange(30) % 3
     rows = xl.Samples(views, labels)
     return views, labels, xl.Dataset("three", rows, rows, ("x", "y", "z"))
@@ -73,12 +68,12 @@ def _plain(options: Any) -> dict[str, Any]:
 def cox() -> Calls:
     views, labels, dataset = _views()
     problem = cx.of_views(views, labels, "a")
-    points, classes = _normal(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    points, classes = normal(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
     mapped = torch.stack([points.roll(1, 0), points + 0.1])
     family, p = next(iter(cx.FAMILIES)), cx.counterexample(0.3, 0.1)
-    own, anchors = _normal(1, 4, 3).log_softmax(-1), _normal(1, 3, 3, seed=1).log_softmax(-1)
+    own, anchors = normal(1, 4, 3).log_softmax(-1), normal(1, 3, 3, seed=1).log_softmax(-1)
     match = cx.Match(
-        scores=own[None].repeat(2, 1, 1, 1), own=own, points=_normal(1, 4, 2), anchors=_normal(1, 3, 2),
+        scores=own[None].repeat(2, 1, 1, 1), own=own, points=normal(1, 4, 2), anchors=normal(1, 3, 2),
         labels=torch.tensor([[0, 1, 2]]), there=torch.ones(1, 3, dtype=torch.bool),
         draw=lambda high, shape: torch.zeros(1, *shape, dtype=torch.long),
     )  # fmt: skip
@@ -95,7 +90,7 @@ def cox() -> Calls:
     return {
         "cox.emergent": Call(cx.emergent, {"points": points, "mapped": mapped, "labels": classes, "count": 1}),
         "cox.labelled_rows": Call(cx.labelled_rows, {"labels": classes, "share": 0.5, "seed": 0}),
-        "cox.top_agreed": Call(cx.top_agreed, {"scores": _normal(2, 6, 3).log_softmax(-1), "count": 1}),
+        "cox.top_agreed": Call(cx.top_agreed, {"scores": normal(2, 6, 3).log_softmax(-1), "count": 1}),
         "cox.counterexample": Call(cx.counterexample, {"flip": 0.3, "coupling": 0.1}),
         # Where no constant exists the repaired bound is infinite.
         "cox.counterexample_cube": Call(
@@ -184,12 +179,12 @@ def wma() -> Calls:
         "case": wm.cases_of("image+text"),
     }  # fmt: skip
     shape = tuple(map(len, axes.values()))
-    cube = xr.Dataset({"score": (tuple(axes), _normal(*shape).sigmoid().double().numpy()), "gain_sign": 1.0}, axes)
+    cube = xr.Dataset({"score": (tuple(axes), normal(*shape).sigmoid().double().numpy()), "gain_sign": 1.0}, axes)
     path = xr.Dataset(
         {"ratio": (("beta", "step"), np.ones((2, 3))), "ceiling": 2.0}, {"beta": [0.0, 1.0], "step": [0, 10, 20]}
     )
-    plan, words = _normal(4, 3).abs(), ["a", "b", "c"]
-    distance, first = _normal(4, 1).abs(), torch.ones(1)
+    plan, words = normal(4, 3).abs(), ["a", "b", "c"]
+    distance, first = normal(4, 1).abs(), torch.ones(1)
     small = {"n_train": 8, "n_val": 6, "n_test": 6, "seed": 0}
     settings = {
         "alpha": 0.5,
@@ -202,7 +197,7 @@ def wma() -> Calls:
     }
     drawn = {
         "wma.draw_plan": Call(wm.draw_plan, {"plan": plan, "words": words}),
-        "wma.draw_plan, picture": Call(wm.draw_plan, {"plan": plan, "words": words, "picture": _normal(3, 8, 8)}),
+        "wma.draw_plan, picture": Call(wm.draw_plan, {"plan": plan, "words": words, "picture": normal(3, 8, 8)}),
         "wma.draw_gains": Call(wm.draw_gains, {"cube": cube, "ways": ["minimise OT"]}),
         "wma.draw_distance": Call(wm.draw_distance, {"cube": path}),
     }
@@ -285,8 +280,8 @@ def test_shots_are_drawn_of_every_class_or_refused(rows: int, classes: int, shot
 @PROFILE
 @given(power=st.integers(-100, 100), rows=st.integers(2, 6), seed=st.integers(0, 99))
 def test_emergent_anchors_do_not_depend_on_the_scale(power: int, rows: int, seed: int) -> None:
-    s, points = 10.0**power, _normal(rows, 3, seed=seed).double()
-    mapped, labels = _normal(2, 5, 3, seed=seed + 1).double(), torch.arange(5) % 2
+    s, points = 10.0**power, normal(rows, 3, seed=seed).double()
+    mapped, labels = normal(2, 5, 3, seed=seed + 1).double(), torch.arange(5) % 2
     small, large = (cx.emergent(k * points, k * mapped, labels, 2) for k in (1.0, s))
     assert torch.equal(small.rows, large.rows)
     assert torch.equal(small.labels, large.labels)

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 import warnings
 import zlib
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor
 
 from . import _checks as check
-from ._whole_files import seal
+from ._whole_files import beside, seal
 
 KINDS = ("datasets", "features")
 _STALE = 24 * 3600.0  # seconds after which a file that nobody finished is taken for abandoned (ours)
@@ -97,13 +96,10 @@ def write(kind: str, name: str, tensors: Mapping[str, Tensor], about: Mapping[st
     whole = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
     told = json.dumps(about, default=str)
     metadata = {"about": told, "seal": seal(told), "checksum": checksum(whole)}
-    beside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f"{name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        save_file(whole, beside, metadata)
-        os.replace(beside, path)  # noqa: PTH105 (atomic)
+        with beside(path) as unfinished:
+            save_file(whole, unfinished, metadata)
     except (OSError, SafetensorError) as error:
         warnings.warn(
             f"could not cache in {path.parent}: {error}. Nothing is left there, and the result is still returned; "
@@ -111,10 +107,6 @@ def write(kind: str, name: str, tensors: Mapping[str, Tensor], about: Mapping[st
             stacklevel=2,
         )
         return False
-    finally:
-        if beside is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(beside)  # noqa: PTH108
     return True
 
 

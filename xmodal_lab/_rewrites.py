@@ -45,7 +45,7 @@ def relus_on_fresh_output(module: nn.Module) -> list[nn.ReLU]:
 
 
 def _relus_in_place(module: nn.Module) -> Undo | None:
-    """A fifth of an MLP's forward pass."""
+    """Spares each a tensor of new memory: about a twentieth of a small MLP's forward pass."""
     relus = [r for r in relus_on_fresh_output(module) if not r.inplace]
 
     def put(inplace: bool) -> None:

@@ -4,7 +4,7 @@ Torch differentiates a convolution's gradient in its weights through a convoluti
 batch as channels and a kernel as large as the picture. The same sum is the gradient in the
 weights of another convolution, which has a kernel of its own: a fifth of a CNN's Hessian
 product (benchmarks/). A BatchNorm in eval mode right after a convolution is a factor and an
-addend per channel: it moves into the weights, which saves another fifth. Values and first
+addend per channel: it moves into the weights, which saves another sixth. Values and first
 derivatives stay what they are, to rounding.
 """
 

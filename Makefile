@@ -21,7 +21,7 @@ lab: $(STAMP)  ## open JupyterLab on notebooks/00_start_here.ipynb
 	$(BIN)/xmodal lab $(LAB_ARGS)
 
 app: $(STAMP)  ## the lessons as apps (Voila): code hidden, views live
-	JUPYTER_PATH=widgets/app $(BIN)/python -m voila --template=xmodal --Voila.ip=127.0.0.1 $(APP_ARGS) notebooks
+	JUPYTER_PATH=widgets/app $(BIN)/python -m voila --template=xmodal --classic-tree --Voila.ip=127.0.0.1 $(APP_ARGS) notebooks
 
 test: $(STAMP)  ## every test: unit, property, notebooks, browser
 	$(BIN)/python tests/run_all.py

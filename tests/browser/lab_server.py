@@ -122,7 +122,15 @@ def voila(root: Path, folder: Path) -> Iterator[str]:
     """Voila on the notebooks of ``root``, as ``make app`` starts it; yields its address."""
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{(port := free_port())}"
-    options = ["--no-browser", "--template=xmodal", "--Voila.ip=127.0.0.1", f"--port={port}", "--token=", str(root)]
+    options = [
+        "--no-browser",
+        "--template=xmodal",
+        "--classic-tree",
+        "--Voila.ip=127.0.0.1",
+        f"--port={port}",
+        "--token=",
+        str(root),
+    ]
     with serve(["-m", "voila", *options], url, folder, variables={"JUPYTER_PATH": str(APP)}):
         yield url
 

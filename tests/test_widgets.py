@@ -533,6 +533,31 @@ def test_figure_says_interpolated(view: SweepView) -> None:
     assert "share: 0.5 (interpolated)" in view.figure().get_suptitle()
 
 
+def test_a_long_caption_stays_in_the_picture(cube: xr.Dataset) -> None:
+    named = cube.rename(share="of_all_pairs_the_share_that_was_drawn_anew", span="half_the_width_of_the_plane " * 3)
+    figure = SweepView(named, Contour("loss"), title="What a second modality does, " * 5).figure()
+    figure.canvas.draw()
+    text, whole = figure.texts[0].get_window_extent(), figure.bbox
+    assert text.x0 >= whole.x0 and text.x1 <= whole.x1 and text.y1 <= whole.y1
+    assert any(line.startswith("of_all_pairs_the_share_that_was_drawn_anew: ") for line in text_lines(figure))
+
+
+def text_lines(figure) -> list[str]:
+    return [part for line in figure.get_suptitle().split("\n") for part in line.split(" · ")]
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, [1]), (3, [3]), (4, [2, 2]), (5, [3, 2]), (7, [3, 2, 2])])
+def test_rows_of_a_picture_are_of_like_length(cube: xr.Dataset, count: int, rows: list[int]) -> None:
+    figure = SweepView(cube, [Contour("loss")] * count + [Lines("eigenvalues", x="k", col="modalities")]).figure()
+    assert [len(row.subfigs) for row in figure.subfigs] == [*rows, 1]
+
+
+def test_a_legend_of_numbers_says_of_what(cube: xr.Dataset) -> None:
+    views = [Lines("eigenvalues", x="k", hue="share"), Lines("eigenvalues", x="k", hue="modalities")]
+    axes = [part.axes[0] for part in SweepView(cube, views).figure().subfigs[0].subfigs]
+    assert [axis.get_legend().get_title().get_text() for axis in axes] == ["share", ""]
+
+
 def test_small_multiples_share_one_scale(view: SweepView) -> None:
     figure = view.figure()
     panels = [axis for axis in figure.subfigs[0].subfigs[0].axes if hasattr(axis, "get_zlim")]

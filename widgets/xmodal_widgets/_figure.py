@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 import unicodedata
@@ -25,6 +26,7 @@ NAMED = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949
 DASHES = ("-", "--", ":", "-.")
 MARKS = ("o", "s", "^", "D", "v")
 WIDTH = 11.0  # inches; at 100 dpi as wide as a notebook on a laptop
+LINE = 140  # letters of one line above the views, at 10 points
 LONGEST = 160  # letters of one text; more would push the axes out of the picture
 
 
@@ -34,8 +36,10 @@ def draw(grid: Grid, views: Sequence[View], state: Mapping[str, Any], title: str
 
     rows = _rows(grid, views)
     heights = [2.7 if 3 < _panels(grid, views[row[0]]) <= 6 else 3.5 for row in rows]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.4), dpi=100, layout="constrained", facecolor="white")
-    figure.suptitle(plain(_caption(grid, state, title), 2 * LONGEST), fontsize=10)
+    caption = _caption(grid, state, title)
+    above = 0.2 + 0.2 * (1 + caption.count("\n"))
+    figure = Figure(figsize=(WIDTH, sum(heights) + above), dpi=100, layout="constrained", facecolor="white")
+    figure.suptitle(caption, fontsize=10)
     bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for band, row in zip(bands, rows, strict=True):
         parts = band.subfigures(1, len(row), squeeze=False)[0]
@@ -57,13 +61,12 @@ def _panels(grid: Grid, view: View) -> int:
 
 
 def _rows(grid: Grid, views: Sequence[View]) -> list[list[int]]:
+    """Views with columns each in a row of their own; the others up to three side by side, rows of like length."""
     rows: list[list[int]] = []
-    for index, view in enumerate(views):
-        alone = _panels(grid, view) > 1
-        if alone or not rows or len(rows[-1]) == 3 or _panels(grid, views[rows[-1][-1]]) > 1:
-            rows.append([index])
-        else:
-            rows[-1].append(index)
+    for wide, run in itertools.groupby(range(len(views)), lambda index: _panels(grid, views[index]) > 1):
+        single = list(run)
+        count = len(single) if wide else math.ceil(len(single) / 3)
+        rows += [part.tolist() for part in np.array_split(single, count)]
     return rows
 
 
@@ -74,7 +77,9 @@ def _caption(grid: Grid, state: Mapping[str, Any], title: str) -> str:
         word = f"{value:g} {dim.units}".strip() if isinstance(value, int | float) and dim.numeric else str(value)
         between = dim.numeric and value != "mean" and dim.index(value) is None
         parts.append(f"{dim.label}: {word}" + (" (interpolated)" if between else ""))
-    return "   ".join(filter(None, [title, " · ".join(parts)]))
+    whole = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)  # lines end between settings, not within one
+    settings = [line.strip(" ·") for line in textwrap.wrap(" · ".join(whole), LINE)]
+    return "\n".join(map(plain, [*textwrap.wrap(title, LINE)[:2], *settings[:3]]))
 
 
 def _draw_view(
@@ -216,7 +221,9 @@ def _draw_series(
         if span is not None and span[1] > span[0]:
             _set_span(axis, view, span, log)
         if view.hue:
-            axis.legend(fontsize=7, frameon=False)
+            dim = grid.dims[view.hue]
+            title = plain(grid.named(view.hue)) if dim.numeric else None  # a number alone does not say of what
+            axis.legend(fontsize=7, title_fontsize=7, frameon=False, title=title)
 
 
 def band(values: np.ndarray, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -129,6 +129,26 @@ def test_the_ledger_merges_and_renders(few: list[str], tmp_path: Path) -> None:
         claims.table(path=json_path)
 
 
+def test_the_ledger_is_shown_with_no_sentence_cut() -> None:
+    page = claims.show("cox")
+    assert str(page) == page._repr_markdown_() and "…" not in str(page)
+    table = claims.table("cox")
+    lines = str(page).splitlines()[2:]
+    for line, row in zip(lines, table.to_dict("records"), strict=True):
+        assert line.startswith(f"| {row['id']} | {row['claim']}".replace("|X_1", "\\|X_1"))
+        assert line.endswith(f"| {row['n']} | **{row['verdict']}** |")
+    assert str(claims.show(table.set_index("id").head(2))).splitlines()[2:] == lines[:2]
+    remarks = str(claims.show("cox", notes=True)).removeprefix(str(page)).splitlines()
+    assert remarks[1:3] == ["", "Notes:"] and len(remarks) == 4 + (table["note"] != "").sum()
+    assert len(str(claims.show()).splitlines()) == 2 + len(claims.known())
+    with pytest.raises(ValueError, match="no rows of the ledger: n is missing; give rows with all columns"):
+        claims.show(table.drop(columns="n"))
+    with pytest.raises(ValueError, match="unknown paper 'mine'"):
+        claims.show("mine")
+    with pytest.raises(TypeError, match="rows must be a DataFrame, got int; a paper, or rows of"):
+        claims.show(3)  # type: ignore[arg-type]
+
+
 def test_claims_that_share_a_sweep_compute_it_once(tmp_path: Path) -> None:
     ran: list[int] = []
 

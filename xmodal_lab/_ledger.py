@@ -227,17 +227,41 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
     ]
     for paper in dict.fromkeys(row["paper"] for row in held):
         mine = [row for row in held if row["paper"] == paper]
-        lines += ["", f"## {paper}", "", "| id | claim | paper | measured | n | verdict |", "|---|---|---|---|---|---|"]
-        for row in mine:
-            printed = "; ".join(part for part in (row["source"], row["printed"]) if part)
-            cells = (row["id"], row["claim"], printed, row["measured"], row["n"] or "", f"**{row['verdict']}**")
-            lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
-        notes = [f"- {row['id']}: {_words(row['note'])}" for row in mine if row["note"]]
-        lines += ["", "Notes:", "", *notes] if notes else []
+        lines += ["", f"## {paper}", "", *grid(mine)]
+        lines += noted(mine)
     stories = dict.fromkeys(_story(row) for row in held)
     lines += ["", "## How the rows were made", "", *[f"- {_words(story)}" for story in stories]]
     lines.append(f"- {sum(row['seconds'] for row in held):.0f} seconds in all, measured on a shared machine.")
     return "\n".join(lines) + "\n"
+
+
+def grid(rows: Iterable[Row]) -> list[str]:
+    """Lines of a Markdown table, one row per claim: the claim, what the paper says, what was measured, the verdict."""
+    lines = ["| id | claim | paper | measured | n | verdict |", "|:--|:--|:--|:--|--:|:--|"]
+    for row in rows:
+        printed = "; ".join(part for part in (row["source"], row["printed"]) if part)
+        cells = (row["id"], row["claim"], printed, row["measured"], row["n"] or "", f"**{row['verdict']}**")
+        lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
+    return lines
+
+
+def noted(rows: Iterable[Row]) -> list[str]:
+    """Lines of the notes that claims have, as they stand below their table."""
+    notes = [f"- {row['id']}: {_words(row['note'])}" for row in rows if row["note"]]
+    return ["", "Notes:", "", *notes] if notes else []
+
+
+@dataclass(frozen=True)
+class Page:
+    """Markdown that a notebook shows laid out and ``print`` shows as it is."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def _story(row: Row) -> str:

@@ -1,6 +1,6 @@
 """The ledger: every claim of the five papers, what it printed, what was measured, and a verdict.
 
-- ``xl.claims.table()``: the ledger that ships with this version
+- ``xl.claims.table()``: the ledger that ships with this version; ``xl.claims.show("dml")`` for reading
 - ``xl.claims.run(["dml.A", "dml.H"])``: measure again, here
 - ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
 - ``xl.claims.table(dataset="avmnist")``: as measured on real AVMNIST
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _checks as check
 from . import datasets
-from ._ledger import NOT_MEASURED, Row, Rows, rows_in, shipped
+from ._ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
 from .conditions import BUDGETS as BUDGETS
 from .conditions import LEAST_SEEDS, SEEDS, Claim, Conditions
 from .samples import Dataset
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAPERS = ("synergy", "cox", "uml", "wma", "dml")
+SHOWN = ("id", "claim", "source", "printed", "measured", "n", "verdict", "note")
 
 
 def known(paper: str | None = None) -> dict[str, Claim]:
@@ -83,6 +84,37 @@ def table(paper: str | None = None, path: str | Path | None = None, dataset: str
         return _frame([rows[i] for i in known(paper) if i in rows])
     measured = shipped() if path is None else rows_in(check.path("path", path))
     return _frame([measured.get(c.id) or _blank(c) for c in known(paper).values()])
+
+
+def show(rows: str | pd.DataFrame | None = None, notes: bool = False) -> Page:
+    """The ledger for reading: what the paper says, what was measured, the verdict, no sentence cut.
+
+    Args:
+        rows: a paper, or rows of :func:`table` or :func:`run`; the whole shipped ledger by default.
+        notes: what was chosen, what the controls gave, what to beware of, below the table.
+
+    Returns:
+        A page that a notebook lays out as a table; as text, Markdown.
+
+    Raises:
+        ValueError: an unknown paper; a frame without the ledger's columns.
+        TypeError: neither.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> print(str(xl.claims.show("wma")).splitlines()[0])
+        | id | claim | paper | measured | n | verdict |
+    """
+    import pandas as pd
+
+    if rows is None or isinstance(rows, str):
+        rows = table(rows)
+    check.instance("rows", rows, pd.DataFrame, "a paper, or rows of xl.claims.table() or xl.claims.run()")
+    frame = rows if "id" in rows else rows.rename_axis(index="id").reset_index()
+    if missing := [name for name in SHOWN if name not in frame]:
+        raise ValueError(f"no rows of the ledger: {', '.join(missing)} is missing; give rows with all columns.")
+    held = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    return Page("\n".join([*grid(held), *(noted(held) if notes else ())]))
 
 
 def run(

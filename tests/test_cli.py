@@ -1,5 +1,12 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
 import pytest
 
 from xmodal_lab import cli
@@ -28,13 +35,69 @@ def test_doctor_names_what_is_missing_and_the_remedy(
     assert "export XMODAL_DATA" in printed
 
 
-def test_lab_opens_the_first_lesson(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = []
-    monkeypatch.setattr(cli.subprocess, "call", lambda command: called.append(command) or 0)
+class Server:
+    """In place of JupyterLab: it hears Ctrl-C once, and then ends."""
+
+    started: ClassVar[list[list[str]]] = []
+
+    def __init__(self, command: list[str]) -> None:
+        self.started.append(command)
+        self.waits = [KeyboardInterrupt, 0]
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self) -> int:
+        answer = self.waits.pop(0)
+        if isinstance(answer, int):
+            return answer
+        raise answer
+
+
+def test_lab_opens_the_first_lesson_and_waits_for_the_server_after_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli.subprocess, "Popen", Server)
     assert cli.main(["lab", "--no-browser"]) == 0
-    assert called[0][1:3] == ["-m", "jupyterlab"]
-    assert called[0][3].endswith("00_start_here.ipynb")
-    assert called[0][-1] == "--no-browser"
+    command = Server.started.pop()
+    assert command[1:3] == ["-m", "jupyterlab"]
+    assert command[3].endswith("00_start_here.ipynb")
+    assert command[-1] == "--no-browser"
+    assert "00_start_here.ipynb; Ctrl-C twice ends it." in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_lab_starts_without_a_warning_and_lets_the_server_end_itself(tmp_path: Path) -> None:
+    import pty
+
+    places = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    command = [sys.executable, "-m", "xmodal_lab", "lab", "--no-browser", "--ip=127.0.0.1", "--port=0"]
+    keyboard, terminal = pty.openpty()  # Jupyter asks only where there is one
+    lab = subprocess.Popen(
+        command, env={**os.environ, **places}, text=True, start_new_session=True,
+        stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert lab.stdout
+    try:
+        printed = ""
+        while "/lab?token=" not in printed:
+            line = lab.stdout.readline()
+            assert line, f"ended early: {printed}"
+            printed += line
+        os.killpg(lab.pid, signal.SIGINT)
+        os.write(keyboard, b"y\n")
+        said, _ = lab.communicate(timeout=60)
+    finally:
+        if lab.poll() is None:
+            os.killpg(lab.pid, signal.SIGKILL)
+        os.close(keyboard)
+        os.close(terminal)
+    assert "Warning" not in printed + said
+    assert "Shutdown confirmed" in said  # it was not killed while it asked
+    assert lab.returncode == 0
 
 
 def test_lab_outside_a_clone_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

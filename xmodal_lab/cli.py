@@ -28,6 +28,10 @@ DATA = {
     "emojione": "emojione/png", "nlvr": "nlvr/dev",
 }  # fmt: skip
 
+# Warnings only; one's own --log-level still wins. notebook_shim serves extensions of the classic notebook; there are
+# none here: it reads every setting of the server, deprecated ones too, and so makes Jupyter warn about itself.
+QUIET = ("--Application.log_level=WARN", "--ServerApp.jpserver_extensions=notebook_shim=False")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -82,12 +86,14 @@ def lab(arguments: Sequence[str] = ()) -> int:
     if start is None or not start.is_file():
         print("no notebooks/00_start_here.ipynb here; run this from a clone of the project.", file=sys.stderr)
         return 1
+    print(f"JupyterLab opens on {start}; Ctrl-C twice ends it.", flush=True)
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in containers
-    command = [sys.executable, "-m", "jupyterlab", str(start), *as_root, *arguments]
-    try:
-        return subprocess.call(command)
-    except KeyboardInterrupt:
-        return 0
+    with subprocess.Popen([sys.executable, "-m", "jupyterlab", str(start), *QUIET, *as_root, *arguments]) as server:
+        while True:  # a terminal sends Ctrl-C to the server too, which asks and then ends its kernels: wait for it
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 def notebooks() -> Path | None:

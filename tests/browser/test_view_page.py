@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from lab_server import fingerprint, ink
 from xmodal_widgets import Bars, Contour, HeatMap, Lines, Scatter, Surface, SweepView
-from xmodal_widgets._figure import band
+from xmodal_widgets._figure import _hue_color, band
 
 pytestmark = pytest.mark.browser
 NO_WEBGL = """const original = HTMLCanvasElement.prototype.getContext;
@@ -429,6 +429,20 @@ def test_text_contrast(show: Callable[..., Any], view: SweepView, dark: bool) ->
 def _luminance(rgb: list[float]) -> float:
     linear = [v / 255 / 12.92 if v / 255 <= 0.04045 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in rgb]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_numbers_as_hues_are_seen_on_a_dark_page_and_as_in_the_static_figure(show: Callable[..., Any]) -> None:
+    cube = cubes.landscapes()
+    view = SweepView(cube, Lines("eigenvalues", x="k", hue="share", log=True))
+    page = show(view, dark=True)
+    middle = """(all) => all.map((c) =>
+      [...c.getContext("2d").getImageData(c.width / 2, c.height / 2, 1, 1).data].slice(0, 3))"""
+    drawn = page.eval_on_selector_all(".xm-swatch", middle)
+    assert len(drawn) > 2
+    dark = _luminance([20, 20, 20])
+    for h, rgb in enumerate(drawn):
+        assert (_luminance(rgb) + 0.05) / (dark + 0.05) >= 3
+        assert rgb == pytest.approx([255 * v for v in _hue_color(view._grid, "share", h)[:3]], abs=2)
 
 
 @pytest.mark.parametrize("width", [480, 1100, 1920])

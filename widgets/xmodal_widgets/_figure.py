@@ -284,7 +284,9 @@ def _hue_color(grid: Grid, hue: str | None, h: int) -> Any:
     import matplotlib as mpl
 
     if hue is not None and grid.dims[hue].numeric:
-        return mpl.colormaps["viridis"]((0.05 + 0.9 * h) / max(1, len(grid.dims[hue].values) - 1))
+        return mpl.colormaps["viridis"](
+            0.33 + 0.52 * h / max(1, len(grid.dims[hue].values) - 1)
+        )  # as hueStyle in series.js
     return NAMED[h % len(NAMED)]
 
 

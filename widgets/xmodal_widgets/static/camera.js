@@ -9,7 +9,7 @@ function makeProjection(camera, size) {
   const scale = camera.zoom * Math.min((size.width / 2 - room) / 1.36, (size.height / 2 - font * 2) / 1.28);
   const [cx, cy] = [size.width / 2 + (size.width < 300 ? 4 : font), size.height / 2 - font * 0.5];
   return {
-    ca, sa, ce, se, scale, cx, cy, font,
+    ca, sa, ce, se, scale, cx, cy, font, size,
     at: (x, y, z) => {
       const [X, Y] = [x * ca - y * sa, x * sa + y * ca];
       return { x: cx + X * scale, y: cy - (z * ce + Y * se) * scale, depth: Y * ce - z * se };
@@ -94,10 +94,14 @@ function nameEdge(ctx, view, axis, start, middle, end, out, widest, upright) {
   if (!axis.title) return;
   ctx.save();
   const far = upright ? widest + 10 + view.font * 0.9 : 12 + view.font * 1.35 + Math.abs(out.x) * widest * 0.7;
-  ctx.translate(middle.x + out.x * far, middle.y + out.y * far);
-  let angle = Math.atan2(end.y - start.y, end.x - start.x);
+  let angle = upright ? -Math.PI / 2 : Math.atan2(end.y - start.y, end.x - start.x);
   if (Math.abs(angle) > Math.PI / 2) angle -= Math.PI * Math.sign(angle);
-  ctx.rotate(upright ? -Math.PI / 2 : angle);
+  const [long, high] = [ctx.measureText(axis.title).width / 2, view.font * 0.65];
+  const [cos, sin] = [Math.abs(Math.cos(angle)), Math.abs(Math.sin(angle))];
+  ctx.translate(
+    keepInside(middle.x + out.x * far, cos * long + sin * high, view.size.width),
+    keepInside(middle.y + out.y * far, sin * long + cos * high, view.size.height));
+  ctx.rotate(angle);
   ctx.fillText(axis.title, 0, 0);
   ctx.restore();
 }

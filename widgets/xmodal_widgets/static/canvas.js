@@ -22,14 +22,19 @@ function setFont(ctx, theme, size, weight = "") {
   ctx.font = `${weight} ${size}px ${theme.font}`;
 }
 
-// The plot area of a panel and its two axes; x and y are { lo, hi, at, ticks, labels, title }.
-function makeFrame(ctx, size, theme, x, y) {
+const LINE = 1.15; // from one line of text to the next, in letter heights
+
+// The plot area of a panel and its two axes; x and y are { lo, hi, at, ticks, labels, title }, rows the lines of x's labels.
+// Titles that are longer than their side stand on several lines.
+function makeFrame(ctx, size, theme, x, y, rows = 1) {
   const font = fontSize(size.width);
   setFont(ctx, theme, font);
+  const below = wrap(ctx, x.title, size.width - 8);
+  const height = size.height - 8 - Math.ceil(font * (0.6 + LINE * (rows + below.length)));
+  const beside = wrap(ctx, y.title, height);
   const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
-  const left = Math.ceil(widest + 8 + font * 1.5);
-  const bottom = Math.ceil(font * 2.9);
-  const frame = { left, top: 8, width: size.width - left - 10, height: size.height - 8 - bottom, font, x, y };
+  const left = Math.ceil(widest + 8 + font * (0.35 + LINE * beside.length));
+  const frame = { left, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, edge: size.width };
   frame.px = (value) => frame.left + x.at(value) * frame.width;
   frame.py = (value) => frame.top + (1 - y.at(value)) * frame.height;
   return frame;
@@ -53,7 +58,7 @@ function drawGrid(ctx, frame, theme) {
 }
 
 function drawAxes(ctx, frame, theme) {
-  const { left, top, width, height, font, x, y } = frame;
+  const { left, top, width, height, font, x, y, edge } = frame;
   ctx.strokeStyle = theme.faint;
   ctx.lineWidth = 1;
   ctx.strokeRect(Math.round(left) + 0.5, Math.round(top) + 0.5, Math.round(width), Math.round(height));
@@ -65,12 +70,16 @@ function drawAxes(ctx, frame, theme) {
   x.values.forEach((value, k) => {
     const at = left + x.at(value) * width;
     const half = ctx.measureText(x.labels[k]).width / 2;
+    const middle = keepInside(at, half, edge);
     tick(ctx, at, top + height, 0, 4, theme);
-    if (at - half < free) return;
-    ctx.fillText(x.labels[k], at, top + height + 6);
-    free = at + half + 6;
+    if (middle - half < free) return;
+    ctx.fillText(x.labels[k], middle, top + height + 6);
+    free = middle + half + 6;
   });
-  ctx.fillText(x.title, left + width / 2, top + height + 8 + font * 1.25);
+  frame.below.forEach((line, k) => {
+    const middle = keepInside(left + width / 2, ctx.measureText(line).width / 2 + 2, edge);
+    ctx.fillText(line, middle, top + height + 8 + font * (0.1 + LINE * (frame.rows + k)));
+  });
   ctx.textBaseline = "middle";
   ctx.textAlign = "right";
   y.values.forEach((value, k) => {
@@ -82,7 +91,7 @@ function drawAxes(ctx, frame, theme) {
   ctx.translate(font * 0.75, top + height / 2);
   ctx.rotate(-Math.PI / 2);
   ctx.textAlign = "center";
-  ctx.fillText(fitText(ctx, y.title, height), 0, 0);
+  frame.beside.forEach((line, k) => ctx.fillText(line, 0, k * font * LINE));
   ctx.restore();
 }
 
@@ -93,6 +102,20 @@ function tick(ctx, x, y, dx, dy, theme) {
   ctx.lineTo(x + dx, y + dy);
   ctx.stroke();
 }
+
+// Text on as few lines as it needs, broken at spaces; what stands on the last of most lines, or a word alone, may be cut.
+function wrap(ctx, text, width, most = 3) {
+  const lines = [];
+  for (const word of text.split(" ")) {
+    const longer = lines.length ? `${lines[lines.length - 1]} ${word}` : "";
+    if (longer && (lines.length === most || ctx.measureText(longer).width <= width)) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.map((line) => fitText(ctx, line, width));
+}
+
+// A middle such that what reaches half as far on both sides stays between 0 and whole.
+const keepInside = (middle, half, whole) => Math.max(half, Math.min(whole - half, middle));
 
 function fitText(ctx, text, width) {
   if (ctx.measureText(text).width <= width) return text;
@@ -146,16 +169,22 @@ function drawNotice(ctx, size, theme, text) {
 
 const COLORBAR_WIDTH = 78;
 
+// As wide as its title needs lines: draw it before the panels beside it are measured.
 function drawColorbar(canvas, height, scale, title, theme) {
-  const ctx = fitCanvas(canvas, COLORBAR_WIDTH, height);
-  const [left, top, width, tall] = [6, 10, 13, height - 20];
+  const [left, top, width, tall, font] = [6, 10, 13, height - 20, 12];
+  const measured = canvas.getContext("2d");
+  setFont(measured, theme, font);
+  const lines = wrap(measured, title, tall);
+  const wide = COLORBAR_WIDTH + Math.ceil((lines.length - 1) * font * LINE);
+  canvas.style.width = `${wide}px`;
+  const ctx = fitCanvas(canvas, wide, height);
   for (let k = 0; k < tall; k++) {
     ctx.fillStyle = valueColor(1 - k / (tall - 1));
     ctx.fillRect(left, top + k, width, 1.5);
   }
   ctx.strokeStyle = theme.faint;
   ctx.strokeRect(left + 0.5, top + 0.5, width, tall);
-  setFont(ctx, theme, 12);
+  setFont(ctx, theme, font);
   ctx.fillStyle = theme.ink;
   ctx.textBaseline = "middle";
   ctx.textAlign = "left";
@@ -170,6 +199,6 @@ function drawColorbar(canvas, height, scale, title, theme) {
   ctx.translate(COLORBAR_WIDTH - 8, top + tall / 2);
   ctx.rotate(-Math.PI / 2);
   ctx.textAlign = "center";
-  ctx.fillText(fitText(ctx, title, tall), 0, 0);
+  lines.forEach((line, k) => ctx.fillText(line, 0, k * font * LINE));
   ctx.restore();
 }

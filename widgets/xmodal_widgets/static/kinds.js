@@ -81,7 +81,7 @@ function drawSurfacePanel(ctx, panel) {
   const { cube, spec, size, theme, scale, slice } = panel;
   const narrow = size.width < 300;
   const count = narrow ? 3 : 5;
-  const name = panel.column ? "" : titled(cube.vars.get(spec.var)); // small multiples: the colour bar names the value
+  const name = panel.column || size.width < 340 ? "" : titled(cube.vars.get(spec.var)); // the colour bar names it too
   const axis = (name) => {
     const dim = cube.dims.get(name);
     return dimAxis(dim, count, dim.values[0], dim.values[dim.size - 1]);
@@ -167,18 +167,14 @@ function drawLinesPanel(ctx, panel) {
 function drawBarsPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, setting } = panel;
   const dim = cube.dims.get(spec.x);
-  const slots = { lo: 0, hi: 1, at: () => 0, values: [], labels: [], title: "" };
-  panel.frame = makeFrame(ctx, size, theme, slots, valueAxis(panel));
-  const rows = dim.words.some((word) => ctx.measureText(word).width > panel.frame.width / dim.size - 6) ? 2 : 1;
-  panel.frame.height -= (rows - 1) * panel.frame.font * 1.15;
+  const slots = { lo: 0, hi: 1, at: () => 0, values: [], labels: [], title: titled(dim) };
+  const frame = makeFrame(ctx, size, theme, slots, valueAxis(panel));
+  const rows = Math.max(...slotLabels(ctx, frame, theme, dim).lines.map((lines) => lines.length));
+  panel.frame = rows > 1 ? makeFrame(ctx, size, theme, slots, valueAxis(panel), rows) : frame;
   drawGrid(ctx, panel.frame, theme);
   const chosen = setting[spec.x] === undefined ? -1 : (dim.exact.get(setting[spec.x]) ?? -1);
   drawBars(ctx, panel.frame, theme, spec, cube, slice, chosen < 0 ? null : chosen);
   drawAxes(ctx, panel.frame, theme);
-  ctx.textAlign = "center";
-  ctx.textBaseline = "top";
-  const { left, top, width, height, font } = panel.frame;
-  ctx.fillText(titled(dim), left + width / 2, top + height + 8 + font * (0.1 + 1.15 * rows));
 }
 
 function pickLine(panel, x, y) {

@@ -114,10 +114,10 @@ function updateView(view) {
   const look = JSON.stringify([key, camera, app.look, view.width, view.height, marksOf(view)]);
   if (look === view.drawn) return;
   view.drawn = look;
-  for (const panel of view.panels) drawPanel(view, panel);
   const values = view.spans.value && (kind === KINDS.scatter ? spec.color && !classesOf(app.cube, spec) : kind.tell === tellPlane);
   view.colorbar.hidden = !values;
   if (values) drawColorbar(view.colorbar, view.height, view.scale, colorTitle(app.cube, spec), app.theme);
+  for (const panel of view.panels) drawPanel(view, panel);
 }
 
 const colorTitle = (cube, spec) => titled(cube.vars.get(spec.kind === "scatter" ? spec.color : spec.var));

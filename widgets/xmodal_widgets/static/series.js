@@ -7,9 +7,10 @@ function readSeries(cube, spec, setting) {
   return spec.band ? overBand(cube, slice, cube.dims.get(spec.band).size) : slice;
 }
 
+// Numbers take the middle of viridis, as in the static figure: its ends vanish on a dark page or on a white one.
 function hueStyle(cube, spec, h) {
   const hue = spec.hue && cube.dims.get(spec.hue);
-  if (hue && hue.numeric) return { color: valueColor((0.05 + 0.9 * h) / Math.max(1, hue.size - 1)), dash: [] };
+  if (hue && hue.numeric) return { color: valueColor(0.33 + (0.52 * h) / Math.max(1, hue.size - 1)), dash: [] };
   return { color: nameColor(h), dash: nameDash(h) };
 }
 
@@ -151,24 +152,24 @@ function labelBars(ctx, frame, theme, size, hues, series) {
   }
 }
 
-// Names under the bars, on up to two lines; the chosen one in bold.
+// Names under the bars; the chosen one in bold. A long word makes them all a little smaller rather than be cut.
+function slotLabels(ctx, frame, theme, x) {
+  const slot = frame.width / x.size - 4;
+  setFont(ctx, theme, frame.font, "bold");
+  const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));
+  const font = Math.max(8, frame.font * Math.min(1, slot / longest));
+  setFont(ctx, theme, font, "bold");
+  return { font, lines: x.words.map((word) => wrap(ctx, word, slot)) };
+}
+
 function labelSlots(ctx, frame, theme, x, chosen) {
   const slot = frame.width / x.size;
+  const { font, lines } = slotLabels(ctx, frame, theme, x);
   ctx.textAlign = "center";
   ctx.textBaseline = "top";
   ctx.fillStyle = theme.ink;
-  x.words.forEach((word, i) => {
-    setFont(ctx, theme, frame.font, chosen === i ? "bold" : "");
-    twoLines(ctx, word, slot - 6).forEach((line, k) => {
-      ctx.fillText(line, frame.left + slot * (i + 0.5), frame.top + frame.height + 6 + k * frame.font * 1.15);
-    });
+  lines.forEach((words, i) => {
+    setFont(ctx, theme, font, chosen === i ? "bold" : "");
+    words.forEach((line, k) => ctx.fillText(line, frame.left + slot * (i + 0.5), frame.top + frame.height + 6 + k * frame.font * LINE));
   });
-}
-
-function twoLines(ctx, text, width) {
-  if (ctx.measureText(text).width <= width) return [text];
-  const words = text.split(" ");
-  let first = words.shift();
-  while (words.length && ctx.measureText(`${first} ${words[0]}`).width <= width) first += ` ${words.shift()}`;
-  return [first, words.join(" ")].filter(Boolean).map((line) => fitText(ctx, line, width));
 }

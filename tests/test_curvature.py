@@ -546,6 +546,13 @@ def test_loss_that_is_stochastic_or_not_scalar() -> None:
     assert model.training
 
 
+def test_an_operation_without_second_derivative_is_named() -> None:
+    bag = nn.EmbeddingBag(6, 3, mode="sum")
+    loss = Loss.from_module(bag, (torch.arange(6).view(3, 2), torch.arange(3)))
+    with pytest.raises(ValueError, match=r"cannot be differentiated twice: .*embedding_bag_backward"):
+        curvature.trace(loss)
+
+
 def test_wrong_arguments() -> None:
     loss = quadratic(np.ones(6))
     with pytest.raises(TypeError, match="loss must be a Loss"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,62 @@ def test_a_criterion_that_is_not_a_mean_over_rows_is_evaluated_whole() -> None:
         terms = loss.terms(rows=8)
     assert len(terms) == 1
     assert_close(terms[0].fn({}), loss())
+
+
+def test_rows_that_count_differently_are_found_wherever_they_are() -> None:
+    """Weighted, ignored or masked rows outside the first few; a head of zeros, which makes any mean the same."""
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(600, 5, generator=g), torch.arange(600) % 2 * 2
+    rare = y.index_fill(0, torch.tensor([411]), 1)
+    ignored = y.index_fill(0, torch.arange(300, 330), -100)
+    tokens = torch.stack([y, y], 1).index_put((torch.tensor(500), torch.tensor(1)), torch.tensor(-100))
+    flat = classifier()
+    nn.init.zeros_(flat[-1].weight)
+    nn.init.zeros_(flat[-1].bias)
+    cases = {
+        "weight": (classifier(), rare, nn.CrossEntropyLoss(torch.tensor([1.0, 300.0, 1.0]))),
+        "sorted": (classifier(), y.sort()[0], nn.CrossEntropyLoss(torch.tensor([1.0, 1.0, 9.0]))),
+        "ignored": (classifier(), ignored, None),
+        "tokens": (classifier(), tokens, lambda o, t: nn.functional.cross_entropy(torch.stack([o, -o], 2), t)),
+        "zeros": (flat, y, lambda o, t: nn.functional.cross_entropy(o, t, reduction="none").max()),
+    }
+    for name, (module, labels, criterion) in cases.items():
+        loss = Loss.from_module(module, (x, labels), criterion)
+        with pytest.warns(UserWarning, match="not a mean over the rows"):
+            terms = loss.terms(rows=100)
+        assert len(terms) == 1, name
+    assert len(Loss.from_module(flat, (x, y)).terms(rows=100)) == 6
+
+
+def test_buffers_that_a_forward_writes_to_stay_as_they_are() -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(5, 3)
+            self.register_buffer("calls", torch.zeros(()))
+            self.register_buffer("mean", torch.zeros(5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+            return self.net(x - self.mean) * self.calls
+
+    module = Counts()
+    loss = Loss.from_module(module, batch())
+    expected = loss.value()
+    assert loss.along(directions_for(loss), [[0.0, 0.0]] * 9).tolist() == pytest.approx([expected] * 9)
+    assert float(module.calls) == 0
+    assert not module.mean.any()
+
+
+def test_a_module_in_parallel_is_looked_at_and_a_scripted_one_is_refused() -> None:
+    module = classifier()
+    assert Loss.from_module(nn.DataParallel(module), batch()).value() == Loss.from_module(module, batch()).value()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of torch.jit
+        traced = torch.jit.trace(module, batch()[0])
+    with pytest.raises(ValueError, match="scripted or traced"):
+        Loss.from_module(nn.Sequential(traced), batch())
 
 
 def test_eval_mode_without_changing_the_modules_own_mode() -> None:

@@ -102,6 +102,34 @@ def test_a_loss_under_autocast() -> None:
     assert torch.isfinite(curvature.hessian(Loss(fn, {"w": w})).dense()).all()
 
 
+def test_any_order_of_derivative_and_any_way_to_call() -> None:
+    """A gradient penalty is a derivative already; numbers for tuples; a shortcut added before the norm."""
+    g = torch.Generator().manual_seed(0)
+    x, w = torch.randn(4, 3, 5, 5, generator=g, dtype=DOUBLE), torch.randn(3, 3, 3, 3, generator=g, dtype=DOUBLE)
+    norm = normed(training=False)[1]
+
+    def penalty(p: dict[str, Tensor]) -> Tensor:
+        with torch.enable_grad():
+            leaf = x.clone().requires_grad_()
+            slope = torch.autograd.grad(
+                nn.Conv2d(3, 3, 3)._conv_forward(leaf, p["w"], None).tanh().sum(), leaf, create_graph=True
+            )
+        return slope[0].square().mean()
+
+    def shortcut(p: dict[str, Tensor]) -> Tensor:
+        y = nn.Conv2d(3, 4, 3, padding=1, bias=False).double()
+        y = functional_call(y, {"weight": torch.cat([p["w"], p["w"][:1]])}, (x,))
+        y += x.sum(1, keepdim=True)
+        return F.batch_norm(y, norm.running_mean, norm.running_var).tanh().mean()
+
+    def numbers(p: dict[str, Tensor]) -> Tensor:
+        return F.conv2d(x, p["w"], None, 2, 1, 1, 1).tanh().mean()
+
+    for fn in (penalty, shortcut, numbers):
+        exact = torch.autograd.functional.hessian(lambda v, fn=fn: fn({"w": v.view_as(w)}), w.flatten())
+        torch.testing.assert_close(curvature.hessian(Loss(fn, {"w": w})).dense(), exact, rtol=1e-9, atol=1e-11)
+
+
 def test_a_norm_after_a_convolution_moves_into_its_weights() -> None:
     x = torch.randn(2, 3, 5, 5, dtype=DOUBLE)
     with FastSecondDerivatives():

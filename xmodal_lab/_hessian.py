@@ -110,7 +110,8 @@ class Hessian:
         Out of memory lets go of the retained graphs and halves the chunk, warns once, and goes on.
 
         Raises:
-            ValueError: the vector has the wrong shape, or the product is not finite.
+            ValueError: the vector has the wrong shape, the product is not finite, or torch has no second derivative
+                of some operation.
         """
         vector = check.as_tensor("vector", vector).detach()
         if vector.shape != (self.size,):
@@ -121,6 +122,11 @@ class Hessian:
                 product = self._product(vector)
                 break
             except (RuntimeError, MemoryError) as error:
+                if isinstance(error, NotImplementedError) or "is not implemented" in str(error):
+                    raise ValueError(
+                        f"{self.loss.name} cannot be differentiated twice: {error} Put operations that torch can "
+                        "differentiate twice in its place, such as Embedding and a mean for EmbeddingBag."
+                    ) from error
                 if not out_of_memory(error) or not self._shrink():
                     raise
         self.products += 1

@@ -64,9 +64,9 @@ def _pointwise_without_stride(module: nn.Module) -> Undo | None:
         if type(m) is nn.Conv2d and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.padding == (0, 0)
     ]
 
-    def thin(stride: tuple[int, ...]) -> Callable[..., tuple[Tensor]]:
-        def see(_layer: nn.Module, args: tuple[Any, ...]) -> tuple[Tensor]:
-            return (args[0][..., :: stride[0], :: stride[1]],)
+    def thin(stride: tuple[int, ...]) -> Callable[..., tuple[Tensor, ...]]:
+        def see(_layer: nn.Module, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+            return tuple(x[..., :: stride[0], :: stride[1]] for x in args)  # none where it is called by keyword
 
         return see
 

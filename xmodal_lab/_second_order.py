@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
@@ -28,7 +27,8 @@ class FastSecondDerivatives(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: tuple[Any, Sequence[Any]] = (None, ())  # output and arguments of the latest convolution
+        # output of the latest convolution, how often it was written to, and the arguments
+        self._last: tuple[Any, int, Sequence[Any]] = (None, 0, ())
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -36,19 +36,25 @@ class FastSecondDerivatives(TorchFunctionMode):
         """``func(*args, **kwargs)``."""
         if func in CONVOLUTIONS and not kwargs and _fits(args):
             output = _Convolution.apply(*args)  # type: ignore[no-untyped-call]
-            self._last = output, args
+            self._last = output, output._version, args
             return output
-        if func is nn.functional.batch_norm and args and args[0] is self._last[0]:
-            x, w, b, *options = self._last[1]
+        if func is nn.functional.batch_norm and args and self._untouched(args[0]):
+            x, w, b, *options = self._last[2]
             folded = _with_norm(w, b, *args, **(kwargs or {}))
             if folded is not None:
                 return _Convolution.apply(x, *folded, *options)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
+    def _untouched(self, output: Any) -> bool:
+        """Whether this is what the latest convolution gave: ``y += shortcut`` is the same tensor and other numbers."""
+        return output is self._last[0] and output._version == self._last[1]
+
 
 def _fits(args: Sequence[Any]) -> bool:
     """Whether this is how a module calls a convolution of a batch, with nothing else at work."""
-    if len(args) != 7 or isinstance(args[4], str) or args[0].ndim != args[1].ndim:
+    if len(args) != 7 or args[0].ndim != args[1].ndim or args[1].is_complex():
+        return False
+    if not all(isinstance(option, (tuple, list)) for option in args[3:6]):  # padding="same", or numbers
         return False
     return (
         len({a.dtype for a in args[:3] if a is not None}) == 1
@@ -115,7 +121,6 @@ class _Gradients(Function):
         return _gradients(g, x, w, None, *options, [for_x, for_w, False])[:2]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, v: Tensor | None, u: Tensor | None) -> Any:
         g, x, w = ctx.saved_tensors
         for_g, for_x, for_w, *_ = ctx.needs_input_grad

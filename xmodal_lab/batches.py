@@ -1,10 +1,11 @@
-"""Batches of any shape (tuples, dicts, nested): count their rows, cut them, cast them; whether one was too large."""
+"""Batches of any shape (tuples, dicts, nested): count their rows, pick some, cast them; whether one was too large."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,15 +46,41 @@ def rows_of(batch: Any) -> int:
     return sizes[-1]
 
 
-def cut(batch: Any, rows: int, start: int, stop: int) -> Any:
-    """Rows ``start:stop`` of every tensor in ``batch`` that has ``rows`` rows; the rest as it is."""
+def telling_rows(batch: Any, rows: int, most: int) -> Tensor:
+    """About ``most`` of the ``rows`` of a batch, among them those that show where rows do not count alike.
+
+    Spread over the batch, one of each class (which may have a weight, or be ignored), and for each
+    tensor the row with the least sum first and the one with the largest last (padding, masks).
+    """
+    first, middle, last = [], torch.linspace(0, rows - 1, min(rows, most)).long().tolist(), []
+    for tensor in _tensors(batch):
+        if not _has_rows(tensor, rows) or not tensor.numel() or tensor.is_complex() or tensor.is_sparse:
+            continue
+        size = tensor.detach().reshape(rows, -1).sum(1).double().nan_to_num()
+        first.append(int(size.argmin()))
+        last.append(int(size.argmax()))
+        if tensor.numel() == rows and not tensor.is_floating_point():
+            middle += np.unique(size.cpu().numpy(), return_index=True)[1][:most].tolist()
+    ends = [row for row in dict.fromkeys(last) if row not in first]
+    inner = [row for row in dict.fromkeys(middle) if row not in first and row not in ends]
+    return torch.tensor([*dict.fromkeys(first), *inner, *ends])
+
+
+def pick(batch: Any, rows: int, which: slice | Tensor) -> Any:
+    """The rows ``which`` of every tensor in ``batch`` that has ``rows`` rows; the rest as it is."""
     if isinstance(batch, Tensor):
-        return batch[start:stop] if batch.ndim and len(batch) == rows else batch
+        if not _has_rows(batch, rows):
+            return batch
+        return batch[which if isinstance(which, slice) else which.to(batch.device)]
     if isinstance(batch, Mapping):
-        return {key: cut(value, rows, start, stop) for key, value in batch.items()}
+        return {key: pick(value, rows, which) for key, value in batch.items()}
     if isinstance(batch, (tuple, list)):
-        return tuple(cut(value, rows, start, stop) for value in batch)
+        return tuple(pick(value, rows, which) for value in batch)
     return batch
+
+
+def _has_rows(tensor: Tensor, rows: int) -> bool:
+    return tensor.ndim > 0 and len(tensor) == rows
 
 
 def cast(batch: Any, dtype: torch.dtype) -> Any:

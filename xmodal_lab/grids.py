@@ -123,7 +123,10 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
             except (AttributeError, TypeError):  # a part that does not give one tensor
                 return None
         write(parameters, loss.params, pair, [a[-1], a[-1]])
-        agreed = standins.agree(seen, float(few()))
+        agreed = (
+            standins.agree(seen, float(few()), loss.dtype)
+            and standins.steady(module, few, inputs).keys() == inputs.keys()
+        )
         write(parameters, loss.params, pair, [0.0, 0.0])
         if not agreed:
             return None

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from ._cross_entropy import cross_entropy
 from ._evaluation import eval_mode
 from ._moving import Mover, write
 from ._rewrites import rewrite
-from .batches import batches_of, cast, cut, rows_of
+from .batches import batches_of, cast, pick, rows_of, telling_rows
 from .losses import Direction, Loss, Params, Term, scalar
 from .samples import Samples
 
@@ -32,6 +33,8 @@ from .samples import Samples
 # memory of this size is used again; larger pieces go back to the system, and each page of them costs when it returns.
 CHUNK_BYTES = 7 << 20
 MOST_ROWS = 2048
+# Rows and batches on which is tried whether a loss may be cut (ours).
+TRIED_ROWS, TRIED_BATCHES = 64, 8
 
 
 def loss_on(
@@ -86,6 +89,19 @@ def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.mse_loss(outputs.flatten(), targets.to(outputs.dtype))
 
 
+def _bare(module: nn.Module) -> nn.Module:
+    """The module inside a wrapper whose parameters torch cannot replace for one call."""
+    while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        module = module.module
+    scripted = [name or "the module" for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        raise ValueError(
+            f"{scripted[0]} is scripted or traced by torch.jit, and its parameters cannot be replaced; hand over the "
+            "module that it was made from."
+        )
+    return module
+
+
 class ModuleLoss(Loss):
     """The loss of an ``nn.Module`` on fixed data; see :meth:`Loss.from_module`."""
 
@@ -103,6 +119,7 @@ class ModuleLoss(Loss):
             raise TypeError(
                 f"module must be a torch.nn.Module, got {type(module).__name__}; for a function use Loss(fn, params)."
             )
+        module = _bare(module)
         if criterion is not None:
             check.function("criterion", criterion, "from (outputs, targets) to a scalar")
         self.module = module
@@ -111,6 +128,8 @@ class ModuleLoss(Loss):
         self.batchnorm = check.one_of("batchnorm mode", batchnorm, ("keep", "recalibrate"))
         self.batches = batches_of(data)
         self._chunkable: bool | None = None
+        # Whether a call writes to buffers, as BatchNorm in train mode does; then each gets copies. None: not seen yet.
+        self._writes_buffers: bool | None = True if batchnorm == "recalibrate" else None
         self._scratch_module: nn.Module | None = None
         named = dict(module.named_parameters())
         trainable = {k: p for k, p in named.items() if p.requires_grad} or named
@@ -124,10 +143,12 @@ class ModuleLoss(Loss):
 
     def _on(self, params: Params, batch: Any) -> Tensor:
         with self.looking():
-            state: dict[str, Tensor] = dict(params)
-            if self.batchnorm == "recalibrate":  # train-mode BatchNorm writes to its buffers: give it copies
-                state |= {k: b.clone() for k, b in self.module.named_buffers()}
-            return self.score(lambda *a, **k: functional_call(self.module, state, a, k), batch)
+            copies = {} if self._writes_buffers is False else {k: b.clone() for k, b in self.module.named_buffers()}
+            state = {**params, **copies}
+            value = self.score(lambda *a, **k: functional_call(self.module, state, a, k), batch)
+            if self._writes_buffers is None:  # seen once: in place, or a new tensor under the name
+                self._writes_buffers = any(state[k] is not b or b._version for k, b in copies.items())
+            return value
 
     def score(self, call: Callable[..., Any], batch: Any) -> Tensor:
         """The loss of one batch, where ``call`` stands for the module."""
@@ -159,16 +180,14 @@ class ModuleLoss(Loss):
     ) -> Tensor:
         """The loss at θ + Σⱼ cₖⱼ dⱼ for each row k; see :meth:`Loss.along`."""
         directions, table = self.check_directions(directions, coefficients)
-        if self.batchnorm == "recalibrate" or stack or self.device.type == "cuda":
+        if self._writes_buffers or stack or self.device.type == "cuda":
             return super().along(directions, table, rows, stack)
         points = table.tolist()
         values = torch.zeros(len(points), dtype=torch.float64)
         pieces = self.chunks(rows)
         with self.scratch() as (module, parameters):
             first = self._first_layers(module, parameters, pieces[0][1], directions, points)
-            needed = standins.parameters_beside(module, first) if first else set(parameters)
-            inner = {name: p for name, p in parameters.items() if name in needed}
-            mover = Mover(inner, self.params, directions, len(points))
+            mover = Mover(parameters, self.params, directions, len(points))
             if not first:  # then a point's parameters are written once, not once per chunk
                 for k, point in enumerate(points):
                     mover.move(point)
@@ -177,7 +196,7 @@ class ModuleLoss(Loss):
             for weight, batch in pieces:
                 call = partial(self.score, module, batch)
                 layers = standins.affine_layers(module, call, first, self.params, directions)
-                with standins.swapped(module, layers):
+                with standins.answering(module, layers):
                     for k, point in enumerate(points):
                         mover.move(point)
                         for layer in layers.values():
@@ -197,19 +216,21 @@ class ModuleLoss(Loss):
         if len(points) <= 2 * (len(directions) + 1):
             return []
         call = partial(self.score, module, batch)
-        names = standins.affine_candidates(module, call)
-        if names:  # tried far from θ, since a detached input would make a stand-in wrong
-            layers = standins.affine_layers(module, call, names, self.params, directions)
-            far = max(points, key=lambda point: sum(abs(c) for c in point))
-            write(parameters, self.params, directions, far)
-            expected = float(call())
-            with standins.swapped(module, layers):
-                for layer in layers.values():
-                    layer.move(far)
-                if not standins.agree(float(call()), expected):
-                    names = []
-            write(parameters, self.params, directions, [0.0] * len(directions))
-        return names
+        inputs = standins.affine_candidates(module, call)
+        if not inputs:
+            return []
+        # Tried far from θ: an input that somebody detached moves there, and a stand-in for its layer would be wrong.
+        far = max(points, key=lambda point: sum(abs(c) for c in point))
+        write(parameters, self.params, directions, far)
+        names = list(standins.steady(module, call, inputs))
+        expected = float(call())
+        layers = standins.affine_layers(module, call, names, self.params, directions)
+        with standins.answering(module, layers):
+            for layer in layers.values():
+                layer.move(far)
+            agreed = standins.agree(float(call()), expected, self.dtype)
+        write(parameters, self.params, directions, [0.0] * len(directions))
+        return names if agreed else []
 
     def terms(self, rows: int | None = None) -> list[Term]:
         """One term per chunk of rows, weighted by its share of the rows."""
@@ -247,7 +268,7 @@ class ModuleLoss(Loss):
         if self.batchnorm == "recalibrate" or max(counts) <= rows or not self._is_mean_over_rows():
             return self.whole_batches()
         pieces = [
-            (min(rows, count - start), cut(batch, count, start, start + rows))
+            (min(rows, count - start), pick(batch, count, slice(start, start + rows)))
             for count, batch in zip(counts, self.batches, strict=True)
             for start in range(0, count, rows)
         ]
@@ -255,28 +276,53 @@ class ModuleLoss(Loss):
         return [(n / total, piece) for n, piece in pieces]
 
     def _is_mean_over_rows(self) -> bool:
-        """Whether cutting a batch in two leaves the loss as it is. Tried once, not assumed."""
+        """Whether cutting a batch leaves the loss as it is. Tried once, not assumed."""
         if self._chunkable is None:
-            batch = self.batches[0]
-            n = min(rows_of(batch), 64)
-            head, split = cut(batch, rows_of(batch), 0, n), max(1, n // 3)
-            try:
-                with torch.no_grad():
-                    whole = float(self._on(self.params, head))
-                    parts = (
-                        [self._on(self.params, cut(head, n, *se)) for se in ((0, split), (split, n))] if n > 1 else []
-                    )
-                together = sum(w * float(p) for w, p in zip((split / n, 1 - split / n), parts, strict=False))
-                self._chunkable = n > 1 and abs(whole - together) <= 1e-4 * max(abs(whole), 1e-3)
-            except (RuntimeError, ValueError, IndexError, TypeError):
-                self._chunkable = False
-            if not self._chunkable and n > 1:
+            large = [batch for batch in self.batches if rows_of(batch) > 1]
+            self._chunkable = all(self._may_be_cut(batch) for batch in large[:: -(-len(large) // TRIED_BATCHES)])
+            if not self._chunkable:
                 warnings.warn(
                     f"{self.name} is not a mean over the rows of its batch, so it is evaluated whole; "
                     "hand it over as a loader of smaller batches if memory is short.",
                     stacklevel=3,
                 )
         return self._chunkable
+
+    @torch.no_grad()
+    def _may_be_cut(self, batch: Any) -> bool:
+        """Whether the loss of some rows is the mean of those of their parts, at θ and beside it.
+
+        At θ alone a head of zeros, say, gives all rows the same loss, of which any mean is the same.
+        """
+        which = telling_rows(batch, rows_of(batch), TRIED_ROWS)
+        rows = len(which)
+        few = pick(batch, rows_of(batch), which)
+        # Small parts at both ends, where the rows stand that count otherwise: there they weigh most.
+        ends = sorted({0, min(2, rows - 1), -(-rows // 3), max(1, rows - 2), rows})
+        rounding = 1e-6 if self.dtype == torch.float64 else max(2e-5, 8 * torch.finfo(self.dtype).eps)
+        try:
+            for params in (self.params, self._beside()):
+                whole = float(self._on(params, few))
+                together = sum(
+                    (stop - start) / rows * float(self._on(params, pick(few, rows, slice(start, stop))))
+                    for start, stop in pairwise(ends)
+                )
+                odd = params is not self.params and whole != whole  # no second point, then
+                if not odd and not abs(whole - together) <= rounding * max(abs(whole), 1e-3):
+                    return False
+        except (RuntimeError, ValueError, IndexError, TypeError):
+            return False
+        return True
+
+    def _beside(self) -> Params:
+        """A point near θ, each parameter moved by a tenth of its size; one of zeros by a tenth of 1."""
+        generator = torch.Generator().manual_seed(0)
+        point: Params = {}
+        for name, p in self.params.items():
+            size = float(p.square().mean().sqrt()) if p.numel() else 0.0
+            noise = torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)
+            point[name] = noise.mul_((size or 1.0) / 10).add_(p)
+        return point
 
     def cache_rows(self) -> int:
         """Rows whose largest activation fills about ``CHUNK_BYTES``; all of them on a GPU."""
@@ -294,7 +340,7 @@ class ModuleLoss(Loss):
         hooks = [m.register_forward_hook(see) for m in self.module.modules() if not list(m.children())]
         try:
             with torch.no_grad():
-                self._on(self.params, cut(self.batches[0], counts[0], 0, n))
+                self._on(self.params, pick(self.batches[0], counts[0], slice(n)))
         except (RuntimeError, ValueError, IndexError, TypeError):
             return max(counts)
         finally:

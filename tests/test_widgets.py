@@ -712,7 +712,7 @@ def test_training_can_be_cancelled(cube: xr.Dataset) -> None:
 
     view = SweepView(cube, Contour("loss"), compute=compute, seed=0)
     view.train(wait=False)
-    assert started.wait(5)
+    assert started.wait(60)
     with pytest.raises(RuntimeError, match="is training already"):
         view.train()
     view.cancel()

@@ -54,7 +54,7 @@ def chromium(playwright: Any) -> Iterator[Any]:
 
 @contextmanager
 def serve(
-    command: Sequence[str], url: str, folder: Path, patience: float = 60.0, variables: Mapping[str, str] | None = None
+    command: Sequence[str], url: str, folder: Path, patience: float = 120.0, variables: Mapping[str, str] | None = None
 ) -> Iterator[str]:
     """Run a Jupyter server until the block ends; its settings and logs stay in ``folder``."""
     places = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
@@ -195,7 +195,7 @@ EXECUTE = """async (code) => {
 def open_in_lab(page: Any, url: str, name: str, run: bool = True) -> None:
     """Open a notebook and run all its cells; raises when a cell raised."""
     page.goto(f"{url}/doc/tree/{name}", wait_until="domcontentloaded")
-    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext", timeout=60_000)
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext", timeout=120_000)
     page.evaluate(WAIT_FOR_KERNEL)
     if run:
         page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")

@@ -44,7 +44,7 @@ def page(browser: Any, lab: str, lab_root: Path) -> Iterator[Any]:
     lab_server.write_notebook(lab_root / "view.ipynb", [IMPORTS, VIEW, CALLBACK])
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     page.problems = lab_server.watch(page)
     page.frames_sent = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda data: page.frames_sent.append(len(data))))
@@ -200,7 +200,7 @@ def test_reload_keeps_the_state(page: Any) -> None:
     page.wait_for_function(f"() => {APP}.state.share === 0.75")
     page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
     page.reload(wait_until="domcontentloaded")
-    page.wait_for_selector(".xm-canvas", timeout=60_000)
+    page.wait_for_selector(".xm-canvas", timeout=120_000)
     state = page.evaluate(f"() => {APP}.state")
     assert (state["modalities"], state["share"], state["azimuth"]) == ("audio", 0.75, 20)
     page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
@@ -260,7 +260,7 @@ def test_in_voila(browser: Any, new_page: Callable[..., Any], tmp_path: Path) ->
     with lab_server.voila(tmp_path / "notebooks", tmp_path / "voila") as url:
         page = new_page()
         page.goto(f"{url}/voila/render/app.ipynb", wait_until="domcontentloaded")
-        page.wait_for_selector(".xm-canvas", timeout=60_000)
+        page.wait_for_selector(".xm-canvas", timeout=120_000)
         canvas = page.locator(".xm-canvas").first
         before = fingerprint(canvas)
         slider(page, "span").press("End")

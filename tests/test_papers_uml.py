@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix
 from torch import nn
 
 import xmodal_lab as xl
@@ -338,6 +339,25 @@ def test_geometry_and_the_decision_plane() -> None:
     assert sorted(np.unique(samples["label"])) == [0, 1, 2]
     with pytest.raises(ValueError, match="three different classes"):
         uml.decision_plane(data, t, (0, 0, 1))
+
+
+def test_the_classes_that_a_head_mixes_up_and_their_picture() -> None:
+    from matplotlib import pyplot
+
+    data = views(names=("image", "text"))
+    (t,) = uml.train_heads(data, Head(shots=1, aux_shots=1, lr=0.01))
+    x, y = data.test["image"]
+    table = confusion_matrix(y, t.logits("image", x).argmax(1), labels=range(CLASSES))
+    pairs = {(i, j): table[i, j] + table[j, i] for i in range(CLASSES) for j in range(i)}
+    first, second, third = uml.confused(data, t)
+    assert pairs[max(first, second), min(first, second)] == max(pairs.values()) > 0
+    assert third not in (first, second)
+    figure = uml.draw_decisions(data, {"one": t, "again": t}, (first, second, third), points=11)
+    assert [axis.get_title() for axis in figure.axes] == [f"{n}: {100 * t.accuracy:.0f} %" for n in ("one", "again")]
+    assert len(figure.axes[1].get_legend().get_texts()) == 3
+    pyplot.close(figure)
+    with pytest.raises(ValueError, match="heads is empty"):
+        uml.draw_decisions(data, {}, (0, 1, 2))
 
 
 # -- worlds, texts, language -------------------------------------------------------------------------

@@ -7,7 +7,7 @@ how well it classifies the target. ``text_shots=0`` is the unimodal baseline wit
 - ``unpaired``, ``heads``, ``training``: supervised UML on any embeddings; ``grids``: search and closed-form baselines
 - ``worlds``, ``texts``, ``language``: two worlds with compositional classes, their sentences, a small language model
 - ``sequence``: self-supervised UML; ``transfer``: language weights in a vision transformer
-- ``geometry``: what the classifier learned; ``claims``: the ledger's rows
+- ``geometry``, ``pictures``: what the classifier learned; ``claims``: the ledger's rows
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .fewshot import DEFAULTS as DEFAULTS
 from .fewshot import EXPERIMENT as EXPERIMENT
 from .fewshot import experiment as experiment
 from .geometry import Geometry as Geometry
+from .geometry import confused as confused
 from .geometry import decision_plane as decision_plane
 from .geometry import geometry as geometry
 from .geometry import prototypes as prototypes
@@ -24,6 +25,7 @@ from .grids import Search as Search
 from .grids import baseline as baseline
 from .grids import search as search
 from .heads import Head as Head
+from .pictures import draw_decisions as draw_decisions
 from .training import Trained as Trained
 from .training import train_heads as train_heads
 from .unpaired import SHOT_SEEDS as SHOT_SEEDS

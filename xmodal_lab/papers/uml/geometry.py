@@ -74,6 +74,28 @@ def prototypes(data: Unpaired, trained: Trained, modality: str) -> metrics.Proto
     return metrics.prototype_alignment(trained.params["head"], means)
 
 
+def confused(data: Unpaired, trained: Trained) -> list[int]:
+    """Three classes that a head mixes up: the two that it confuses most on test samples, and the next one.
+
+    Args:
+        data, trained: as in :func:`geometry`.
+
+    Raises:
+        ValueError: fewer than three classes.
+    """
+    _fits(data, trained)
+    count = len(data.classes)
+    if count < 3:
+        raise ValueError(f"three classes are needed, the data have {count}.")
+    x, y = data.test[trained.head.target]
+    chosen = trained.logits(trained.head.target, x).argmax(1)
+    mistakes = torch.zeros(count, count).index_put((y, chosen), torch.ones(len(y)), accumulate=True)
+    mistakes = (mistakes + mistakes.T).fill_diagonal_(-1)
+    first, second = divmod(int(mistakes.argmax()), count)
+    with_either = (mistakes[first] + mistakes[second]).index_fill(0, torch.tensor([first, second]), -1)
+    return [first, second, int(with_either.argmax())]
+
+
 def decision_plane(
     data: Unpaired, trained: Trained, classes: Sequence[int], points: int = 101
 ) -> tuple[xr.DataArray, xr.Dataset]:

@@ -140,6 +140,8 @@ def test_shape_and_dtype_belong_to_the_hash(tmp_path) -> None:
     before = folder_hash(tmp_path)
     (tmp_path / "w").write_bytes(b"1" * 2_999_999 + b"2")
     assert folder_hash(tmp_path) != before
+    (tmp_path / "w").write_bytes(b"1" * 1_500_000 + b"2" + b"1" * 1_499_999)  # only a middle layer was trained
+    assert folder_hash(tmp_path) != before
 
 
 def test_the_command_lists_and_clears(cache, capsys) -> None:

@@ -101,6 +101,54 @@ def test_waves_are_the_mean_over_frames_and_padding_does_not_count(models) -> No
         encoder(half)
 
 
+def test_a_waves_feature_does_not_hang_on_its_neighbours(tmp_path) -> None:
+    import transformers
+
+    folder = tiny_models.save("wav2vec2-base", tmp_path / "base")
+    model = transformers.AutoModel.from_pretrained(folder).double().eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    rng = np.random.default_rng(0)
+    waves = [torch.from_numpy(rng.standard_normal(n).astype(np.float32)) for n in (1600, 900, 1200, 900, 25)]
+    with torch.no_grad():
+        alone = [extractor(w.numpy(), sampling_rate=16000, return_tensors="pt")["input_values"] for w in waves]
+        expected = torch.stack([model(x.double()).last_hidden_state[0].mean(0) for x in alone]).float()
+    for size in (1, 2, 5):
+        encoder = pretrained("audio", folder, batch_size=size, dtype="float64")
+        torch.testing.assert_close(encoder(waves, rate=16000, cache=False), expected)
+    with pytest.raises(ValueError, match=r"wave 1 has 24 samples at 16000 Hz, .* needs 25 for a feature"):
+        encoder([waves[0], waves[1][:24]], rate=16000, cache=False)
+
+
+@pytest.mark.parametrize("family", ["xlm-roberta", "mpnet"])
+def test_a_text_longer_than_the_positions_is_cut(tmp_path, family) -> None:
+    import transformers
+
+    folder = tiny_models.save(family, tmp_path / family)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    long = "dog rain " * 50
+    tokens = tokenizer(long, return_tensors="pt", truncation=True, max_length=30)  # 32 positions, the first two unused
+    tokens.pop("token_type_ids", None)
+    with torch.no_grad():
+        expected = model(**tokens).last_hidden_state[0].mean(0)
+    torch.testing.assert_close(
+        pretrained("text", folder)([long, "dog"], cache=False)[0], expected, atol=1e-5, rtol=1e-4
+    )
+
+
+def test_features_leave_the_users_draws_as_they_are(models) -> None:
+    before = torch.get_rng_state()
+    pretrained("image+text", models["vilt"])({"image": images(), "text": TEXTS}, cache=False)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_half_precision_does_not_overflow_in_the_mean(models) -> None:
+    encoder = pretrained("text", models["bert"], dtype="float16")
+    with torch.no_grad():
+        encoder.model.encoder.layer[-1].output.LayerNorm.bias.fill_(10_000.0)
+    assert encoder(["the red dog is on the left of the circle"], cache=False).mean() > 9_000
+
+
 def test_vilt_reads_image_and_text_together(models) -> None:
     encoder = pretrained("image+text", models["vilt"], batch_size=2)
     both = {"image": images(), "text": TEXTS}
@@ -152,6 +200,7 @@ def test_dtype_and_offline(models, monkeypatch) -> None:
         ("image+text", "vilt", {"pool": "mean"}, "does not fit vilt"),
         ("text", "bert", {"dtype": "int8"}, "must be a floating dtype"),
         ("text", "bert", {"batch_size": 0}, "batch_size must be at least 1"),
+        ("text", "bert", {"max_length": 2}, "max_length must be at least 3 for .*: 2 tokens frame each text"),
     ],
 )
 def test_refused_settings(models, modality, model, options, message) -> None:
@@ -179,6 +228,7 @@ def test_refused_folders_and_inputs(models, tmp_path) -> None:
         ("one", "list of strings"),
         (["a", " "], "text 1 is empty"),
         (["a", 3], "text 1 must be a string"),
+        (["a", "\ud800"], "text 1 holds half a character"),
     ):
         with pytest.raises(ValueError, match=message):
             encoder(bad)

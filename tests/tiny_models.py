@@ -13,7 +13,7 @@ SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "se
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
-def tokenizer(folder: Path, *, pad: bool = True, frame: bool = True) -> int:
+def tokenizer(folder: Path, *, pad: bool = True, frame: bool = True, limit: int = 24) -> int:
     """A word tokenizer; returns the size of its vocabulary."""
     vocabulary = {token: i for i, token in enumerate([*SPECIAL.values(), "[EOS]", *WORDS])}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -22,7 +22,7 @@ def tokenizer(folder: Path, *, pad: bool = True, frame: bool = True) -> int:
         pairs = [("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
         inner.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, pairs)
     special = SPECIAL if pad else {"unk_token": "[UNK]", "eos_token": "[EOS]"}
-    tf.PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=24, **special).save_pretrained(folder)
+    tf.PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=limit, **special).save_pretrained(folder)
     return len(vocabulary)
 
 
@@ -65,6 +65,19 @@ def save(family: str, folder: Path) -> Path:
             )
         )  # fmt: skip
         tf.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    elif family == "wav2vec2-base":  # as facebook/wav2vec2-base-960h: GroupNorm, and no mask that says what is padding
+        convolutions = {"conv_dim": (8, 8), "conv_stride": (5, 4), "conv_kernel": (10, 4)}
+        model = tf.Wav2Vec2Model(
+            tf.Wav2Vec2Config(
+                **SMALL, **convolutions, num_feat_extract_layers=2, num_conv_pos_embeddings=4,
+                num_conv_pos_embedding_groups=2, feat_extract_norm="group", vocab_size=8,
+            )
+        )  # fmt: skip
+        tf.Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder)
+    elif family in ("xlm-roberta", "mpnet"):
+        kind, config = (tf.XLMRobertaModel, tf.XLMRobertaConfig) if family == "xlm-roberta" else (
+            tf.MPNetModel, tf.MPNetConfig)  # fmt: skip
+        model = kind(config(vocab_size=tokenizer(folder, limit=1000), **SMALL, **{**text, "pad_token_id": 1}))
     elif family == "vilt":
         size = tokenizer(folder)
         model = tf.ViltModel(tf.ViltConfig(vocab_size=size, image_size=32, patch_size=8, **SMALL, **text))

@@ -7,11 +7,11 @@ torchvision is needed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-import inspect
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from . import _checks as check
+from ._encoder_inputs import batch_of, batches, items_of, pooled
 from ._feature_cache import data_hash, folder_hash, remembered
 from .samples import Dataset, Samples
 
@@ -91,7 +92,7 @@ class Pretrained:
         Raises:
             ValueError: inputs of the wrong form, out of range, or empty; features that are not finite.
         """
-        items, data = _items(self, inputs, rate)
+        items, data = items_of(self, inputs, rate)
         parts = {
             "model": self.name, "revision": self.revision, "modality": self.modality, "pool": self.pool,
             "normalize": self.normalize, "max_length": self.max_length, "dtype": str(self.dtype), "rate": rate,
@@ -152,16 +153,15 @@ class Pretrained:
     def _run(self, items: list[Any], progress: bool | None) -> Tensor:
         from tqdm.auto import tqdm
 
-        # Items of like length together: a batch is as slow as its longest.
-        order = sorted(range(len(items)), key=lambda i: _length(items[i]), reverse=True)
         out = torch.empty(len(items), self.width)
         quiet = None if progress is None else not progress
-        with tqdm(total=len(items), desc=f"encoding with {Path(self.name).name}", disable=quiet) as bar:
-            for start in range(0, len(order), self.batch_size):
-                rows = order[start : start + self.batch_size]
-                batch = {k: v.to(self.device) for k, v in _batch(self, [items[i] for i in rows]).items()}
+        # ViLT draws the order of its patches, which changes nothing: what the user draws next must not either.
+        with _same_draws(self.device), tqdm(total=len(items), desc=f"encoding with {Path(self.name).name}",
+                                            disable=quiet) as bar:  # fmt: skip
+            for rows in batches(self, items):
+                batch = {k: v.to(self.device) for k, v in batch_of(self, [items[i] for i in rows]).items()}
                 batch = {k: v.to(self.dtype) if v.is_floating_point() else v for k, v in batch.items()}
-                found = _pooled(self, self.model(**batch), batch).float()
+                found = pooled(self, self.model(**batch), batch).float()
                 if self.normalize:
                     found = torch.nn.functional.normalize(found, dim=1)
                 out[rows] = found.cpu()
@@ -238,12 +238,17 @@ def pretrained(
         raise ValueError(f"pool={pool!r} does not fit {config.model_type}; its usual one is {usual!r}.")
     model = _fetch(lambda: getattr(transformers, class_name).from_pretrained(where, **options), name, "weights")
     model = model.to(place, kind).eval().requires_grad_(False)
+    prepare = _preparation(modality, where, options, name)
+    if max_length is not None and "tokenizer" in prepare:
+        frame = prepare["tokenizer"].num_special_tokens_to_add()
+        if max_length <= frame:
+            raise ValueError(f"max_length must be at least {frame + 1} for {name}: {frame} tokens frame each text.")
     width = config.projection_dim if pool == "projection" else config.hidden_size
     return Pretrained(
         modality=modality, name=name, pool=pool, normalize=bool(normalize), batch_size=batch_size,
         revision=folder_hash(folder) if local else str(getattr(config, "_commit_hash", None) or revision),
         width=int(width), max_length=max_length, device=place, dtype=kind, model=model,
-        prepare=_preparation(modality, where, options, name),
+        prepare=prepare,
     )  # fmt: skip
 
 
@@ -316,104 +321,8 @@ def _device(device: str | torch.device) -> torch.device:
     return place
 
 
-# -- inputs ------------------------------------------------------------------------------------------
-
-
-def _items(encoder: Pretrained, inputs: Any, rate: int | None) -> tuple[list[Any], Any]:
-    """One item per row, and what the cache's key hashes."""
-    if encoder.modality == "image+text":
-        if not isinstance(inputs, Mapping) or set(inputs) != {"image", "text"}:
-            raise ValueError("an image+text encoder takes a dict with 'image' and 'text'.")
-        images, texts = _images(inputs["image"]), _texts(inputs["text"])
-        if len(images) != len(texts):
-            raise ValueError(f"as many images as texts are needed, got {len(images)} and {len(texts)}.")
-        return list(zip(images, texts, strict=True)), {"image": images, "text": texts}
-    if encoder.modality == "text":
-        texts = _texts(inputs)
-        return texts, texts
-    if encoder.modality == "image":
-        images = _images(inputs)
-        return list(images), images
-    waves = [check.as_tensor("a wave", wave).float() for wave in inputs]
-    if not waves or any(w.ndim != 1 or not len(w) for w in waves):
-        raise ValueError("audio encoders take waves (N, samples), not spectrograms; load the data with audio='wave'.")
-    for i, wave in enumerate(waves):
-        check.finite(f"wave {i}", wave)
-    needed = int(encoder.prepare["waves"].sampling_rate)
-    if rate is None:
-        raise ValueError(f"give rate=, the waves' samples per second; {encoder.name} expects {needed}.")
-    if rate != needed:
-        from .datasets.audio import resample
-
-        waves = [torch.from_numpy(resample(w.numpy(), check.integer("rate", rate, at_least=1), needed)) for w in waves]
-    return waves, {str(i): wave for i, wave in enumerate(waves)}
-
-
-def _texts(inputs: Any) -> list[str]:
-    if isinstance(inputs, str) or not isinstance(inputs, Sequence) or not inputs:
-        raise ValueError(f"text encoders take a list of strings, got {type(inputs).__name__}.")
-    for i, text in enumerate(inputs):
-        if not isinstance(text, str):
-            raise ValueError(f"text {i} must be a string, got {type(text).__name__}.")
-        if not text.strip():
-            raise ValueError(f"text {i} is empty; leave that row out or mark it absent.")
-    return list(inputs)
-
-
-def _images(inputs: Any) -> Tensor:
-    """(N, 3, H, W) bytes."""
-    images = check.as_tensor("images", inputs)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
-        raise ValueError(f"image encoders take (N, 1 or 3, H, W), got {tuple(images.shape)}.")
-    if images.dtype != torch.uint8:
-        check.finite("images", images)
-        low, high = float(images.min()), float(images.max())
-        if low < -1e-6 or high > 1 + 1e-6:
-            raise ValueError(f"images must lie in [0, 1], got {low:.3g} to {high:.3g}; load without standardize.")
-        images = images.mul(255).round_().to(torch.uint8)
-    return images.expand(-1, 3, -1, -1)
-
-
-def _length(item: Any) -> int:
-    return len(item) if isinstance(item, str) else int(item.shape[-1]) if isinstance(item, Tensor) else len(item[1])
-
-
-def _batch(encoder: Pretrained, items: list[Any]) -> dict[str, Tensor]:
-    """What the model takes, as tensors."""
-    batch: dict[str, Any] = {}
-    if encoder.modality == "audio":
-        extractor = encoder.prepare["waves"]
-        waves = [w.numpy() for w in items]
-        return dict(extractor(waves, sampling_rate=extractor.sampling_rate, padding=True, return_tensors="pt"))
-    texts = items if encoder.modality == "text" else [i[1] for i in items] if encoder.modality == "image+text" else []
-    images = items if encoder.modality == "image" else [i[0] for i in items] if encoder.modality == "image+text" else []
-    if texts:
-        tokenizer = encoder.prepare["tokenizer"]
-        longest = getattr(encoder.model.config, "max_position_embeddings", 512)
-        if encoder.model.config.model_type == "roberta":
-            longest -= 2  # its positions start behind the padding's
-        most = min(encoder.max_length or longest, longest, tokenizer.model_max_length)
-        tokens = tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt")
-        known = inspect.signature(encoder.model.forward).parameters  # older tokenizers give kinds that no model takes
-        batch |= {name: t for name, t in tokens.items() if name in known or name != "token_type_ids"}
-    if images:
-        arrays = [image.permute(1, 2, 0).numpy() for image in images]
-        batch |= encoder.prepare["images"](arrays, input_data_format="channels_last", return_tensors="pt")
-    return batch
-
-
-def _pooled(encoder: Pretrained, out: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    """(N, width) from what the model returned."""
-    if encoder.pool == "projection":
-        found: Tensor = out.image_embeds if encoder.modality == "image" else out.text_embeds
-        return found
-    states: Tensor = out.last_hidden_state
-    if encoder.pool == "first":
-        return states[:, 0]
-    mask = batch.get("attention_mask")
-    if mask is not None and encoder.modality == "audio":
-        mask = encoder.model._get_feature_vector_attention_mask(states.shape[1], mask)
-    if mask is None or encoder.modality not in ("audio", "text"):
-        return states.mean(1)
-    weight = mask.unsqueeze(-1).to(states.dtype)
-    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+@contextlib.contextmanager
+def _same_draws(device: torch.device) -> Iterator[None]:
+    """What is drawn inside leaves PyTorch's generators as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from xmodal_lab import _disk_cache as disk
 from xmodal_lab import cli
@@ -150,11 +151,16 @@ def test_the_command_lists_and_clears(cache, capsys) -> None:
     disk.write("features", "x", DATA, {"what": "two tensors"})
     disk.write("datasets", "y", DATA, {"what": "a set"})
     (cache / "features" / "z.safetensors").write_bytes(b"broken")
+    for name, about in (("list", "[]"), ("deep", "[" * 100_000)):
+        save_file({"features": torch.zeros(1)}, cache / "features" / f"{name}.safetensors", {"about": about})
+        with pytest.warns(UserWarning, match="is damaged"):
+            assert disk.read("features", name) is None
+        save_file({"features": torch.zeros(1)}, cache / "features" / f"{name}.safetensors", {"about": about})
     assert cli.main(["cache", "ls"]) == 0
     printed = capsys.readouterr().out
     assert "two tensors" in printed and "a set" in printed and "damaged" in printed and str(cache) in printed
     assert cli.main(["cache", "clear", "datasets"]) == 0
-    assert "removed 1 file" in capsys.readouterr().out and len(disk.entries()) == 2
+    assert "removed 1 file" in capsys.readouterr().out and len(disk.entries()) == 4
     assert cli.main(["cache", "clear"]) == 0
     assert not disk.entries()
     with pytest.raises(SystemExit):

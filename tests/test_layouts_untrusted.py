@@ -169,7 +169,7 @@ def test_zips_are_checked_too(tmp_path) -> None:
 class Server(http.server.BaseHTTPRequestHandler):
     """Serves one body; breaks off after ``cut`` bytes as often as ``cuts`` says."""
 
-    body, tag, cut, cuts, asked, status = b"", '"1"', None, 0, [], 200
+    body, tag, cut, cuts, asked, status, length, to = b"", '"1"', None, 0, [], 200, "", ""
 
     def do_GET(self) -> None:
         kind = type(self)
@@ -181,8 +181,13 @@ class Server(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Range") and self.headers.get("If-Range") == kind.tag:
             start = int(self.headers["Range"][6:-1])
         part = kind.body[start:]
+        if kind.to:
+            self.send_response(302)
+            self.send_header("Location", kind.to)
+            self.end_headers()
+            return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Length", kind.length or str(len(part)))
         self.send_header("ETag", kind.tag)
         self.end_headers()
         if kind.cut is not None and kind.cuts > 0:
@@ -242,6 +247,18 @@ def test_a_broken_download_goes_on_where_it_stopped(fsdd, tmp_path) -> None:
     fsdd.cut, fsdd.cuts = 700, 2
     xl.datasets.download("fsdd", tmp_path)
     assert fsdd.asked == [None, "bytes=700-", "bytes=1400-"]
+
+
+@pytest.mark.parametrize("length", ["many", "-5", "1e3"])
+def test_a_length_that_is_no_number_is_not_believed(fsdd, tmp_path, length) -> None:
+    fsdd.length = length
+    assert len(list((xl.datasets.download("fsdd", tmp_path) / "recordings").iterdir())) == 3
+
+
+def test_an_address_that_leads_to_none(fsdd, tmp_path) -> None:
+    fsdd.to = "http://[::1"
+    with pytest.raises(OSError, match="leads to no address"):
+        xl.datasets.download("fsdd", tmp_path)
 
 
 def test_a_later_run_goes_on_unless_the_file_has_changed(fsdd, tmp_path) -> None:

@@ -77,7 +77,7 @@ def read(kind: str, name: str, where: Where = None) -> tuple[dict[str, Tensor], 
     except OSError as error:  # no right to read it, too many open files: the entry itself may be whole
         warnings.warn(f"the cached file {path} cannot be read ({error}); it is left alone.", stacklevel=2)
         return None
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         why = str(error)
     if _which(path) != there:  # another writer has put its own in place, and half of either was read
         return read(kind, name, where)
@@ -159,7 +159,10 @@ def _path(kind: str, name: str, where: Where) -> Path:
 def _removable(folders: list[Path]) -> Iterator[Path]:
     for base in folders:
         yield from base.glob("*.safetensors")
-        yield from (p for p in base.glob("*.part") if p.stat().st_mtime < time.time() - _STALE)
+        for part in base.glob("*.part"):
+            with contextlib.suppress(OSError):  # its writer may just have finished
+                if part.stat().st_mtime < time.time() - _STALE:
+                    yield part
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -168,7 +171,7 @@ def _about(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, "pt") as file:
-            about: dict[str, Any] = json.loads((file.metadata() or {})["about"])
-            return about
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+            about = json.loads((file.metadata() or {})["about"])
+        return about if isinstance(about, dict) else {"what": "damaged: its description is none"}
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         return {"what": f"damaged: {error}"}

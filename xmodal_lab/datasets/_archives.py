@@ -53,6 +53,10 @@ def unpack(archive: Path, folder: Path, *, inside: str = "", most_bytes: int = M
         return count
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{archive} is damaged: {error}; get it again.") from None
+    except (RuntimeError, NotImplementedError) as error:  # a password, a method that zipfile does not know
+        raise ValueError(f"{archive} cannot be unpacked: {error}.") from None
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise ValueError(f"{archive} holds a file and a folder of one name ({error.filename}); refused.") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -41,12 +41,30 @@ def read(
     return found, {"source": source, "licence": "of its sources: MNIST, FSDD, ESC-50", "seed": seed}
 
 
+def _mapped(path: Path) -> Array:
+    """The array of an npy file, as it lies on disk.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no npy file, or a damaged one.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # NumPy reads the header as Python, and fails in as many ways
+        raise ValueError(f"{path}: no whole npy file ({error})") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path}: an npy file expected, this is an archive of several arrays")
+    return array
+
+
 def _open(folder: Path, split: str, problems: Problems) -> dict[str, Array]:
     """The arrays of a split, mapped, with the right shapes."""
     found: dict[str, Array] = {}
     for name, place in PLACES[split].items():
         path = folder / place
-        array = problems.attempt(path, lambda p=path: np.load(p, mmap_mode="r", allow_pickle=False))  # type: ignore[misc]
+        array = problems.attempt(path, lambda p=path: _mapped(p))  # type: ignore[misc]
         if array is None:
             continue
         if array.ndim < 1 or array.shape[1:] not in _SHAPES[name]:

@@ -214,8 +214,8 @@ def fetch(url: str, part: Path, *, tries: int = 4, progress: bool | None = None)
             with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT) as answer:
                 resumed = answer.status == 206
                 _keep_tag(answer.headers, mark)
-                length = answer.headers.get("Content-Length")
-                total = None if length is None else int(length) + (have if resumed else 0)
+                length = str(answer.headers.get("Content-Length"))
+                total = int(length) + (have if resumed else 0) if length.isdecimal() else None
                 quiet = None if progress is None else not progress
                 with (
                     part.open("ab" if resumed else "wb") as out,
@@ -237,6 +237,8 @@ def fetch(url: str, part: Path, *, tries: int = 4, progress: bool | None = None)
             last = error
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             last = error
+        except ValueError as error:  # an address, or one that it leads to, that is none
+            raise OSError(f"{url} leads to no address: {error}.") from None
     raise OSError(f"{url} could not be loaded ({last}); run this again to go on from {part.name}.")
 
 

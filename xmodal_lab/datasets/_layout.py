@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .. import _checks as check
 
@@ -64,35 +65,45 @@ class Problems:
     def attempt(self, path: Path, read: Callable[[], T]) -> T | None:
         """What ``read`` returns; None where the file is missing or malformed, and that is noted."""
         try:
+            if not path.is_file() and path.exists():  # reading a pipe or a device may never end
+                raise ValueError("a folder, a pipe or a device, not a file")
             return read()
         except FileNotFoundError:
             self.missing(path)
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, OSError) as error:
             self.malformed(path, (error.strerror or error) if isinstance(error, OSError) else error)
         return None
 
     def files(self, folder: Path, suffixes: Iterable[str] = ()) -> dict[str, Path]:
-        """Name in lower case → path of each visible file in ``folder`` with one of ``suffixes`` (any case)."""
-        ends = tuple(suffixes)
-        return {
-            name.lower(): folder / name
-            for name, is_folder in self.listing(folder)
-            if not is_folder and (not ends or name.lower().endswith(ends))
-        }
+        """Name in lower case → path of each visible file in ``folder`` with one of ``suffixes`` (any case).
+
+        Of files whose names differ only in case none is taken, and that is noted: which one is meant cannot be known.
+        """
+        ends, found = tuple(suffixes), dict[str, list[str]]()
+        for name, is_folder in self.listing(folder):
+            if not is_folder and (not ends or name.lower().endswith(ends)):
+                found.setdefault(name.lower(), []).append(name)
+        for names in found.values():
+            if len(names) > 1:
+                self.malformed(folder / names[0], f"{' and '.join(names[1:])} differ from it only in case; rename them")
+        return {plain: folder / names[0] for plain, names in found.items() if len(names) == 1}
 
     def folders(self, folder: Path) -> dict[str, Path]:
         """Name → path of each visible folder in ``folder``."""
         return {name: folder / name for name, is_folder in self.listing(folder) if is_folder}
 
     def listing(self, folder: Path) -> list[tuple[str, bool]]:
-        """(name, is a folder) of what ``folder`` holds, sorted, nothing hidden; an unreadable folder is noted."""
+        """(name, is a folder) of the files and folders in ``folder``, sorted, nothing hidden.
+
+        An unreadable folder is noted. Pipes, devices and links that lead nowhere are none.
+        """
         try:
             with os.scandir(folder) as found:
-                return sorted((e.name, e.is_dir()) for e in found if not e.name.startswith("."))
+                return sorted((e.name, e.is_dir()) for e in found if not e.name.startswith(".") and _is_there(e))
         except FileNotFoundError:
             self.missing(folder)
-        except OSError as error:
-            self.malformed(folder, f"cannot be listed: {error.strerror or error}")
+        except (OSError, ValueError) as error:  # the last: a name that no file system can hold
+            self.malformed(folder, f"cannot be listed: {getattr(error, 'strerror', None) or error}")
         return []
 
     def finish(self) -> None:
@@ -124,9 +135,44 @@ class Problems:
 
     def _told(self, path: Path | str) -> str:
         try:
-            return str(Path(path).relative_to(self.root))
+            told = str(Path(path).relative_to(self.root))
         except ValueError:
-            return str(path)
+            told = str(path)
+        return "".join(c if c.isprintable() else "?" for c in told)  # a file's name may speak to the terminal
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a json file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no json in UTF-8, or one that is nested too deep to be read.
+    """
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not json ({error})") from None
+
+
+def parse_json(text: str) -> Any:
+    """What a json text says.
+
+    Raises:
+        ValueError: no json, or one that is nested too deep to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _is_there(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir() or entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def data_root(root: Where = None) -> Path:

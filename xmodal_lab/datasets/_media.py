@@ -23,6 +23,7 @@ from ._rows import balanced
 from .audio import log_mel, read_wave
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # Pillow would also hand PostScript to another program
 SOUNDS = (".wav", ".ogg", ".flac")
 TEXT_WIDTH = 256  # (ours) of the vector of hashed words that stands for a text until an encoder reads it
 
@@ -55,7 +56,7 @@ def read_image(path: Path, size: int | tuple[int, int], colour: bool = True) -> 
 
     height, width = (size, size) if isinstance(size, int) else size
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=_FORMATS) as opened:
             opened.load()
             image: Any = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I"):  # 16 bits
@@ -120,16 +121,18 @@ def table(path: Path, problems: Problems, columns: Sequence[str], header: str = 
         except csv.Error as error:
             raise ValueError(f"{path}: not a csv file ({error})") from None
 
-    lines = problems.attempt(path, read) or []
+    lines = problems.attempt(path, read)
     if not lines:
-        if path.is_file():
+        if lines is not None:
             problems.malformed(path, "it holds no line")
         return []
     first = [cell.lower() for cell in lines[0][1]]
     if header == "needed":
         absent = [c for c in columns if c.lower() not in first]
         if absent:
-            problems.malformed(path, f"no column {', '.join(map(repr, absent))}; it has {', '.join(map(repr, first))}")
+            said = f"no column {', '.join(map(repr, absent))}; it has {', '.join(map(repr, first))}"
+            other = len(first) == 1 and any(mark in first[0] for mark in ";\t")
+            problems.malformed(path, said + (" (commas must stand between columns)" if other else ""))
             return []
         order = [first.index(c.lower()) for c in columns]
         short = [i for i, cells in lines if len(cells) <= max(order)]
@@ -153,7 +156,9 @@ def numbered(
     """(cells, class number) of each line; unknown classes and ids (first cell) that come twice are noted."""
     seen: dict[str, int] = {}
     for line, cells in lines:
-        if cells[label] not in classes:
+        if not cells[label]:
+            problems.malformed(where, f"line {line}: no class")
+        elif cells[label] not in classes:
             shown = ", ".join(classes[:12]) + (", …" if len(classes) > 12 else "")
             problems.malformed(where, f"line {line}: unknown class {cells[label]!r} (known: {shown})")
         elif cells[0] in seen:

@@ -19,6 +19,8 @@ import torch
 from .. import _checks as check
 
 FLOOR_DB = -60.0  # (ours) below the noise of every take, so that digital silence does not stand out
+_RATES = (100, 768_000)  # samples per second that can be resampled: beyond them a header lies (ours)
+_LOUDEST = 1e9  # full scale is 1, or 2^31 where someone forgot to scale (ours); far above it a power is infinite
 _CHUNK = 32  # waves transformed at a time, so that their frames stay in the processor's cache
 
 Floats = npt.NDArray[np.float32]
@@ -143,6 +145,10 @@ def read_wave(
         raise ValueError(f"{path} holds no sample.")
     if not np.isfinite(wave).all():
         raise ValueError(f"{path} holds NaN or infinite samples.")
+    if float(np.abs(wave).max()) > _LOUDEST:
+        raise ValueError(f"{path} holds samples of up to {np.abs(wave).max():.3g}, where full scale is 1.")
+    if not _RATES[0] <= found <= _RATES[1]:
+        raise ValueError(f"{path} states {found} samples per second, expected {_RATES[0]} to {_RATES[1]}.")
     if not convert and channels != 1:
         raise ValueError(f"{path} has {channels} channels, expected mono; average them, or load with convert=True.")
     if not convert and rate is not None and found != rate:
@@ -184,12 +190,16 @@ def _is_whole(path: Path) -> bool:
     """Whether a wav has the bytes, and an ogg the last page, that it announces; True for other formats."""
     with path.open("rb") as file:
         head = file.read(12)
-        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-            size = path.stat().st_size
+        if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
+            size, long = path.stat().st_size, 0
             while len(chunk := file.read(8)) == 8:
                 length = int.from_bytes(chunk[4:], "little")
+                if chunk[:4] == b"ds64":  # of RF64, whose lengths have 64 bits
+                    long = int.from_bytes(file.read(16)[8:], "little")
+                    file.seek(-16, 1)
                 if chunk[:4] == b"data":  # streamed files announce 0 or the largest length: nothing to compare
-                    return length in (0, 0xFFFFFFFF) or file.tell() + length <= size
+                    length = long if length == 0xFFFFFFFF else length
+                    return length == 0 or file.tell() + length <= size
                 file.seek(length + length % 2, 1)
             return False
         if head[:4] == b"OggS":

@@ -72,7 +72,7 @@ def load_cremad(
                 continue
             views = _views(cells[0], chosen, place, folder, sounds, faces, problems)
             actor = cells[0].split("_")[0]
-            latents = {"actor": int(actor) if actor.isdigit() else -1}
+            latents = {"actor": int(actor) if actor.isdecimal() else -1}
             if len(views) == len(chosen):
                 group = actor if split == "actors" else ""
                 tables[part].append(media.Row(cells[0], label, views, group, latents))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from .. import _checks as check
 from ..samples import Dataset
 from . import _media as media
-from ._layout import Problems, home
+from ._layout import Problems, home, read_json
 
 MODALITIES = ("image", "text")
 LAYOUT = "Expected emoji.json and png/{unicode}.png."
@@ -89,11 +88,17 @@ def load_emoji(
 
 
 def _entries(path: Path) -> dict[str, dict[str, Any]]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path}: a json object of emoji expected")
     for name, entry in content.items():
         absent = [k for k in ("unicode", "name", "category") if not isinstance(entry, dict) or k not in entry]
         if absent:
             raise ValueError(f"{path}: emoji {name!r} has no {', '.join(absent)}")
+        empty = [k for k in ("unicode", "name", "category") if not isinstance(entry[k], str) or not entry[k].strip()]
+        if empty:
+            raise ValueError(f"{path}: emoji {name!r} has a {', '.join(empty)} that is no text")
+        words = entry.get("keywords", [])
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError(f"{path}: emoji {name!r} has keywords that are no list of words")
     return content

@@ -19,6 +19,7 @@ from ._rows import balanced
 
 SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")
 LAYOUT = "Expected 'labels' (N,) and one or more arrays (N, ...), under the modalities' names or 'features'."
+_MOST_CLASSES = 1_000_000  # (ours) a label above it is an id or damage
 _ASIDE = ("labels", "labelnames", "paths", "prompts", "eot_indices", "lab2cname", "classnames")
 
 
@@ -104,11 +105,14 @@ def load_features(
             samples = problems.attempt(path, lambda c=content, p=path: _samples(c, modality, p))  # type: ignore[misc]
             if samples is not None:
                 splits[s] = samples
-                classes = classes or _classes(content)
+                names = problems.attempt(path, lambda c=content: _classes(c))  # type: ignore[misc]
+                classes = classes or names or ()
     problems.finish()
     if modalities is not None:
         splits = {s: part.select(check.modalities_of(modalities, part.modalities)) for s, part in splits.items()}
     if test is None:
+        if len(splits["train"]) < 2 or test_share == 1.0:
+            raise ValueError(f"no row is left to train on: {len(splits['train'])} rows, test_share {test_share:g}.")
         order = np.random.default_rng([seed, 5]).permutation(len(splits["train"]))
         cut = max(1, round(test_share * len(order)))
         splits["test"] = splits["train"].subset(torch.from_numpy(order[:cut]))
@@ -117,8 +121,7 @@ def load_features(
         rows = balanced(splits["train"].labels.numpy(), n_train, "n_train", [seed, 0])
         splits["train"] = splits["train"].subset(torch.from_numpy(rows))
     top = max(int(part.labels.max()) for part in splits.values())
-    if len(classes) <= top:
-        classes = tuple(str(c) for c in range(top + 1))
+    classes = (*classes, *(str(c) for c in range(len(classes), top + 1)))
     return Dataset(
         name="features", train=splits["train"], test=splits["test"], val=splits.get("val"), classes=classes,
         kinds=dict.fromkeys(splits["train"].modalities, "vector"), provenance={"source": str(folder), "seed": seed},
@@ -130,12 +133,18 @@ def _samples(content: Mapping[str, Any], modality: str, path: Path) -> Samples:
         raise ValueError(f"{path}: no 'labels'; it has {', '.join(map(repr, content))}")
     labels = check.as_tensor("labels", content["labels"]).flatten()
     n = len(labels)
+    if labels.is_complex() or not torch.equal(labels.double(), labels.double().round()):  # NaN is not equal to itself
+        raise ValueError(f"{path}: labels must be class numbers, whole and from 0 on (-1 for unknown)")
+    if n and (top := float(labels.double().max())) >= _MOST_CLASSES:
+        raise ValueError(f"{path}: labels must be class numbers below {_MOST_CLASSES}, got {top:g}")
     inputs: dict[str, Tensor] = {}
     for key, value in content.items():
         if key in _ASIDE or not (isinstance(value, Tensor) or hasattr(value, "__array__")):
             continue
         array = check.as_tensor(key, value)
-        if array.ndim < 2 or len(array) != n:
+        if not isinstance(key, str) or array.is_complex() or array.is_quantized:
+            raise ValueError(f"{path}: {key!r} must be real numbers under the name of a modality, got {array.dtype}")
+        if array.ndim < 2 or len(array) != n or 0 in array.shape[1:]:
             raise ValueError(f"{path}: {key!r} must have shape ({n}, ...) like labels, got {tuple(array.shape)}")
         inputs[modality if key == "features" else key] = array.float()
     if not inputs:
@@ -146,7 +155,20 @@ def _samples(content: Mapping[str, Any], modality: str, path: Path) -> Samples:
 
 
 def _classes(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes, where there are any: the one of class c at place c.
+
+    Raises:
+        ValueError: names under keys that are no class numbers.
+    """
     names = content.get("lab2cname", content.get("classnames"))
-    if isinstance(names, Mapping):
-        return tuple(str(names[k]) for k in sorted(names))
-    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+    if isinstance(names, np.ndarray):
+        names = names.tolist()
+    if not isinstance(names, Mapping):
+        return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+    try:  # json turns numbers into text, and "10" would be sorted before "2"
+        known = {int(key): str(name) for key, name in names.items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"names of classes must stand under their numbers, got {list(names)[:3]}") from None
+    if known and not 0 <= min(known) <= max(known) < _MOST_CLASSES:
+        raise ValueError(f"class numbers must lie from 0 to {_MOST_CLASSES - 1}, got {min(known)} to {max(known)}")
+    return tuple(known.get(c, str(c)) for c in range(max(known, default=-1) + 1))

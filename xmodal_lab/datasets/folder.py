@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import posixpath
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import _checks as check
@@ -69,10 +71,11 @@ def load_folder(
         raise ValueError("name at least one column: image=, audio= or text=.")
     columns = {m: columns[m] for m in check.modalities_of(modalities, columns)}
     check.share("test_share", test_share)
+    if classes is not None and len(set(check.listed("classes", classes))) != len(list(classes)):
+        raise ValueError(f"classes must differ from each other, got {list(classes)}.")
     folder = data_root(root)
     problems = Problems("folder", folder, LAYOUT, damaged)
-    files = problems.files(folder)
-    tables = [path for name, path in files.items() if name.endswith(".csv")]
+    tables = list(problems.files(folder, [".csv"]).values())
     if table is None and len(tables) != 1:
         problems.finish()
         found = ", ".join(path.name for path in tables) or "none"
@@ -81,7 +84,7 @@ def load_folder(
     wanted = [*columns.values(), label, *(c for c in (split, group) if c)]
     lines = [(i, [f"line {i}", *cells]) for i, cells in media.table(path, problems, wanted, header="needed")]
     at = {c: 1 + k for k, c in enumerate(wanted)}
-    names = sorted({cells[at[label]] for _, cells in lines}) if classes is None else list(classes)
+    names = sorted({cells[at[label]] for _, cells in lines} - {""}) if classes is None else list(classes)
     media_files = _below(folder, problems)
     rows: dict[str, list[media.Row]] = {}
     used: dict[str, str] = {}
@@ -91,15 +94,20 @@ def load_folder(
             cell = cells[at[column]]
             if m == "text":
                 views[m] = cell
-            elif (where := media_files.get(cell.lower().replace("\\", "/"))) is None:
+            elif not cell:
+                problems.malformed(path, f"{cells[0]}: no file in column {column!r}")
+            elif (where := _named(cell, media_files)) is None:
                 problems.missing(folder / cell)
+            elif len(where) > 1:
+                problems.malformed(folder / cell, "several files are called so but for their case; rename them")
             else:
-                views[m] = where
+                views[m] = where[0]
         first = next((cells[at[c]] for m, c in columns.items() if m != "text"), cells[0])
-        if first in used:
-            problems.malformed(path, f"{cells[0]}: {first!r} is on {used[first]} already")
+        file = next((str(view) for m, view in views.items() if m != "text"), first)
+        if file in used:
+            problems.malformed(path, f"{cells[0]}: {first!r} is on {used[file]} already")
             continue
-        used[first] = cells[0]
+        used[file] = cells[0]
         part = cells[at[split]].lower() if split else "all"
         if split and part not in ("train", "val", "test"):
             problems.malformed(path, f"{cells[0]}: split must be train, val or test, got {part!r}")
@@ -107,9 +115,10 @@ def load_folder(
             rows.setdefault(part, []).append(media.Row(first, number, views, cells[at[group]] if group else ""))
     named = {str(view) for part in rows.values() for row in part for view in row.views.values()}
     endings = (*(media.PICTURES if image else ()), *(media.SOUNDS if audio else ()))
-    for name, found_path in media_files.items():
-        if name.endswith(endings) and str(found_path) not in named:
-            problems.extra(found_path)
+    for name, found_paths in media_files.items():
+        for found_path in found_paths:
+            if name.endswith(endings) and str(found_path) not in named:
+                problems.extra(found_path)
     if "all" in rows:
         rows["train"], rows["test"] = media.parted(rows.pop("all"), test_share, [seed, 5])
     readers: dict[str, media.Reader | None] = {
@@ -123,9 +132,33 @@ def load_folder(
     return media.standardized(dataset, "audio")
 
 
-def _below(folder: Path, problems: Problems) -> dict[str, Path]:
-    """Relative name in lower case → path, of all files below the folder."""
-    found = dict(problems.files(folder))
-    for name, inside in problems.folders(folder).items():
-        found |= {f"{name.lower()}/{below}": path for below, path in _below(inside, problems).items()}
+def _below(folder: Path, problems: Problems, above: frozenset[tuple[int, int]] = frozenset()) -> dict[str, list[Path]]:
+    """Relative name as :func:`_plain` has it → paths, of all files below the folder; a link to a folder above ends."""
+    found: dict[str, list[Path]] = {}
+    try:
+        status = folder.stat()
+    except OSError as error:
+        problems.malformed(folder, f"cannot be listed: {error.strerror or error}")
+        return found
+    if (own := (status.st_dev, status.st_ino)) in above:
+        return found
+    for name, is_folder in problems.listing(folder):
+        if not is_folder:
+            found.setdefault(_plain(name), []).append(folder / name)
+            continue
+        for below, paths in _below(folder / name, problems, above | {own}).items():
+            found.setdefault(f"{_plain(name)}/{below}", []).extend(paths)
     return found
+
+
+def _named(cell: str, files: Mapping[str, list[Path]]) -> list[Path] | None:
+    """Files that a cell of the csv can mean: the one of exactly this name, else those of another case."""
+    name = posixpath.normpath(cell.replace("\\", "/"))
+    paths = files.get(_plain(name))
+    exact = [path for path in paths or () if path.as_posix().endswith(f"/{name}")]
+    return exact if len(exact) == 1 else paths
+
+
+def _plain(name: str) -> str:
+    """Without case, and composed: macOS writes é as two characters where a csv has one."""
+    return unicodedata.normalize("NFC", name).lower()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from .. import _checks as check
 from ..samples import Dataset
 from . import _media as media
-from ._layout import Problems, home
+from ._layout import Problems, home, read_json
 
 CLASSES = ("neu", "hap", "ang", "sad", "exc", "fru")
 MODALITIES = ("audio", "text")
@@ -122,7 +121,7 @@ def _dialogue(
 
 
 def _words(path: Path) -> str:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("Utterance"), str):
         raise ValueError(f"{path}: a key 'Utterance' with a sentence expected")
     return content["Utterance"]

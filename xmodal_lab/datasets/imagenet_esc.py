@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import _checks as check
 from ..samples import Dataset, Samples
-from ._layout import Problems, home
+from ._layout import Problems, home, read_json
 from .feature_files import read_features
 
 MODALITIES = ("image", "audio")
@@ -106,13 +106,11 @@ def read_indices(path: str | os.PathLike[str]) -> dict[str, list[int]]:
     Raises:
         FileNotFoundError, ValueError: no such file, or not such a json.
     """
-    import json
-
     path = Path(path)
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     good = isinstance(content, dict) and {"train", "val"} <= set(content)
     rows = (
-        {k: content[k]["indices"] if isinstance(content[k], dict) else content[k] for k in ("train", "val")}
+        {k: content[k].get("indices") if isinstance(content[k], dict) else content[k] for k in ("train", "val")}
         if good
         else {}
     )
@@ -127,16 +125,30 @@ def _folds(content: Mapping[Any, Any], path: Path, problems: Problems) -> dict[i
         part = content.get(k, content.get(str(k)))
         if not isinstance(part, Mapping):
             problems.malformed(path, f"no fold {k}")
-        elif _whole(part, path, problems, f"fold {k}: ") and len(part.get("labelnames", ())) == len(part["labels"]):
-            found[k] = part
-        elif "labelnames" not in part or len(part["labelnames"]) != len(part.get("labels", ())):
-            problems.malformed(path, f"fold {k}: a name in 'labelnames' for each row expected")
+        elif _whole(part, path, problems, f"fold {k}: "):
+            names = part.get("labelnames")
+            if not isinstance(names, list | tuple) or len(names) != len(part["labels"]) or not _texts(names):
+                problems.malformed(path, f"fold {k}: a name in 'labelnames' for each row expected")
+            else:
+                found[k] = part
+    if len(widths := sorted({part["features"].shape[1] for part in found.values()})) > 1:
+        problems.malformed(path, f"the folds' features must be of one width, got {', '.join(map(str, widths))}")
+        return {}
     return found if len(found) == 5 else {}
+
+
+def _texts(names: Sequence[Any]) -> bool:
+    return all(isinstance(name, str) for name in names)
 
 
 def _whole(part: Mapping[Any, Any], path: Path, problems: Problems, where: str = "") -> bool:
     features, labels = part.get("features"), part.get("labels")
-    if not isinstance(features, Tensor) or features.ndim != 2 or not isinstance(labels, Tensor):
+    if (
+        not isinstance(features, Tensor)
+        or features.ndim != 2
+        or features.is_complex()
+        or (not isinstance(labels, Tensor) or labels.ndim != 1)
+    ):
         problems.malformed(path, f"{where}tensors 'features' (N, d) and 'labels' (N,) expected")
     elif len(features) != len(labels):
         problems.malformed(path, f"{where}{len(features)} features, but {len(labels)} labels")

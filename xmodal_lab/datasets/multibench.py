@@ -95,7 +95,7 @@ def _affect(
     found: dict[str, Array] = {}
     for name in (*widths, "labels"):
         array = part.get(name)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.size:
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.size or not array.ndim:
             problems.malformed(path, f"{key}: {name!r} must be an array of numbers")
             return {}, np.zeros(0)
         found[name] = array
@@ -105,10 +105,15 @@ def _affect(
         problems.malformed(path, f"{key}: lengths differ, { ({k: len(v) for k, v in found.items()}) }")
     labels = found.pop("labels")
     labels = labels.reshape(len(labels), -1)[:, 0].astype(np.float64)
+    if not np.isfinite(labels).all():  # as a class, NaN would count as "not above 0"
+        problems.malformed(path, f"{key}: labels hold NaN or infinite values")
     if (
         any(array.ndim != 3 for array in found.values())
         or len({len(array) for array in found.values()} | {len(labels)}) > 1
     ):
+        return {}, np.zeros(0)
+    if len(steps := {array.shape[1] for array in found.values()}) > 1:  # they are shifted together
+        problems.malformed(path, f"{key}: sequences of one length expected, got {', '.join(map(str, sorted(steps)))}")
         return {}, np.zeros(0)
     views = {m: np.array(array, dtype=np.float32) for m, array in found.items()}
     views["audio"][np.isneginf(views["audio"])] = 0.0
@@ -167,10 +172,17 @@ def load_mimic(
         array = content.get(key) if isinstance(content, dict) else None
         if not isinstance(array, np.ndarray) or array.ndim != rank or array.dtype.kind not in "fiub":
             problems.malformed(path, f"{key!r} must be an array of {rank} dimensions")
+        elif len(array) < 2 or 0 in array.shape:
+            problems.malformed(path, f"{key!r} must hold at least 2 rows with a number in them, got {array.shape}")
         else:
             arrays[key] = array
     if len({len(array) for array in arrays.values()}) > 1:
         problems.malformed(path, f"lengths differ, { ({k: len(v) for k, v in arrays.items()}) }")
+    for key, least in (("adm_labels_all", 6), ("y_icd9", 20)):
+        if key in arrays and arrays[key].shape[1] < least:
+            problems.malformed(path, f"{key!r} must have {least} columns, got {arrays[key].shape[1]}")
+        if key in arrays and not np.isfinite(arrays[key]).all():  # as a class, NaN would count as "no"
+            problems.malformed(path, f"{key!r} holds NaN or infinite values")
     problems.finish()
     if task < 0:
         died = arrays["adm_labels_all"][:, 1:6] > 0

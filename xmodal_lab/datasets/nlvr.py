@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from .. import _checks as check
 from ..samples import Dataset
 from . import _media as media
-from ._layout import Problems, home
+from ._layout import Problems, home, parse_json
 
 CLASSES = ("false", "true")
 MODALITIES = ("image", "text")
@@ -60,7 +59,7 @@ def load_nlvr(
     pictures: dict[str, dict[str, Path]] = {}
     rows: list[media.Row] = []
     seen: set[str] = set()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.rstrip().split("\n"), 1):  # splitlines would split at what a sentence may hold
         entry = _entry(line)
         if entry is None:
             problems.malformed(path, f"line {number}: sentence, label true or false, identifier, directory expected")
@@ -90,9 +89,9 @@ def load_nlvr(
 
 def _entry(line: str) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:
         return None
     keys = ("sentence", "label", "identifier", "directory")
-    whole = isinstance(entry, dict) and all(isinstance(entry.get(k), str) for k in keys)
+    whole = isinstance(entry, dict) and all(isinstance(entry.get(k), str) and entry[k].strip() for k in keys)
     return entry if whole and entry["label"] in CLASSES else None

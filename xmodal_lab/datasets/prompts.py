@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from .. import _checks as check
 from ..samples import Dataset, Samples
 from . import _media as media
-from ._layout import Problems, data_root
+from ._layout import Problems, data_root, read_json
 
 LAYOUT = "Expected a json object {class: [sentence, ...]}."
 
@@ -27,12 +26,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, list[str]]:
         ValueError: not such a json; all faults are named.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not json ({error})") from None
+    content = read_json(path)
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path}: a json object of classes expected")
     faults = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_a_sweep_reaches_every_option_of_a_loader(avmnist: Path) -> None:
     dataset = trials.load(s)
     assert dataset.shapes == {"image": (1, 8, 8), "audio": (1, 8, 8)} and len(dataset.train) == 20
     cube = xl.sweep("dml", dataset="avmnist", data_options=FEW, epochs=2, alpha=[0.0, 1.0], progress=False)
-    assert np.isfinite(cube["accuracy"].values).all() and cube.attrs["settings"]["data_options"] == FEW
+    assert np.isfinite(cube["accuracy"].values).all() and json.loads(cube.attrs["settings"])["data_options"] == FEW
 
 
 # -- a store knows its data --------------------------------------------------------------------------

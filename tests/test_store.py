@@ -44,6 +44,17 @@ def test_a_store_holds_the_cube_and_opens_without_us(tmp_path) -> None:
     assert not list(tmp_path.glob("**/claims/*"))
 
 
+def test_a_store_of_an_earlier_version_is_read(tmp_path) -> None:
+    place = tmp_path / "s.zarr"
+    first = run("CHEAP", place, tmp_path / "log")
+    held = json.loads((place / "zarr.json").read_text(encoding="utf-8"))
+    for name in ("defaults", "settings", "versions", "xmodal_sweep"):  # were no JSON text, but the thing itself
+        held["attributes"][name] = json.loads(held["attributes"][name])
+    (place / "zarr.json").write_text(json.dumps(held), encoding="utf-8")
+    xr.testing.assert_equal(first, run("CHEAP", place, tmp_path / "log"))
+    assert len(lines(tmp_path / "log")) == MEMBERS
+
+
 def test_what_is_done_is_not_computed_again(tmp_path) -> None:
     log = tmp_path / "log"
     first = run("CHEAP", tmp_path / "s.zarr", log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,18 @@ class Layout:
 
         coords = {name: ((name,), values, self.words(name)) for name, values in self.coordinates().items()}
         data = {name: (self.dims(name), arrays[name], self.words(name)) for name in self.variables}
-        return xr.Dataset(data, coords, dict(attrs))
+        return xr.Dataset(data, coords, attributes(attrs))
+
+
+def attributes(facts: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """``facts`` as attributes that any file format can hold: text and numbers as they are, all else as JSON."""
+    plain = {k: v if isinstance(v, (str, int, float)) and not isinstance(v, bool) else None for k, v in facts.items()}
+    return {k: json.dumps(facts[k], ensure_ascii=False) if v is None else v for k, v in plain.items()}
+
+
+def fact(value: Any) -> Any:
+    """What :func:`attributes` wrote as JSON; cubes and stores of earlier versions hold the thing itself."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def layout_of(experiment: Experiment, given: Mapping[str, Any]) -> tuple[Layout, dict[str, Any]]:

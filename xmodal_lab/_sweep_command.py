@@ -19,6 +19,7 @@ import numpy as np
 
 from . import _checks as check
 from . import experiments
+from ._cubes import fact
 from ._runner import processes
 from ._tasks import STACK, WAYS
 from .experiments import Experiment
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     print(table(cube, axes))
     print(f"\n{cube.attrs['members']} members in {store}, {cube.attrs['wall_seconds']:.1f} s; open it with")
     print(f'  xarray.open_zarr("{store}")')
-    for line in cube.attrs["diverged"]:
+    for line in fact(cube.attrs["diverged"]):
         print(f"diverged: {line}", file=sys.stderr)
     return 0
 

@@ -28,7 +28,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ._cubes import Arrays, Layout, Place
+from ._cubes import Arrays, Layout, Place, attributes, fact
 from ._whole_files import beside, seal
 from .experiments import as_json
 
@@ -230,9 +230,9 @@ class Store:
             if time.time() - old.stat().st_mtime > STALE:
                 shutil.rmtree(old, ignore_errors=True)
         unfinished = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
-        attributes = {**story, "xmodal_sweep": {**self.facts, "environment": dict(environment)}}
+        told = attributes({**story, "xmodal_sweep": {**self.facts, "environment": dict(environment)}})
         try:
-            self._fill(unfinished, attributes)
+            self._fill(unfinished, told)
             unfinished.rename(self.path)
         except BaseException as error:
             for _ in range(3):  # Zarr's other threads may still be writing into it
@@ -242,13 +242,13 @@ class Store:
                 raise
             # else another process was first; its store is checked like any other
 
-    def _fill(self, folder: Path, attributes: Mapping[str, Any]) -> None:
+    def _fill(self, folder: Path, told: Mapping[str, Any]) -> None:
         """An empty group with all arrays and coordinates."""
         import zarr
         from zarr.codecs import Crc32cCodec, ZstdCodec
 
         codecs = [ZstdCodec(), Crc32cCodec()]  # whoever reads it, by whatever program, notices a damaged chunk
-        group = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(attributes))
+        group = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(told))
         for name, variable in self.layout.variables.items():
             chunks = (*[1] * len(self.layout.axes), *(max(1, n) for n in variable.shape))
             group.create_array(
@@ -288,7 +288,8 @@ class Store:
 
     def _check(self, environment: Mapping[str, str]) -> None:
         try:
-            found = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))["attributes"]["xmodal_sweep"]
+            held = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
+            found = dict(fact(held["attributes"]["xmodal_sweep"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             raise StoreError(f"{self.path} is not the store of a sweep. {REMEDY}") from None
         for key, what in IDENTITY.items():

@@ -24,7 +24,7 @@ import torch
 
 from . import _checks as check
 from . import experiments
-from ._cubes import layout_of
+from ._cubes import fact, layout_of
 from ._runner import Here, Results, Runner, processes, workers
 from ._tasks import STACK, WAYS, cores, described, jobs_of, tasks_of, worth_processes
 from ._version import __version__
@@ -72,7 +72,8 @@ def sweep(
     Returns:
         Dataset with one dimension per axis, and the experiment's own (epoch, a, b, k, …). Members that
         diverged are NaN and listed in ``attrs["diverged"]``. Attributes also hold versions, device,
-        commit, seconds, the experiment's name, its defaults and the fixed settings.
+        commit, seconds, the experiment's name, its defaults and the fixed settings; lists and dicts
+        as JSON (``json.loads`` reads them), so that ``cube.to_netcdf`` and ``cube.to_zarr`` can write them.
 
     Raises:
         ValueError, TypeError: an unknown experiment or setting, an axis that makes no sense;
@@ -174,7 +175,7 @@ def trainer(cube: xr.Dataset) -> Callable[..., dict[str, np.ndarray]]:
             "use the compute method of the Experiment that it was made with."
         )
     known = experiments.get(name)
-    known = known.with_defaults(**{**cube.attrs["defaults"], **cube.attrs["settings"]})
+    known = known.with_defaults(**{**fact(cube.attrs["defaults"]), **fact(cube.attrs["settings"])})
     given = {dim: cube[dim].values.tolist() for dim in cube.dims if dim in known.defaults}
     layout, _ = layout_of(known, given)
 

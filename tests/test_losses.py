@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -152,6 +153,50 @@ def test_buffers_that_a_forward_writes_to_stay_as_they_are() -> None:
     assert not module.mean.any()
 
 
+class Notes(nn.Module):
+    """A hook of its own writes down what a layer gives; the hook of a copy writes into the original's notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.notes = nn.Linear(5, 3), nn.Linear(3, 3), {}
+        self.one.register_forward_hook(lambda _layer, _args, output: self.notes.update(one=output))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(self.one(x).relu()) + self.notes["one"]
+
+
+class Keeps(nn.Module):
+    """Keeps its last hidden layer, with its graph, which torch refuses to copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(5, 3), nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.kept = [self.one(x).relu()]
+        return self.two(self.kept[0])
+
+
+class Locked(Keeps):
+    """Holds what cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize(("make", "fast"), [(Notes, False), (Keeps, True), (Locked, False)])
+def test_a_module_that_cannot_be_copied_is_looked_at_itself(make: type[nn.Module], fast: bool) -> None:
+    torch.manual_seed(0)
+    module, (x, y) = make(), batch()
+    nn.functional.cross_entropy(module(x), y).backward()
+    loss = Loss.from_module(module, (x, y))
+    directions, point = directions_for(loss), [0.5, -0.3]
+    expected = float(loss(moved(loss.params, directions, point)).detach())
+    assert loss.along(directions, [point] * 9).tolist() == pytest.approx([expected] * 9, rel=1e-5)
+    assert loss.has_scratch() is fast
+
+
 def test_a_module_in_parallel_is_looked_at_and_a_scripted_one_is_refused() -> None:
     module = classifier()
     assert Loss.from_module(nn.DataParallel(module), batch()).value() == Loss.from_module(module, batch()).value()
@@ -202,6 +247,7 @@ def test_tied_unused_and_frozen_parameters() -> None:
             return self.frozen(torch.relu(self.two(torch.relu(self.one(x)))))
 
     loss = Loss.from_module(Odd(), batch())
+    assert loss.has_scratch()
     assert set(loss.params) == {"one.weight", "one.bias", "two.bias", "unused"}
     directions = directions_for(loss)
     table = np.linspace(-1, 1, 14).reshape(7, 2)

@@ -99,7 +99,7 @@ def rounded_inside(x: Rows, away: Float[Tensor, "n ..."]) -> Rows:
 
 
 def _rounded_down(eps: float, dtype: torch.dtype) -> float:
-    """The largest number of ``dtype`` up to eps: a difference in that dtype rounds to no more, 0.07 in float32 would."""
+    """The largest number of ``dtype`` up to eps; 0.07 in float32 is above 0.07, and so would a difference be."""
     nearest = torch.tensor(eps, dtype=dtype)
     return float(nearest if float(nearest) <= eps else torch.nextafter(nearest, torch.zeros_like(nearest)))
 

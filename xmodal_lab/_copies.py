@@ -22,8 +22,13 @@ def bare(module: nn.Module) -> nn.Module:
     Raises:
         ValueError: a part is scripted or traced.
     """
-    while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        module = module.module
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):  # torch.compile
+            module = inner
+        else:
+            break
     scripted = [name or "the module" for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)]
     if scripted:
         raise ValueError(

@@ -40,10 +40,12 @@ def tensors_in(batch: Any) -> Iterator[Tensor]:
 
 
 def rows_of(batch: Any) -> int:
-    """Rows of a batch: the leading size of its last tensor, which is the target of a tuple batch."""
+    """Rows of a batch: the leading size of the last tensor of a tuple, its target, and of most tensors of a dict."""
     sizes = [len(t) for t in tensors_in(batch) if t.ndim]
     if not sizes:
         raise TypeError("a batch holds no tensor.")
+    if isinstance(batch, Mapping):  # one may hold positions (1, T) or class weights beside the data
+        return max(reversed(sizes), key=sizes.count)
     return sizes[-1]
 
 

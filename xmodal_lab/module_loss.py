@@ -354,7 +354,7 @@ class ModuleLoss(Loss):
 
     def has_scratch(self) -> bool:
         """Whether a copy of the module gives what the module gives."""
-        return not self._writes_buffers and self._copy_of_module() is not None
+        return self._copy_of_module() is not None and not self._writes_buffers
 
     def _copy_of_module(self) -> nn.Module | None:
         if not self._scratch_module:

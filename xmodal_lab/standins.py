@@ -141,7 +141,8 @@ def known_inputs(
     wanted = {p: p.requires_grad for p in module.parameters()}
     try:
         with torch.enable_grad():
-            module.requires_grad_(True)
+            for p in wanted:
+                p.requires_grad_(p.is_floating_point())
             forward()
     finally:
         for p, flag in wanted.items():

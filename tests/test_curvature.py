@@ -489,6 +489,22 @@ def test_feature_hessian_of_softmax_has_a_closed_form() -> None:
     assert found.mean == pytest.approx(float(norms.mean()))
 
 
+def test_feature_hessian_through_attention() -> None:
+    features = torch.randn(5, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def attended(f: Tensor) -> Tensor:
+        tokens = f.view(-1, 1, 3, 4)
+        return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).flatten(1).square().sum(1)
+
+    def by_hand(f: Tensor) -> Tensor:
+        tokens = f.view(3, 4)
+        return ((tokens @ tokens.T / 2).softmax(1) @ tokens).square().sum()
+
+    exact = [torch.autograd.functional.hessian(by_hand, f) for f in features]
+    largest = torch.stack([torch.linalg.eigvalsh(h)[-1] for h in exact])
+    torch.testing.assert_close(curvature.feature_hessian(attended, features).largest, largest, rtol=1e-9, atol=1e-12)
+
+
 def test_feature_hessian_is_signed_and_zero_where_there_is_none() -> None:
     features = torch.randn(3, 2, dtype=DOUBLE)
     found = curvature.feature_hessian(lambda f: f[:, 0] ** 2 - 3 * f[:, 1] ** 2, features)

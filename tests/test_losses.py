@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -93,6 +94,24 @@ def test_loaders_and_dicts_and_uneven_batches() -> None:
     assert_close(keyed.along(directions_for(keyed), [[0.0, 0.0]])[0].float(), whole)
 
 
+def test_a_dict_may_hold_what_is_not_one_per_row() -> None:
+    class Moved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = classifier()
+            self.whole = nn.Parameter(torch.ones(3, dtype=torch.int8), requires_grad=False)
+
+        def forward(self, x: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+            return self.net(x + by) * self.whole
+
+    (x, y), by = batch(40), torch.ones(1, 5)
+    parts = [{"x": x[rows], "labels": y[rows], "by": by} for rows in (slice(30), slice(30, None))]
+    loss = Loss.from_module(Moved(), parts, nn.functional.cross_entropy)
+    expected = Loss.from_module(Moved(), {"x": x, "labels": y, "by": by}, nn.functional.cross_entropy)
+    assert loss.value() == pytest.approx(expected.value(), rel=1e-6)
+    assert loss.along(directions_for(loss), [[0.0, 0.0]] * 9).tolist() == pytest.approx([expected.value()] * 9)
+
+
 def test_a_criterion_that_is_not_a_mean_over_rows_is_evaluated_whole() -> None:
     x, y = batch()
 
@@ -141,20 +160,69 @@ def test_buffers_that_a_forward_writes_to_stay_as_they_are() -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.calls += 1
-            self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+            self.mean = self.mean + 1
             return self.net(x - self.mean) * self.calls
 
     module = Counts()
+    expected = Loss.from_module(module, batch()).value()
     loss = Loss.from_module(module, batch())
-    expected = loss.value()
     assert loss.along(directions_for(loss), [[0.0, 0.0]] * 9).tolist() == pytest.approx([expected] * 9)
     assert float(module.calls) == 0
     assert not module.mean.any()
 
 
-def test_a_module_in_parallel_is_looked_at_and_a_scripted_one_is_refused() -> None:
+class Notes(nn.Module):
+    """A hook of its own writes down what a layer gives; the hook of a copy writes into the original's notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.notes = nn.Linear(5, 3), nn.Linear(3, 3), {}
+        self.one.register_forward_hook(lambda _layer, _args, output: self.notes.update(one=output))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(self.one(x).relu()) + self.notes["one"]
+
+
+class Keeps(nn.Module):
+    """Keeps its last hidden layer, with its graph, which torch refuses to copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(5, 3), nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.kept = [self.one(x).relu()]
+        return self.two(self.kept[0])
+
+
+class Locked(Keeps):
+    """Holds what cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize(("make", "fast"), [(Notes, False), (Keeps, True), (Locked, False)])
+def test_a_module_that_cannot_be_copied_is_looked_at_itself(make: type[nn.Module], fast: bool) -> None:
+    torch.manual_seed(0)
+    module, (x, y) = make(), batch()
+    nn.functional.cross_entropy(module(x), y).backward()
+    loss = Loss.from_module(module, (x, y))
+    directions, point = directions_for(loss), [0.5, -0.3]
+    expected = float(loss(moved(loss.params, directions, point)).detach())
+    assert loss.along(directions, [point] * 9).tolist() == pytest.approx([expected] * 9, rel=1e-5)
+    assert loss.has_scratch() is fast
+
+
+def test_a_module_in_a_wrapper_is_looked_at_and_a_scripted_one_is_refused() -> None:
     module = classifier()
-    assert Loss.from_module(nn.DataParallel(module), batch()).value() == Loss.from_module(module, batch()).value()
+    compiled = nn.Module()  # as torch.compile wraps it
+    compiled._orig_mod = module
+    for wrapped in (nn.DataParallel(module), compiled):
+        loss = Loss.from_module(wrapped, batch())
+        assert loss.module is module
+        assert loss.value() == Loss.from_module(module, batch()).value()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of torch.jit
         traced = torch.jit.trace(module, batch()[0])
@@ -202,6 +270,7 @@ def test_tied_unused_and_frozen_parameters() -> None:
             return self.frozen(torch.relu(self.two(torch.relu(self.one(x)))))
 
     loss = Loss.from_module(Odd(), batch())
+    assert loss.has_scratch()
     assert set(loss.params) == {"one.weight", "one.bias", "two.bias", "unused"}
     directions = directions_for(loss)
     table = np.linspace(-1, 1, 14).reshape(7, 2)

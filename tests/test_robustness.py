@@ -17,7 +17,7 @@ from worlds import toy
 
 import xmodal_lab as xl
 from xmodal_lab import robustness as rb
-from xmodal_lab._balls import rounded_inside
+from xmodal_lab._balls import LinfBall, rounded_inside
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -111,6 +111,14 @@ def test_l2_attack_of_a_linear_model_has_its_closed_form(m: str) -> None:
     assert attack.adversarial_loss == pytest.approx(float(nn.functional.softplus(-worse).mean()), rel=1e-12)
     assert attack.max_perturbation == pytest.approx(eps, rel=1e-12)
     assert attack.max_perturbation <= eps
+
+
+@pytest.mark.parametrize("eps", [0.07, 0.1, 1 / 3])
+def test_a_difference_in_single_precision_is_no_more_than_eps_either(eps: float) -> None:
+    x = torch.cat([torch.zeros(1, 50), torch.rand(3, 50, generator=torch.Generator().manual_seed(0))])
+    ball = LinfBall(x, torch.ones(4, dtype=torch.bool), eps, step=2 * eps)
+    for gradient in (x + 1, -x - 1):
+        assert 0.999 * eps < float((ball.ascend(x, gradient) - x).abs().max()) <= eps
 
 
 def test_a_joint_attack_has_one_ball_per_modality_and_adds_up() -> None:

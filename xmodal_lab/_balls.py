@@ -24,8 +24,8 @@ class LinfBall:
     def __init__(
         self, x: Tensor, here: Tensor, eps: float, step: float, clip: tuple[float, float] | None = None
     ) -> None:
-        self.x, self.eps, self.step = x, eps, step
-        radius = eps * _rowwise(here, x).double()
+        self.x, self.eps, self.step = x, _rounded_down(eps, x.dtype), step
+        radius = self.eps * _rowwise(here, x).double()
         self.low, self.high = rounded_inside(x, -radius), rounded_inside(x, radius)
         if clip is not None:  # x lies within clip, so this only moves the bounds towards it
             self.low = torch.where(_rowwise(here, x), self.low.clamp(min=clip[0]), x)
@@ -96,6 +96,12 @@ def rounded_inside(x: Rows, away: Float[Tensor, "n ..."]) -> Rows:
     """
     moved = (x.double() + away).to(x.dtype)
     return torch.where(_too_far(moved, x, away.abs()), torch.nextafter(moved, x), moved)
+
+
+def _rounded_down(eps: float, dtype: torch.dtype) -> float:
+    """The largest number of ``dtype`` up to eps; 0.07 in float32 is above 0.07, and so would a difference be."""
+    nearest = torch.tensor(eps, dtype=dtype)
+    return float(nearest if float(nearest) <= eps else torch.nextafter(nearest, torch.zeros_like(nearest)))
 
 
 def _too_far(moved: Tensor, x: Tensor, limit: Tensor) -> Bool[Tensor, "n ..."]:

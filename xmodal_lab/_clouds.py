@@ -69,7 +69,8 @@ def w2(
         projections: for sliced, how many directions (256: ours), or the directions themselves, (d, L) unit columns.
         seed: for sliced, of the directions.
         scaled: for sliced, multiply by √d.
-        blur: for entropic, ε as a share of the mean squared distance between the clouds (0.05: ours).
+        blur: for entropic, ε as a share of the mean squared distance between the clouds (0.05: ours); gradients
+            hold ε fixed.
         debiased: for entropic, subtract the clouds' distances to themselves.
 
     Returns:

@@ -57,7 +57,10 @@ def feature_hessian(loss_of_feature: Callable[[Tensor], Tensor], features: Tenso
         given = given.float()
     if given.ndim != 2 or given.numel() == 0 or not given.is_floating_point():
         raise ValueError(f"features must be floating point of shape (n, d), got {given.dtype} {tuple(given.shape)}.")
-    with torch.inference_mode(False), torch.enable_grad():
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    # The fused attention kernels cannot be differentiated twice, the plain one can.
+    with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         point = given.detach().clone().requires_grad_()
         losses = loss_of_feature(point)
         if not isinstance(losses, Tensor) or losses.shape != point.shape[:1]:

@@ -27,22 +27,25 @@ def batches_of(data: Any) -> list[Any]:
     return batches
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
+def tensors_in(batch: Any) -> Iterator[Tensor]:
+    """The tensors of a batch, or of whatever is nested like one."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, Mapping):
         for value in batch.values():
-            yield from _tensors(value)
+            yield from tensors_in(value)
     elif isinstance(batch, (tuple, list)):
         for value in batch:
-            yield from _tensors(value)
+            yield from tensors_in(value)
 
 
 def rows_of(batch: Any) -> int:
-    """Rows of a batch: the leading size of its last tensor, which is the target of a tuple batch."""
-    sizes = [len(t) for t in _tensors(batch) if t.ndim]
+    """Rows of a batch: the leading size of the last tensor of a tuple, its target, and of most tensors of a dict."""
+    sizes = [len(t) for t in tensors_in(batch) if t.ndim]
     if not sizes:
         raise TypeError("a batch holds no tensor.")
+    if isinstance(batch, Mapping):  # one may hold positions (1, T) or class weights beside the data
+        return max(reversed(sizes), key=sizes.count)
     return sizes[-1]
 
 
@@ -53,7 +56,7 @@ def telling_rows(batch: Any, rows: int, most: int) -> Tensor:
     tensor the row with the least sum first and the one with the largest last (padding, masks).
     """
     first, middle, last = [], torch.linspace(0, rows - 1, min(rows, most)).long().tolist(), []
-    for tensor in _tensors(batch):
+    for tensor in tensors_in(batch):
         if not _has_rows(tensor, rows) or not tensor.numel() or tensor.is_complex() or tensor.is_sparse:
             continue
         size = tensor.detach().reshape(rows, -1).sum(1).double().nan_to_num()

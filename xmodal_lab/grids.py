@@ -89,7 +89,7 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
     Returns:
         (G, G) float64, or None where the module is not built that way.
     """
-    if not isinstance(loss, ModuleLoss) or loss.batchnorm != "keep":
+    if not isinstance(loss, ModuleLoss) or not loss.has_scratch():
         return None
     names = [_part_of(direction) for direction in pair]
     if not all(names) or any(f"{x}.".startswith(f"{y}.") for x, y in (names, names[::-1])):

@@ -248,7 +248,8 @@ class Loss:
                 cross-entropy for tuple batches.
             target: name of the target in a dict batch, when there is a criterion.
             batchnorm: "keep" the running statistics, or "recalibrate" them at every point
-                from this loss's own data (moved weights no longer fit the statistics of θ).
+                from this loss's own data (moved weights no longer fit the statistics of θ): each batch
+                by its own mean and 1/N variance, as in training. Give one batch for those of all data.
 
         Example:
             >>> import torch

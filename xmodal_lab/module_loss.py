@@ -7,7 +7,6 @@ whose output is affine in their weights, so that three products serve every poin
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,11 +20,12 @@ from torch.func import functional_call
 
 from . import _checks as check
 from . import standins
+from ._copies import bare, copied
 from ._cross_entropy import cross_entropy
 from ._evaluation import eval_mode
 from ._moving import Mover, write
 from ._rewrites import rewrite
-from .batches import batches_of, cast, pick, rows_of, telling_rows
+from .batches import batches_of, cast, out_of_memory, pick, rows_of, telling_rows
 from .losses import Direction, Loss, Params, Term, scalar
 from .samples import Samples
 
@@ -89,19 +89,6 @@ def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.mse_loss(outputs.flatten(), targets.to(outputs.dtype))
 
 
-def _bare(module: nn.Module) -> nn.Module:
-    """The module inside a wrapper whose parameters torch cannot replace for one call."""
-    while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        module = module.module
-    scripted = [name or "the module" for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)]
-    if scripted:
-        raise ValueError(
-            f"{scripted[0]} is scripted or traced by torch.jit, and its parameters cannot be replaced; hand over the "
-            "module that it was made from."
-        )
-    return module
-
-
 class ModuleLoss(Loss):
     """The loss of an ``nn.Module`` on fixed data; see :meth:`Loss.from_module`."""
 
@@ -119,7 +106,7 @@ class ModuleLoss(Loss):
             raise TypeError(
                 f"module must be a torch.nn.Module, got {type(module).__name__}; for a function use Loss(fn, params)."
             )
-        module = _bare(module)
+        module = bare(module)
         if criterion is not None:
             check.function("criterion", criterion, "from (outputs, targets) to a scalar")
         self.module = module
@@ -130,7 +117,7 @@ class ModuleLoss(Loss):
         self._chunkable: bool | None = None
         # Whether a call writes to buffers, as BatchNorm in train mode does; then each gets copies. None: not seen yet.
         self._writes_buffers: bool | None = True if batchnorm == "recalibrate" else None
-        self._scratch_module: nn.Module | None = None
+        self._scratch_module: tuple[nn.Module | None, ...] = ()  # empty until asked for
         named = dict(module.named_parameters())
         trainable = {k: p for k, p in named.items() if p.requires_grad} or named
         super().__init__(self._evaluate, trainable, name=name)
@@ -180,7 +167,7 @@ class ModuleLoss(Loss):
     ) -> Tensor:
         """The loss at θ + Σⱼ cₖⱼ dⱼ for each row k; see :meth:`Loss.along`."""
         directions, table = self.check_directions(directions, coefficients)
-        if self._writes_buffers or stack or self.device.type == "cuda":
+        if stack or self.device.type == "cuda" or not self.has_scratch():
             return super().along(directions, table, rows, stack)
         points = table.tolist()
         values = torch.zeros(len(points), dtype=torch.float64)
@@ -351,27 +338,53 @@ class ModuleLoss(Loss):
     @contextmanager
     @torch.no_grad()
     def scratch(self) -> Iterator[tuple[nn.Module, dict[str, nn.Parameter]]]:
-        """A private copy of the module in eval mode, and its parameters, which may be overwritten."""
-        if self._scratch_module is None:
-            self._scratch_module = self._private_copy()
-        else:  # the user may have trained or moved the original since
-            for mine, theirs in zip(self._scratch_module.buffers(), self.module.buffers(), strict=True):
-                mine.copy_(theirs)
-        named = dict(self._scratch_module.named_parameters())
+        """A private copy of the module in eval mode, and its parameters, which may be overwritten.
+
+        Ask :meth:`has_scratch` first.
+        """
+        module = self._copy_of_module()
+        if module is None:
+            raise ValueError(f"{type(self.module).__name__} has no copy that gives what it gives.")
+        for mine, theirs in zip(module.buffers(), self.module.buffers(), strict=True):
+            mine.copy_(theirs)  # the user may have trained or moved the original since
+        named = dict(module.named_parameters())
         for name, theirs in self.module.named_parameters():
             named[name].copy_(theirs)
-        yield self._scratch_module, {name: named[name] for name in self.params}
+        yield module, {name: named[name] for name in self.params}
 
-    def _private_copy(self) -> nn.Module:
+    def has_scratch(self) -> bool:
+        """Whether a copy of the module gives what the module gives."""
+        return self._copy_of_module() is not None and not self._writes_buffers
+
+    def _copy_of_module(self) -> nn.Module | None:
+        if not self._scratch_module:
+            self._scratch_module = (self._private_copy(),)
+        return self._scratch_module[0]
+
+    @torch.no_grad()
+    def _private_copy(self) -> nn.Module | None:
         """The module in eval mode, made faster on a CPU where a few rows say that it changes nothing."""
-        module = copy.deepcopy(self.module).eval().requires_grad_(False)
+        _, few = self.chunks(standins.FEW_ROWS)[0]
+        try:
+            module = copied(self.module).eval().requires_grad_(False)
+            named = dict(module.named_parameters())
+            moved = {name: named[name].mul_(1.1).add_(0.01) for name in self.params}
+            # A copy can still be tied to the original, as by a hook that writes down what the latter's layers give.
+            seen, expected = float(self.score(module, few)), float(self._on(moved, few))
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+            if out_of_memory(error):
+                raise
+            return None
+        if not standins.agree(seen, expected, self.dtype):
+            return None
         if self.device.type == "cpu":
-            _, few = self.chunks(standins.FEW_ROWS)[0]
+            for name, theirs in self.module.named_parameters():
+                named[name].copy_(theirs)
             rewrite(module, lambda: float(self.score(module, few)))
         return module
 
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
-        module = copy.deepcopy(self.module).to(dtype)
+        module = copied(self.module).to(dtype)
         data = [cast(batch, dtype) for batch in self.batches]
         return ModuleLoss(module, data, self.criterion, target=self.target, batchnorm=self.batchnorm, name=self.name)

@@ -141,7 +141,8 @@ def known_inputs(
     wanted = {p: p.requires_grad for p in module.parameters()}
     try:
         with torch.enable_grad():
-            module.requires_grad_(True)
+            for p in wanted:
+                p.requires_grad_(p.is_floating_point())
             forward()
     finally:
         for p, flag in wanted.items():
@@ -210,4 +211,9 @@ def swapped(module: nn.Module, stand_ins: Mapping[str, nn.Module]) -> Iterator[N
 
 def agree(seen: float, expected: float, dtype: torch.dtype) -> bool:
     """Whether a value with stand-ins is the one without them, up to round-off."""
-    return seen == expected or abs(seen - expected) <= (1e-6 if dtype == torch.float64 else 1e-4) * abs(expected)
+    both_nan = seen != seen and expected != expected
+    return (
+        both_nan
+        or seen == expected
+        or abs(seen - expected) <= (1e-6 if dtype == torch.float64 else 1e-4) * abs(expected)
+    )

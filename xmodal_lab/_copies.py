@@ -1,0 +1,38 @@
+"""Copies of a module that may be overwritten, and the module inside a wrapper."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from .batches import tensors_in
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy; what the module keeps of its last call (attention maps, activations) comes without its graph."""
+    kept = [t for m in module.modules() for t in tensors_in(list(vars(m).values())) if not t.is_leaf]
+    return copy.deepcopy(module, {id(t): t.detach() for t in kept})
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """The module inside a wrapper whose parameters torch cannot replace for one call.
+
+    Raises:
+        ValueError: a part is scripted or traced.
+    """
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):  # torch.compile
+            module = inner
+        else:
+            break
+    scripted = [name or "the module" for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        raise ValueError(
+            f"{scripted[0]} is scripted or traced by torch.jit, and its parameters cannot be replaced; hand over the "
+            "module that it was made from."
+        )
+    return module

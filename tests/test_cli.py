@@ -110,3 +110,18 @@ def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([])
     assert "command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["sweep dml --epochs 1 --quiet", "claims dml.T3 --run"])
+def test_a_store_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert cli.main([*line.split(), "--store", str(tmp_path / "file" / "store")]) != 0
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith(f"xmodal {line.split()[0]}: error:")  # a progress bar may stand before
+    assert str(tmp_path / "file") in said
+    assert "Traceback" not in said
+
+
+def test_write_without_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["claims", "--write"]) == 2
+    assert "--write keeps what --run measured" in capsys.readouterr().err

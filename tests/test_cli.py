@@ -69,6 +69,18 @@ def test_lab_opens_the_first_lesson_and_waits_for_the_server_after_ctrl_c(
     assert "00_start_here.ipynb; Ctrl-C twice ends it." in capsys.readouterr().out
 
 
+def test_lab_opens_a_notebook_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cli.subprocess, "Popen", Server)
+    mine = tmp_path / "mine.ipynb"
+    assert cli.main(["lab", "--no-browser", str(mine)]) == 1
+    assert f"there is no {mine}" in capsys.readouterr().err
+    mine.write_text("{}")
+    assert cli.main(["lab", "--no-browser", str(mine)]) == 0
+    assert [a for a in Server.started.pop() if a.endswith(".ipynb")] == [str(mine)]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_lab_starts_without_a_warning_and_lets_the_server_end_itself(tmp_path: Path) -> None:
     import pty

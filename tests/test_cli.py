@@ -69,6 +69,18 @@ def test_lab_opens_the_first_lesson_and_waits_for_the_server_after_ctrl_c(
     assert "00_start_here.ipynb; Ctrl-C twice ends it." in capsys.readouterr().out
 
 
+def test_lab_opens_a_notebook_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cli.subprocess, "Popen", Server)
+    mine = tmp_path / "mine.ipynb"
+    assert cli.main(["lab", "--no-browser", str(mine)]) == 1
+    assert f"there is no {mine}" in capsys.readouterr().err
+    mine.write_text("{}")
+    assert cli.main(["lab", "--no-browser", str(mine)]) == 0
+    assert [a for a in Server.started.pop() if a.endswith(".ipynb")] == [str(mine)]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_lab_starts_without_a_warning_and_lets_the_server_end_itself(tmp_path: Path) -> None:
     import pty
@@ -110,3 +122,18 @@ def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([])
     assert "command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["sweep dml --epochs 1 --quiet", "claims dml.T3 --run"])
+def test_a_store_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert cli.main([*line.split(), "--store", str(tmp_path / "file" / "store")]) != 0
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith(f"xmodal {line.split()[0]}: error:")  # a progress bar may stand before
+    assert str(tmp_path / "file") in said
+    assert "Traceback" not in said
+
+
+def test_write_without_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["claims", "--write"]) == 2
+    assert "--write keeps what --run measured" in capsys.readouterr().err

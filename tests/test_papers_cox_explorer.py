@@ -22,6 +22,7 @@ def test_it_opens_complete_and_small() -> None:
 
 def test_its_switches_say_what_they_do() -> None:
     cube = cox.load_cube()
+    assert [cube[name].attrs["long_name"] for name in ("count", "anchors")] == ["K, modalities in", "T, anchors / rows"]
     whole = {"connection": True, "exploration": True, "warmup": True, "anchors": 0.2}
     some = cube.sel(whole)
     labelled, bare = some["score"].sel(label_share=0.2, what="COX"), some["score"].sel(label_share=0.0, what="COX")

@@ -271,6 +271,9 @@ def test_classes_in_one_modality_only_are_allowed_and_told() -> None:
     few = uml.unpaired({"image": (x[y < 4], y[y < 4]), "text": data.train["text"]}, data.test, data.val)
     (t,) = uml.train_heads(few, Head(shots=4, aux_shots=4))
     assert "2 classes have no image: their rows of the head are trained by the other modalities alone" in t.note
+    few = uml.unpaired({"image": (x[y < 5], y[y < 5]), "text": data.train["text"]}, data.test, data.val)
+    (t,) = uml.train_heads(few, Head(shots=4, aux_shots=4))
+    assert "1 class has no image: its row of the head is trained by the other modalities alone" in t.note
 
 
 def test_an_encoder_is_tuned_only_where_it_is_asked() -> None:

@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status: 0 done, 1 claims that raised an error, 2 refused, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="xmodal claims", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="xmodal claims", description="The ledger on the screen, measured again on request."
+    )
     parser.add_argument("ids", nargs="*", metavar="ID", help="claims such as dml.A; all by default")
     parser.add_argument("--paper", choices=claims.PAPERS, action="append", help="all claims of a paper; may repeat")
     parser.add_argument("--run", action="store_true", help="measure now; otherwise show the ledger as it ships")
-    parser.add_argument("--budget", choices=BUDGETS, default="quick")
+    parser.add_argument(
+        "--budget", choices=BUDGETS, default="quick", help="quick (minutes on a laptop, the default) or full"
+    )
     parser.add_argument("--seeds", default="0:5", help="0:5 or 0,1,2,3,4 (at least five for trained models)")
     parser.add_argument("--dataset", help="a dataset by name, in place of each claim's own world")
     parser.add_argument("--data-options", default="", help="of its loader, as in 'n_train=3000, mel=16'")
@@ -48,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     chosen = [*asked.ids, *(asked.paper or [])] or None
     try:
+        if asked.write and not asked.run:
+            raise ValueError("--write keeps what --run measured; give both.")
         if asked.data_options and not asked.dataset:
             raise ValueError("--data-options belong to a dataset; name it with --dataset.")
         if asked.encode and not asked.dataset:
@@ -61,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
                     chosen, dataset=_dataset(asked), seeds=[int(s) for s in _listed(values("seeds", asked.seeds, 0))],
                     budget=asked.budget, store=asked.store,
                 )  # fmt: skip
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, OSError) as error:
         print(f"xmodal claims: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -40,7 +40,7 @@ LINES = 40
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point; returns the exit status: 0 done, 2 refused before any work, 130 interrupted."""
+    """Entry point; returns the exit status: 0 done, 1 the store failed, 2 refused before any work, 130 interrupted."""
     usage = "xmodal sweep EXPERIMENT [--SETTING VALUES …] [--store FOLDER]"
     if not arguments or arguments[0].startswith("-"):
         known = ", ".join(experiments.names())
@@ -79,6 +79,11 @@ def main(arguments: Sequence[str]) -> int:
             raise
         print(f"xmodal sweep: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if getattr(error, "__notes__", None):
+            raise
+        print(f"xmodal sweep: error: the store {store} cannot be used: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as interrupt:
         counted = [note.split(";")[0] for note in getattr(interrupt, "__notes__", [])][-1:]
         told = f"{counted[0]}. They are in {store}: run the same line to go on." if counted else "nothing was begun."

@@ -80,12 +80,16 @@ def doctor() -> int:
 
 
 def lab(arguments: Sequence[str] = ()) -> int:
-    """Open JupyterLab on the first lesson; further arguments go to ``jupyter lab``."""
+    """Open JupyterLab on the first lesson, or on a notebook that is named; all arguments go to ``jupyter lab``."""
     folder = notebooks()
-    start = None if folder is None else folder / "00_start_here.ipynb"
+    named = next((a for a in arguments if a.endswith(".ipynb") and not a.startswith("-")), None)
+    first = None if folder is None else folder / "00_start_here.ipynb"
+    start = Path(named) if named else first
     if start is None or not start.is_file():
-        print("no notebooks/00_start_here.ipynb here; run this from a clone of the project.", file=sys.stderr)
+        lesson = "no notebooks/00_start_here.ipynb here; run this from a clone of the project."
+        print(f"there is no {named}." if named else lesson, file=sys.stderr)
         return 1
+    arguments = [a for a in arguments if a != named]
     print(f"JupyterLab opens on {start}; Ctrl-C twice ends it.", flush=True)
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in containers
     with subprocess.Popen([sys.executable, "-m", "jupyterlab", str(start), *QUIET, *as_root, *arguments]) as server:
@@ -114,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("doctor", help="versions, device, data, browser: what is here and what is missing")
     opener = commands.add_parser("lab", help="open JupyterLab on the first lesson")
-    opener.epilog = "All further arguments go to jupyter lab."
+    opener.epilog = "A notebook among the arguments is opened in its place; all other arguments go to jupyter lab."
     commands.add_parser("sweep", help="an experiment over a grid of settings, kept in a store")
     commands.add_parser("cache", help="ls or clear: built datasets and features of encoders on disk")
     commands.add_parser("claims", help="the ledger: every claim of the papers and its verdict")

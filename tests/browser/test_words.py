@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from xmodal_widgets import explore
 from xmodal_widgets.explorers import EXPLORERS
+from xmodal_widgets.explorers.synergy import cigars, triangle
 
 pytestmark = pytest.mark.browser
 LISTEN = """
@@ -41,23 +42,22 @@ CUT = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("explorers")
-    return {name: explore(name).to_html(folder / f"{name}.html") for name in EXPLORERS}
+OTHERS = {"triangle": triangle, "cigars": cigars}
 
 
-@pytest.mark.parametrize("name", list(EXPLORERS))
-def test_no_word_is_cut(new_page: Callable[..., Any], pages: dict[str, Path], name: str) -> None:
+@pytest.mark.parametrize("name", [*EXPLORERS, *OTHERS])
+def test_no_word_is_cut(new_page: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    view = OTHERS[name]() if name in OTHERS else explore(name)
     page = new_page(width=1190)
     page.add_init_script(LISTEN)
-    page.goto(pages[name].as_uri())
+    page.goto(view.to_html(tmp_path / "page.html").as_uri())
     page.wait_for_selector(".xm-canvas")
     cut = {}
     for width in (1190, 1740, 900, 480):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(150)
         found = page.evaluate(CUT)
-        assert found["drawn"] > 20
+        assert found["drawn"] > 15
         cut[width] = found["cut"]
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
     assert not any(cut.values()), cut

@@ -69,7 +69,7 @@ def open(
 
 def load_cube() -> xr.Dataset:
     """The shipped cube."""
-    return _cubes.load("cox")
+    return _named(_cubes.load("cox"))
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
@@ -112,11 +112,16 @@ def _arranged(cube: xr.Dataset, baselines: list[xr.Dataset]) -> xr.Dataset:
     made = made.astype("float32").assign({n: made[n].astype("int8") for n in ("kind", "true_class")})
     made["kind"].attrs.update(long_name="set", flag_meanings=" ".join(KINDS))
     made["true_class"].attrs.update(long_name="class", flag_meanings="circle square triangle cross ring star")
+    return _named(made)
+
+
+def _named(made: xr.Dataset) -> xr.Dataset:
+    """The cube with the words that stand at controls and axes."""
     words = {
         "x": "first principal axis of z_O", "y": "second principal axis", "score": "test accuracy",
         "on_sets": "accuracy", "what": "", "when": "exploration", "where": "set", "share": "share of the training",
-        # Short, since the static picture writes every control in one line.
-        "out": "out", "count": "K", "anchors": "T / rows", "label_share": "labels", "source": "in-modal modality",
+        "out": "modality out", "count": "K, modalities in", "anchors": "T, anchors / rows",
+        "label_share": "share of labels", "source": "in-modal modality",
     }  # fmt: skip
     for name, text in words.items():
         made[name].attrs["long_name"] = text

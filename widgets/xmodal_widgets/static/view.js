@@ -188,7 +188,8 @@ function layOut(app, root) {
   const width = root.clientWidth;
   root.style.fontSize = `${Math.max(13, Math.min(16, Math.round(8 + width / 200)))}px`;
   const singles = app.views.filter((view) => view.panels.length === 1);
-  const fitting = Math.max(1, Math.min(4, singles.length, Math.floor(width / 285)));
+  const narrowest = Math.max(...singles.map((view) => leastWidth(app.cube, view.spec)));
+  const fitting = Math.max(1, Math.min(4, singles.length, Math.floor(width / narrowest)));
   const columns = singles.length ? Math.ceil(singles.length / Math.ceil(singles.length / fitting)) : 1;
   app.grid.style.setProperty("--columns", columns);
   const alone = app.views.length === 1 && singles.length === 1; // one picture on a wide screen need not fill it
@@ -205,6 +206,9 @@ function layOut(app, root) {
   }
   app.look++;
 }
+
+// Bars need room for the names under them.
+const leastWidth = (cube, spec) => (spec.kind === "bars" ? Math.max(285, Math.min(420, 60 + 52 * cube.dims.get(spec.x).size)) : 285);
 
 // -- what a screen reader hears ------------------------------------------------------------------
 

@@ -131,7 +131,7 @@ def sliced_w2(
     Example:
         >>> import torch
         >>> import xmodal_lab as xl
-        >>> a = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+        >>> a = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
         >>> found = xl.transport.sliced_w2(a, a + 1.0, scaled=True)  # scaled: √d times, here √3 for a shift
         >>> bool(abs(found.value - 3**0.5) < 3 * found.stderr)
         True

@@ -28,6 +28,7 @@ import torch
 
 from . import experiments
 from ._cubes import Arrays, Layout, Place
+from ._surroundings import gradients
 from ._tasks import Task, described
 from .experiments import Experiment, Report
 from .store import Claim, Store
@@ -92,6 +93,7 @@ class Results:
         return damaged
 
 
+@gradients()
 def work(
     experiment: str | Experiment,
     layout: Layout,

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from . import _checks as check
+from ._surroundings import gradients
 
 Setting = str | int | float | bool | None
 Settings = Mapping[str, Setting]
@@ -167,6 +168,7 @@ class Experiment:
             self.check(dict(whole))
         return whole
 
+    @gradients()
     def compute(
         self, given: Settings, progress: Report | None = None, cancelled: Callable[[], bool] | None = None
     ) -> Result:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from . import _checks as check
 from . import standins
 from ._moving import write
+from ._surroundings import seeded
 from .batches import out_of_memory
 from .losses import Direction, Loss, Params, moved
 from .module_loss import ModuleLoss
@@ -79,6 +80,7 @@ def coarse_to_fine(
     return values, {"error_bound": 0.0, "computed": 1.0}
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.ndarray | None:
     """A plane whose two directions live in two parts of a module: 2 G passes of the parts, G² of the rest.
@@ -89,7 +91,7 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
     Returns:
         (G, G) float64, or None where the module is not built that way.
     """
-    if not isinstance(loss, ModuleLoss) or loss.batchnorm != "keep":
+    if not isinstance(loss, ModuleLoss) or loss.batchnorm != "keep" or not loss.copies():
         return None
     names = [_part_of(direction) for direction in pair]
     if not all(names) or any(f"{x}.".startswith(f"{y}.") for x, y in (names, names[::-1])):
@@ -183,8 +185,7 @@ def peer_plane(loss: Loss, points: int, span: float, normalization: str | None, 
 
     state = np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)
+        with seeded(seed), torch.no_grad():
             np.random.seed(seed)
             model = copy.deepcopy(loss.module).eval()
             values = loss_landscapes.random_plane(model, Seen(), span, points, normalization)

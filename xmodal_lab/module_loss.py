@@ -7,7 +7,6 @@ whose output is affine in their weights, so that three products serve every poin
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,15 +16,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from . import _checks as check
 from . import standins
 from ._cross_entropy import cross_entropy
 from ._evaluation import eval_mode
+from ._functional import call_with, copy_of, places_of
 from ._moving import Mover, write
 from ._rewrites import rewrite
-from .batches import batches_of, cast, pick, rows_of, telling_rows
+from .batches import batches_of, cast, ordinary, pick, rows_of, telling_rows
 from .losses import Direction, Loss, Params, Term, scalar
 from .samples import Samples
 
@@ -126,11 +125,12 @@ class ModuleLoss(Loss):
         self.criterion = cross_entropy if criterion is nn.functional.cross_entropy else criterion
         self.target = target
         self.batchnorm = check.one_of("batchnorm mode", batchnorm, ("keep", "recalibrate"))
-        self.batches = batches_of(data)
+        self.batches = [ordinary(batch) for batch in batches_of(data)]
         self._chunkable: bool | None = None
         # Whether a call writes to buffers, as BatchNorm in train mode does; then each gets copies. None: not seen yet.
         self._writes_buffers: bool | None = True if batchnorm == "recalibrate" else None
         self._scratch_module: nn.Module | None = None
+        self._places = places_of(module)
         named = dict(module.named_parameters())
         trainable = {k: p for k, p in named.items() if p.requires_grad} or named
         super().__init__(self._evaluate, trainable, name=name)
@@ -143,9 +143,10 @@ class ModuleLoss(Loss):
 
     def _on(self, params: Params, batch: Any) -> Tensor:
         with self.looking():
-            copies = {} if self._writes_buffers is False else {k: b.clone() for k, b in self.module.named_buffers()}
+            buffers = {} if self._writes_buffers is False else dict(self.module.named_buffers())
+            copies = {k: check.ordinary(b.clone()) for k, b in buffers.items()}
             state = {**params, **copies}
-            value = self.score(lambda *a, **k: functional_call(self.module, state, a, k), batch)
+            value = self.score(lambda *a, **k: call_with(self.module, state, a, k, self._places), batch)
             if self._writes_buffers is None:  # seen once: in place, or a new tensor under the name
                 self._writes_buffers = any(state[k] is not b or b._version for k, b in copies.items())
             return value
@@ -170,6 +171,7 @@ class ModuleLoss(Loss):
         criterion = self.criterion or cross_entropy
         return scalar(criterion(call(*inputs), wanted), self.name)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def along(
         self,
@@ -180,7 +182,7 @@ class ModuleLoss(Loss):
     ) -> Tensor:
         """The loss at θ + Σⱼ cₖⱼ dⱼ for each row k; see :meth:`Loss.along`."""
         directions, table = self.check_directions(directions, coefficients)
-        if self._writes_buffers or stack or self.device.type == "cuda":
+        if self._writes_buffers or stack or self.device.type == "cuda" or not self.copies():
             return super().along(directions, table, rows, stack)
         points = table.tolist()
         values = torch.zeros(len(points), dtype=torch.float64)
@@ -348,6 +350,15 @@ class ModuleLoss(Loss):
                 hook.remove()
         return max(8, min(max(counts), MOST_ROWS, CHUNK_BYTES // largest))
 
+    def copies(self) -> bool:
+        """Whether the module can be copied; one that cannot is called where it stands, with other parameters."""
+        if self._scratch_module is None:
+            try:
+                self._scratch_module = self._private_copy()
+            except TypeError:
+                return False
+        return True
+
     @contextmanager
     @torch.no_grad()
     def scratch(self) -> Iterator[tuple[nn.Module, dict[str, nn.Parameter]]]:
@@ -364,7 +375,7 @@ class ModuleLoss(Loss):
 
     def _private_copy(self) -> nn.Module:
         """The module in eval mode, made faster on a CPU where a few rows say that it changes nothing."""
-        module = copy.deepcopy(self.module).eval().requires_grad_(False)
+        module = copy_of(self.module).eval().requires_grad_(False)
         if self.device.type == "cpu":
             _, few = self.chunks(standins.FEW_ROWS)[0]
             rewrite(module, lambda: float(self.score(module, few)))
@@ -372,6 +383,6 @@ class ModuleLoss(Loss):
 
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
-        module = copy.deepcopy(self.module).to(dtype)
+        module = copy_of(self.module).to(dtype)
         data = [cast(batch, dtype) for batch in self.batches]
         return ModuleLoss(module, data, self.criterion, target=self.target, batchnorm=self.batchnorm, name=self.name)

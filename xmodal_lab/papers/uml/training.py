@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from ..._surroundings import training
 from ...descent import descend
 from ...losses import Params
 from .heads import Head, Layout, checked_heads, layout
@@ -55,6 +56,7 @@ class Trained:
         return self.embed(modality, x) @ self.params["head"].T * scale
 
 
+@training()
 def train_heads(
     data: Unpaired, heads: Head | Sequence[Head], encoders: Mapping[str, nn.Module] | None = None, report: Any = None
 ) -> list[Trained]:
@@ -67,15 +69,13 @@ def train_heads(
             tunes them; BatchNorm cannot be stacked.
         report: ``report(share, message)``.
 
-    Returns:
-        One :class:`Trained` per head, in order.
+    Returns: one :class:`Trained` per head, in order.
 
     Raises:
         ValueError: more shots than a class has (says which); sizes that differ and are not projected; no validation
             split for ``choose="best"``; no test split of the target; init from text without text.
     """
-    asked = checked_heads(data, heads)
-    modules = dict(encoders or {})
+    asked, modules = checked_heads(data, heads), dict(encoders or {})
     done: list[Trained | None] = [None] * len(asked)
     groups: dict[Any, list[int]] = {}
     for i, head in enumerate(asked):
@@ -245,6 +245,6 @@ def _note(data: Unpaired, head: Head, net: Layout) -> str:
     for m, missing in data.only_in().items():
         if m in net.sizes:
             what = "trained by the other modalities alone" if m == head.target else "trained without it"
-            start = "; with init from text it starts at random" if head.auxiliary[:1] == (m,) else ""
-            said.append(f"{len(missing)} classes have no {m}: their rows of the head are {what}{start}.")
+            start = "; with init from text it starts at random." if head.auxiliary[:1] == (m,) else "."
+            said.append(f"{len(missing)} classes have no {m}: their rows of the head are {what}{start}")
     return " ".join(said)

@@ -167,3 +167,25 @@ def test_threads_draw_their_own_weights_and_not_the_users() -> None:
     assert other.result() == alone[0]
     with seeded(3):
         assert torch.equal(torch.rand(5), mine)
+
+
+def test_instruments_keep_their_precision_below_autocast() -> None:
+    loss = xl.Loss.from_module(torch.nn.Linear(3, 4), (torch.rand(8, 3), torch.arange(8) % 4))
+    a, b = torch.rand(9, 3), torch.rand(8, 3)
+    measures: list[Callable[[], Any]] = [
+        lambda: xl.curvature.top_eigenvalues(loss, k=3).values,
+        lambda: xl.curvature.density(loss, steps=5, probes=2).nodes,
+        lambda: xl.curvature.trace(loss, probes=4).value,
+        lambda: xl.transport.w2(a, b, "sliced"),
+        lambda: xl.transport.sliced_w2(a, b, projections=torch.eye(3)).value,
+        lambda: xl.transport.cost_matrix(a, b),
+        lambda: xl.metrics.functional_margin(a, b, torch.zeros(9).long()),
+        lambda: xl.robustness.corrupt({"image": a.expand(2, 1, 9, 3)}, "image", "gaussian_blur", 3, kind="image")[
+            "image"
+        ],
+    ]
+    for measure in measures:
+        expected = torch.as_tensor(measure())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = torch.as_tensor(measure())
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

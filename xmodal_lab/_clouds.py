@@ -19,6 +19,7 @@ from . import _checks as check
 from ._costs import floating, magnitude, squared_distances
 from ._plans import entropic_plan
 from ._simplex import simplex
+from ._surroundings import full_precision
 
 METHODS = ("exact", "gaussian", "sliced", "entropic")
 
@@ -248,6 +249,7 @@ def _gaussian(clouds: _Clouds) -> Tensor:
     return (unit * _root((mean_a - mean_b).square().sum() + apart + rest, 1e-24 * spread)).to(clouds.a.dtype)
 
 
+@full_precision()
 def _sliced(clouds: _Clouds, projections: int | Tensor, seed: int, scaled: bool) -> SlicedW2:
     unit = magnitude(clouds.a, clouds.b)
     a, b = clouds.a / unit, clouds.b / unit

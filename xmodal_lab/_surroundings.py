@@ -33,9 +33,16 @@ def float32() -> Iterator[None]:
 
 
 @contextmanager
+def full_precision() -> Iterator[None]:
+    """No autocast: an instrument's own sums keep the dtype that they are given."""
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
+
+
+@contextmanager
 def training() -> Iterator[None]:
-    """What a paper's own training needs: gradients, and float32."""
-    with gradients(), float32():
+    """What a paper's own training needs: gradients, and float32 all through."""
+    with gradients(), float32(), full_precision():
         yield
 
 

@@ -11,6 +11,7 @@ import torch
 
 from ... import _checks as check
 from ... import metrics
+from ..._surroundings import full_precision
 from .training import Trained
 from .unpaired import Unpaired
 
@@ -74,6 +75,7 @@ def prototypes(data: Unpaired, trained: Trained, modality: str) -> metrics.Proto
     return metrics.prototype_alignment(trained.params["head"], means)
 
 
+@full_precision()
 def decision_plane(
     data: Unpaired, trained: Trained, classes: Sequence[int], points: int = 101
 ) -> tuple[xr.DataArray, xr.Dataset]:

@@ -304,11 +304,6 @@ def test_a_stochastic_loss_is_refused() -> None:
         (lambda: Loss.from_module("net", batch()), TypeError, "torch.nn.Module"),
         (lambda: Loss.from_module(classifier(), []), ValueError, "gave no batch"),
         (lambda: Loss.from_module(nn.LazyLinear(3), batch()), ValueError, "has no shape yet, as in a lazy module"),
-        (
-            lambda: Loss.from_module(nn.DataParallel(classifier()), batch()),
-            TypeError,
-            "of an nn.DataParallel: its .mod",
-        ),
         (lambda: Loss.from_module(nn.GRU(5, 3), batch())(), TypeError, "needs logits, .* the model returned tuple"),
         (lambda: Loss.from_module(classifier(), 3), TypeError, "batch"),
         (lambda: Loss.from_module(classifier(), [torch.ones(2, 5)]), TypeError, "a batch must be a dict or a tuple"),

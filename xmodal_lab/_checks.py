@@ -121,6 +121,8 @@ def path(what: str, value: object) -> Path:
     """Return ``value`` as a path, if it is one that a file system can hold."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{what} must be a path, got {type(value).__name__} {value!r}.")
+    if isinstance(value, str) and "://" in value:  # would be a folder s3: below this one
+        raise ValueError(f"{what} must be a path on this machine, got the address {value[:60]!r}.")
     try:
         found = Path(value)
         name = os.fsencode(found)

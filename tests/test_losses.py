@@ -352,3 +352,14 @@ def test_cross_entropy_is_torchs(classes: int) -> None:
     assert_close(*(torch.autograd.grad(v, logits)[0] for v in values), rtol=1e-12, atol=1e-15)
     shares = torch.softmax(torch.randn(200, classes, generator=g, dtype=torch.float64), 1)
     assert_close(cross_entropy(logits, shares), torch.nn.functional.cross_entropy(logits, shares))
+
+
+def test_a_plane_of_an_encoder_that_holds_one_layer() -> None:
+    """The part that moves is the layer, and the encoder around it is no part that stands beside it."""
+    ds = toy(24)
+    net = xl.LateFusion.for_dataset(ds, architecture="mlp", width=4)
+    net.encoders["image"] = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(ds.shapes["image"])), 4))
+    loss = xl.loss_on(net, ds.test)
+    pair = [xl.landscape.directions(loss, 1, params=f"encoders.{m}")[0] for m in ("image", "audio")]
+    plane = xl.landscape.modality_plane(loss, "image", "audio", points=5, directions=pair)
+    assert_close(plane.values, xl.landscape.plane(loss, points=5, directions=pair).values, rtol=1e-4, atol=1e-5)

@@ -99,7 +99,8 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
     values = np.zeros((len(a), len(a)))
     piece = loss.cache_rows()
     with loss.scratch() as (module, parameters):
-        beside = [n for n in _siblings(module, names[0]) + _siblings(module, names[1]) if n not in names]
+        beside = _siblings(module, names[0]) + _siblings(module, names[1])
+        beside = [n for n in beside if not any(f"{name}.".startswith(f"{n}.") for name in names)]  # nor around them
         parts = {name: module.get_submodule(name) for name in [*names, *beside]}
         few = partial(loss.score, module, loss.chunks(standins.FEW_ROWS)[0][1])
         inputs = standins.known_inputs(module, few, parts)

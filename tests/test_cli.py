@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,3 +139,20 @@ def test_a_store_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[s
 def test_write_without_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["claims", "--write"]) == 2
     assert "--write keeps what --run measured" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "told"),
+    [
+        (f"{sys.executable} -m xmodal_lab claims | true; echo ${{PIPESTATUS[0]}}", "141", ""),
+        (f"{sys.executable} -m xmodal_lab claims > /dev/full; echo $?", "1", "xmodal: error: .*No space left"),
+        (f"{sys.executable} -m xmodal_lab sweep dml --epochs 1 --store /proc/x; echo $?", "1", "error: .*/proc/x"),
+    ],
+)
+def test_an_output_that_ends_or_is_full_is_no_traceback(line: str, status: str, told: str, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists() or not shutil.which("bash"):
+        pytest.skip("needs bash and Linux")
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.stdout.split()[-1:] == [status]
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+    assert re.search(told, done.stderr)

@@ -263,6 +263,29 @@ def test_a_checkpoint_is_the_old_or_the_new_one(tmp_path: Path, faults: Callable
     faults("full or read-only disk", endured(tmp_path, work, check, share(0.03)))
 
 
+def test_what_is_no_file_keeps_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link, a device and a pipe stay what they are; root could put a file in the place of /dev/null."""
+    monkeypatch.setattr(SweepView, "_png", lambda _: b"picture")
+    view = SweepView(xr.Dataset({"y": ("x", np.arange(4.0))}, {"x": np.arange(4.0)}), Lines("y", x="x"))
+    page = view.to_html(tmp_path / "page.html").read_text()
+    (tmp_path / "latest.html").symlink_to("deep.html")
+    for old in (None, "old"):
+        if old:
+            (tmp_path / "deep.html").write_text(old)
+        view.to_html(tmp_path / "latest.html")
+        assert (tmp_path / "latest.html").is_symlink() and (tmp_path / "deep.html").read_text() == page
+    if not hasattr(os, "mkfifo"):
+        return
+    os.mkfifo(tmp_path / "pipe")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    view.to_html(tmp_path / "pipe")
+    reader.join(30)
+    assert read == [page] and (tmp_path / "pipe").is_fifo()
+    assert not litter(tmp_path)
+
+
 class Files(http.server.BaseHTTPRequestHandler):
     """Serves one body with ranges, as a real server does."""
 

@@ -278,6 +278,63 @@ def test_tied_unused_and_frozen_parameters() -> None:
     assert loss.along(directions, table).tolist() == pytest.approx(explicit, rel=1e-5)
 
 
+class Twice(nn.Module):
+    """One module registered under two names, as an embedding that encoder and decoder share; and a counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(5, 5)
+        self.again = self.one
+        self.head = nn.Linear(5, 3)
+        self.whole = nn.Parameter(torch.tensor([1]), requires_grad=False)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.head(torch.tanh(self.again(torch.tanh(self.one(x))))) * self.whole
+
+
+def test_a_module_that_is_registered_twice_is_left_as_it_was() -> None:
+    module = Twice()
+    before = dict(module.named_parameters())
+    values = {k: p.detach().clone() for k, p in before.items()}
+    loss = Loss.from_module(module, batch())
+    expected = nn.functional.cross_entropy(module(batch()[0]), batch()[1]).detach()
+    module.calls.zero_()
+    assert_close(loss().detach(), expected)
+    directions = directions_for(loss)
+    table = np.linspace(-1, 1, 14).reshape(7, 2)
+    explicit = [float(loss(moved(loss.params, directions, row)).detach()) for row in table]
+    assert loss.along(directions, table).tolist() == pytest.approx(explicit, rel=1e-5)
+    xl.curvature.top_eigenvalues(loss, k=1, max_iterations=5, tol=1.0)
+    xl.flatness.lpf(loss, sigma=0.1, samples=2)
+    xl.landscape.modality_plane(loss, "one", "head", points=3)
+    after = dict(module.named_parameters())
+    assert after.keys() == before.keys() and all(after[k] is p for k, p in before.items()), "the very same parameters"
+    assert all(torch.equal(p, values[k]) for k, p in after.items())
+    assert float(module.calls) == 0, "buffers stay as they are"
+
+
+def test_a_module_that_cannot_be_copied_is_looked_at_where_it_stands() -> None:
+    class Locked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.lock = nn.Linear(5, 3), threading.Lock()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with self.lock:
+                return self.layer(x)
+
+    loss = Loss.from_module(Locked(), batch())
+    directions = directions_for(loss)
+    table = np.linspace(-1, 1, 14).reshape(7, 2)
+    explicit = [float(loss(moved(loss.params, directions, row)).detach()) for row in table]
+    assert loss.along(directions, table).tolist() == pytest.approx(explicit, rel=1e-5)
+    assert xl.landscape.plane(loss, points=3).shape == (3, 3)
+    with pytest.raises(TypeError, match=r"Locked cannot be copied \(cannot pickle '_thread.lock' object\); keep"):
+        xl.fit(Locked(), toy(), epochs=1)
+
+
 def test_loss_on_leaves_incomplete_rows_out_and_names_blocks() -> None:
     ds = toy(absent=True)
     net = xl.LateFusion.for_dataset(ds, architecture="mlp")
@@ -314,6 +371,8 @@ def test_a_stochastic_loss_is_refused() -> None:
         (lambda: Loss(lambda p: p["w"].sum(), {"w": torch.full((3,), torch.nan)}), ValueError, "NaN"),
         (lambda: Loss.from_module("net", batch()), TypeError, "torch.nn.Module"),
         (lambda: Loss.from_module(classifier(), []), ValueError, "gave no batch"),
+        (lambda: Loss.from_module(nn.LazyLinear(3), batch()), ValueError, "has no shape yet, as in a lazy module"),
+        (lambda: Loss.from_module(nn.GRU(5, 3), batch())(), TypeError, "needs logits, .* the model returned tuple"),
         (lambda: Loss.from_module(classifier(), 3), TypeError, "batch"),
         (lambda: Loss.from_module(classifier(), [torch.ones(2, 5)]), TypeError, "a batch must be a dict or a tuple"),
         (lambda: Loss.from_module(classifier(), (torch.ones(0, 5), torch.ones(0))), ValueError, "empty"),
@@ -361,3 +420,14 @@ def test_cross_entropy_is_torchs(classes: int) -> None:
     assert_close(*(torch.autograd.grad(v, logits)[0] for v in values), rtol=1e-12, atol=1e-15)
     shares = torch.softmax(torch.randn(200, classes, generator=g, dtype=torch.float64), 1)
     assert_close(cross_entropy(logits, shares), torch.nn.functional.cross_entropy(logits, shares))
+
+
+def test_a_plane_of_an_encoder_that_holds_one_layer() -> None:
+    """The part that moves is the layer, and the encoder around it is no part that stands beside it."""
+    ds = toy(24)
+    net = xl.LateFusion.for_dataset(ds, architecture="mlp", width=4)
+    net.encoders["image"] = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(ds.shapes["image"])), 4))
+    loss = xl.loss_on(net, ds.test)
+    pair = [xl.landscape.directions(loss, 1, params=f"encoders.{m}")[0] for m in ("image", "audio")]
+    plane = xl.landscape.modality_plane(loss, "image", "audio", points=5, directions=pair)
+    assert_close(plane.values, xl.landscape.plane(loss, points=5, directions=pair).values, rtol=1e-4, atol=1e-5)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,65 @@ def test_a_store_of_an_earlier_version_is_read(tmp_path) -> None:
     (place / "zarr.json").write_text(json.dumps(held), encoding="utf-8")
     xr.testing.assert_equal(first, run("CHEAP", place, tmp_path / "log"))
     assert len(lines(tmp_path / "log")) == MEMBERS
+
+
+def test_a_link_to_a_folder_serves_as_a_store(tmp_path) -> None:
+    (tmp_path / "scratch").mkdir()
+    for name, target in (("there", "scratch"), ("not yet", "later")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+        cube = sweep(CHEAP, store=tmp_path / name, progress=False, **AXES)
+        xr.testing.assert_equal(sweep(CHEAP, store=tmp_path / name, progress=False, **AXES), cube)
+        assert (tmp_path / name).is_symlink() and (tmp_path / target / "zarr.json").is_file()
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/x.zarr", "file:///tmp/x.zarr", "memory://x"])
+def test_an_address_is_no_folder_of_that_name(tmp_path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="store must be a path on this machine, got the address"):
+        sweep(CHEAP, store=address, progress=False, **AXES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_junk_in_a_store_is_no_mark_and_no_store(tmp_path) -> None:
+    cube = sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
+    for mark in (tmp_path / "s.zarr" / "done").iterdir():
+        mark.write_text("[" * 100_000)
+    xr.testing.assert_equal(sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES), cube)
+    facts = json.loads((tmp_path / "s.zarr" / "zarr.json").read_text())
+    facts["attributes"]["xmodal_sweep"] = 5
+    (tmp_path / "s.zarr" / "zarr.json").write_text(json.dumps(facts))
+    with pytest.raises(StoreError, match="is not the store of a sweep"):
+        sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
+
+
+class Eager(Executor):
+    """An executor as one writes it who has not read PEP 3148."""
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+
+    def submit(self, fn, /, *args, **kwargs):
+        return self.answer(fn, *args, **kwargs)
+
+
+def _settled(_fn, *_args, **_kwargs) -> Future:
+    future: Future = Future()
+    future.set_result("done")
+    return future
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda fn, *a, **k: fn(*a, **k), r"Eager.submit must return a concurrent.futures.Future, got tuple"),
+        (_settled, "Eager gave a str for a task; an executor must call what it is given"),
+    ],
+)
+def test_an_executor_that_is_none(tmp_path, answer, told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, executor=Eager(answer), **AXES)
+    truth = sweep(CHEAP, progress=False, **AXES)
+    xr.testing.assert_equal(sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES), truth)
 
 
 def test_what_is_done_is_not_computed_again(tmp_path) -> None:

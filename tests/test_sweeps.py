@@ -106,6 +106,10 @@ def test_axes_of_any_kind_of_vector() -> None:
         ({"y": [1]}, ValueError, "unknown setting of 'cheap' 'y'"),
         ({"x": []}, ValueError, "axis 'x' is empty"),
         ({"x": [1.0, 1]}, ValueError, "axis 'x' holds 1.0 twice"),
+        ({"seed": range(10**15)}, ValueError, "axis 'seed' has more than 1,000,000 values"),
+        ({"seed": range(10**30)}, ValueError, "axis 'seed' has more than 1,000,000 values"),
+        ({"seed": range(2000), "x": np.arange(2000.0)}, ValueError, r"4,000,000 members \(2000 seed x 2000 x\)"),
+        ({"experiment": "dml", "epochs": 10**9, "log": None}, ValueError, "'epoch' has more than 1,000,000 values"),
         ({"x": [0.0, float("nan")]}, ValueError, "must be finite"),
         ({"x": [0.0, "a"]}, TypeError, "axis 'x' mixes float, str"),
         ({"x": [0.0, None]}, TypeError, "axis 'x' mixes"),
@@ -123,7 +127,8 @@ def test_axes_of_any_kind_of_vector() -> None:
 def test_bad_sweeps_are_refused_before_any_work(tmp_path, given: dict, error: type, message: str) -> None:
     log = tmp_path / "log"
     with pytest.raises(error, match=message):
-        quiet(**{"experiment": CHEAP, "log": str(log), "seed": [0, 1], **given})
+        asked = {"experiment": CHEAP, "log": str(log), "seed": [0, 1], **given}
+        quiet(**{k: v for k, v in asked.items() if v is not None})
     assert not lines(log)
 
 

@@ -190,7 +190,7 @@ def pgd(
     # Drawn at once, so that the start does not depend on the batch size or on what else is attacked.
     drawn = {m: ball.draw(tuple(samples.inputs[m].shape), generator(seed, "pgd", m)) for m in names if random_start}
     fed = tuple(dict.fromkeys((*seen, *names)))
-    with eval_mode(model):
+    with eval_mode(model), torch.inference_mode(False):  # there, a gradient is not an error but missing
         for k in range(0, len(samples), batch_size):
             rows = slice(k, k + batch_size)
             x = {m: samples.inputs[m][rows].to(device) for m in fed}

@@ -34,7 +34,7 @@ class LinfBall:
     @staticmethod
     def draw(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
         """Every value uniform on [-1, 1]."""
-        return 2 * torch.rand(shape, generator=rng) - 1
+        return 2 * torch.rand(shape, generator=rng, dtype=torch.float32) - 1
 
     def start(self, drawn: Tensor) -> Tensor:
         """The point x + eps · ``drawn``, in the ball."""
@@ -63,8 +63,8 @@ class L2Ball:
     @staticmethod
     def draw(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
         """A random direction, at a distance of U^(1/d)."""
-        direction = torch.randn(shape, generator=rng)
-        distance = torch.rand(shape[0], generator=rng) ** (1 / math.prod(shape[1:]))
+        direction = torch.randn(shape, generator=rng, dtype=torch.float32)
+        distance = torch.rand(shape[0], generator=rng, dtype=torch.float32) ** (1 / math.prod(shape[1:]))
         return _unit(direction) * _rowwise(distance, direction)
 
     def start(self, drawn: Tensor) -> Tensor:

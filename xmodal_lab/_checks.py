@@ -121,6 +121,8 @@ def path(what: str, value: object) -> Path:
     """Return ``value`` as a path, if it is one that a file system can hold."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{what} must be a path, got {type(value).__name__} {value!r}.")
+    if isinstance(value, str) and "://" in value:  # would be a folder s3: below this one
+        raise ValueError(f"{what} must be a path on this machine, got the address {value[:60]!r}.")
     try:
         found = Path(value)
         name = os.fsencode(found)
@@ -210,6 +212,8 @@ def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Ten
 
 
 def _dense(what: str, tensor: Tensor) -> Tensor:
+    if torch.nn.parameter.is_lazy(tensor):
+        raise ValueError(f"{what} has no shape yet, as in a lazy module; call the module on one batch first.")
     if tensor.is_meta:
         raise ValueError(f"{what} is on device 'meta' and holds no numbers; move the data to 'cpu' or a GPU first.")
     if tensor.layout != torch.strided:
@@ -217,6 +221,14 @@ def _dense(what: str, tensor: Tensor) -> Tensor:
     if tensor.is_floating_point() and tensor.element_size() == 1:  # there is no arithmetic in 8 bits
         tensor = tensor.float()
     return tensor
+
+
+def ordinary(tensor: Tensor) -> Tensor:
+    """``tensor``; a copy of one that was made in inference mode, which gradients could not be taken through."""
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()
 
 
 def missing_extra(package: str, extra: str) -> ImportError:

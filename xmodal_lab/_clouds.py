@@ -19,6 +19,7 @@ from . import _checks as check
 from ._costs import floating, magnitude, squared_distances
 from ._plans import entropic_plan
 from ._simplex import simplex
+from ._surroundings import full_precision
 
 METHODS = ("exact", "gaussian", "sliced", "entropic")
 
@@ -132,7 +133,7 @@ def sliced_w2(
     Example:
         >>> import torch
         >>> import xmodal_lab as xl
-        >>> a = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+        >>> a = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
         >>> found = xl.transport.sliced_w2(a, a + 1.0, scaled=True)  # scaled: √d times, here √3 for a shift
         >>> bool(abs(found.value - 3**0.5) < 3 * found.stderr)
         True
@@ -249,6 +250,7 @@ def _gaussian(clouds: _Clouds) -> Tensor:
     return (unit * _root((mean_a - mean_b).square().sum() + apart + rest, 1e-24 * spread)).to(clouds.a.dtype)
 
 
+@full_precision()
 def _sliced(clouds: _Clouds, projections: int | Tensor, seed: int, scaled: bool) -> SlicedW2:
     unit = magnitude(clouds.a, clouds.b)
     a, b = clouds.a / unit, clouds.b / unit

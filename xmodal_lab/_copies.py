@@ -10,10 +10,22 @@ from torch import nn
 from .batches import tensors_in
 
 
-def copied(module: nn.Module) -> nn.Module:
-    """A deep copy; what the module keeps of its last call (attention maps, activations) comes without its graph."""
+def copy_of(module: nn.Module) -> nn.Module:
+    """A deep copy; what the module keeps of its last call (attention maps, activations) comes without its graph.
+
+    Raises:
+        TypeError: it holds a lock or an open file, or forbids it.
+    """
     kept = [t for m in module.modules() for t in tensors_in(list(vars(m).values())) if not t.is_leaf]
-    return copy.deepcopy(module, {id(t): t.detach() for t in kept})
+    try:
+        with torch.inference_mode(False):  # a copy of parameters made in inference mode can be trained
+            return copy.deepcopy(module, {id(t): t.detach() for t in kept})
+    except (TypeError, RuntimeError) as error:
+        why = str(error).partition(". ")[0]
+        raise TypeError(
+            f"{type(module).__name__} cannot be copied ({why}); keep what cannot be copied out of the module, or give "
+            "that a __deepcopy__."
+        ) from error
 
 
 def bare(module: nn.Module) -> nn.Module:

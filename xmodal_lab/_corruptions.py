@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import _checks as check
+from ._surroundings import full_precision
 
 Batch = Float[Tensor, "n c h w"]
 Apply = Callable[[Any, float, torch.Generator], Any]
@@ -137,6 +138,7 @@ def _gaussian_noise(x: Batch, level: float, rng: torch.Generator) -> Batch:
     return x + level * deviation("the batch", x) * _normal(x, tuple(x.shape), rng)
 
 
+@full_precision()
 @check.shapechecked
 def _gaussian_blur(x: Batch, level: float, rng: torch.Generator) -> Batch:
     sigma = level * min(x.shape[2:])
@@ -185,12 +187,14 @@ def _rotation(x: Batch, level: float, rng: torch.Generator) -> Batch:
     return _resampled(x, maps)
 
 
+@full_precision()
 def _resampled(x: Tensor, maps: Tensor) -> Tensor:
     """Bilinear resampling by (N, 2, 3) affine maps; what comes in from outside repeats the edge."""
     grid = functional.affine_grid(maps, list(x.shape), align_corners=False)
     return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
+@full_precision()
 @check.shapechecked
 def _pixelate(x: Batch, level: float, rng: torch.Generator) -> Batch:
     rows, columns = (_averaging(x, side, level) for side in x.shape[2:])

@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import _checks as check
+from ._surroundings import full_precision
 
 COSTS = ("cosine", "squared_euclidean")
 
 
+@full_precision()
 def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
     """Cost of moving each token of ``a`` to each token of ``b``.
 
@@ -66,6 +68,7 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
     return squared_distances(a, b)
 
 
+@full_precision()
 @check.shapechecked
 def squared_distances(a: Float[Tensor, "... p d"], b: Float[Tensor, "... q d"]) -> Float[Tensor, "... p q"]:
     """‖a_p - b_q‖² by one matrix product, centred first so that a common offset costs no digits."""

@@ -16,6 +16,11 @@ A_VECTOR, ENOUGH_ROWS = 16, 128
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """``torch.nn.functional.cross_entropy(logits, labels)``, to rounding."""
+    if not isinstance(logits, Tensor):
+        raise TypeError(
+            f"cross-entropy needs logits, a tensor (N, C), and the model returned {type(logits).__name__}; "
+            "give a criterion(output, target) that picks them out."
+        )
     few = logits.ndim == 2 and logits.shape[1] < A_VECTOR and len(logits) >= ENOUGH_ROWS
     if not few or logits.device.type != "cpu" or labels.ndim != 1:
         return F.cross_entropy(logits, labels)

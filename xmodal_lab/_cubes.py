@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _checks as check
-from .experiments import Experiment, Variable, plain_value
+from .experiments import MOST, Experiment, Variable, not_too_many, plain_value
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -141,6 +142,10 @@ def layout_of(experiment: Experiment, given: Mapping[str, Any]) -> tuple[Layout,
         else:
             fixed[name] = plain_value(name, value)
     values = {k: axes.get(k, (fixed.get(k, v),)) for k, v in experiment.defaults.items()}
+    members = math.prod(map(len, axes.values()))
+    if members > MOST:
+        sizes = " x ".join(f"{len(v)} {k}" for k, v in axes.items())
+        raise ValueError(f"the grid has {members:,} members ({sizes}), more than {MOST:,}; sweep a part of it.")
     return Layout(axes, experiment.outputs(values), experiment.labels), fixed
 
 
@@ -153,6 +158,7 @@ def _is_axis(value: Any) -> bool:
 def _axis(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     if getattr(values, "ndim", 1) != 1:
         raise ValueError(f"axis {name!r} must be a vector, got shape {tuple(getattr(values, 'shape', ()))}.")
+    not_too_many(f"axis {name!r}", values)
     listed = [plain_value(f"a value of axis {name!r}", v) for v in values]
     if not listed:
         raise ValueError(f"axis {name!r} is empty; give at least one value, or leave it out for the default.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import _checks as check
 from ._second_order import FastSecondDerivatives
+from ._surroundings import full_precision
 from .batches import out_of_memory
 from .directions import parameter_names
 from .losses import Loss, Params, Term, as_loss
@@ -180,6 +181,7 @@ class Hessian:
             parts = torch.autograd.grad(value, list(self._theta.values()), create_graph=True, allow_unused=True)
         return [(i, g) for i, g in enumerate(parts) if g is not None and g.requires_grad]
 
+    @full_precision()
     def _product(self, vector: Tensor) -> Tensor:
         if self._graphs is None:
             self._graphs = self._build()

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._surroundings import full_precision
+
 Array = NDArray[np.float64]
 MatVec = Callable[[Tensor], Tensor]
 Score = Callable[[Array], Array]
@@ -51,6 +53,7 @@ class Krylov:
         self._clear(start, self.fixed)
         self._rows[self.fixed] = start / start.norm()
 
+    @full_precision()
     def _clear(self, vector: Tensor, count: int) -> Tensor:
         """Take the first ``count`` rows out of ``vector``, twice and in place; return what was taken."""
         rows = self._rows[:count]
@@ -61,6 +64,7 @@ class Krylov:
             taken += part
         return taken
 
+    @full_precision()
     def step(self) -> None:
         """One product: the basis grows by one vector."""
         count = self.fixed + self.steps + 1
@@ -88,6 +92,7 @@ class Krylov:
         residual = np.zeros(self.steps) if self.complete else self.sticks_out * np.abs(coordinates[-1])
         return theta, coordinates, residual
 
+    @full_precision()
     def vectors(self, coordinates: Array) -> Tensor:
         """Ritz vectors (m, n) for coordinates (steps, m)."""
         rows = self._rows[self.fixed : self.fixed + self.steps]

@@ -84,7 +84,9 @@ def mmd(
     p_value = None
     if permutations:
         generator = torch.Generator().manual_seed(check.integer("seed", seed))
-        orders = torch.rand(permutations, len(pooled), generator=generator).argsort(1).to(gram.device)
+        orders = (
+            torch.rand(permutations, len(pooled), generator=generator, dtype=torch.float32).argsort(1).to(gram.device)
+        )
         shuffled = _discrepancy(gram.detach(), first[0][orders], unbiased)
         rounding = 1e-12 * gram.detach().abs().max()
         p_value = (1 + int((shuffled >= value.detach() - rounding).sum())) / (1 + permutations)

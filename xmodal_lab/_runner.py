@@ -28,6 +28,7 @@ import torch
 
 from . import experiments
 from ._cubes import Arrays, Layout, Place
+from ._surroundings import gradients
 from ._tasks import Task, described
 from .experiments import Experiment, Report
 from .store import Claim, Store
@@ -92,6 +93,7 @@ class Results:
         return damaged
 
 
+@gradients()
 def work(
     experiment: str | Experiment,
     layout: Layout,
@@ -220,6 +222,11 @@ class Runner:
             except BrokenExecutor as error:
                 future = Future()
                 future.set_exception(error)
+            if not isinstance(future, Future):
+                raise TypeError(
+                    f"{type(self.executor).__name__}.submit must return a concurrent.futures.Future, got "
+                    f"{type(future).__name__}; of dask, give client.get_executor()."
+                )
             self.running[future] = (left, claim)
         except BaseException:  # Ctrl-C among them: this process would wait for its own claim for ever
             _release(claim)
@@ -230,8 +237,13 @@ class Runner:
         """Keep what a task gave; returns it to be run again if its worker was lost."""
         task, claim = self.running.pop(future)
         try:
-            outcome, seconds = future.result()
-            self.results.add(task, outcome, seconds)
+            found: Any = future.result()
+            if not _is_outcome(found):
+                raise TypeError(
+                    f"{type(self.executor).__name__} gave a {type(found).__name__} for a task; an executor must call "
+                    "what it is given and hand over what that returns."
+                )
+            self.results.add(task, *found)
         except BaseException as error:
             if not (isinstance(error, (BrokenExecutor, CancelledError)) or type(error).__name__ in LOST):
                 error.add_note(f"in {self._named(task)}")
@@ -272,9 +284,16 @@ class Runner:
             future.cancel()
         for future, (task, claim) in self.running.items():
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.results.add(task, *future.result())
+                found = future.result()
+                if _is_outcome(found):
+                    self.results.add(task, *found)
             _release(claim)
         self.running.clear()
+
+
+def _is_outcome(found: object) -> bool:
+    """Whether an executor gave back what :func:`work` returns."""
+    return isinstance(found, tuple) and len(found) == 2
 
 
 def window(executor: Executor) -> int:

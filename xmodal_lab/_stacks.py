@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
 from . import fusion
+from ._functional import call_with, places_of
 from .fusion import LateFusion
 from .losses import Params
 
@@ -153,11 +154,12 @@ class MappedStack(Stack):
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         self.count = len(nets)
         self.base = copy.deepcopy(nets[0])
+        self._places = places_of(self.base)
         states = [dict(net.named_parameters()) for net in nets]
         self.params = {name: torch.stack([s[name].detach() for s in states]) for name in states[0]}
 
         def loss(params: Params, inputs: dict[str, Tensor], labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            outputs = functional_call(self.base, params, (inputs,))
+            outputs = call_with(self.base, params, (inputs,), places=self._places)
             value = member_losses(outputs[None], labels[None], self.label_smoothing)[0]
             return value, (value, outputs)
 
@@ -172,7 +174,7 @@ class MappedStack(Stack):
     @torch.no_grad()
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Outputs (K, n, C) of every member on the same samples (n, ...)."""
-        call = vmap(lambda p, x: functional_call(self.base, p, (x,)), in_dims=(0, None))
+        call = vmap(lambda p, x: call_with(self.base, p, (x,), places=self._places), in_dims=(0, None))
         found: Tensor = call(self.params, dict(inputs))
         return found
 

@@ -172,9 +172,9 @@ def _part(name: str, text: str, default: Any) -> list[Any]:
         if len(pieces) == 3:
             return _between(float(pieces[0]), float(pieces[1]), int(pieces[2]), _whole(default))
         if len(pieces) == 2 and not isinstance(default, float):
-            found = list(range(int(pieces[0]), int(pieces[1])))
-            if found:
-                return found
+            found = range(int(pieces[0]), int(pieces[1]))
+            if 0 < found.stop - found.start <= experiments.MOST:
+                return list(found)
         if len(pieces) == 1:
             return [_single(text, default)]
     except ValueError:
@@ -186,7 +186,7 @@ def _part(name: str, text: str, default: Any) -> list[Any]:
 
 def _between(start: float, stop: float, count: int, whole: bool) -> list[Any]:
     """``count`` numbers from ``start`` to ``stop``, both included."""
-    if count < 1:
+    if not 1 <= count <= experiments.MOST:
         raise ValueError
     found = [round(v, 12) for v in np.linspace(start, stop, count).tolist()]  # 0.3, not 0.30000000000000004
     if whole:

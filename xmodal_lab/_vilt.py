@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks as check
+from ._surroundings import seeded
 from .tokens import Hidden, Tokens
 
 # A random ViLT that runs in milliseconds (ours).
@@ -60,8 +61,7 @@ class ViltTower(nn.Module):
         """A small ViLT with random weights of ``seed``, for tests; ``config`` as of ``transformers.ViltConfig``."""
         from transformers import ViltConfig, ViltModel
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(check.integer("seed", seed, at_least=0))
+        with seeded(check.integer("seed", seed, at_least=0)):
             return cls(ViltModel(ViltConfig(**{**SMALL, **config})), outputs)
 
     def embed(self, inputs: Mapping[str, Tensor]) -> Tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -15,8 +16,15 @@ from typing import Any
 def beside(path: Path) -> Iterator[Path]:
     """A path to write to; it takes the place of ``path`` at the end, or is removed if anything goes wrong.
 
-    So a full disk, a kill or Ctrl-C leaves what stood at ``path`` as it was.
+    So a full disk, a kill or Ctrl-C leaves what stood at ``path`` as it was. A link stays a link: the file that it
+    points to is replaced. A device or a pipe is no file whose place could be taken (root's rename would take that of
+    /dev/null): it is written to as it is.
     """
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield unfinished

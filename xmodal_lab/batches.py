@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from . import _checks as check
 
 
 def batches_of(data: Any) -> list[Any]:
@@ -88,12 +90,22 @@ def _has_rows(tensor: Tensor, rows: int) -> bool:
 
 def cast(batch: Any, dtype: torch.dtype) -> Any:
     """The batch with its floating tensors in another dtype."""
+    return each(batch, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+
+def ordinary(batch: Any) -> Any:
+    """The batch, with copies of what was made in inference mode; see :func:`._checks.ordinary`."""
+    return each(batch, check.ordinary) if any(t.is_inference() for t in tensors_in(batch)) else batch
+
+
+def each(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The batch with ``change`` applied to every tensor."""
     if isinstance(batch, Tensor):
-        return batch.to(dtype) if batch.is_floating_point() else batch
+        return change(batch)
     if isinstance(batch, Mapping):
-        return {key: cast(value, dtype) for key, value in batch.items()}
+        return {key: each(value, change) for key, value in batch.items()}
     if isinstance(batch, (tuple, list)):
-        return tuple(cast(value, dtype) for value in batch)
+        return tuple(each(value, change) for value in batch)
     return batch
 
 

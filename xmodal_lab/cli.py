@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import io
 import os
@@ -110,6 +111,35 @@ def notebooks() -> Path | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command ``xmodal``; ``argv`` is what follows it, the process's own arguments when None."""
+    try:
+        status = _command(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
+    except OSError as error:
+        if any(note.startswith("in the member") for note in getattr(error, "__notes__", [])):
+            raise  # the user's own experiment: the traceback is needed
+        _say_no_more()
+        if isinstance(error, BrokenPipeError):  # the reader has what it wanted, as head does
+            return 128 + 13
+        print("\n".join([f"xmodal: error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted.", file=sys.stderr)
+        return 130
+
+
+def _say_no_more() -> None:
+    """Let go of an output that cannot be written, or Python complains once more as it leaves."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _command(argv: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a Windows console or pipe may lack → and α: show ? rather than fail
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

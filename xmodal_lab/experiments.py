@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from . import _checks as check
+from ._surroundings import gradients
 
 Setting = str | int | float | bool | None
 Settings = Mapping[str, Setting]
@@ -46,6 +47,8 @@ KNOWN: dict[str, str] = {
 # Arguments of sweep itself.
 RESERVED = ("experiment", "store", "executor", "how", "stack", "progress", "retries", "workers", "quiet", "help")
 DTYPES = ("float64", "float32")
+# Values along one dimension, and members of one grid, at most: more is a slip of the pen (ours).
+MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ class Experiment:
             self.check(dict(whole))
         return whole
 
+    @gradients()
     def compute(
         self, given: Settings, progress: Report | None = None, cancelled: Callable[[], bool] | None = None
     ) -> Result:
@@ -232,7 +236,22 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+def not_too_many(what: str, values: object) -> None:
+    """Refuse more values than a cube can hold, before they are listed: it would take for ever, or all memory.
+
+    Raises:
+        ValueError: more than :data:`MOST` values.
+    """
+    try:
+        count = len(values) if hasattr(values, "__len__") else 0
+    except OverflowError:  # a range beyond what len can say
+        count = MOST + 1
+    if count > MOST:
+        raise ValueError(f"{what} has more than {MOST:,} values; give fewer of them, such as start:stop:count.")
+
+
 def _coordinate(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    not_too_many(f"dimension {name!r}", values)
     listed = tuple(plain_value(f"a coordinate of {name!r}", v) for v in check.listed(f"dims[{name!r}]", values))
     if len(set(listed)) != len(listed):
         raise ValueError(f"the coordinates of dimension {name!r} repeat; give each once.")

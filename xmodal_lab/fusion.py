@@ -11,18 +11,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
 from . import _checks as check
 from . import encoders
+from ._surroundings import seeded
 from .encoders import sizes
 from .samples import Dataset
 
 # Initial weights are drawn from torch's global generator, which all threads share.
-_DRAWING = Lock()
 
 
 class Additive(nn.Module):
@@ -286,6 +285,5 @@ class LateFusion(nn.Module):
 def _seeded(seed: int, part: str) -> Iterator[None]:
     """Draw initial weights from (seed, part), leaving the global generator as it was."""
     check.integer("seed", seed, at_least=0)
-    with _DRAWING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(zlib.crc32(f"{seed}:{part}".encode()))
+    with seeded(zlib.crc32(f"{seed}:{part}".encode())):
         yield

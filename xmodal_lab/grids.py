@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from . import _checks as check
 from . import standins
 from ._moving import write
+from ._surroundings import seeded
 from .batches import out_of_memory
 from .losses import Direction, Loss, Params, moved
 from .module_loss import ModuleLoss
@@ -79,6 +80,7 @@ def coarse_to_fine(
     return values, {"error_bound": 0.0, "computed": 1.0}
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.ndarray | None:
     """A plane whose two directions live in two parts of a module: 2 G passes of the parts, G² of the rest.
@@ -97,7 +99,8 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
     values = np.zeros((len(a), len(a)))
     piece = loss.cache_rows()
     with loss.scratch() as (module, parameters):
-        beside = [n for n in _siblings(module, names[0]) + _siblings(module, names[1]) if n not in names]
+        beside = _siblings(module, names[0]) + _siblings(module, names[1])
+        beside = [n for n in beside if not any(f"{name}.".startswith(f"{n}.") for name in names)]  # nor around them
         parts = {name: module.get_submodule(name) for name in [*names, *beside]}
         few = partial(loss.score, module, loss.chunks(standins.FEW_ROWS)[0][1])
         inputs = standins.known_inputs(module, few, parts)
@@ -183,8 +186,7 @@ def peer_plane(loss: Loss, points: int, span: float, normalization: str | None, 
 
     state = np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)
+        with seeded(seed), torch.no_grad():
             np.random.seed(seed)
             model = copy.deepcopy(loss.module).eval()
             values = loss_landscapes.random_plane(model, Seen(), span, points, normalization)

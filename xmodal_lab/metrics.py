@@ -29,6 +29,7 @@ from ._predictions import class_numbers
 from ._predictions import disagreement as disagreement
 from ._predictions import expected_calibration_error as expected_calibration_error
 from ._predictions import f1_macro as f1_macro
+from ._surroundings import full_precision
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
 
@@ -39,6 +40,7 @@ _AT_ONCE = 1 << 24
 # -- retrieval and margins ---------------------------------------------------------------------------
 
 
+@full_precision()
 def recall_at_k(
     queries: Any,
     gallery: Any,
@@ -120,6 +122,7 @@ def recall_at_k(
     return recalls[several[0]] if single else recalls
 
 
+@full_precision()
 def functional_margin(
     features: Any, weights: Any, labels: Any, *, bias: Any = None, scale_free: bool = False
 ) -> Tensor:

@@ -16,16 +16,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from . import _checks as check
 from . import standins
-from ._copies import bare, copied
+from ._copies import bare, copy_of
 from ._cross_entropy import cross_entropy
 from ._evaluation import eval_mode
+from ._functional import call_with, places_of
 from ._moving import Mover, write
 from ._rewrites import rewrite
-from .batches import batches_of, cast, out_of_memory, pick, rows_of, telling_rows
+from .batches import batches_of, cast, ordinary, out_of_memory, pick, rows_of, telling_rows
 from .losses import Direction, Loss, Params, Term, scalar
 from .samples import Samples
 
@@ -113,11 +113,12 @@ class ModuleLoss(Loss):
         self.criterion = cross_entropy if criterion is nn.functional.cross_entropy else criterion
         self.target = target
         self.batchnorm = check.one_of("batchnorm mode", batchnorm, ("keep", "recalibrate"))
-        self.batches = batches_of(data)
+        self.batches = [ordinary(batch) for batch in batches_of(data)]
         self._chunkable: bool | None = None
         # Whether a call writes to buffers, as BatchNorm in train mode does; then each gets copies. None: not seen yet.
         self._writes_buffers: bool | None = True if batchnorm == "recalibrate" else None
         self._scratch_module: tuple[nn.Module | None, ...] = ()  # empty until asked for
+        self._places = places_of(module)
         named = dict(module.named_parameters())
         trainable = {k: p for k, p in named.items() if p.requires_grad} or named
         super().__init__(self._evaluate, trainable, name=name)
@@ -130,9 +131,10 @@ class ModuleLoss(Loss):
 
     def _on(self, params: Params, batch: Any) -> Tensor:
         with self.looking():
-            copies = {} if self._writes_buffers is False else {k: b.clone() for k, b in self.module.named_buffers()}
+            buffers = {} if self._writes_buffers is False else dict(self.module.named_buffers())
+            copies = {k: check.ordinary(b.clone()) for k, b in buffers.items()}
             state = {**params, **copies}
-            value = self.score(lambda *a, **k: functional_call(self.module, state, a, k), batch)
+            value = self.score(lambda *a, **k: call_with(self.module, state, a, k, self._places), batch)
             if self._writes_buffers is None:  # seen once: in place, or a new tensor under the name
                 self._writes_buffers = any(state[k] is not b or b._version for k, b in copies.items())
             return value
@@ -157,6 +159,7 @@ class ModuleLoss(Loss):
         criterion = self.criterion or cross_entropy
         return scalar(criterion(call(*inputs), wanted), self.name)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def along(
         self,
@@ -366,7 +369,7 @@ class ModuleLoss(Loss):
         """The module in eval mode, made faster on a CPU where a few rows say that it changes nothing."""
         _, few = self.chunks(standins.FEW_ROWS)[0]
         try:
-            module = copied(self.module).eval().requires_grad_(False)
+            module = copy_of(self.module).eval().requires_grad_(False)
             named = dict(module.named_parameters())
             moved = {name: named[name].mul_(1.1).add_(0.01) for name in self.params}
             # A copy can still be tied to the original, as by a hook that writes down what the latter's layers give.
@@ -385,6 +388,6 @@ class ModuleLoss(Loss):
 
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
-        module = copied(self.module).to(dtype)
+        module = copy_of(self.module).to(dtype)
         data = [cast(batch, dtype) for batch in self.batches]
         return ModuleLoss(module, data, self.criterion, target=self.target, batchnorm=self.batchnorm, name=self.name)

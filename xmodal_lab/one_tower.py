@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks as check
+from ._surroundings import seeded
 from ._vilt import ViltTower as ViltTower
 from .batches import out_of_memory
 from .encoders import sizes
@@ -343,6 +344,5 @@ def _three(shape: Sequence[int]) -> tuple[int, int, int]:
 def _seeded(seed: int) -> Iterator[None]:
     """Draw initial weights from ``seed``, leaving the global generator as it was."""
     check.integer("seed", seed, at_least=0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(zlib.crc32(f"{seed}:tower".encode()))
+    with seeded(zlib.crc32(f"{seed}:tower".encode())):
         yield

@@ -110,7 +110,7 @@ class Pairing:
         for m in names[1:]:
             pool = _pool(samples, m)
             drawn = pool.draw(self.mode, samples.labels.cpu()[base.rows], base.index[m], generator, own=self.own)
-            changed = torch.rand(len(base), generator=generator) < self.share
+            changed = torch.rand(len(base), generator=generator, dtype=torch.float32) < self.share
             index[m] = torch.where(changed, drawn, base.index[m])
         return Pairs(base.rows, index)
 

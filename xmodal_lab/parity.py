@@ -62,7 +62,7 @@ def _split(samples: Samples, dataset: Dataset, share: float, generator: torch.Ge
     half = -(-len(dataset.classes) // 2)
     n = max(int(samples.present[m].sum()) for m in names)
     labels, bits = torch.randint(0, 2, (2, n), generator=generator)
-    cued = torch.rand(n, generator=generator) >= share
+    cued = torch.rand(n, generator=generator, dtype=torch.float32) >= share
     inputs: dict[str, Tensor] = {}
     for m, bit in zip(names, (bits, bits ^ labels), strict=True):
         cue = torch.where(cued, labels, torch.randint(0, 2, (n,), generator=generator))

@@ -57,7 +57,7 @@ class Samples:
             check.mapping(what, getattr(self, what), of)
         if not self.inputs:
             raise ValueError("Samples need at least one modality in `inputs`, got none.")
-        labels = check.as_tensor("labels", self.labels)
+        labels = check.ordinary(check.as_tensor("labels", self.labels))
         if labels.is_complex():
             raise TypeError(f"labels must be class numbers or real numbers, got {labels.dtype}.")
         if labels.ndim != 1:
@@ -68,7 +68,7 @@ class Samples:
         if labels.is_floating_point():
             check.finite("labels", labels)
         else:
-            labels = labels.long()
+            labels = check.ordinary(labels.long())
             if int(labels.min()) < -1:
                 raise ValueError(f"labels must be -1 (unknown) or a class number, got {int(labels.min())}.")
         inputs: dict[str, Tensor] = {}
@@ -92,7 +92,7 @@ class Samples:
             else:
                 check.finite(f"inputs[{name!r}]", view[mask])
                 view = torch.where(mask.view(-1, *[1] * (view.ndim - 1)), view, torch.zeros_like(view))
-            inputs[name], present[name] = view, mask
+            inputs[name], present[name] = check.ordinary(view), check.ordinary(mask)
         for name in self.present:
             check.one_of("modality in `present`", name, inputs)
         strings = {name: tuple(check.listed(f"strings[{name!r}]", lines)) for name, lines in self.strings.items()}

@@ -7,7 +7,6 @@ serves them all, and a small net's step costs little more for sixteen members th
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import time
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from . import training
+from ._copies import copy_of
 from ._stacks import (
     MappedStack,
     ProductStack,
@@ -30,6 +30,7 @@ from ._stacks import (
     why_not_products,
 )
 from ._steps import first_averaged, sharpened
+from ._surroundings import gradients
 from .fusion import LateFusion
 from .losses import Params
 from .pairing import Pairs
@@ -44,6 +45,7 @@ VMAP_PAYS = 70_000
 OWN = ("pairing", "share", "lr", "weight_decay", "seed")
 
 
+@gradients()
 def fit_stack(
     nets: Sequence[nn.Module],
     dataset: Dataset,
@@ -77,7 +79,7 @@ def fit_stack(
     where = training.pick_device(device)
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
-    together = _Together([copy.deepcopy(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
+    together = _Together([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
     kept: list[dict[int, Params]] = [{} for _ in nets]
     for epoch in range(options[0].epochs + 1):
         if epoch:

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from ._functional import call_with
 from ._moving import WeightedSum
 from .losses import Params
 
@@ -79,7 +79,7 @@ class KnownOutput(nn.Module):
         """The part's output at ``point``, a few rows at a time where its inputs allow it."""
         whole = len(inputs) > 1 or not isinstance(inputs[0], Tensor) or inputs[0].ndim < 2
         pieces = [inputs] if whole else [(x,) for x in inputs[0].split(self.rows)]
-        outputs = [functional_call(self._part[0], point, piece) for piece in pieces]
+        outputs = [call_with(self._part[0], point, piece) for piece in pieces]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
 import uuid
@@ -73,13 +74,13 @@ class Mark:
         Raises:
             ValueError: it is damaged.
         """
-        raw = json.loads(text)
         try:
+            raw = json.loads(text)
             if raw.pop("seal", None) not in (None, seal(raw)):
                 raise ValueError("the mark does not fit its checksum")
             failed = {tuple(json.loads(place)): reason for place, reason in raw["failed"].items()}
             return cls(tuple(tuple(p) for p in raw["places"]), raw["seconds"], failed, raw.get("data", ""))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no mark of a finished task: {error!r}") from None
 
 
@@ -105,7 +106,7 @@ class Store:
         environment: Mapping[str, str],
         story: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)  # a link stays where it is
         self.layout = layout
         described = {name: {"dims": dict(v.dims), "dtype": v.dtype} for name, v in layout.variables.items()}
         self.facts = as_json(
@@ -291,7 +292,9 @@ class Store:
             held = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
             found = dict(fact(held["attributes"]["xmodal_sweep"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            raise StoreError(f"{self.path} is not the store of a sweep. {REMEDY}") from None
+            found = None
+        if not isinstance(found, dict):
+            raise StoreError(f"{self.path} is not the store of a sweep. {REMEDY}")
         for key, what in IDENTITY.items():
             theirs, ours = found.get(key), self.facts.get(key)
             if theirs == ours:

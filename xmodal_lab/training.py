@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
@@ -18,8 +17,10 @@ from . import _checks as check
 from . import augmentation
 from ._checkpoints import load_checkpoint as load_checkpoint
 from ._checkpoints import save_checkpoint as save_checkpoint
+from ._copies import copy_of
 from ._evaluation import answer, eval_mode
 from ._steps import Average, first_averaged, sharpened
+from ._surroundings import gradients
 from .augmentation import Augmentation
 from .batches import out_of_memory
 from .losses import Params
@@ -150,6 +151,7 @@ class Run:
         return save_checkpoint(self.model, path, {**meta, "score": repr(self.score)})
 
 
+@gradients()
 def fit(
     net: nn.Module,
     dataset: Dataset,
@@ -225,7 +227,7 @@ def fit(
     if on_epoch is not None:
         check.function("on_epoch", on_epoch, "of a row of the history")
     where = pick_device(device)
-    model = copy.deepcopy(net).to(where).train()
+    model = copy_of(net).to(where).train()
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
     first = plan.draw(train, names, seed=seed, epoch=0)

@@ -167,7 +167,7 @@ def sampling_bias(a: Any, method: str = "exact", splits: int = 10, seed: int = 0
     Example:
         >>> import torch
         >>> import xmodal_lab as xl
-        >>> cloud = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> cloud = torch.randn(60, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
         >>> round(float(xl.transport.sampling_bias(cloud).value), 1)  # between halves of one cloud
         2.7
     """

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .. import _checks as check
+from .._surroundings import float32
 from ..samples import Dataset
 from ._layout import LayoutError as LayoutError
 from ._options import as_annotated
@@ -152,6 +153,7 @@ def parsed(name: str, text: str) -> dict[str, Any]:
     return found
 
 
+@float32()
 def load(name: str, **options: Any) -> Dataset:
     """Load a dataset by name, with the options of its loader.
 

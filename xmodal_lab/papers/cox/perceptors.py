@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ... import _checks as check
+from ..._surroundings import seeded, training
 from ...encoders import encoder
 from ...samples import Samples
 
@@ -25,6 +26,7 @@ TEMPERATURE = 0.07  # of CLIP and ImageBind
 Features = dict[str, tuple[Tensor, ...]]
 
 
+@training()
 def perceive(
     splits: Sequence[Samples],
     kinds: Mapping[str, str],
@@ -96,8 +98,7 @@ def _encoded(net: nn.Module, splits: Sequence[Samples], name: str) -> tuple[Tens
 
 
 def _net(kind: str, shape: Sequence[int], width: int, seed: int, name: str) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(1000 * seed + sum(map(ord, name)))
+    with seeded(1000 * seed + sum(map(ord, name))):
         # The rooms' encoders end in a ReLU; features to be matched by distance want both signs.
         return nn.Sequential(encoder(kind, shape, 2 * width), nn.Linear(2 * width, width))
 
@@ -109,8 +110,7 @@ def _batches(n: int, steps: int, seed: int) -> Any:
 
 
 def _supervise(net: nn.Module, x: Tensor, labels: Tensor, classes: int, steps: int, seed: int) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         head = nn.Linear(net[-1].out_features, classes)  # type: ignore[index,union-attr,arg-type]
     stepper = torch.optim.Adam([*net.parameters(), *head.parameters()], 1e-3, weight_decay=1e-4)
     for rows in _batches(len(x), steps, seed):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ... import _checks as check
+from ..._surroundings import training
 from ...descent import member
 from ...losses import Params
 from .nets import encode, gap, in_modal_scores, posterior
@@ -69,6 +70,7 @@ def run(problem: Problem, options: Options | None = None, **asked: Any) -> Outco
     return run_stack(problem, [Options(**asked) if options is None else options])[0]
 
 
+@training()
 def run_stack(problem: Problem, members: Sequence[Options], report: Report | None = None) -> list[Outcome]:
     """Train and score ``members`` on ``problem``; ``report(share, text)`` is called on the way.
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import jacfwd, vmap
 
 from ... import _checks as check
+from ..._surroundings import seeded
 from ...fusion import FUSIONS
 
 
@@ -55,8 +56,7 @@ def invariance(
         ValueError: an unknown fusion, a size not above 0.
     """
     check.positive("size", size)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(check.integer("seed", seed, at_least=0))
+    with seeded(check.integer("seed", seed, at_least=0)):
         if isinstance(fusion, str):
             fusion = FUSIONS[check.one_of("fusion", fusion, FUSIONS)](width, 2)
         u, v, tau = (torch.nn.functional.normalize(torch.randn(samples, width, dtype=torch.float64)) for _ in range(3))

@@ -140,7 +140,9 @@ def _start(views: dict[str, Tensor], seeds: Sequence[int]) -> Params:
         generator = torch.Generator().manual_seed(seed)
         for m, x in views.items():
             for name, (fan_in, fan_out) in {"1": (x.shape[1], HIDDEN), "2": (HIDDEN, WIDTH)}.items():
-                weight = (2 * torch.rand(fan_in, fan_out, generator=generator) - 1) / math.sqrt(fan_in)
+                weight = (2 * torch.rand(fan_in, fan_out, generator=generator, dtype=torch.float32) - 1) / math.sqrt(
+                    fan_in
+                )
                 found.setdefault(f"{m}.weight{name}", []).append(weight.to(x))
                 found.setdefault(f"{m}.bias{name}", []).append(x.new_zeros(1, fan_out))
     return {name: torch.stack(parts) for name, parts in found.items()}

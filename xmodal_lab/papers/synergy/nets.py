@@ -37,7 +37,7 @@ def start(seed: int, shape: Sequence[int], hidden: int, width: int, classes: int
     found: Params = {}
 
     def draw(name: str, fan_in: int, *size: int) -> None:
-        found[name] = (2 * torch.rand(*size, generator=generator) - 1) / math.sqrt(fan_in)
+        found[name] = (2 * torch.rand(*size, generator=generator, dtype=torch.float32) - 1) / math.sqrt(fan_in)
 
     inputs = math.prod(shape)
     if architecture == "cnn":

@@ -116,5 +116,7 @@ def controls(reference: Tensor, seed: int = 0, rows: int = 2048) -> dict[str, Po
     """The pools of the three controls, for the imperfect latents ``reference`` (P, d)."""
     mean = reference.mean(0, keepdim=True)
     per_entry = (reference - mean).square().mean().sqrt()
-    noise = torch.randn(rows, reference.shape[1], generator=torch.Generator().manual_seed(seed + 17))
+    noise = torch.randn(
+        rows, reference.shape[1], generator=torch.Generator().manual_seed(seed + 17), dtype=torch.float32
+    )
     return {"constant": Pool(mean), "zero": Pool(torch.zeros_like(mean)), "noise": Pool(mean + per_entry * noise)}

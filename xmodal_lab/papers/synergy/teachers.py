@@ -117,7 +117,7 @@ def fitted(
 
 
 def _noise(like: Tensor, s: Mapping[str, Any]) -> Tensor:
-    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(_NOISE_SEED))
+    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(_NOISE_SEED), dtype=torch.float32)
     return drawn * float(s["noise_variance"]) ** 0.5
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..._surroundings import float32
 from ...descent import descend, stack
 from ...losses import Params
 from . import nets
@@ -93,6 +94,7 @@ class Plan:
         return Plan(streams, batches, latents, torch.stack(targets), torch.stack(val_targets))
 
 
+@float32()
 def train(
     world: World,
     members: Sequence[Values],

@@ -61,8 +61,10 @@ def _spoilt_vector(x: Tensor, how: str, level: float, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed + 101)
     sd = x.std()
     if how == "shifted":
-        direction = torch.randn(x.shape[1:], generator=generator)
+        direction = torch.randn(x.shape[1:], generator=generator, dtype=torch.float32)
         return x + level * sd * direction
     if how == "occluded":
-        return torch.where(torch.rand(x.shape, generator=generator) < level, torch.zeros_like(x), x)
-    return x + level * sd * torch.randn(x.shape, generator=generator)
+        return torch.where(
+            torch.rand(x.shape, generator=generator, dtype=torch.float32) < level, torch.zeros_like(x), x
+        )
+    return x + level * sd * torch.randn(x.shape, generator=generator, dtype=torch.float32)

@@ -58,7 +58,9 @@ def parameters(s: Mapping[str, Any]) -> Params:
     drawn = {}
     for name, (fan_in, fan_out) in layers.items():
         for part, shape in (("weight", (fan_in, fan_out)), ("bias", (1, fan_out))):
-            drawn[f"{name}.{part}"] = (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(fan_in)
+            drawn[f"{name}.{part}"] = (2 * torch.rand(shape, generator=generator, dtype=torch.float32) - 1) / math.sqrt(
+                fan_in
+            )
     return drawn
 
 

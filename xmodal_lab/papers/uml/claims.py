@@ -71,7 +71,7 @@ def _noise(data: Dataset, modality: str) -> Dataset:
     import torch
 
     train = data.train
-    drawn = torch.randn(train.inputs[modality].shape, generator=torch.Generator().manual_seed(0))
+    drawn = torch.randn(train.inputs[modality].shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     return replace(data, train=replace(train, inputs={**train.inputs, modality: drawn}))
 
 

@@ -82,5 +82,5 @@ def draw(
             flat = shared.flatten(0, 1)
             own = own - (flat @ torch.linalg.pinv(flat) @ own.flatten(0, 1)).view_as(own)
         parts |= {f"{letter}_c": shared, f"{letter}_{name}": own}
-    sigma_x, sigma_y = (0.3 + 1.7 * torch.rand(2, generator=generator)).tolist()
+    sigma_x, sigma_y = (0.3 + 1.7 * torch.rand(2, generator=generator, dtype=torch.float32)).tolist()
     return fisher(parts, sigma_x=sigma_x, sigma_y=sigma_y)

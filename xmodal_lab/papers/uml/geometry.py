@@ -11,6 +11,7 @@ import torch
 
 from ... import _checks as check
 from ... import metrics
+from ..._surroundings import full_precision
 from .training import Trained
 from .unpaired import Unpaired
 
@@ -96,6 +97,7 @@ def confused(data: Unpaired, trained: Trained) -> list[int]:
     return [first, second, int(with_either.argmax())]
 
 
+@full_precision()
 def decision_plane(
     data: Unpaired, trained: Trained, classes: Sequence[int], points: int = 101
 ) -> tuple[xr.DataArray, xr.Dataset]:

@@ -190,3 +190,16 @@ def checked_heads(data: Unpaired, heads: Head | Sequence[Head]) -> list[Head]:
     check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
     several = [heads] if isinstance(heads, Head) else check.listed("heads", heads)
     return [check.instance("a head", head, Head) for head in several]
+
+
+def note(data: Unpaired, head: Head, net: Layout) -> str:
+    """Which modality is projected, and what happens to classes that a modality lacks."""
+    said = [f"{m} ({net.sizes[m]}) is mapped linearly to {net.width}." for m in net.projected]
+    for m, missing in data.only_in().items():
+        if m in net.sizes:
+            what = "trained by the other modalities alone" if m == head.target else "trained without it"
+            start = "; with init from text it starts at random" if head.auxiliary[:1] == (m,) else ""
+            one, many = f"1 class has no {m}: its row", f"{len(missing)} classes have no {m}: their rows"
+            said.append(f"{one} of the head is " if len(missing) == 1 else f"{many} of the head are ")
+            said[-1] += f"{what}{start}."
+    return " ".join(said)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ... import _checks as check
+from ..._surroundings import seeded
 from . import texts
 
 WIDTH, LAYERS, HEADS = 64, 2, 4  # (ours)
@@ -42,8 +43,7 @@ def small_model(trained: bool = True, steps: int = STEPS) -> Any:
     """A BERT of two layers, trained here to fill in hidden words (about ten seconds); or as initialised."""
     from transformers import BertConfig, BertForMaskedLM
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         config = BertConfig(
             vocab_size=len(vocabulary()), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
             intermediate_size=2 * WIDTH, max_position_embeddings=128, pad_token_id=0, hidden_dropout_prob=0.0,

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
+from ..._functional import call_with
 from ...losses import Params
 from .heads import Head
 from .unpaired import Split
@@ -31,7 +32,7 @@ def encoded(p: Params, m: str, x: Tensor, encoders: Mapping[str, nn.Module]) -> 
     if not mine:
         return x
     x = x.expand(len(next(iter(mine.values()))), *x.shape[1:])
-    return vmap(lambda one, some: functional_call(encoders[m], one, (some,)))(mine, x)
+    return vmap(lambda one, some: call_with(encoders[m], one, (some,)))(mine, x)
 
 
 def frozen(encoders: Mapping[str, nn.Module], head: Head, m: str, x: Tensor) -> Tensor:

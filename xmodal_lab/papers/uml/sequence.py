@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import _checks as check
+from ..._surroundings import seeded
 from ...samples import Dataset
 
 
@@ -150,8 +151,7 @@ def learn(dataset: Dataset, s: Sequences, patches: Mapping[str, int] | None = No
     scale = {m: (v.mean(), v.std() + 1e-6) for m, v in x.items()}
     x = {m: (v - scale[m][0]) / scale[m][1] for m, v in x.items()}
     draw = torch.Generator().manual_seed(s.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(s.seed)
+    with seeded(s.seed):
         # Every modality of the dataset gets its layers, so that the baseline starts at the same weights.
         net = SharedTransformer({m: v.shape[2] for m, v in x.items()}, max(v.shape[1] for v in x.values()), s)
     optimizer = torch.optim.Adam(net.parameters(), s.lr)

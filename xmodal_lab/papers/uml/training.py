@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from ..._surroundings import training
 from ...descent import descend
 from ...losses import Params
-from .heads import Head, Layout, checked_heads, layout
+from .heads import Head, Layout, checked_heads, layout, note
 from .nets import encoded, encoded_size, frozen, held, logits
 from .schedules import batches, renamed, weights
 from .unpaired import Unpaired, draw_shots
@@ -55,6 +56,7 @@ class Trained:
         return self.embed(modality, x) @ self.params["head"].T * scale
 
 
+@training()
 def train_heads(
     data: Unpaired, heads: Head | Sequence[Head], encoders: Mapping[str, nn.Module] | None = None, report: Any = None
 ) -> list[Trained]:
@@ -67,15 +69,13 @@ def train_heads(
             tunes them; BatchNorm cannot be stacked.
         report: ``report(share, message)``.
 
-    Returns:
-        One :class:`Trained` per head, in order.
+    Returns: one :class:`Trained` per head, in order.
 
     Raises:
         ValueError: more shots than a class has (says which); sizes that differ and are not projected; no validation
             split for ``choose="best"``; no test split of the target; init from text without text.
     """
-    asked = checked_heads(data, heads)
-    modules = dict(encoders or {})
+    asked, modules = checked_heads(data, heads), dict(encoders or {})
     done: list[Trained | None] = [None] * len(asked)
     groups: dict[Any, list[int]] = {}
     for i, head in enumerate(asked):
@@ -113,7 +113,7 @@ class _Plan:
         self.held = {}
         for name, split in (("test", data.test), ("val", data.val)):
             self.held[name] = held(split, first, self.encoders)
-        self.note = _note(data, first, self.net)
+        self.note = note(data, first, self.net)
 
     def rows(self, head: Head) -> dict[str, Tensor]:
         """The k-shot sample of each modality."""
@@ -238,15 +238,3 @@ class _Best:
         now = {n: p.detach().clone() for n, p in params.items()}
         old = self.params or now
         self.params = {n: torch.where(better.view(-1, *[1] * (p.dim() - 1)), p, old[n]) for n, p in now.items()}
-
-
-def _note(data: Unpaired, head: Head, net: Layout) -> str:
-    said = [f"{m} ({net.sizes[m]}) is mapped linearly to {net.width}." for m in net.projected]
-    for m, missing in data.only_in().items():
-        if m in net.sizes:
-            what = "trained by the other modalities alone" if m == head.target else "trained without it"
-            start = "; with init from text it starts at random" if head.auxiliary[:1] == (m,) else ""
-            one, many = f"1 class has no {m}: its row", f"{len(missing)} classes have no {m}: their rows"
-            said.append(f"{one} of the head is " if len(missing) == 1 else f"{many} of the head are ")
-            said[-1] += f"{what}{start}."
-    return " ".join(said)

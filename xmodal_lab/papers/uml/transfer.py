@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ... import _checks as check
+from ..._surroundings import seeded
 from ...samples import Dataset
 from .language import pretrained
 from .sequence import as_sequence
@@ -134,8 +135,7 @@ def transfer(
 
         rows = draw_shots(y["train"], s.per_class, s.seed, modality, dataset.classes)
         x["train"], y["train"] = x["train"][rows], y["train"][rows]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(s.seed)
+    with seeded(s.seed):
         body = type(source)(source.config) if s.start == "scratch" else copy.deepcopy(source)
         if s.start == "shuffled":
             with torch.no_grad():

@@ -136,7 +136,7 @@ def draw_shots(labels: Tensor, shots: int | None, seed: int, what: str, classes:
     generator = torch.Generator().manual_seed(
         (seed * 0x9E3779B1 + zlib.crc32(what.encode(errors="replace"))) & 0x7FFFFFFFFFFF
     )
-    mixed = torch.rand(len(labels), generator=generator).argsort()
+    mixed = torch.rand(len(labels), generator=generator, dtype=torch.float32).argsort()
     order = mixed[torch.argsort(labels[mixed], stable=True)]
     sorted_labels = labels[order]
     start = torch.cumsum(count, 0) - count

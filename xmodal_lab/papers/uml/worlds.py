@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import _checks as check
+from ..._surroundings import seeded
 from ...datasets import _files
 from ...datasets.digits import load_digits
 from ...datasets.shapes import load_shapes
@@ -153,8 +154,7 @@ def digit_encoder(modality: str, encoder: str) -> Callable[[Tensor], Tensor]:
 def digit_net(modality: str, encoder: str = "trained") -> nn.Sequential:
     """A small net for single digits, (n, 1, s, s) → (n, 32): trained to tell them, or as it was initialised."""
     x, y = _singles(modality)["encoder"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         body = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 64), nn.ReLU(), nn.Linear(64, WIDTH // 2))
         head = nn.Linear(WIDTH // 2, 10)
         if encoder == "trained":
@@ -215,13 +215,11 @@ def frozen_encoder(modality: str, encoder: str, x: Tensor) -> Callable[[Tensor],
     if encoder == "pixels":
         flat = x.flatten(1)
         centre = flat.mean(0)
-        with torch.random.fork_rng(devices=[]):  # the search for the axes starts at random
-            torch.manual_seed(0)
+        with seeded(0):  # the search for the axes starts at random
             axes = torch.pca_lowrank(flat - centre, min(WIDTH, *flat.shape), center=False, niter=4)[2]
         return lambda z: (z.flatten(1) - centre) @ axes
     if encoder == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             return small_encoder(tuple(x.shape[1:])).eval()
     kind = "aligned" if encoder == "aligned" and modality == "image" else "attributes"
     return shipped_encoder(f"{modality}_{kind}")
@@ -230,7 +228,7 @@ def frozen_encoder(modality: str, encoder: str, x: Tensor) -> Callable[[Tensor],
 def shifted(x: Tensor, shift: str) -> Tensor:
     """Pictures (n, c, s, s) under a change that training never saw."""
     if shift == "noise":
-        return x + 0.5 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        return x + 0.5 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     if shift == "faint":
         return x.mean() + 0.5 * (x - x.mean())
     if shift == "covered":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..._surroundings import seeded
 from ...one_tower import SIZES, OneTower
 from ...samples import Samples
 from ...tokens import Tokens
@@ -27,15 +28,16 @@ def masked_words(tower: OneTower, samples: Samples, word: str, ids: int, steps: 
         seed: of batches, masks and the word head.
     """
     draw = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         guess = nn.Linear(tower.head.in_features, ids)
     adam = torch.optim.AdamW([*tower.parameters(), *guess.parameters()], LR, weight_decay=WEIGHT_DECAY, fused=True)
     for step in range(steps):
         rows = torch.randint(0, len(samples), (min(BATCH, len(samples)),), generator=draw)
         inputs = {m: samples.inputs[m][rows] for m in tower.modalities}
         tokens = tower.embed(inputs)
-        hidden = tokens.masks[word] & (torch.rand(tokens.masks[word].shape, generator=draw) < HIDDEN)
+        hidden = tokens.masks[word] & (
+            torch.rand(tokens.masks[word].shape, generator=draw, dtype=torch.float32) < HIDDEN
+        )
         if not bool(hidden.any()):
             continue
         empty = tower.position[word] + tower.origin[word]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ... import _checks as check
 from ..._evaluation import eval_mode
+from ..._surroundings import seeded
 from ...experiments import Report
 from ...one_tower import OneTower, with_tokens
 from ...samples import Dataset, Samples
@@ -135,8 +136,7 @@ class Towers:
         """The tower before fine-tuning: pretrained, with a new head."""
         keys = ("data_seed", *TOWER, "pretraining", "seed")
         tower = copy.deepcopy(_pretrained(self, tuple((k, s[k]) for k in keys if k in s)))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(s["seed"])
+        with seeded(s["seed"]):
             tower.head = torch.nn.Linear(s["width"], self.head(s).outputs(self.load(s)))
         return tower
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import base64
+import html
 import importlib
 import inspect
+import io
 import re
 import sys
 from html.parser import HTMLParser
@@ -82,7 +85,7 @@ def reference(out: Path) -> None:
             start = vars(made).get("__init__")
             if start is not None and start.__doc__ is None and made.__base__ is not object:
                 start.__doc__ = "Arguments as above."  # else pdoc takes the words of nn.Module's
-    pdoc.render.configure(docformat="google", math=True)
+    pdoc.render.configure(docformat="google")
     pdoc.pdoc(*specs, output_directory=out)
 
 
@@ -107,7 +110,7 @@ def page(source: Path, target: Path) -> None:
     text = re.sub(r"\]\((?:\.\./)?notebooks/([\w.-]+?)\.ipynb\)", r"](\1.html)", text)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(part) for part in (_navigation(), text)])
     notebook.metadata["title"] = source.stem
-    target.write_text(_exporter().from_notebook_node(notebook)[0], encoding="utf-8")
+    target.write_text(_written(notebook), encoding="utf-8")
 
 
 def lesson(source: Path, target: Path, live: bool) -> None:
@@ -123,9 +126,27 @@ def lesson(source: Path, target: Path, live: bool) -> None:
     for cell in notebook.cells:
         cell.source = re.sub(r"\]\(([\w.-]+?)\.ipynb\)", r"](\1.html)", cell.source)
         cell.source = cell.source.removeprefix("# NBVAL_IGNORE_OUTPUT\n")  # a word to the tests
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\$\$(.+?)\$\$", lambda found: drawn(found[1]), cell.source, flags=re.S)
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell(_navigation()))
     notebook.metadata["title"] = source.stem
-    target.write_text(_exporter().from_notebook_node(notebook)[0], encoding="utf-8")
+    target.write_text(_written(notebook), encoding="utf-8")
+
+
+def drawn(formula: str) -> str:
+    """A displayed formula as a picture within the page, so that no script has to be fetched for it."""
+    from matplotlib import font_manager, mathtext
+
+    words, picture = " ".join(formula.split()), io.BytesIO()
+    mathtext.math_to_image(f"${words}$", picture, prop=font_manager.FontProperties(size=13), format="svg")
+    data = base64.b64encode(picture.getvalue()).decode()
+    return f'<img alt="{html.escape(words)}" src="data:image/svg+xml;base64,{data}">'
+
+
+def _written(notebook: nbformat.NotebookNode) -> str:
+    """The page, without the scripts that nbconvert would have it fetch from elsewhere (require.js, MathJax)."""
+    text: str = _exporter().from_notebook_node(notebook)[0]
+    return re.sub(r'<script src="https?://[^"]*">\s*</script>', "", text)
 
 
 def _navigation() -> str:

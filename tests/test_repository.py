@@ -98,3 +98,12 @@ def test_dead_links_are_found(builder, tmp_path: Path) -> None:
         "a.html: c.html",
         "a.html: none.png",
     ]
+
+
+def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
+    builder.lesson(ROOT / "notebooks" / "04_wma.ipynb", tmp_path / "lesson.html", live=False)
+    builder.page(ROOT / "docs" / "security.md", tmp_path / "page.html")
+    for name in ("lesson", "page"):
+        text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        assert re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="https?:[^"]*"', text) == []
+    assert 'src="data:image/svg+xml;base64,' in (tmp_path / "lesson.html").read_text(encoding="utf-8")

@@ -199,7 +199,5 @@ def note(data: Unpaired, head: Head, net: Layout) -> str:
         if m in net.sizes:
             what = "trained by the other modalities alone" if m == head.target else "trained without it"
             start = "; with init from text it starts at random" if head.auxiliary[:1] == (m,) else ""
-            one, many = f"1 class has no {m}: its row", f"{len(missing)} classes have no {m}: their rows"
-            said.append(f"{one} of the head is " if len(missing) == 1 else f"{many} of the head are ")
-            said[-1] += f"{what}{start}."
+            said.append(f"Classes without {m}: {len(missing)}. Of the head their part is {what}{start}.")
     return " ".join(said)

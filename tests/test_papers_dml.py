@@ -71,6 +71,18 @@ def test_exact_claims(ledger: dict[str, Measured]) -> None:
     assert ledger["dml.I"].verdict == "direction holds", "α = 0 does as well"
 
 
+def test_claims_of_accuracy_ask_nothing_else_of_a_net() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arms, "EPOCHS", {"quick": 2, "full": 2})
+        c = Conditions(dataset=three(), seeds=(0, 1))
+        for name in ("dml.A", "dml.DA", "dml.S"):
+            next(claim for claim in claims.CLAIMS if claim.id == name).measure(c)
+        cubes = [cube for key, cube in c.memory.items() if key.startswith("sweep")]
+        assert not any({"landscape", "lambda_max", "drop"} & set(cube.data_vars) for cube in cubes)
+        plain, asked = arms.trained(c), arms.arms(c, flatness=True)
+        assert all(np.array_equal(plain[k]["accuracy"], asked[k]["accuracy"], equal_nan=True) for k in asked)
+
+
 def test_the_control_caps_the_verdict() -> None:
     sure, not_sure = gain([0.1, 0.11, 0.12]), gain([0.1, -0.1, 0.0])
     assert arms.explained(sure, sure, "c").verdict == "holds"

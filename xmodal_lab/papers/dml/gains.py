@@ -6,7 +6,7 @@ import numpy as np
 
 from ...conditions import Conditions
 from ...verdicts import Measured, gain, missing, order
-from .arms import arms, bench, best_single, data, explained, sees_all, values
+from .arms import arms, bench, best_single, data, explained, sees_all, trained, values
 from .retrieval import retrieve
 
 COVERAGE = "DML over SML that sees every sample"
@@ -17,7 +17,7 @@ RHOS = (0.02, 0.05, 0.1, 0.2)  # of SAM under the full budget, chosen on validat
 
 def accuracy(c: Conditions) -> Measured:
     """dml.A, with the control that decides it: SML that sees every sample."""
-    where, found = bench(c), arms(c)
+    where, found = bench(c), trained(c)
     sml, dml = values(found["SML"], "accuracy"), values(found["DML"], "accuracy")
     everything = values(sees_all(c), "accuracy")
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
@@ -33,13 +33,12 @@ def augmentation(c: Conditions) -> Measured:
     kinds, shapes = data(c).kinds, data(c).shapes
     if not any(kinds[m] == "image" and len(shapes[m]) == 3 for m in where.names):
         return missing("a dataset with images", note="Augmentation is for images of shape (C, H, W).")
-    plain = c.sweep(where.experiment, modalities=where.both, alpha=[0.0, 1.0], epochs=where.epochs)
     more = c.sweep(where.experiment, modalities=where.both, alpha=[0.0, 1.0], epochs=where.epochs, augment=AUGMENT)
     fewer = c.sweep(
         where.experiment, modalities=where.both, alpha=[0.0, 1.0], epochs=where.epochs, augment="jitter+crop"
     )
     sml_more, dml_more = (values(more, "accuracy", alpha=a) for a in (0.0, 1.0))
-    dml = values(plain, "accuracy", alpha=1.0)
+    dml = values(trained(c)["DML"], "accuracy")
     steps = {"augmentation on top of DML": dml_more - dml, "DML on top of augmentation": dml_more - sml_more}
     calm = gain(values(fewer, "accuracy", alpha=1.0) - dml)
     m = order(steps, note=f"Without flips, which make other digits: {calm.text} on top of DML ({calm.verdict}).")
@@ -51,15 +50,15 @@ def flat_methods(c: Conditions) -> Measured:
     """dml.S: DML against SML with label smoothing, SWA and SAM."""
     where = bench(c)
 
-    def run(alpha: float, **options: float) -> np.ndarray:
-        cube = c.sweep(where.experiment, modalities=where.both, alpha=alpha, epochs=where.epochs, **options)
+    def run(**options: float) -> np.ndarray:
+        cube = c.sweep(where.experiment, modalities=where.both, alpha=0.0, epochs=where.epochs, **options)
         return np.stack([cube[name].to_numpy() for name in ("accuracy", "val_accuracy")])
 
-    dml, sml = run(1.0)[0], run(0.0)[0]
-    others = {name: run(0.0, **options)[0] for name, options in FLAT.items() if name != "SAM" or c.quick}
+    dml, sml = (values(trained(c)[name], "accuracy") for name in ("DML", "SML"))
+    others = {name: run(**options)[0] for name, options in FLAT.items() if name != "SAM" or c.quick}
     chosen = FLAT["SAM"]["sam"]
     if not c.quick:
-        tried = {rho: run(0.0, sam=rho) for rho in RHOS}
+        tried = {rho: run(sam=rho) for rho in RHOS}
         chosen = max(tried, key=lambda rho: float(np.nanmean(tried[rho][1])))
         others["SAM"] = tried[chosen][0]
     each = "; ".join(f"SML + {name} over SML {gain(a - sml).text}" for name, a in others.items())

@@ -86,6 +86,25 @@ def test_a_row_cut_short_is_measured_again(few: list[str], tmp_path: Path) -> No
     assert few == ["A", "A"]
 
 
+@pytest.mark.parametrize("raw", ["", "null", "[" * 100_000])
+def test_a_row_that_is_none_is_measured_again(few: list[str], tmp_path: Path, raw: str) -> None:
+    claims.run("dml.A", store=tmp_path, progress=False)
+    next((tmp_path / "rows").glob("*.json")).write_text(raw)
+    claims.run("dml.A", store=tmp_path, progress=False)
+    assert few == ["A", "A"]
+    (tmp_path / "ledger.json").write_text(raw)
+    with pytest.raises(ValueError, match="is no ledger of claims"):
+        claims.table(path=tmp_path / "ledger.json")
+
+
+def test_the_command_says_where_nothing_can_be_kept(
+    few: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows").write_text("a file where the folder should be")
+    assert cli.main(["claims", "dml.A", "--run", "--store", str(tmp_path)]) == 2
+    assert "xmodal claims: error: " in (told := capsys.readouterr().err) and "rows" in told
+
+
 def test_one_fault_does_not_cost_the_others(few: list[str], tmp_path: Path) -> None:
     with pytest.warns(RuntimeWarning, match=r"1 of 3 claims could not be measured; the first, uml\.B"):
         found = claims.run(store=tmp_path, progress=False)
@@ -94,7 +113,10 @@ def test_one_fault_does_not_cost_the_others(few: list[str], tmp_path: Path) -> N
     assert len(list((tmp_path / "rows").glob("*.json"))) == 2, "an error is not a result"
 
 
-def test_refused_before_any_work(few: list[str]) -> None:
+def test_refused_before_any_work(few: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["claims", "--write"]) == 2 and "give both" in capsys.readouterr().err
+    with pytest.raises(TypeError, match="executor must be an Executor, got int"):
+        claims.run("dml.A", executor=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 5 seeds, got 3"):
         claims.run("dml.A", seeds=range(3))
     with pytest.raises(ValueError, match=r"unknown claim 'dml\.Z'; known: 'dml\.A'"):

@@ -73,3 +73,13 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(ValueError, match="a verdict is one of"):
         Measured("great", "")
     assert Measured("holds", "", numbers={"x": np.arange(2)}).numbers == {"x": [0, 1]}
+
+
+def test_the_text_shows_on_which_side_of_zero_the_interval_ends() -> None:
+    spread = np.array([-1.0, 0.0, 1.0, 0.5, -0.5])
+    spread *= 1.4630 / mean_interval(spread)[1]
+    assert gain(spread - 1.4907, scale=1).text == "-1.49 ± 1.46 points", "with one digit 1.5 ± 1.5, as if 0 were inside"
+    assert (
+        gain(spread - 1.6, scale=1).text == "-1.6 ± 1.5 points"
+        and gain([1.0, 1.0], scale=1).text == "+1.0 ± 0.0 points"
+    )

@@ -59,7 +59,7 @@ class Rows:
             held = json.loads(self._path(claim).read_text(encoding="utf-8"))
             row: Row = held["row"]
             return row if held["seal"] == seal(row) else None
-        except (ValueError, KeyError, TypeError):  # cut short, or damaged on disk: measure it again
+        except (ValueError, KeyError, TypeError, RecursionError):  # cut short, or damaged on disk: measure it again
             return None
 
     def keep(self, claim: Claim, measured: Measured | Exception, seconds: float) -> Row:
@@ -111,7 +111,7 @@ def rows_in(path: Path) -> dict[str, Row]:
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         rows = {row["id"]: row for row in held["rows"]}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path.name} is no ledger of claims: {error!r}.") from None
     if held.get("format") != FORMAT:
         raise ValueError(f"{path.name} has ledger format {held.get('format')!r}, this version reads {FORMAT}.")

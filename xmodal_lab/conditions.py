@@ -61,6 +61,8 @@ class Conditions:
         check.one_of("budget", self.budget, BUDGETS)
         if self.dataset is not None and not isinstance(self.dataset, Dataset):
             raise TypeError(f"dataset must be a Dataset or None, got {type(self.dataset).__name__}; see xl.load.")
+        if self.executor is not None:
+            check.instance("executor", self.executor, Executor, "of a dask client give client.get_executor()")
         seeds = tuple(check.integer("seed", s, at_least=0) for s in self.seeds)
         if len(seeds) < 2 or len(set(seeds)) != len(seeds):
             raise ValueError(f"seeds must be at least two different numbers, got {list(self.seeds)}.")

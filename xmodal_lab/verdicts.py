@@ -202,6 +202,8 @@ def _side(mean: float, half: float) -> str:
 def _text(mean: float, half: float, unit: str) -> str:
     size = max(abs(mean), 0 if math.isnan(half) else abs(half))
     digits = 1 if size >= 1 or size == 0 else min(6, 1 - math.floor(math.log10(size)))
+    while digits < 6 and abs(mean) != half and round(abs(mean), digits) == round(half, digits):
+        digits += 1  # else a reader could not see on which side of 0 the interval ends
     spread = "" if math.isnan(half) else f" ± {half:.{digits}f}"
     return f"{mean:+.{digits}f}{spread} {unit}".strip()
 

@@ -298,7 +298,7 @@ class ModuleLoss(Loss):
                     for start, stop in pairwise(ends)
                 )
                 odd = params is not self.params and whole != whole  # no second point, then
-                if not odd and not abs(whole - together) <= rounding * max(abs(whole), 1e-3):
+                if not odd and not abs(whole - together) <= rounding * max(abs(whole), 1e-2):
                     return False
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError):
             return False

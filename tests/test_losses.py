@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections import UserDict
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -110,6 +112,63 @@ def test_a_dict_may_hold_what_is_not_one_per_row() -> None:
     expected = Loss.from_module(Moved(), {"x": x, "labels": y, "by": by}, nn.functional.cross_entropy)
     assert loss.value() == pytest.approx(expected.value(), rel=1e-6)
     assert loss.along(directions_for(loss), [[0.0, 0.0]] * 9).tolist() == pytest.approx([expected.value()] * 9)
+
+
+class Pair(NamedTuple):
+    left: torch.Tensor
+    right: torch.Tensor
+
+
+class Named(UserDict):
+    """A dict whose entries are attributes, as tokenizers give it."""
+
+    def __getattr__(self, name: str) -> torch.Tensor:
+        return self.data[name]
+
+
+class Asks(nn.Module):
+    """Asks its inputs for what only their own type has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = classifier()
+
+    def forward(self, inputs: Pair | Named | list) -> torch.Tensor:
+        if isinstance(inputs, list):
+            return self.net(sum(inputs.copy() + inputs[:1]))
+        return self.net(inputs.left + inputs.right)
+
+
+@pytest.mark.parametrize(
+    "make", [Pair, lambda left, right: Named(left=left, right=right), lambda left, right: [left, right]]
+)
+def test_inputs_keep_their_type_when_they_are_cut(make) -> None:
+    x, y = batch()
+    module = Asks()
+    loss = Loss.from_module(module, (make(x, 2 * x), y))
+    expected = float(nn.functional.cross_entropy(module(make(x, 2 * x)), y).detach())
+    assert len(loss.terms(rows=7)) == 6
+    assert loss.along(directions_for(loss), [[0.0, 0.0]] * 9).tolist() == pytest.approx([expected] * 9, rel=1e-5)
+    assert loss.to(torch.float64).value() == pytest.approx(expected, rel=1e-5)
+
+
+def test_packed_sequences_stay_whole() -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read, self.head = nn.LSTM(5, 4), nn.Linear(4, 3)
+
+        def forward(self, packed: nn.utils.rnn.PackedSequence) -> torch.Tensor:
+            return self.head(self.read(packed)[1][0][-1])
+
+    torch.manual_seed(0)
+    packed = nn.utils.rnn.pack_sequence([torch.randn(2 + i % 4, 5) for i in range(12)], enforce_sorted=False)
+    module, y = Reads(), batch(12)[1]
+    loss = Loss.from_module(module, (packed, y))
+    expected = float(nn.functional.cross_entropy(module(packed), y).detach())
+    with pytest.warns(UserWarning, match="evaluated whole"):
+        values = loss.along(directions_for(loss), [[0.0, 0.0]] * 9, rows=5)
+    assert values.tolist() == pytest.approx([expected] * 9, rel=1e-5)
 
 
 def test_a_criterion_that_is_not_a_mean_over_rows_is_evaluated_whole() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -222,3 +224,27 @@ def test_a_private_copy_is_faster_and_gives_the_same(make, monkeypatch: pytest.M
     np.testing.assert_allclose(loss.along(pair, table[:3]), expected[:3], rtol=1e-4)  # too few for one buffer
     for name, p in loss.module.state_dict().items():
         torch.testing.assert_close(p, before[name], rtol=0, atol=0)
+
+
+def test_vision_models_of_transformers_ask_their_first_layer_for_its_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers as tf
+
+    monkeypatch.setattr(standins, "LEAST_FAN_IN", 64)
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    sees = {**small, "image_size": 8, "patch_size": 4, "projection_dim": 6}
+    reads = {**small, "vocab_size": 9, "max_position_embeddings": 6, "eos_token_id": 3, "bos_token_id": 2}
+    torch.manual_seed(0)
+    pictures, texts = torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.arange(30).view(6, 5) % 9
+    vit = tf.ViTForImageClassification(tf.ViTConfig(**small, image_size=8, patch_size=4, num_labels=2)).double()
+    clip = tf.CLIPModel(tf.CLIPConfig(text_config=reads, vision_config=sees, projection_dim=6)).double()
+    for model, batch in (
+        (vit, {"pixel_values": pictures, "labels": torch.arange(6) % 2}),
+        (clip, {"input_ids": texts, "pixel_values": pictures, "return_loss": True}),
+    ):
+        loss = Loss.from_module(model, batch)
+        pair = landscape.directions(loss, 2)
+        table = grids.pairs_of(np.linspace(-1, 1, 3), np.linspace(-1, 1, 3))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "loss is not a mean over the rows")  # clip compares all pairs of a batch
+            seen = loss.along(pair, table).numpy()
+        np.testing.assert_allclose(seen, brute(loss, pair, table), rtol=1e-6)

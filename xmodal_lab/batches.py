@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from . import _checks as check
 
@@ -73,15 +75,13 @@ def telling_rows(batch: Any, rows: int, most: int) -> Tensor:
 
 def pick(batch: Any, rows: int, which: slice | Tensor) -> Any:
     """The rows ``which`` of every tensor in ``batch`` that has ``rows`` rows; the rest as it is."""
-    if isinstance(batch, Tensor):
-        if not _has_rows(batch, rows):
-            return batch
-        return batch[which if isinstance(which, slice) else which.to(batch.device)]
-    if isinstance(batch, Mapping):
-        return {key: pick(value, rows, which) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return tuple(pick(value, rows, which) for value in batch)
-    return batch
+
+    def picked(tensor: Tensor) -> Tensor:
+        if not _has_rows(tensor, rows):
+            return tensor
+        return tensor[which if isinstance(which, slice) else which.to(tensor.device)]
+
+    return each(batch, picked)
 
 
 def _has_rows(tensor: Tensor, rows: int) -> bool:
@@ -99,13 +99,25 @@ def ordinary(batch: Any) -> Any:
 
 
 def each(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The batch with ``change`` applied to every tensor."""
+    """The batch with ``change`` applied to its tensors, of the types it had: a model may ask for ``inputs.image``."""
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, Mapping):
-        return {key: each(value, change) for key, value in batch.items()}
+        parts = {key: each(value, change) for key, value in batch.items()}
+        if not isinstance(batch, MutableMapping) or type(batch) is dict:
+            return parts
+        like = copy.copy(batch)
+        for key, value in parts.items():
+            like[key] = value
+        return like
+    if isinstance(batch, PackedSequence):  # its rows lie across each other
+        data = change(batch.data)
+        return batch._replace(data=data) if len(data) == len(batch.data) else batch
     if isinstance(batch, (tuple, list)):
-        return tuple(each(value, change) for value in batch)
+        items = [each(value, change) for value in batch]
+        if hasattr(batch, "_fields"):
+            return type(batch)(*items)
+        return items if isinstance(batch, list) else tuple(items)
     return batch
 
 

@@ -298,9 +298,9 @@ class ModuleLoss(Loss):
                     for start, stop in pairwise(ends)
                 )
                 odd = params is not self.params and whole != whole  # no second point, then
-                if not odd and not abs(whole - together) <= rounding * max(abs(whole), 1e-3):
+                if not odd and not abs(whole - together) <= rounding * max(abs(whole), 1e-2):
                     return False
-        except (RuntimeError, ValueError, IndexError, TypeError):
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError):
             return False
         return True
 
@@ -331,7 +331,7 @@ class ModuleLoss(Loss):
         try:
             with torch.no_grad():
                 self._on(self.params, pick(self.batches[0], counts[0], slice(n)))
-        except (RuntimeError, ValueError, IndexError, TypeError):
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError):
             return max(counts)
         finally:
             for hook in hooks:

@@ -309,6 +309,7 @@ def claims() -> Calls:
     calls = {
         "claims.known": Call(xl.claims.known, {"paper": "dml"}),
         "claims.table": Call(xl.claims.table, {"paper": "dml"}),
+        "claims.show": Call(xl.claims.show, {"rows": "dml"}),
         "claims.table, path": Call(xl.claims.table, {"path": shipped}),
         "claims.table, dataset": Call(xl.claims.table, {"dataset": "avmnist"}),
         "claims.chosen": Call(xl.claims.chosen, {"ids": ["dml.A"]}),

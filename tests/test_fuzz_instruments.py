@@ -529,6 +529,19 @@ def test_distances_grow_with_the_scale(power: int, rows: int, seed: int) -> None
 
 
 ANSWERS: dict[str, tuple[Callable[[], Any], str]] = {
+    "masked entries": (
+        lambda: tr.w2(np.ma.masked_array(A.numpy(), mask=A.numpy() > 1), B),
+        r"a has \d+ masked entries; fill them first",
+    ),
+    "rows of different length": (
+        lambda: me.class_means(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), Y),
+        "features is nested, with rows of different length; pad it",
+    ),
+    "unsigned and huge": (lambda: me.accuracy(np.full(6, 2**64 - 1, dtype=np.uint64), Y), "numbers of 2.63 or more"),
+    "a yes for a count": (
+        lambda: me.class_means(A, Y, torch.tensor(True)),  # type: ignore[arg-type]
+        "classes must be a whole number, got Tensor",
+    ),
     "meta": (lambda: tr.w2(A.to("meta"), B), "a is on device 'meta' and holds no numbers"),
     "text as a number": (lambda: tr.w2(A, B, "entropic", blur="0.1"), "blur must be a number, got str"),  # type: ignore[arg-type]
     "a number beyond floats": (lambda: me.mmd(A, B, bandwidth=10**400), "bandwidth must be finite"),
@@ -564,6 +577,34 @@ ANSWERS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+GUISED: dict[str, Callable[[Tensor], Any]] = {
+    "a subclass": lambda x: x.as_subclass(type("Sub", (Tensor,), {})),
+    "nothing masked": lambda x: np.ma.masked_array(x.numpy(), mask=np.zeros(x.shape, bool)),
+    "quantised": lambda x: torch.quantize_per_tensor(x, 2**-20, 0, torch.qint32),
+    "negated lazily": lambda x: torch.complex(x, -x).conj().imag,
+    "a table": lambda x: __import__("pandas").DataFrame(x.numpy(), index=range(5, 5 + len(x))),
+    "labelled": lambda x: xr.DataArray(x.numpy()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*quantiz.*:DeprecationWarning", "ignore:.*quantiz.*:UserWarning")
+@pytest.mark.parametrize("guise", GUISED)
+def test_rarer_guises_of_the_same_numbers(guise: str) -> None:
+    worn = GUISED[guise](A.clone())
+    torch.testing.assert_close(torch.as_tensor(tr.w2(worn, B)), tr.w2(A, B), rtol=1e-4, atol=1e-5)
+    assert me.auroc(worn, Y) == pytest.approx(me.auroc(A, Y), rel=1e-4)
+    loss = xl.Loss(lambda p: p["w"].square().sum(), {"w": worn})
+    assert loss.value() == pytest.approx(float(A.square().sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+def test_unsigned_class_numbers(dtype: type) -> None:
+    labels = Y.numpy().astype(dtype)
+    assert me.accuracy(labels, torch.from_numpy(labels)) == 1.0
+    assert me.silhouette(A, labels) == me.silhouette(A, Y)
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")
 @pytest.mark.parametrize("mistake", ANSWERS)
 def test_what_the_answer_says(mistake: str) -> None:
     make, words = ANSWERS[mistake]

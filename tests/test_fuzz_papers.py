@@ -150,6 +150,12 @@ def uml() -> Calls:
         "uml.train_heads, several": Call(um.train_heads, {"data": data, "heads": [head]}, guises=False),
         "uml.geometry": Call(um.geometry, both),
         "uml.decision_plane": Call(um.decision_plane, both | {"classes": [0, 1, 2], "points": 5}),
+        "uml.confused": Call(um.confused, both),
+        "uml.draw_decisions": Call(
+            um.draw_decisions,
+            {"data": data, "heads": {"UML": trained}, "classes": [0, 1, 2], "points": 5},
+            guises=False,
+        ),
         "uml.prototypes": Call(um.prototypes, both | {"modality": "text"}),
         "uml.baseline": Call(um.baseline, {"data": data, "head": head, "classifier": "lda"}),
         "uml.search": Call(um.search, {"data": data, "heads": head, "grid": {"lr": [0.1, 0.2]}}, guises=False),

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ from abuses import Call, no_shape_checks, numbers_of
 from worlds import toy
 
 import xmodal_lab as xl
+from xmodal_lab._evaluation import eval_mode
 from xmodal_lab._surroundings import seeded
 
 ROOMS: dict[str, Callable[[], dict[str, Call]]] = {
@@ -189,3 +192,69 @@ def test_instruments_keep_their_precision_below_autocast() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found = torch.as_tensor(measure())
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_threads_look_at_one_model_one_after_the_other() -> None:
+    """To look at a model is to put it into eval mode and other tensors into its places, and two cannot do so at once."""
+    net = torch.nn.Sequential(
+        torch.nn.Linear(6, 64), torch.nn.BatchNorm1d(64), torch.nn.Dropout(), torch.nn.Linear(64, 3)
+    ).train()
+    parameters, values = list(net.parameters()), [p.detach().clone() for p in net.parameters()]
+    inputs = torch.rand(64, 6, generator=torch.Generator().manual_seed(0))
+    loss = xl.Loss.from_module(net, (inputs, torch.arange(64) % 3))
+
+    def looked(k: int) -> float:
+        if k % 4 == 0:
+            return float(loss({name: p + 0.1 * k for name, p in loss.params.items()}).detach())
+        if k % 4 == 1:
+            return xl.flatness.lpf(loss, sigma=0.1, samples=3, seed=k).value
+        if k % 4 == 2:
+            return xl.curvature.trace(loss, probes=2, seed=k).value
+        return float(xl.landscape.line(loss, points=5, seed=k).sum())
+
+    alone = [looked(k) for k in range(24)]
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(1e-6)
+        with ThreadPoolExecutor(6) as pool:
+            for _ in range(5):
+                assert list(pool.map(looked, range(24))) == pytest.approx(alone, rel=1e-5)
+    finally:
+        sys.setswitchinterval(before)
+    assert all(p is q for p, q in zip(net.parameters(), parameters, strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), values, strict=True))
+    assert all(m.training for m in net.modules())
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_wait_for_its_parents_threads() -> None:
+    dataset = toy(24)
+    net = xl.LateFusion.for_dataset(dataset, architecture="mlp", width=4)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with seeded(1), eval_mode(net):
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        child = os.fork()
+        if not child:
+            torch.set_num_threads(1)
+            xl.training.evaluate(net, dataset.test)
+            with seeded(2):
+                os._exit(7)
+        deadline = time.monotonic() + 60
+        while (found := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if found == (0, 0):
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+    finally:
+        done.set()
+        thread.join()
+    assert os.waitstatus_to_exitcode(found[1]) == 7 and found[0] == child

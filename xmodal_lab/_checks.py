@@ -90,7 +90,7 @@ def non_negative(what: str, value: object) -> float:
 def integer(what: str, value: object, at_least: int | None = None) -> int:
     """Return ``value`` as an int, if it is a whole number of at least ``at_least`` that 64 bits hold."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool):
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except (TypeError, RuntimeError):  # the last: a tensor without numbers
@@ -169,6 +169,7 @@ def instance(what: str, value: object, kind: type[T], remedy: str = "") -> T:
 
 def finite(what: str, tensor: Tensor) -> Tensor:
     """Return ``tensor`` if it holds no NaN and no infinity."""
+    _has_numbers(what, tensor)
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor
     if tensor.is_meta or tensor.layout != torch.strided or tensor.element_size() == 1:
@@ -194,6 +195,10 @@ def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Ten
     """
     if isinstance(value, Tensor):
         return _dense(what, value) if dtype is None else _dense(what, value).to(dtype)
+    if hasattr(value, "mask") and hasattr(value, "filled"):  # NumPy would hand over what lies below the mask
+        hidden = int(value.mask.sum())
+        if hidden:
+            raise ValueError(f"{what} has {hidden} masked entries; fill them first (.filled(…)), or drop those rows.")
     try:
         if hasattr(value, "__array__"):
             import numpy as np
@@ -203,24 +208,42 @@ def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Ten
                 array = array.astype(f"{array.dtype.kind}{min(array.dtype.itemsize, 8)}")  # torch knows no others
             if not array.flags.writeable or any(step < 0 for step in array.strides):
                 array = array.copy()
-            return torch.as_tensor(array, dtype=dtype)
-        return torch.as_tensor(value, dtype=dtype)
+            found = torch.as_tensor(array, dtype=dtype)
+        else:
+            found = torch.as_tensor(value, dtype=dtype)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(
             f"{what} must be a tensor or an array of numbers, got {type(value).__name__}: {error}"
         ) from None
+    return _dense(what, found)
+
+
+def _has_numbers(what: str, tensor: Tensor) -> None:
+    """Refuse tensors of which PyTorch cannot even tell the size."""
+    if torch.nn.parameter.is_lazy(tensor):
+        raise ValueError(f"{what} has no shape yet, as in a lazy module; call the module on one batch first.")
+    if tensor.is_nested:
+        raise ValueError(
+            f"{what} is nested, with rows of different length; pad it first (torch.nested.to_padded_tensor)."
+        )
 
 
 def _dense(what: str, tensor: Tensor) -> Tensor:
-    if torch.nn.parameter.is_lazy(tensor):
-        raise ValueError(f"{what} has no shape yet, as in a lazy module; call the module on one batch first.")
+    _has_numbers(what, tensor)
     if tensor.is_meta:
         raise ValueError(f"{what} is on device 'meta' and holds no numbers; move the data to 'cpu' or a GPU first.")
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch can store these and do little else
+        whole = tensor.to(torch.int64)
+        if bool((whole < 0).any()):
+            raise ValueError(f"{what} holds numbers of 2^63 or more.")
+        tensor = whole
     if tensor.is_floating_point() and tensor.element_size() == 1:  # there is no arithmetic in 8 bits
         tensor = tensor.float()
-    return tensor
+    return tensor.resolve_neg()
 
 
 def ordinary(tensor: Tensor) -> Tensor:

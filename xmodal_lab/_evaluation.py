@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Lock, RLock
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -53,14 +56,38 @@ def device_of(model: nn.Module, fallback: torch.device) -> torch.device:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode while the context lasts; then every module as it was."""
-    modes = {m: m.training for m in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
+    """The model in eval mode while the context lasts, for one thread at a time; then every module as it was."""
+    with alone_with(model):
+        modes = {m: m.training for m in model.modules()}
+        model.eval()
+        try:
+            yield
+        finally:
+            for m, mode in modes.items():
+                m.training = mode
+
+
+# Whoever looks at a model changes it for that time (its mode, the tensors in the places of its parameters), and two
+# threads at once would see, and leave behind, what the other one has put there.
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_MAKING = Lock()
+
+
+def alone_with(model: nn.Module) -> Any:
+    """The lock on ``model``, for ``with``; the same thread may take it again."""
+    with _MAKING:
+        return _LOCKS.setdefault(model, RLock())
+
+
+def _forget_locks() -> None:
+    """In a forked process, where the threads that held them do not exist."""
+    global _MAKING
+    _MAKING = Lock()
+    _LOCKS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 @torch.no_grad()

@@ -214,7 +214,8 @@ def exchange_rate(
     """
     grid, rows, columns = _checked(acc, images, texts, images_window, texts_window)
     words = check.positive("words_per_text", words_per_text)
-    if not 0 < check.real("level", level) < 1:
+    level = check.real("level", level)
+    if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     check.share("least_r2", least_r2)
     resamples, seed = check.integer("resamples", resamples, at_least=1), check.integer("seed", seed, at_least=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -9,6 +10,16 @@ from threading import RLock
 import torch
 
 _DRAWING = RLock()
+
+
+def _forget_lock() -> None:
+    """In a forked process, where the thread that held it does not exist."""
+    global _DRAWING
+    _DRAWING = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 @contextmanager

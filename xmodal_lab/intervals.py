@@ -39,7 +39,8 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
     numbers = given.detach().cpu().double().numpy().ravel()
     if len(numbers) == 0:
         raise ValueError("an interval needs at least one value.")
-    if not 0 < check.real("level", level) < 1:
+    level = check.real("level", level)
+    if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     if len(numbers) == 1:
         return float(numbers[0]), float("nan")

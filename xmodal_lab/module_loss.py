@@ -21,7 +21,7 @@ from . import _checks as check
 from . import standins
 from ._copies import bare, copy_of
 from ._cross_entropy import cross_entropy
-from ._evaluation import eval_mode
+from ._evaluation import alone_with, eval_mode
 from ._functional import call_with, places_of
 from ._moving import Mover, write
 from ._rewrites import rewrite
@@ -345,24 +345,26 @@ class ModuleLoss(Loss):
 
         Ask :meth:`has_scratch` first.
         """
-        module = self._copy_of_module()
-        if module is None:
-            raise ValueError(f"{type(self.module).__name__} has no copy that gives what it gives.")
-        for mine, theirs in zip(module.buffers(), self.module.buffers(), strict=True):
-            mine.copy_(theirs)  # the user may have trained or moved the original since
-        named = dict(module.named_parameters())
-        for name, theirs in self.module.named_parameters():
-            named[name].copy_(theirs)
-        yield module, {name: named[name] for name in self.params}
+        with alone_with(self.module):
+            module = self._copy_of_module()
+            if module is None:
+                raise ValueError(f"{type(self.module).__name__} has no copy that gives what it gives.")
+            for mine, theirs in zip(module.buffers(), self.module.buffers(), strict=True):
+                mine.copy_(theirs)  # the user may have trained or moved the original since
+            named = dict(module.named_parameters())
+            for name, theirs in self.module.named_parameters():
+                named[name].copy_(theirs)
+            yield module, {name: named[name] for name in self.params}
 
     def has_scratch(self) -> bool:
         """Whether a copy of the module gives what the module gives."""
         return self._copy_of_module() is not None and not self._writes_buffers
 
     def _copy_of_module(self) -> nn.Module | None:
-        if not self._scratch_module:
-            self._scratch_module = (self._private_copy(),)
-        return self._scratch_module[0]
+        with alone_with(self.module):
+            if not self._scratch_module:
+                self._scratch_module = (self._private_copy(),)
+            return self._scratch_module[0]
 
     @torch.no_grad()
     def _private_copy(self) -> nn.Module | None:

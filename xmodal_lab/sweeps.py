@@ -217,7 +217,8 @@ def band(values: Labelled, dim: str = "seed", level: float = 0.95) -> Labelled:
     if not isinstance(values, (xr.Dataset, xr.DataArray)):
         raise TypeError(f"values must be a cube or one of its variables, got {type(values).__name__}.")
     check.one_of("dimension", dim, [str(d) for d in values.dims])
-    if not 0 < check.real("level", level) < 1:
+    level = check.real("level", level)
+    if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     if isinstance(values, xr.Dataset):
         banded = {name: band(v, dim, level) if dim in v.dims else v for name, v in values.data_vars.items()}

@@ -64,7 +64,8 @@ def perceive(
     steps, width = check.integer("perceptor steps", steps, at_least=0), check.integer("width", width, at_least=1)
     classes, seed = check.integer("classes", classes, at_least=1), check.integer("seed", seed, at_least=0)
     names = [check.instance("a modality in names", m, str) for m in check.listed("names", names)]
-    for s in check.listed("splits", splits):
+    splits = check.listed("splits", splits)
+    for s in splits:
         check.instance("a split", s, Samples)
         check.modalities_of(names, s.modalities)
     if not splits:

@@ -67,7 +67,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         check.instance("out", self.out, str)
-        check.listed("classes", self.classes)
+        object.__setattr__(self, "classes", tuple(check.listed("classes", self.classes)))
         for name, split in (("train", self.train), ("test", self.test)):
             check.instance(name, split, Split)
         if len(self.train.inside) < 2:

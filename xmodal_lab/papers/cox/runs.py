@@ -80,7 +80,8 @@ def run_stack(problem: Problem, members: Sequence[Options], report: Report | Non
         ValueError: no member, or members that differ in more.
     """
     check.instance("problem", problem, Problem, "make one with cox.of_views or cox.of_dataset")
-    if not check.listed("members", members):
+    members = check.listed("members", members)
+    if not members:
         raise ValueError("there is nothing to run.")
     for options in members:
         check.instance("a member", options, Options)

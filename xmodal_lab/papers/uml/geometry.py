@@ -122,9 +122,9 @@ def decision_plane(
 
     _fits(data, trained)
     three = [check.integer("class", c, at_least=0) for c in check.listed("classes", classes)]
-    if len(set(three)) != 3 or max(three) >= len(data.classes):
+    if len(three) != 3 or len(set(three)) != 3 or max(three) >= len(data.classes):
         raise ValueError(f"the plane goes through three different classes below {len(data.classes)}, got {three}.")
-    check.integer("points", points, at_least=2)
+    points = check.integer("points", points, at_least=2)
     x, y = data.test[trained.head.target]
     means = torch.stack([x[y == c].flatten(1).mean(0) for c in three])
     centre = means.mean(0)

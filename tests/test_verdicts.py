@@ -43,6 +43,17 @@ def test_steps_hold_together_or_in_part() -> None:
         order({})
 
 
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_the_more_steps_the_more_it_takes_to_refute_one(k: int) -> None:
+    shape = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    needed = stats.t.ppf(1 - 0.025 / k, 4) * stats.sem(shape)  # Bonferroni: α / k for each of k steps
+    for mean, verdict in ((1.02 * needed, "fails"), (0.98 * needed, "not seen here")):
+        steps = {"refuted?": shape - mean} | {f"step {i}": WIN for i in range(k - 1)}
+        assert order(steps).verdict == verdict
+    if k == 1:
+        assert order({"one": LOSS}).verdict == gain(LOSS).verdict
+
+
 def test_no_difference_has_to_be_shown_not_assumed() -> None:
     assert same(TIE, 0.1).verdict == "holds"
     assert same(TIE, 0.001).verdict == "not seen here", "too few seeds to tell is not the same as equal"

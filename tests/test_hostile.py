@@ -14,6 +14,7 @@ import sys
 import zipfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -306,13 +307,12 @@ def test_nobody_is_asked_unless_the_user_asks(tmp_path: Path) -> None:
 
 def test_lab_listens_on_this_machine_with_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """``xmodal lab`` leaves JupyterLab's own safe defaults alone: loopback, a fresh token."""
-    seen: list[list[str]] = []
-    monkeypatch.setattr(cli.subprocess, "call", lambda command: seen.append(command) or 0)
+    server = MagicMock(**{"__enter__.return_value.wait.return_value": 0})
+    monkeypatch.setattr(cli.subprocess, "Popen", lambda command: server(command) and server)
     assert cli.main(["lab"]) == 0
-    (command,) = seen
-    assert not re.search(
-        r"--ip|--ServerApp|token|password|0\.0\.0\.0|allow.origin|disable_check", " ".join(command[2:])
-    )
+    ((command,), _) = server.call_args
+    settings = [part for part in command[2:] if part != "--ServerApp.jpserver_extensions=notebook_shim=False"]
+    assert not re.search(r"--ip|--ServerApp|token|password|0\.0\.0\.0|allow.origin|disable_check", " ".join(settings))
     from jupyter_server.auth.identity import IdentityProvider
     from jupyter_server.serverapp import ServerApp
 

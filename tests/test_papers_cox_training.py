@@ -226,6 +226,7 @@ def test_binding_brings_pairs_together() -> None:
         (lambda: problem(perceptor="clip"), "unknown perceptor"),
         (lambda: bench.EXPERIMENT.settings(inside="image"), "at least two in-modal"),
         (lambda: bench.EXPERIMENT.settings(dataset="gaussian"), "unknown dataset"),
+        (lambda: bench.EXPERIMENT.settings(steps=3), "steps must be at least 5, got 3"),
     ],
 )  # fmt: skip
 def test_bad_input(make: Any, message: str) -> None:

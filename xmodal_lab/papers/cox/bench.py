@@ -135,6 +135,7 @@ class Bench:
             ValueError, TypeError: which, and what would.
         """
         _options(s)
+        check.integer("steps", s["steps"], at_least=CHECKPOINTS - 1)  # curves have that many steps between their points
         check.one_of("perceptor", s["perceptor"], PERCEPTORS)
         check.integer("perceptor_steps", s["perceptor_steps"], at_least=0)
         check.integer("points", s["points"], at_least=0)

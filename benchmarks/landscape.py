@@ -47,10 +47,11 @@ def cnn_plane(repeats: int) -> list[dict[str, Any]]:
         clock=time.process_time,
     )
     error = _error(loss)
+    once = f"plane, CNN, the first of a loss, {GRID}x{GRID}"
     floor = "a plain forward, 32 rows at a time: the floor of any exact plane"
     return [
         row("plane, CNN", timed["ours"], "loss-landscapes", timed.get("peer"), 0.5, error, repeats),
-        row(f"the first of a loss, {GRID}x{GRID}", first["ours"], "loss-landscapes", timed.get("peer"), None, error, 1),
+        row(once, first["ours"], "loss-landscapes", timed.get("peer"), None, error, 1),
         row(floor, timed["chunks"], "loss-landscapes", timed.get("peer"), None, None, repeats),
         row("plane, CNN", timed["ours"], "plain forward, 32 rows at a time", timed["chunks"], 1.1, error, repeats),
     ]

@@ -56,24 +56,17 @@ def save(family: str, folder: Path) -> Path:
         )
         crop = {"height": 16, "width": 16}
         pil("CLIPImageProcessor")(size={"shortest_edge": 16}, crop_size=crop).save_pretrained(folder)
-    elif family == "wav2vec2":
+    elif family in ("wav2vec2", "wav2vec2-base"):
+        # base as facebook/wav2vec2-base-960h: GroupNorm, and no mask that says what is padding
+        base = family == "wav2vec2-base"
         convolutions = {"conv_dim": (8, 8), "conv_stride": (5, 4), "conv_kernel": (10, 4)}
         model = tf.Wav2Vec2Model(
             tf.Wav2Vec2Config(
                 **SMALL, **convolutions, num_feat_extract_layers=2, num_conv_pos_embeddings=4,
-                num_conv_pos_embedding_groups=2, feat_extract_norm="layer", vocab_size=8,
+                num_conv_pos_embedding_groups=2, feat_extract_norm="group" if base else "layer", vocab_size=8,
             )
         )  # fmt: skip
-        tf.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
-    elif family == "wav2vec2-base":  # as facebook/wav2vec2-base-960h: GroupNorm, and no mask that says what is padding
-        convolutions = {"conv_dim": (8, 8), "conv_stride": (5, 4), "conv_kernel": (10, 4)}
-        model = tf.Wav2Vec2Model(
-            tf.Wav2Vec2Config(
-                **SMALL, **convolutions, num_feat_extract_layers=2, num_conv_pos_embeddings=4,
-                num_conv_pos_embedding_groups=2, feat_extract_norm="group", vocab_size=8,
-            )
-        )  # fmt: skip
-        tf.Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder)
+        tf.Wav2Vec2FeatureExtractor(return_attention_mask=not base).save_pretrained(folder)
     elif family in ("xlm-roberta", "mpnet"):
         kind, config = (tf.XLMRobertaModel, tf.XLMRobertaConfig) if family == "xlm-roberta" else (
             tf.MPNetModel, tf.MPNetConfig)  # fmt: skip

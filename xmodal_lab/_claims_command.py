@@ -58,8 +58,6 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError("--data-options belong to a dataset; name it with --dataset.")
         if asked.encode and not asked.dataset:
             raise ValueError("--encode is about a dataset's modality; name the dataset with --dataset.")
-        if asked.write and not asked.run:
-            raise ValueError("--write keeps what --run measures; give both.")
         if not asked.run:
             shown = _of(claims.table(dataset=asked.dataset or ""), chosen)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from . import standins
+from ._copies import copy_of
 from ._moving import write
 from ._surroundings import seeded
 from .batches import out_of_memory
@@ -188,7 +188,7 @@ def peer_plane(loss: Loss, points: int, span: float, normalization: str | None, 
     try:
         with seeded(seed), torch.no_grad():
             np.random.seed(seed)
-            model = copy.deepcopy(loss.module).eval()
+            model = copy_of(loss.module).eval()
             values = loss_landscapes.random_plane(model, Seen(), span, points, normalization)
     finally:
         np.random.set_state(state)

@@ -63,9 +63,9 @@ def test_f1_and_auroc_are_scikit_learns(seed: int, c: int) -> None:
 def test_auroc_keeps_rows_that_softmax_rounds_to_certainty() -> None:
     logits = torch.tensor([[0.0, 900, 0], [0, 800, 0], [900, 0, 0], [0, 0, 700], [0, 0, 600]])
     assert metrics.auroc(logits, [0, 1, 0, 2, 2]) == pytest.approx((1 / 2 + 3 / 4 + 1) / 3)
-    with pytest.raises(ValueError, match="are not probabilities .* give probabilities=False"):
+    with pytest.raises(ValueError, match=r"are not probabilities .* give probabilities=False"):
         metrics.auroc(logits, [0, 1, 0, 2, 2], probabilities=True)
-    with pytest.raises(ValueError, match="unknown multiclass .weighted.; known: .ovr., .ovo."):
+    with pytest.raises(ValueError, match=r"unknown multiclass .weighted.; known: .ovr., .ovo."):
         metrics.auroc(logits, [0, 1, 0, 2, 2], multiclass="weighted")
 
 

@@ -201,7 +201,7 @@ def _data() -> list[Finding]:
 
 
 def _chromium() -> Finding:
-    from xmodal_widgets import _chromium as browser
+    from .app import browser
 
     path = browser.find()
     remedy = "only for browser tests: apt-get install chromium, or playwright install chromium"

@@ -107,6 +107,38 @@ def test_identical_clouds_are_at_0_with_gradient_0(method: str, dtype: torch.dty
     assert_close(b.grad, torch.zeros_like(points), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("d", [1, 3, 17, 30])
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_measures_are_at_0_in_any_order_and_by_any_masses(method: str, d: int) -> None:
+    """Zero is a rule, not luck: a matrix product may round one row by the place where it stands."""
+    points = normal(37, d)
+    points[5] = points[4] + 1e-9  # nearer to each other than the rounding of squared distances
+    counts = torch.randint(1, 4, (37,), generator=torch.Generator().manual_seed(2))
+    repeated, order = (
+        points.repeat_interleave(counts, 0),
+        torch.randperm(37, generator=torch.Generator().manual_seed(3)),
+    )
+    for a, b, w_a, w_b in (
+        (points, points[order], None, None),
+        (points, points[order], counts, counts[order]),
+        (repeated.flip(0), points, None, counts),
+        (points, torch.cat([points, points]), None, None),
+    ):
+        assert float(transport.w2(a, b, method, weights_a=w_a, weights_b=w_b)) == 0
+    shares = transport.w2(points, points, method, weights_a=counts, weights_b=counts.flip(0))
+    assert float(shares) > 0, "the same points with other masses are another cloud"
+    moved = points[order].clone()
+    moved[0, -1] += 1e-3
+    assert float(transport.w2(points, moved, method)) > 0
+
+
+def test_sliced_still_checks_its_directions_for_equal_clouds() -> None:
+    with pytest.raises(ValueError, match="projections must have shape"):
+        transport.w2(normal(4, 3), normal(4, 3), "sliced", projections=torch.eye(2))
+    found = transport.sliced_w2(normal(4, 3), normal(4, 3), projections=8)
+    assert float(found.value) == found.stderr == 0
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_one_point_each_is_their_distance(method: str) -> None:
     a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 6.0]])

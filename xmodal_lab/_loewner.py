@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from . import _checks as check
+from ._factors import eigh
 
 # Below this share of the largest eigenvalue an eigenvalue is rounding (ours).
 RTOL = 1e-10
@@ -46,7 +47,7 @@ def order(a: object, b: object, rtol: float = RTOL) -> Order:
     first, second = symmetric("a", a), symmetric("b", b)
     if first.shape != second.shape:
         raise ValueError(f"a and b must have one shape, got {tuple(first.shape)} and {tuple(second.shape)}.")
-    values, vectors = torch.linalg.eigh(second - first)
+    values, vectors = eigh(second - first)
     low, high = float(values[0]), float(values[-1])
     edge = check.non_negative("rtol", rtol) * max(_norm(first), _norm(second))
     if max(abs(low), abs(high)) <= edge:

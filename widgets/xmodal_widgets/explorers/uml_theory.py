@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..views import Contour, HeatMap, Lines, Scatter
+from ..view.kinds import Contour, HeatMap, Lines, Scatter
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -175,7 +175,12 @@ def isolines_cube(acc: Any, images: Sequence[float], texts: Sequence[float], wor
 
 def _ellipses(informations: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (own, attenuation, n_x, n_y, angle, point, 2) of the ellipses and of the line along v, and their kinds."""
+    import torch
+
+    from xmodal_lab._factors import oriented
+
     values, vectors = np.linalg.eigh(informations)
+    vectors = oriented(torch.from_numpy(vectors)).numpy()  # a ring begins at the same point everywhere
     with np.errstate(divide="ignore", invalid="ignore"):
         axes = np.minimum(1 / np.sqrt(np.where(_seen(values), values, 0.0)), EDGE)
     around = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)

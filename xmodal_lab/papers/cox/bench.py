@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ... import _checks as check
-from ...experiments import Experiment, Report, Variable
+from ...experiments import Experiment, Report, Variable, on_demand
 from ...samples import Dataset
 from .options import Options
 from .perceptors import PERCEPTORS, STEPS
@@ -167,7 +167,7 @@ class Bench:
         points = max(values["points"])
         if points:
             row = {"point": range(points)}
-            found |= {name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")}
+            found |= on_demand({name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")})
         return found
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ... import _checks as check
 from ... import curvature, flatness, landscape, transport
-from ...experiments import Variable
+from ...experiments import Variable, on_demand
 from ...fusion import LateFusion
 from ...module_loss import loss_on
 from ...samples import Dataset, Samples
@@ -71,7 +71,7 @@ def variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
             "w2_squared": Variable(label="W2² between the modalities"),
             "shift_spread": Variable(label="spread of the shift, in that of the other modality's feature"),
         }
-    return found
+    return on_demand(found)
 
 
 def check_looks(s: Values) -> None:

@@ -32,9 +32,9 @@ ROLES = ("member", "stack", "normal")
 DEPTH = 6
 _LIBRARIES = (
     *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")),
-    Path(xmodal_lab.__file__).parent,
+    str(Path(xmodal_lab.__file__).parent),
 )
-_INSTALLED = tuple(os.path.realpath(p) + os.sep for p in _LIBRARIES)
+_INSTALLED = tuple(os.path.realpath(p) + os.sep for p in _LIBRARIES if p)
 
 
 def parts(experiment: Experiment) -> dict[str, str]:
@@ -58,7 +58,7 @@ def _look(label: str, value: Any, found: dict[str, str]) -> None:
     value = inspect.unwrap(value) if callable(value) and not isinstance(value, type) else value
     if isinstance(value, functools.partial):
         _look(label, value.func, found)
-        for key, given in {**dict(enumerate(value.args)), **value.keywords}.items():
+        for key, given in (*enumerate(value.args), *value.keywords.items()):
             found[f"{label}, argument {key}"] = digest(given)
         return
     if isinstance(value, types.MethodType):

@@ -208,8 +208,8 @@ class Store:
         held = None if self._copy is None else self._copy.arrays(self._whole)
         if self._copy is not None and held is not None:
             for name, mark in self.marks.items():
-                there = self._copy.marks.get(name) == mark.dumps() and left.issuperset(mark.places)
-                if there and mark.data == self._sum(mark, held):
+                copied = self._copy.marks.get(name) == mark.dumps() and left.issuperset(mark.places)
+                if copied and mark.data == self._sum(mark, held):
                     left.difference_update(mark.places)
                     for place in mark.places:
                         for variable, array in held.items():
@@ -263,10 +263,12 @@ class Store:
         seen, lost = set(places), set[Place]()
         for name, mark in list(self.marks.items()):
             here = {place: self._here(place) for place in mark.places}
-            mine = {place: here[place] for place in mark.places if place not in mark.failed}
+            mine = [here[place] for place in mark.places if place not in mark.failed]
             if not mark.data or not seen.issuperset(here.values()):
                 continue
-            if mark.data == _checksum(mine, lambda name, place, mine=mine: arrays[name][mine[place]], self.layout):
+            if mark.data == _checksum(
+                [p for p in mine if p is not None], lambda name, place: arrays[name][place], self.layout
+            ):
                 continue
             lost |= {place for place in here.values() if place is not None}
             del self.marks[name]

@@ -37,11 +37,11 @@ from ._version import __version__ as __version__
 from .datasets import load as load
 from .fusion import LateFusion as LateFusion
 from .losses import Loss as Loss
-from .module_loss import loss_on as loss_on
 from .pairing import Pairing as Pairing
 from .published import tables as tables
 from .samples import Dataset as Dataset
 from .samples import Samples as Samples
+from .samples_loss import loss_on as loss_on
 from .sweeps import sweep as sweep
 from .training import Run as Run
 from .training import fit as fit

@@ -1,4 +1,4 @@
-"""The loss of any ``nn.Module`` on fixed data, cut into chunks and evaluated fast.
+"""A module on fixed batches: what a loss of it evaluates, checked at the door.
 
 Three things make a grid of points cheap on a processor: a private copy of the module whose
 parameters are written in place, chunks of rows that stay in the cache, and first layers
@@ -7,11 +7,9 @@ whose output is affine in their weights, so that three products serve every poin
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,377 +17,246 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from . import standins
-from ._copies import bare, copy_of
+from ._chunks import Chunks
+from ._copies import bare, uncompiled
+from ._criteria import FAILURES, ReadsMore, as_labels, check_criterion, check_labels, takes_classes
 from ._cross_entropy import cross_entropy
-from ._evaluation import alone_with, eval_mode
-from ._functional import call_with, places_of
-from ._moving import Mover, write
-from ._rewrites import rewrite
-from .batches import batches_of, cast, ordinary, out_of_memory, pick, rows_of, telling_rows
-from .losses import Direction, Loss, Params, Term, scalar
-from .samples import Samples
-
-# Largest activation that a chunk may make, in bytes (ours; see benchmarks/). It fits the third-level cache, and
-# memory of this size is used again; larger pieces go back to the system, and each page of them costs when it returns.
-CHUNK_BYTES = 7 << 20
-MOST_ROWS = 2048
-# Rows and batches on which is tried whether a loss may be cut (ours).
-TRIED_ROWS, TRIED_BATCHES = 64, 8
+from ._evaluation import eval_mode
+from ._functional import Params, call_with, places_of
+from ._moving import fitted, scalar
+from ._scratch import Scratch
+from .batches import each, on_device, ordinary, out_of_memory, own, said, tensors_in, versions
 
 
-def loss_on(
-    model: nn.Module,
-    samples: Samples,
-    criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
-    *,
-    batchnorm: str = "keep",
-    name: str | None = None,
-) -> ModuleLoss:
-    """The loss of ``model`` on ``samples`` as a function of its parameters.
-
-    Rows that lack one of the model's modalities are left out. The model is looked at in eval
-    mode and shared, not copied: θ is where the model stands when the loss is evaluated.
+class OnBatches:
+    """A module, its batches and its criterion.
 
     Args:
-        model: a module from a dict of inputs to outputs, such as :class:`~xmodal_lab.LateFusion`.
-        samples: a split of a dataset.
-        criterion: mean over samples; cross-entropy, or mean squared error for real-valued labels.
-        batchnorm: "keep" or "recalibrate", see :meth:`Loss.from_module`.
-        name: what plots call it.
-
-    Raises:
-        ValueError: a modality of the model that the samples lack; no complete row; unknown labels (-1).
-
-    Example:
-        >>> import xmodal_lab as xl
-        >>> ds = xl.load("shapes", modalities=("image", "audio"), n_train=20, n_test=10)
-        >>> net = xl.LateFusion.for_dataset(ds, architecture="mlp")
-        >>> loss = xl.loss_on(net, ds.test)
-        >>> loss.value() > 0, list(loss.blocks)
-        (True, ['encoders.image', 'encoders.audio', 'fusion', 'head'])
+        module: looked at in eval mode, and left as it was.
+        batches: moved to the module's device.
+        criterion, target, batchnorm, name: as in :meth:`xmodal_lab.Loss.from_module`.
+        params: θ.
     """
-    if not isinstance(samples, Samples):
-        raise TypeError(f"samples must be Samples, such as dataset.test, got {type(samples).__name__}.")
-    names = check.modalities_of(getattr(model, "modalities", None), samples.modalities)
-    seen = samples.complete(names)
-    labels = seen.labels
-    if criterion is None:
-        if labels.is_floating_point():
-            criterion = _squared_error
-        elif int(labels.min()) < 0:
-            raise ValueError("some labels are unknown (-1); a loss needs them all. Use samples.subset(labels >= 0).")
-        else:
-            criterion = cross_entropy
-    name = "loss" if name is None else check.instance("name", name, str)
-    batch = ({m: seen.inputs[m] for m in names}, labels)
-    return ModuleLoss(model, batch, criterion, batchnorm=batchnorm, name=name)
-
-
-def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    return nn.functional.mse_loss(outputs.flatten(), targets.to(outputs.dtype))
-
-
-class ModuleLoss(Loss):
-    """The loss of an ``nn.Module`` on fixed data; see :meth:`Loss.from_module`."""
 
     def __init__(
         self,
         module: nn.Module,
-        data: Any,
-        criterion: Callable[[Any, Any], Tensor] | None = None,
-        *,
-        target: str = "labels",
-        batchnorm: str = "keep",
-        name: str = "loss",
+        batches: list[Any],
+        criterion: Callable[[Any, Any], Tensor] | None,
+        target: str,
+        batchnorm: str,
+        name: str,
+        params: Params,
     ) -> None:
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                f"module must be a torch.nn.Module, got {type(module).__name__}; for a function use Loss(fn, params)."
-            )
-        module = bare(module)
+        self.module, self.target, self.name = bare(module), target, name
         if criterion is not None:
             check.function("criterion", criterion, "from (outputs, targets) to a scalar")
-        self.module = module
         self.criterion = cross_entropy if criterion is nn.functional.cross_entropy else criterion
-        self.target = target
         self.batchnorm = check.one_of("batchnorm mode", batchnorm, ("keep", "recalibrate"))
-        self.batches = [ordinary(batch) for batch in batches_of(data)]
-        self._chunkable: bool | None = None
         # Whether a call writes to buffers, as BatchNorm in train mode does; then each gets copies. None: not seen yet.
         self._writes_buffers: bool | None = True if batchnorm == "recalibrate" else None
-        self._scratch_module: tuple[nn.Module | None, ...] = ()  # empty until asked for
-        self._places = places_of(module)
-        named = dict(module.named_parameters())
-        trainable = {k: p for k, p in named.items() if p.requires_grad} or named
-        super().__init__(self._evaluate, trainable, name=name)
+        self._writes_batch = False  # likewise to its batch
+        self._looked = False  # at what the criterion reads, and at whether batches may be averaged
+        self._places = places_of(self.module)
+        self.batches = [self._ready(batch) for batch in batches]
+        self.params, self.held = params, Params()
+        self._follow()
+        self._try()
+
+    def at(self, params: Params, held: Params) -> OnBatches:
+        """The same with θ, and further tensors of the module's state, elsewhere."""
+        found = copy.copy(self)
+        found.params, found.held = params, {**self.held, **held}
+        found._follow(self.chunks)
+        return found
+
+    def _follow(self, known: Chunks | None = None) -> None:
+        whole = self.batchnorm == "recalibrate"
+        self.chunks = Chunks(self.batches, self.on, self.params, self.module, self.name, whole, known)
+        self.copy = Scratch(self.module, self.params, self.held, self.score, self.on)
 
     # -- evaluation ------------------------------------------------------------------------------
 
-    def _evaluate(self, params: Params) -> Tensor:
-        parts = [weight * self._on(params, batch) for weight, batch in self.whole_batches()]
+    def __call__(self, params: Params) -> Tensor:
+        """The mean over the batches as they were given, weighted by their rows."""
+        self.look()
+        parts = [weight * self.on(params, batch) for weight, batch in self.chunks.whole()]
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
-    def _on(self, params: Params, batch: Any) -> Tensor:
+    def on(self, params: Params, batch: Any) -> Tensor:
+        """The loss of one batch at ``params``."""
         with self.looking():
-            buffers = {} if self._writes_buffers is False else dict(self.module.named_buffers())
-            copies = {k: check.ordinary(b.clone()) for k, b in buffers.items()}
-            state = {**params, **copies}
-            value = self.score(lambda *a, **k: call_with(self.module, state, a, k, self._places), batch)
+            before = versions(batch)
+            value, wrote = self._with(params, lambda call: self.score(call, batch))
             if self._writes_buffers is None:  # seen once: in place, or a new tensor under the name
-                self._writes_buffers = any(state[k] is not b or b._version for k, b in copies.items())
+                self._writes_buffers = wrote
+            if versions(batch) != before:
+                raise ValueError(
+                    f"{self.name}: the module changed its inputs in place, and did not on the first rows; let its "
+                    "forward work on a copy (x = x.clone())."
+                )
             return value
+
+    def _with(self, params: Params, do: Callable[[Callable[..., Any]], Any]) -> tuple[Any, bool]:
+        """``do(call)``, where ``call`` is the module with ``params`` in its places; and whether it wrote to buffers."""
+        buffers = {} if self._writes_buffers is False else dict(self.module.named_buffers())
+        copies = {k: check.ordinary(self.held.get(k, b).clone()) for k, b in buffers.items()}
+        state = {**self.held, **params, **copies}
+        value = do(lambda *a, **k: call_with(self.module, state, a, k, self._places))
+        return value, any(state[k] is not b or b._version for k, b in copies.items())
 
     def score(self, call: Callable[..., Any], batch: Any) -> Tensor:
         """The loss of one batch, where ``call`` stands for the module."""
-        if isinstance(batch, Mapping):
-            if self.criterion is None:
-                output = call(**batch)
-                loss = getattr(output, "loss", None)
-                if loss is None:
-                    raise ValueError(
-                        f"the model returned {type(output).__name__} without a loss; put {self.target!r} in the "
-                        "batch, or give a criterion(output, target)."
-                    )
-                return scalar(loss, self.name)
-            if self.target not in batch:
-                raise ValueError(f"the batch has no {self.target!r}; it has {list(batch)}. Name it with target=….")
-            rest = {k: v for k, v in batch.items() if k != self.target}
-            return scalar(self.criterion(call(**rest), batch[self.target]), self.name)
-        *inputs, wanted = batch
-        criterion = self.criterion or cross_entropy
-        return scalar(criterion(call(*inputs), wanted), self.name)
+        outputs, target = self._answer(call, own(batch) if self._writes_batch else batch)
+        if self.criterion is None and isinstance(batch, Mapping):
+            return scalar(self._own_loss(outputs), self.name)
+        return scalar((self.criterion or cross_entropy)(outputs, target), self.name)
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def along(
-        self,
-        directions: Sequence[Direction],
-        coefficients: Tensor | Sequence[Sequence[float]],
-        rows: int | None = None,
-        stack: int | None = None,
-    ) -> Tensor:
-        """The loss at θ + Σⱼ cₖⱼ dⱼ for each row k; see :meth:`Loss.along`."""
-        directions, table = self.check_directions(directions, coefficients)
-        if stack or self.device.type == "cuda" or not self.has_scratch():
-            return super().along(directions, table, rows, stack)
-        points = table.tolist()
-        values = torch.zeros(len(points), dtype=torch.float64)
-        pieces = self.chunks(rows)
-        with self.scratch() as (module, parameters):
-            first = self._first_layers(module, parameters, pieces[0][1], directions, points)
-            mover = Mover(parameters, self.params, directions, len(points))
-            if not first:  # then a point's parameters are written once, not once per chunk
-                for k, point in enumerate(points):
-                    mover.move(point)
-                    values[k] = sum(weight * float(self.score(module, batch)) for weight, batch in pieces)
-                return values
-            for weight, batch in pieces:
-                call = partial(self.score, module, batch)
-                layers = standins.affine_layers(module, call, first, self.params, directions)
-                with standins.answering(module, layers):
-                    for k, point in enumerate(points):
-                        mover.move(point)
-                        for layer in layers.values():
-                            layer.move(point)
-                        values[k] += weight * call()
-        return values
+    def _answer(self, call: Callable[..., Any], batch: Any) -> tuple[Any, Any]:
+        """What the module makes of a batch, and the target; a model with a loss of its own gets its target too."""
+        if not isinstance(batch, Mapping):
+            return call(*batch[:-1]), batch[-1]
+        if self.criterion is None:
+            return call(**batch), None
+        return call(**{k: v for k, v in batch.items() if k != self.target}), self._target_of(batch)
 
-    def _first_layers(
-        self,
-        module: nn.Module,
-        parameters: Mapping[str, Tensor],
-        batch: Any,
-        directions: Sequence[Params],
-        points: Sequence[Sequence[float]],
-    ) -> list[str]:
-        """Names of the first layers of ``module`` that stand-ins replace, where they pay and agree."""
-        if len(points) <= 2 * (len(directions) + 1):
-            return []
-        call = partial(self.score, module, batch)
-        inputs = standins.affine_candidates(module, call)
-        if not inputs:
-            return []
-        # Tried far from θ: an input that somebody detached moves there, and a stand-in for its layer would be wrong.
-        far = max(points, key=lambda point: sum(abs(c) for c in point))
-        write(parameters, self.params, directions, far)
-        names = list(standins.steady(module, call, inputs))
-        expected = float(call())
-        layers = standins.affine_layers(module, call, names, self.params, directions)
-        with standins.answering(module, layers):
-            for layer in layers.values():
-                layer.move(far)
-            agreed = standins.agree(float(call()), expected, self.dtype)
-        write(parameters, self.params, directions, [0.0] * len(directions))
-        return names if agreed else []
+    def _target_of(self, batch: Any) -> Any:
+        if not isinstance(batch, Mapping):
+            return batch[-1]
+        if self.target not in batch:
+            raise ValueError(f"the batch has no {self.target!r}; it has {list(batch)}. Name it with target=….")
+        return batch[self.target]
 
-    def terms(self, rows: int | None = None) -> list[Term]:
-        """One term per chunk of rows, weighted by its share of the rows."""
-
-        def on(batch: Any) -> Callable[[Params], Tensor]:
-            return lambda params: self._on({**self.params, **params}, batch)
-
-        return [Term(weight, on(batch)) for weight, batch in self.chunks(rows)]
+    def _own_loss(self, output: Any) -> Any:
+        loss = getattr(output, "loss", None)
+        if loss is None:
+            raise ValueError(
+                f"the model returned {type(output).__name__} without a loss; put {self.target!r} in the "
+                "batch, or give a criterion(output, target), such as torch.nn.functional.cross_entropy."
+            )
+        return loss
 
     @contextmanager
     def looking(self) -> Iterator[None]:
         """The module in eval mode while the context lasts (BatchNorm in train mode when it recalibrates)."""
-        with eval_mode(self.module):
+        with eval_mode(self.module), uncompiled(self.module):
             if self.batchnorm == "recalibrate":
                 for m in self.module.modules():
                     if isinstance(m, nn.modules.batchnorm._BatchNorm):
                         m.training = True
             yield
 
-    # -- data in chunks --------------------------------------------------------------------------
-
-    def whole_batches(self) -> list[tuple[float, Any]]:
-        """(share of all rows, batch) for each batch as it was given."""
-        total = sum(rows_of(batch) for batch in self.batches)
-        return list(zip([rows_of(batch) / total for batch in self.batches], self.batches, strict=True))
-
-    def chunks(self, rows: int | None) -> list[tuple[float, Any]]:
-        """(weight, batch) pairs; a batch is cut only if the loss is a mean over its rows."""
-        counts = [rows_of(batch) for batch in self.batches]
-        if rows is None:  # pieces of about one size
-            rows = self.cache_rows()
-            rows = -(-max(counts) // -(-max(counts) // rows))
-        elif rows < 1:
-            raise ValueError(f"rows must be at least 1, got {rows}.")
-        if self.batchnorm == "recalibrate" or max(counts) <= rows or not self._is_mean_over_rows():
-            return self.whole_batches()
-        pieces = [
-            (min(rows, count - start), pick(batch, count, slice(start, start + rows)))
-            for count, batch in zip(counts, self.batches, strict=True)
-            for start in range(0, count, rows)
-        ]
-        total = sum(counts)
-        return [(n / total, piece) for n, piece in pieces]
-
-    def _is_mean_over_rows(self) -> bool:
-        """Whether cutting a batch leaves the loss as it is. Tried once, not assumed."""
-        if self._chunkable is None:
-            large = [batch for batch in self.batches if rows_of(batch) > 1]
-            self._chunkable = all(self._may_be_cut(batch) for batch in large[:: -(-len(large) // TRIED_BATCHES)])
-            if not self._chunkable:
-                warnings.warn(
-                    f"{self.name} is not a mean over the rows of its batch, so it is evaluated whole; "
-                    "hand it over as a loader of smaller batches if memory is short.",
-                    stacklevel=3,
-                )
-        return self._chunkable
-
-    @torch.no_grad()
-    def _may_be_cut(self, batch: Any) -> bool:
-        """Whether the loss of some rows is the mean of those of their parts, at θ and beside it.
-
-        At θ alone a head of zeros, say, gives all rows the same loss, of which any mean is the same.
-        """
-        which = telling_rows(batch, rows_of(batch), TRIED_ROWS)
-        rows = len(which)
-        few = pick(batch, rows_of(batch), which)
-        # Small parts at both ends, where the rows stand that count otherwise: there they weigh most.
-        ends = sorted({0, min(2, rows - 1), -(-rows // 3), max(1, rows - 2), rows})
-        rounding = 1e-6 if self.dtype == torch.float64 else max(2e-5, 8 * torch.finfo(self.dtype).eps)
-        try:
-            for params in (self.params, self._beside()):
-                whole = float(self._on(params, few))
-                together = sum(
-                    (stop - start) / rows * float(self._on(params, pick(few, rows, slice(start, stop))))
-                    for start, stop in pairwise(ends)
-                )
-                odd = params is not self.params and whole != whole  # no second point, then
-                if not odd and not abs(whole - together) <= rounding * max(abs(whole), 1e-2):
-                    return False
-        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError):
-            return False
-        return True
-
-    def _beside(self) -> Params:
-        """A point near θ, each parameter moved by a tenth of its size; one of zeros by a tenth of 1."""
-        generator = torch.Generator().manual_seed(0)
-        point: Params = {}
-        for name, p in self.params.items():
-            size = float(p.square().mean().sqrt()) if p.numel() else 0.0
-            noise = torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)
-            point[name] = noise.mul_((size or 1.0) / 10).add_(p)
-        return point
-
-    def cache_rows(self) -> int:
-        """Rows whose largest activation fills about ``CHUNK_BYTES``; all of them on a GPU."""
-        counts = [rows_of(batch) for batch in self.batches]
-        if self.device.type != "cpu":
-            return max(counts)
-        n = min(2, counts[0])
-        largest = 1
-
-        def see(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            nonlocal largest
-            if isinstance(output, Tensor):
-                largest = max(largest, output.numel() * output.element_size() // n)
-
-        hooks = [m.register_forward_hook(see) for m in self.module.modules() if not list(m.children())]
-        try:
-            with torch.no_grad():
-                self._on(self.params, pick(self.batches[0], counts[0], slice(n)))
-        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError):
-            return max(counts)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return max(8, min(max(counts), MOST_ROWS, CHUNK_BYTES // largest))
-
-    @contextmanager
-    @torch.no_grad()
-    def scratch(self) -> Iterator[tuple[nn.Module, dict[str, nn.Parameter]]]:
-        """A private copy of the module in eval mode, and its parameters, which may be overwritten.
-
-        Ask :meth:`has_scratch` first.
-        """
-        with alone_with(self.module):
-            module = self._copy_of_module()
-            if module is None:
-                raise ValueError(f"{type(self.module).__name__} has no copy that gives what it gives.")
-            for mine, theirs in zip(module.buffers(), self.module.buffers(), strict=True):
-                mine.copy_(theirs)  # the user may have trained or moved the original since
-            named = dict(module.named_parameters())
-            for name, theirs in self.module.named_parameters():
-                named[name].copy_(theirs)
-            yield module, {name: named[name] for name in self.params}
-
     def has_scratch(self) -> bool:
         """Whether a copy of the module gives what the module gives."""
-        return self._copy_of_module() is not None and not self._writes_buffers
+        self.look()
+        return self.copy.copy(self.few) is not None and not self._writes_buffers
 
-    def _copy_of_module(self) -> nn.Module | None:
-        with alone_with(self.module):
-            if not self._scratch_module:
-                self._scratch_module = (self._private_copy(),)
-            return self._scratch_module[0]
+    def few(self) -> Any:
+        """A few rows, on which a copy is tried."""
+        return self.chunks.cut(standins.FEW_ROWS)[0][1]
+
+    def rest(self) -> Params:
+        """What the module holds besides θ: frozen parameters and floating buffers that are saved with it."""
+        saved = self.module.state_dict()
+        named = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        named = {**{k: named[k] for k in named if k in saved}, **self.held}
+        return {k: v.detach() for k, v in named.items() if k not in self.params}
+
+    def split(self, state: Mapping[str, Tensor], what: str) -> tuple[Params, Params]:
+        """``state`` as parts of θ, checked, and as the buffers and frozen parameters that differ from ours."""
+        rest = self.rest() if isinstance(state, Mapping) else {}
+        beside = {k: state[k] for k in rest if k in state}
+        theirs = fitted(rest, beside, what) if beside else {}
+        differ = {k: v for k, v in theirs.items() if not torch.equal(v, rest[k])}
+        if theirs and len(theirs) == len(state):
+            return {}, differ
+        return fitted(self.params, {k: v for k, v in state.items() if k not in rest} if rest else state, what), differ
+
+    # -- at the door -----------------------------------------------------------------------------
+
+    def _ready(self, batch: Any) -> Any:
+        """The batch as it is kept: where the module is, and class numbers as int64."""
+        if not isinstance(batch, Mapping):
+            batch = tuple(batch) if type(batch) is list else batch
+            if takes_classes(self.criterion) and not hasattr(batch, "_fields"):
+                batch = (*batch[:-1], as_labels(batch[-1]))
+        elif self.criterion is not None and takes_classes(self.criterion) and self.target in batch:
+            batch = {**batch, self.target: as_labels(batch[self.target])}
+        devices = {p.device for p in self.module.parameters()}
+        moves = len(devices) == 1 and any(t.device not in devices for t in tensors_in(batch))
+        return ordinary(on_device(batch, devices.pop()) if moves else batch)
+
+    def _try(self) -> None:
+        """Run the module once, on copies of a few rows: what does not fit is said before any work."""
+        few = self.chunks.few(2)
+        try:
+            outputs, target = self._outputs(few)
+        except FAILURES:  # perhaps because it cannot be cut
+            few = self.batches[0]
+            try:
+                outputs, target = self._outputs(few)
+            except FAILURES as error:
+                if out_of_memory(error):
+                    raise
+                raise self._failed(error) from error
+        if self.criterion is None and isinstance(few, Mapping):
+            self._own_loss(outputs)
+        elif takes_classes(self.criterion):
+            targets = [self._target_of(batch) for batch in self.batches]
+            if isinstance(outputs, Tensor) and len(outputs) != len(target):
+                outputs, target = self._outputs(self.batches[0])
+            check_labels(outputs, target, targets, self.criterion)
 
     @torch.no_grad()
-    def _private_copy(self) -> nn.Module | None:
-        """The module in eval mode, made faster on a CPU where a few rows say that it changes nothing."""
-        _, few = self.chunks(standins.FEW_ROWS)[0]
-        try:
-            module = copy_of(self.module).eval().requires_grad_(False)
-            named = dict(module.named_parameters())
-            moved = {name: named[name].mul_(1.1).add_(0.01) for name in self.params}
-            # A copy can still be tied to the original, as by a hook that writes down what the latter's layers give.
-            seen, expected = float(self.score(module, few)), float(self._on(moved, few))
-        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
-            if out_of_memory(error):
-                raise
-            return None
-        if not standins.agree(seen, expected, self.dtype):
-            return None
-        if self.device.type == "cpu":
-            for name, theirs in self.module.named_parameters():
-                named[name].copy_(theirs)
-            rewrite(module, lambda: float(self.score(module, few)))
-        return module
+    def _outputs(self, batch: Any) -> tuple[Any, Any]:
+        """Outputs and target of copies of ``batch``; notes whether the module works on its inputs in place."""
+        mine = own(batch)
+        before = versions(mine)
+        with self.looking():
+            (outputs, target), _ = self._with(self.params, lambda call: self._answer(call, mine))
+        self._writes_batch |= versions(mine) != before
+        return outputs, target
 
-    def to(self, dtype: torch.dtype) -> ModuleLoss:
-        """The same loss in another floating dtype, on copies of module and data."""
-        module = copy_of(self.module).to(dtype)
-        data = [cast(batch, dtype) for batch in self.batches]
-        return ModuleLoss(module, data, self.criterion, target=self.target, batchnorm=self.batchnorm, name=self.name)
+    def _failed(self, error: Exception) -> Exception:
+        kind, first = (TypeError if isinstance(error, TypeError) else ValueError), self.batches[0]
+        how = "module(*inputs) on all but the last item of a tuple batch"
+        if isinstance(first, Mapping):
+            how = "module(**batch) on a dict batch"
+            how += "" if self.criterion is None else f" without {self.target!r}"
+            if self.criterion is None:
+                how += (
+                    f" of {list(first)}, since no criterion was given; a model that returns no loss of its own needs "
+                    "criterion=torch.nn.functional.cross_entropy, and one that takes one dict needs batches "
+                    "(dict, labels)"
+                )
+        return kind(f"{type(self.module).__name__} failed on the first batch ({said(first)}), called as {how}: {error}")
+
+    def look(self) -> None:
+        """At the first evaluation: what the criterion reads, and whether batches may be averaged."""
+        if self._looked or torch._C._functorch.peek_interpreter_stack() is not None:
+            return
+        self._looked = True
+        try:
+            if self.criterion is not None and self.criterion is not cross_entropy:
+                self._look_at_criterion(self.criterion)
+            self.chunks.tell_of_batches()
+        except BaseException:
+            self._looked = False
+            raise
+
+    def _look_at_criterion(self, criterion: Callable[[Any, Any], Any]) -> None:
+        """Run the criterion on a few rows, or on all of the first batch where it fails on those."""
+        tries = [self.chunks.few(standins.FEW_ROWS), self.chunks.few(2), self.batches[0]]
+        for batch in tries:
+            try:
+                outputs, target = self._outputs(batch)
+                target = each(target, Tensor.clone)
+                before = versions(target)
+                check_criterion(criterion, self.module, outputs, target)
+                self._writes_batch |= versions(target) != before
+                return
+            except ReadsMore:
+                raise
+            except (*FAILURES, MemoryError):
+                if batch is tries[-1]:
+                    raise

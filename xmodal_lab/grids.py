@@ -16,7 +16,7 @@ from . import standins
 from ._copies import copy_of
 from ._moving import moved, write
 from ._surroundings import seeded
-from .batches import within_memory
+from .batches import each, within_memory
 from .losses import Direction, Loss, ModuleLoss, Params
 
 # Rows whose features are kept at once for a separable plane (ours).
@@ -186,17 +186,21 @@ def peer_plane(loss: Loss, points: int, span: float, normalization: str | None, 
         from loss_landscapes.metrics.metric import Metric
     except ImportError:
         raise check.missing_extra("loss-landscapes", "peers") from None
-    batches, score = loss.data.chunks.whole(), loss.data.score
+    # It keeps its directions on the CPU, so its copy of the module and the batches are there too.
+    batches = [(weight, each(batch, lambda tensor: tensor.cpu())) for weight, batch in loss.data.chunks.whole()]
+    score = loss.data.score
 
     class Seen(Metric):  # type: ignore[misc]
         def __call__(self, wrapper: Any) -> float:
-            return float(sum(weight * float(score(wrapper.forward, batch)) for weight, batch in batches))
+            # The module itself: the wrapper's own forward passes one input and no keywords.
+            module = wrapper.get_modules()[0]
+            return float(sum(weight * float(score(module, batch)) for weight, batch in batches))
 
     state = np.random.get_state()
     try:
         with seeded(seed), torch.no_grad():
             np.random.seed(seed)
-            model = copy_of(loss.module).eval()
+            model = copy_of(loss.module).cpu().eval()
             values = loss_landscapes.random_plane(model, Seen(), span, points, normalization)
     finally:
         np.random.set_state(state)

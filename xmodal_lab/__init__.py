@@ -30,8 +30,10 @@ from . import one_tower as one_tower
 from . import pairing as pairing
 from . import plots as plots
 from . import published as published
+from . import recipes as recipes
 from . import robustness as robustness
 from . import sweeps as sweeps
+from . import terms as terms
 from . import transport as transport
 from ._version import __version__ as __version__
 from .datasets import load as load
@@ -40,6 +42,7 @@ from .losses import Loss as Loss
 from .module_loss import loss_on as loss_on
 from .pairing import Pairing as Pairing
 from .published import tables as tables
+from .recipe import Recipe as Recipe
 from .samples import Dataset as Dataset
 from .samples import Samples as Samples
 from .sweeps import sweep as sweep

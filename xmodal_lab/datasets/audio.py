@@ -129,7 +129,7 @@ def read_wave(
     """
     import soundfile
 
-    path = Path(path)
+    path = check.path("path", path)
     try:
         whole = _is_whole(path)
         with soundfile.SoundFile(path) as file:

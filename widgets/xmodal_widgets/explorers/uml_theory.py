@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..views import Contour, HeatMap, Lines, Scatter
+from ..view.kinds import Contour, HeatMap, Lines, Scatter
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,6 +1,8 @@
 // The cube: one run of float32 and the layout that says where what is. Sent once; sliced here.
 
-function readCube(layout, payload) {
+import { minus } from "./numbers.js";
+
+export function readCube(layout, payload) {
   const bytes = payload ? new Uint8Array(payload.buffer || payload, payload.byteOffset || 0, payload.byteLength) : new Uint8Array(0);
   if (bytes.byteLength !== 4 * layout.total) {
     throw new Error(`the cube arrived with ${bytes.byteLength} bytes, ${4 * layout.total} were announced; run the cell again.`);
@@ -25,7 +27,7 @@ function stridesOf(shape) {
 }
 
 // A value -> grid index and share of the next step (0 when the value is on the grid).
-function locate(dim, value) {
+export function locate(dim, value) {
   const exact = dim.exact.get(value);
   if (exact !== undefined) return { index: exact, share: 0 };
   if (!dim.numeric || typeof value !== "number") return { index: 0, share: 0 };
@@ -38,11 +40,11 @@ function locate(dim, value) {
   return share < 1e-9 ? { index: i, share: 0 } : { index: i, share };
 }
 
-const onGrid = (dim, value) => value === "mean" || locate(dim, value).share === 0;
+export const onGrid = (dim, value) => value === "mean" || locate(dim, value).share === 0;
 
 // The slice of a variable that a setting shows, in the order of `keep`.
 // Between grid steps: linear. "mean": over what is finite, so one diverged seed hides nothing.
-function take(cube, name, setting, keep) {
+export function take(cube, name, setting, keep) {
   const v = cube.vars.get(name);
   let corners = [{ offset: v.offset, weight: 1 }];
   let members = [0];
@@ -100,7 +102,7 @@ function basesOf(cube, v, keep) {
 }
 
 // Mean and 95 % interval of the mean over the last kept dimension (Student t over the finite members).
-function overBand(cube, slice, size) {
+export function overBand(cube, slice, size) {
   const n = slice.values.length / size;
   const mean = new Float32Array(n);
   const half = new Float32Array(n);
@@ -117,7 +119,7 @@ function overBand(cube, slice, size) {
 }
 
 // Lowest and highest finite value of several slices (above 0 for a log scale).
-function extent(slices, log) {
+export function extent(slices, log) {
   let lo = Infinity;
   let hi = -Infinity;
   for (const { values, half } of slices) {

@@ -1,6 +1,9 @@
 // Painters of a surface: WebGL 2 where there is one, else sorted quadrilaterals on the 2-D canvas.
 // One WebGL context serves every panel of the page (browsers allow about 16); each panel copies its picture.
 
+import { PAGE, VIRIDIS_PIXELS, valueColor } from "../data/palette.js";
+import { TALL } from "./camera.js";
+
 const VERTEX_SHADER = `#version 300 es
 in vec4 point;   // x, y, height, tone
 in vec3 extra;   // 1 where there is a value; column; row
@@ -39,7 +42,7 @@ void main() {
   color = vec4(mix(base * light, vec3(0.0), wire * 0.28), 1.0);
 }`;
 
-function glPainter() {
+export function glPainter() {
   // undefined: not tried yet; null: there is no WebGL
   if (PAGE.gl === undefined || (PAGE.gl && PAGE.gl.gl.isContextLost())) PAGE.gl = makeGl();
   return PAGE.gl;
@@ -105,7 +108,7 @@ function bindTriangles(painter, nx, ny) {
 }
 
 // Points of the mesh in the box: x, y, height, tone, 1 or 0 where there is no value, column, row.
-function meshPoints(plane, axes, scale) {
+export function meshPoints(plane, axes, scale) {
   const [nx, ny] = [plane.x.length, plane.y.length];
   const points = new Float32Array(nx * ny * 7);
   for (let i = 0; i < nx; i++) {
@@ -123,7 +126,7 @@ function meshPoints(plane, axes, scale) {
 
 const meshStride = (n) => Math.max(1, Math.round((n - 1) / 20));
 
-function drawSurfaceGl(painter, ctx, size, view, points, nx, ny) {
+export function drawSurfaceGl(painter, ctx, size, view, points, nx, ny) {
   const { gl, canvas } = painter;
   const ratio = window.devicePixelRatio || 1;
   const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
@@ -143,7 +146,7 @@ function drawSurfaceGl(painter, ctx, size, view, points, nx, ny) {
 }
 
 // Far quadrilaterals first, so that near ones cover them.
-function drawSurface2d(ctx, view, points, nx, ny) {
+export function drawSurface2d(ctx, view, points, nx, ny) {
   const corners = Array.from({ length: nx * ny }, (_, k) => view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]));
   const quads = [];
   for (let i = 0; i < nx - 1; i++) {
@@ -176,7 +179,7 @@ function drawSurface2d(ctx, view, points, nx, ny) {
 }
 
 // The mesh point under the pointer: of those close by, the one nearest to the eye.
-function pickSurface(view, points, nx, ny, x, y) {
+export function pickSurface(view, points, nx, ny, x, y) {
   let best = null;
   for (let k = 0; k < nx * ny; k++) {
     if (points[7 * k + 4] !== 1) continue;

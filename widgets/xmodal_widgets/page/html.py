@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from . import _assets
+from . import assets
 
 # What anywidget's model offers, kept in the page. The state goes into the address, so a link restores the view.
 MODEL = """
@@ -65,7 +65,7 @@ noscript img { max-width: 100%; }
 
 def page(traits: Mapping[str, Any], payload: bytes, picture: bytes) -> str:
     """The page's source. Its policy lets this one script run and nothing be fetched or sent, whatever the cube says."""
-    script, style = _assets.script() + MODEL, STYLE + _assets.style()
+    script, style = assets.script() + MODEL, STYLE + assets.style()
     everything = {**traits, "error": "", "_job": {"possible": False}}
     return PAGE.format(
         title=html.escape(traits["title"] or "xmodal_lab view"),

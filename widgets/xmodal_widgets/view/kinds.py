@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
-from ._grid import Grid, one_of
+from .grid import Grid, one_of
 
 # Planes that the library makes, by the names of their two axes.
 PLANES = (("a", "b"), ("x", "y"))

@@ -1,6 +1,6 @@
 // Colours and fonts of the page around the view, read from CSS so that JupyterLab's themes and dark mode apply.
 
-function readTheme(root) {
+export function readTheme(root) {
   const style = getComputedStyle(root); // live: follows data-dark, which is set first
   const color = (name) => style.getPropertyValue(name).trim();
   const dark = luminance(root, color("--xm-page")) < 0.4;
@@ -28,7 +28,7 @@ function luminance(root, color) {
 }
 
 // Calls back when JupyterLab switches its theme or the system switches to dark.
-function watchTheme(changed) {
+export function watchTheme(changed) {
   const observer = new MutationObserver(changed);
   const attributes = { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class", "style"] };
   observer.observe(document.body, attributes);

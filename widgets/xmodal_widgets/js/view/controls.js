@@ -1,23 +1,13 @@
 // One control per open dimension: a slider on numbers, segments or a list on names. Native inputs, so that
 // keyboard and screen readers work as everywhere else.
 
-// What can have the focus keeps its keys from JupyterLab's shortcuts, where arrows move between cells.
-const FOCUSABLE = ["input", "select", "button", "canvas", "summary"];
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  if (FOCUSABLE.includes(tag)) element.setAttribute("data-lm-suppress-shortcuts", "true");
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === false || value === null || value === undefined) continue;
-    if (name === "class") element.className = value;
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
+import { locate, onGrid } from "../data/cube.js";
+import { minus, nearest, readable, titled, withUnits } from "../data/numbers.js";
+import { PAGE } from "../data/palette.js";
+import { make } from "./dom.js";
 
 // Each control is { element, show(value) }; it calls app.set({ dimension: value }).
-function makeControls(app) {
+export function makeControls(app) {
   const box = make("div", { class: "xm-controls", role: "group", "aria-label": "Controls" });
   const controls = app.controls.filter((c) => !c.hidden).map((c) => {
     const dim = app.cube.dims.get(c.dim);
@@ -37,7 +27,7 @@ function makeControls(app) {
   };
 }
 
-const valueText = (dim, value) =>
+export const valueText = (dim, value) =>
   withUnits(dim.kind === "float" ? readable(value) : minus(String(value)), dim.units);
 
 function makeSlider(app, dim) {

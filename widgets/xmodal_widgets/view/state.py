@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ._grid import Dim, Grid, listed, one_of
-from .views import Surface, View, controls_of
+from .grid import Dim, Grid, listed, one_of
+from .kinds import Surface, View, controls_of
 
 # Names that arguments and switches carry; a dimension of that name could not be a keyword.
 SWITCHES = ("free", "log", "fit", "azimuth", "elevation", "zoom")

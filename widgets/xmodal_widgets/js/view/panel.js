@@ -1,9 +1,18 @@
 // A view's element: header, legend, one canvas per panel, colour bar, read-out. Pointer and keys.
 
+import { extent } from "../data/cube.js";
+import { readable, titled, valueScale } from "../data/numbers.js";
+import { nameColor } from "../data/palette.js";
+import { fitCanvas, drawMark, drawMarkValue, drawNotice, drawColorbar } from "../draw/canvas.js";
+import { classesOf, SHAPES } from "../draw/scatter.js";
+import { hueStyle } from "../draw/series.js";
+import { make } from "./dom.js";
+import { KINDS, tellPlane } from "./kinds.js";
+
 const TURN = 5; // degrees per arrow key
 const ZOOM_STEP = 1.15;
 
-function makeView(app, spec, index) {
+export function makeView(app, spec, index) {
   const kind = KINDS[spec.kind];
   const view = { app, spec, index, kind, panels: [], drawn: "", read: "" };
   const title = make("div", { class: "xm-title" }, spec.title || viewTitle(app.cube, spec));
@@ -103,7 +112,7 @@ function readKey(view) {
 
 const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color].filter(Boolean) : [spec.var]);
 
-function updateView(view) {
+export function updateView(view) {
   const { app, spec, kind } = view;
   const key = readKey(view);
   if (key !== view.read) {
@@ -172,7 +181,7 @@ function markOf(view) {
 }
 const marksOf = (view) => [markOf(view), view.panels.indexOf(view.app.hover.panel)];
 
-function describePanel(view, panel) {
+export function describePanel(view, panel) {
   const { spec, app: { cube } } = view;
   const word = spec.kind === "heatmap" ? "heat map" : spec.kind;
   const column = panel.column ? `, ${panel.column}` : "";

@@ -1,20 +1,25 @@
 // Lines and bars: values over one dimension, one colour per hue, with intervals where there is a band.
 // A series holds { values, half, counts } at [h * nx + i] for hue h and x[i].
 
-function readSeries(cube, spec, setting) {
+import { take, overBand } from "../data/cube.js";
+import { readable } from "../data/numbers.js";
+import { valueColor, nameColor, nameDash } from "../data/palette.js";
+import { setFont, LINE, wrap, outlined } from "./canvas.js";
+
+export function readSeries(cube, spec, setting) {
   const keep = [spec.hue, spec.x, spec.band].filter(Boolean);
   const slice = take(cube, spec.var, setting, keep);
   return spec.band ? overBand(cube, slice, cube.dims.get(spec.band).size) : slice;
 }
 
 // Numbers take the middle of viridis, as in the static figure: its ends vanish on a dark page or on a white one.
-function hueStyle(cube, spec, h) {
+export function hueStyle(cube, spec, h) {
   const hue = spec.hue && cube.dims.get(spec.hue);
   if (hue && hue.numeric) return { color: valueColor(0.33 + (0.52 * h) / Math.max(1, hue.size - 1)), dash: [] };
   return { color: nameColor(h), dash: nameDash(h) };
 }
 
-function drawLines(ctx, frame, theme, spec, cube, series) {
+export function drawLines(ctx, frame, theme, spec, cube, series) {
   const x = cube.dims.get(spec.x).values;
   const hues = series.values.length / x.length;
   clipTo(ctx, frame);
@@ -41,7 +46,7 @@ function drawLines(ctx, frame, theme, spec, cube, series) {
   ctx.restore();
 }
 
-function clipTo(ctx, frame) {
+export function clipTo(ctx, frame) {
   ctx.save();
   ctx.beginPath();
   ctx.rect(frame.left, frame.top - 2, frame.width, frame.height + 4);
@@ -75,7 +80,7 @@ function drawDots(ctx, count, at, color) {
 }
 
 // Where the reader's slider stands on an axis that is also a control.
-function drawCursor(ctx, frame, theme, value) {
+export function drawCursor(ctx, frame, theme, value) {
   const x = frame.px(value);
   ctx.strokeStyle = theme.accent;
   ctx.lineWidth = 1.5;
@@ -88,7 +93,7 @@ function drawCursor(ctx, frame, theme, value) {
 }
 
 // Geometry of the bar of hue h at x[i], in pixels.
-function barBox(frame, size, hues, series, h, i) {
+export function barBox(frame, size, hues, series, h, i) {
   const slot = frame.width / size;
   const width = Math.min(64, (slot * 0.76) / hues);
   const centre = frame.left + slot * (i + 0.5) + (h - (hues - 1) / 2) * width;
@@ -97,7 +102,7 @@ function barBox(frame, size, hues, series, h, i) {
   return { centre, width: width * (hues > 1 ? 0.92 : 1), top: frame.py(value), base, value };
 }
 
-function drawBars(ctx, frame, theme, spec, cube, series, chosen) {
+export function drawBars(ctx, frame, theme, spec, cube, series, chosen) {
   const x = cube.dims.get(spec.x);
   const hues = series.values.length / x.size;
   clipTo(ctx, frame);
@@ -153,7 +158,7 @@ function labelBars(ctx, frame, theme, size, hues, series) {
 }
 
 // Names under the bars; the chosen one in bold. A long word makes them all a little smaller rather than be cut.
-function slotLabels(ctx, frame, theme, x) {
+export function slotLabels(ctx, frame, theme, x) {
   const slot = frame.width / x.size - 4;
   setFont(ctx, theme, frame.font, "bold");
   const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));

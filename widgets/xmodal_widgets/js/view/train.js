@@ -1,6 +1,8 @@
 // "Train here": asks Python to compute the exact setting, shows progress, lets the reader cancel.
 
-function makeTrainer(app) {
+import { make } from "./dom.js";
+
+export function makeTrainer(app) {
   const start = make("button", { type: "button", class: "xm-button" }, "Train here");
   const stop = make("button", { type: "button", class: "xm-button" }, "Cancel");
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Progress of the training" });

@@ -1,5 +1,5 @@
 // What all views of a page share: anywidget loads this module once per view, the page is one.
-const PAGE = (globalThis[Symbol.for("xmodal_widgets")] ||= { gl: undefined, controls: 0 });
+export const PAGE = (globalThis[Symbol.for("xmodal_widgets")] ||= { gl: undefined, controls: 0 });
 
 // Colours that colour-blind readers tell apart: viridis for values, seaborn's "colorblind" for names.
 const VIRIDIS_HEX =
@@ -26,15 +26,15 @@ const VIRIDIS = Array.from({ length: 256 }, (_, i) => {
 });
 
 // The same as pixels (little-endian RGBA) and as CSS.
-const VIRIDIS_PIXELS = Uint32Array.from(VIRIDIS, ([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
-const VIRIDIS_CSS = VIRIDIS.map((rgb) => `rgb(${rgb})`);
+export const VIRIDIS_PIXELS = Uint32Array.from(VIRIDIS, ([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
+export const VIRIDIS_CSS = VIRIDIS.map((rgb) => `rgb(${rgb})`);
 
-const NAMED = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133"];
+export const NAMED = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133"];
 // A second cue beside colour, for lines and for print.
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 2, 1, 2]];
 
 
-const shade = (t) => Math.max(0, Math.min(255, Math.round(t * 255)));
-const valueColor = (t) => VIRIDIS_CSS[shade(t)];
-const nameColor = (k) => NAMED[k % NAMED.length];
-const nameDash = (k) => DASHES[k % DASHES.length];
+export const shade = (t) => Math.max(0, Math.min(255, Math.round(t * 255)));
+export const valueColor = (t) => VIRIDIS_CSS[shade(t)];
+export const nameColor = (k) => NAMED[k % NAMED.length];
+export const nameDash = (k) => DASHES[k % DASHES.length];

@@ -18,7 +18,7 @@ function roundTicks(lo, hi, count) {
 }
 
 // Whole numbers count things: no ticks between them.
-const wholeTicks = (lo, hi, count) => roundTicks(lo, hi, count).filter((t) => Number.isInteger(t));
+export const wholeTicks = (lo, hi, count) => roundTicks(lo, hi, count).filter((t) => Number.isInteger(t));
 
 function logTicks(lo, hi, count) {
   const decades = Math.log10(hi / lo);
@@ -42,14 +42,14 @@ function tickLabel(value, digits) {
 const decimals = (value) => (Math.abs(value) < 1e-3 ? 0 : (String(tidy(value)).split(".")[1] || "").length);
 
 // One number of decimals for the whole axis; on a log scale, where steps differ, each label takes what it needs.
-function tickLabels(ticks, log) {
+export function tickLabels(ticks, log) {
   const most = Math.max(0, ...ticks.map(decimals));
   return ticks.map((t) => tickLabel(t, log ? decimals(t) : most));
 }
-const minus = (text) => text.replace("-", "\u2212");
+export const minus = (text) => text.replace("-", "\u2212");
 
 // A value as the read-out says it: four significant digits.
-function readable(value) {
+export function readable(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "no value";
   if (!Number.isFinite(value)) return value > 0 ? "\u221e" : "\u2212\u221e";
   if (value === 0) return "0";
@@ -58,11 +58,11 @@ function readable(value) {
   return minus(String(Number(value.toPrecision(4))));
 }
 
-const withUnits = (text, units) => (units ? `${text} ${units}` : text);
-const titled = (thing) => (thing.units ? `${thing.label} [${thing.units}]` : thing.label);
+export const withUnits = (text, units) => (units ? `${text} ${units}` : text);
+export const titled = (thing) => (thing.units ? `${thing.label} [${thing.units}]` : thing.label);
 
 // Values -> 0..1 (beyond it where clipped, NaN where there is none), linear or log10.
-function valueScale(lo, hi, log) {
+export function valueScale(lo, hi, log) {
   if (log) {
     const a = Math.log10(lo);
     const b = hi > lo ? Math.log10(hi) : a + 1;
@@ -87,11 +87,22 @@ function valueScale(lo, hi, log) {
 }
 
 // A little air around lines and points, out to round numbers.
-function padded(lo, hi, log, share = 0.04) {
+export function padded(lo, hi, log, share = 0.04) {
   if (log) {
     const grow = (hi / lo) ** share || 1;
     return [lo / grow, hi * grow];
   }
   const pad = (hi - lo) * share;
   return [lo - pad, hi + pad];
+}
+
+// The index of the place that lies nearest to a target.
+export function nearest(places, target) {
+  let best = 0;
+  let away = Infinity;
+  places.forEach((place, i) => {
+    const d = Math.abs(place - target);
+    if (d < away) [best, away] = [i, d];
+  });
+  return best;
 }

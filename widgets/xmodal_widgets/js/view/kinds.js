@@ -9,7 +9,16 @@
 //   steps(panel)                   the dimensions that arrow keys walk: [horizontal, vertical]
 // A panel holds { cube, spec, size, theme, slice, scale, setting, state }.
 
-const KINDS = {
+import { take, extent } from "../data/cube.js";
+import { nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
+import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
+import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
+import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels } from "../draw/raster.js";
+import { readScatter, classesOf, drawPoints } from "../draw/scatter.js";
+import { readSeries, drawLines, drawCursor, barBox, drawBars, slotLabels } from "../draw/series.js";
+import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, pickSurface } from "../draw/surface.js";
+
+export const KINDS = {
   surface: planeKind(drawSurfacePanel, pickSurfacePanel, spotSurfacePanel),
   contour: planeKind(drawContourPanel, pickPlane, spotPlane),
   heatmap: planeKind(drawHeatMapPanel, pickPlane, spotPlane),
@@ -122,7 +131,7 @@ function spotPlane(panel, at) {
   return { x: frame.px(slice.x[at[spec.x]]), y: frame.py(slice.y[at[spec.y]]) };
 }
 
-function tellPlane(panel, at) {
+export function tellPlane(panel, at) {
   const { cube, spec, slice, scale } = panel;
   const k = planeIndex(panel, at);
   const t = scale.at(slice.values[k]);
@@ -307,13 +316,3 @@ function statusLine(panel, k) {
 
 const insideFrame = (frame, x, y) =>
   x >= frame.left - 4 && x <= frame.left + frame.width + 4 && y >= frame.top - 4 && y <= frame.top + frame.height + 4;
-
-function nearest(places, target) {
-  let best = 0;
-  let away = Infinity;
-  places.forEach((place, i) => {
-    const d = Math.abs(place - target);
-    if (d < away) [best, away] = [i, d];
-  });
-  return best;
-}

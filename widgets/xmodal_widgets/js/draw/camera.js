@@ -1,7 +1,9 @@
 // Orthographic projection of the box [-1, 1] x [-1, 1] x [-TALL, TALL], and the box itself.
-const TALL = 0.62;
 
-function makeProjection(camera, size) {
+import { fontSize, setFont, tick, keepInside } from "./canvas.js";
+export const TALL = 0.62;
+
+export function makeProjection(camera, size) {
   const [az, el] = [(camera.azimuth * Math.PI) / 180, (camera.elevation * Math.PI) / 180];
   const [ca, sa, ce, se] = [Math.cos(az), Math.sin(az), Math.cos(el), Math.sin(el)];
   const font = fontSize(size.width);
@@ -18,7 +20,7 @@ function makeProjection(camera, size) {
 }
 
 // The three panes behind the surface, with grid lines at the ticks. Drawn first: whatever is inside hides them.
-function drawBox(ctx, view, axes, theme) {
+export function drawBox(ctx, view, axes, theme) {
   const back = { x: view.sa > 0 ? 1 : -1, y: view.ca > 0 ? 1 : -1 };
   const [xs, ys, zs] = [axes.x, axes.y, axes.z].map((axis) => axis.values.map((v) => 2 * axis.at(v) - 1));
   const heights = zs.map((z) => z * TALL);
@@ -56,7 +58,7 @@ function drawBox(ctx, view, axes, theme) {
 }
 
 // Tick labels and names along the three near edges, pushed outwards from the middle of the picture.
-function drawBoxLabels(ctx, view, axes, theme) {
+export function drawBoxLabels(ctx, view, axes, theme) {
   const front = { x: view.sa > 0 ? -1 : 1, y: view.ca > 0 ? -1 : 1 };
   const edge = (a, b) => (t) => view.at(...a.map((v, k) => v + (b[k] - v) * t));
   const placed = [];

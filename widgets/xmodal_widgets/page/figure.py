@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._grid import Grid
-from .views import Bars, Contour, HeatMap, Lines, Scatter, Surface, View
+from ..view.grid import Grid
+from ..view.kinds import Bars, Contour, HeatMap, Lines, Scatter, Surface, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# seaborn's "colorblind", as in static/palette.js.
+# seaborn's "colorblind", as in js/data/palette.js.
 NAMED = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133")
 DASHES = ("-", "--", ":", "-.")
 MARKS = ("o", "s", "^", "D", "v")

@@ -1,7 +1,10 @@
 // Crisp canvases, frames with round ticks, colour bars.
 
+import { tickLabels, readable } from "../data/numbers.js";
+import { valueColor } from "../data/palette.js";
+
 // Sizes a canvas to its CSS box times the device's pixel ratio; returns a context in CSS pixels.
-function fitCanvas(canvas, width, height) {
+export function fitCanvas(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== w || canvas.height !== h) {
@@ -16,17 +19,17 @@ function fitCanvas(canvas, width, height) {
 }
 
 // Letters grow a little with the panel, for the last row before a projector.
-const fontSize = (width) => Math.max(11, Math.min(15, Math.round(9 + width / 110)));
+export const fontSize = (width) => Math.max(11, Math.min(15, Math.round(9 + width / 110)));
 
-function setFont(ctx, theme, size, weight = "") {
+export function setFont(ctx, theme, size, weight = "") {
   ctx.font = `${weight} ${size}px ${theme.font}`;
 }
 
-const LINE = 1.15; // from one line of text to the next, in letter heights
+export const LINE = 1.15; // from one line of text to the next, in letter heights
 
 // The plot area of a panel and its two axes; x and y are { lo, hi, at, ticks, labels, title }, rows the lines of x's labels.
 // Titles that are longer than their side stand on several lines.
-function makeFrame(ctx, size, theme, x, y, rows = 1) {
+export function makeFrame(ctx, size, theme, x, y, rows = 1) {
   const font = fontSize(size.width);
   setFont(ctx, theme, font);
   const below = wrap(ctx, x.title, size.width - 8);
@@ -40,12 +43,12 @@ function makeFrame(ctx, size, theme, x, y, rows = 1) {
   return frame;
 }
 
-function axisOf(scale, count, title, ticks = null) {
+export function axisOf(scale, count, title, ticks = null) {
   const values = ticks || scale.ticks(count);
   return { ...scale, values, labels: tickLabels(values, scale.log), title };
 }
 
-function drawGrid(ctx, frame, theme) {
+export function drawGrid(ctx, frame, theme) {
   ctx.strokeStyle = theme.line;
   ctx.lineWidth = 1;
   ctx.beginPath();
@@ -57,7 +60,7 @@ function drawGrid(ctx, frame, theme) {
   ctx.stroke();
 }
 
-function drawAxes(ctx, frame, theme) {
+export function drawAxes(ctx, frame, theme) {
   const { left, top, width, height, font, x, y, edge } = frame;
   ctx.strokeStyle = theme.faint;
   ctx.lineWidth = 1;
@@ -95,7 +98,7 @@ function drawAxes(ctx, frame, theme) {
   ctx.restore();
 }
 
-function tick(ctx, x, y, dx, dy, theme) {
+export function tick(ctx, x, y, dx, dy, theme) {
   ctx.strokeStyle = theme.faint;
   ctx.beginPath();
   ctx.moveTo(x, y);
@@ -104,7 +107,7 @@ function tick(ctx, x, y, dx, dy, theme) {
 }
 
 // Text on as few lines as it needs, broken at spaces; what stands on the last of most lines, or a word alone, may be cut.
-function wrap(ctx, text, width, most = 3) {
+export function wrap(ctx, text, width, most = 3) {
   const lines = [];
   for (const word of text.split(" ")) {
     const longer = lines.length ? `${lines[lines.length - 1]} ${word}` : "";
@@ -115,7 +118,7 @@ function wrap(ctx, text, width, most = 3) {
 }
 
 // A middle such that what reaches half as far on both sides stays between 0 and whole.
-const keepInside = (middle, half, whole) => Math.max(half, Math.min(whole - half, middle));
+export const keepInside = (middle, half, whole) => Math.max(half, Math.min(whole - half, middle));
 
 function fitText(ctx, text, width) {
   if (ctx.measureText(text).width <= width) return text;
@@ -125,7 +128,7 @@ function fitText(ctx, text, width) {
 }
 
 // The ring that marks the same point in every linked panel.
-function drawMark(ctx, x, y, theme) {
+export function drawMark(ctx, x, y, theme) {
   ctx.lineWidth = 3;
   ctx.strokeStyle = theme.page;
   ring(ctx, x, y, 5.5);
@@ -135,7 +138,7 @@ function drawMark(ctx, x, y, theme) {
 }
 
 // The value beside the mark, in panels that the pointer is not over.
-function drawMarkValue(ctx, size, spot, value, theme) {
+export function drawMarkValue(ctx, size, spot, value, theme) {
   if (value === null || Number.isNaN(value)) return;
   setFont(ctx, theme, fontSize(size.width), "bold");
   const right = spot.x > size.width / 2;
@@ -144,7 +147,7 @@ function drawMarkValue(ctx, size, spot, value, theme) {
   outlined(ctx, theme, readable(value), spot.x + (right ? -11 : 11), Math.max(10, spot.y - 8));
 }
 
-function outlined(ctx, theme, text, x, y) {
+export function outlined(ctx, theme, text, x, y) {
   ctx.lineJoin = "round";
   ctx.lineWidth = 3;
   ctx.strokeStyle = theme.page;
@@ -159,7 +162,7 @@ function ring(ctx, x, y, radius) {
   ctx.stroke();
 }
 
-function drawNotice(ctx, size, theme, text) {
+export function drawNotice(ctx, size, theme, text) {
   setFont(ctx, theme, fontSize(size.width));
   ctx.fillStyle = theme.ink;
   ctx.textAlign = "center";
@@ -167,10 +170,10 @@ function drawNotice(ctx, size, theme, text) {
   ctx.fillText(text, size.width / 2, size.height / 2);
 }
 
-const COLORBAR_WIDTH = 78;
+export const COLORBAR_WIDTH = 78;
 
 // As wide as its title needs lines: draw it before the panels beside it are measured.
-function drawColorbar(canvas, height, scale, title, theme) {
+export function drawColorbar(canvas, height, scale, title, theme) {
   const [left, top, width, tall, font] = [6, 10, 13, height - 20, 12];
   const measured = canvas.getContext("2d");
   setFont(measured, theme, font);

@@ -1,6 +1,10 @@
 // Points. Classes differ by colour and by shape; other colours are values.
 
-function readScatter(cube, spec, setting) {
+import { take } from "../data/cube.js";
+import { VIRIDIS_CSS, NAMED, shade, nameColor } from "../data/palette.js";
+import { clipTo } from "./series.js";
+
+export function readScatter(cube, spec, setting) {
   const one = (name) => take(cube, name, setting, [spec.points]);
   const [x, y] = [one(spec.x), one(spec.y)];
   const color = spec.color ? one(spec.color) : null;
@@ -9,7 +13,7 @@ function readScatter(cube, spec, setting) {
 }
 
 // The classes of a colour variable: [{ code, name }], or null when it is a scale.
-function classesOf(cube, spec) {
+export function classesOf(cube, spec) {
   const v = spec.color && cube.vars.get(spec.color);
   if (!v || !v.whole) return null;
   if (!v.classes) {
@@ -19,7 +23,7 @@ function classesOf(cube, spec) {
   return v.classes.length <= NAMED.length ? v.classes : null;
 }
 
-const SHAPES = [
+export const SHAPES = [
   (ctx, x, y, r) => { ctx.moveTo(x + r, y); ctx.arc(x, y, r, 0, 2 * Math.PI); },
   (ctx, x, y, r) => ctx.rect(x - 0.85 * r, y - 0.85 * r, 1.7 * r, 1.7 * r),
   (ctx, x, y, r) => polygon(ctx, x, y, [[0, -1.2 * r], [1.1 * r, 0.8 * r], [-1.1 * r, 0.8 * r]]),
@@ -32,7 +36,7 @@ function polygon(ctx, x, y, corners) {
   ctx.closePath();
 }
 
-function drawPoints(ctx, frame, points, classes, colorScale) {
+export function drawPoints(ctx, frame, points, classes, colorScale) {
   const count = points.x.values.length;
   const radius = Math.max(1.6, Math.min(4, 90 / Math.sqrt(count)));
   clipTo(ctx, frame);

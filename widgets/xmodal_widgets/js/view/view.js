@@ -1,6 +1,14 @@
 // The whole: state, one frame for all panels, errors. anywidget calls render({ model, el }).
 
-function render({ model, el }) {
+import { readCube, onGrid } from "../data/cube.js";
+import { readTheme, watchTheme } from "../data/theme.js";
+import { COLORBAR_WIDTH } from "../draw/canvas.js";
+import { makeControls, valueText } from "./controls.js";
+import { make } from "./dom.js";
+import { makeView, updateView, describePanel } from "./panel.js";
+import { makeTrainer } from "./train.js";
+
+export function render({ model, el }) {
   const root = make("div", { class: "xm-root" });
   el.append(root);
   const box = makeErrorBox(model);

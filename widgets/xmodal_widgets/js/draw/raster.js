@@ -1,5 +1,8 @@
 // Heat map and contour of a plane. Values lie at [i * ny + j] for x[i], y[j].
 
+import { VIRIDIS_PIXELS, shade } from "../data/palette.js";
+import { setFont } from "./canvas.js";
+
 const scratch = { canvas: null, ctx: null };
 
 // Paints width x height pixels by colour number and lays them into the frame.
@@ -15,7 +18,7 @@ function paintPixels(ctx, frame, width, height, pixels) {
 }
 
 // Thin diagonals under the picture: what stays visible of them was not computed, or is NaN.
-function drawHatch(ctx, frame, theme) {
+export function drawHatch(ctx, frame, theme) {
   ctx.save();
   ctx.beginPath();
   ctx.rect(frame.left, frame.top, frame.width, frame.height);
@@ -32,7 +35,7 @@ function drawHatch(ctx, frame, theme) {
 }
 
 // Borders of cells: midway between points, and as far out at the rim.
-function cellEdges(points) {
+export function cellEdges(points) {
   const n = points.length;
   const edges = [points[0] - (points[1] - points[0]) / 2];
   for (let i = 1; i < n; i++) edges.push((points[i - 1] + points[i]) / 2);
@@ -40,7 +43,7 @@ function cellEdges(points) {
   return edges;
 }
 
-function drawHeatMap(ctx, frame, plane, scale) {
+export function drawHeatMap(ctx, frame, plane, scale) {
   const ratio = window.devicePixelRatio || 1;
   const [width, height] = [Math.max(1, Math.round(frame.width * ratio)), Math.max(1, Math.round(frame.height * ratio))];
   const columns = cellOfPixel(cellEdges(plane.x), width);
@@ -74,7 +77,7 @@ function pixelColors(values, scale) {
 }
 
 // Filled bands: each pixel takes the colour of its band, by bilinear interpolation of the four points around it.
-function drawBands(ctx, frame, plane, scale, levels, shown) {
+export function drawBands(ctx, frame, plane, scale, levels, shown) {
   const [width, height] = [Math.max(1, Math.round(frame.width)), Math.max(1, Math.round(frame.height))];
   const columns = stepOfPixel(plane.x, width);
   const rows = stepOfPixel(plane.y, height);
@@ -141,7 +144,7 @@ function levelLine(frame, plane, level) {
   return points;
 }
 
-function drawLevels(ctx, frame, plane, levels, labels, theme) {
+export function drawLevels(ctx, frame, plane, levels, labels, theme) {
   const placed = [];
   ctx.lineWidth = 1;
   levels.forEach((level, k) => {

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .grid import Grid
+
 if TYPE_CHECKING:
     import xarray as xr
-
-    from .sweep_view import SweepView
 
 Compute = Callable[[dict[str, Any], Callable[..., None], Callable[[], bool]], Mapping[str, Any]]
 
@@ -24,10 +24,23 @@ class Cancelled(Exception):  # not an error: the reader's wish
     """Raised inside ``progress`` once the reader has cancelled, to leave a compute that does not ask."""
 
 
+class Host(Protocol):
+    """What a trainer needs of the view it trains for."""
+
+    cube: xr.Dataset
+    _grid: Grid
+    _job: dict[str, Any]
+
+    def _join(self, dataset: xr.Dataset) -> None: ...
+
+    def show_error(self, error: BaseException, remedy: str = "") -> None:
+        """Show an exception in the view's error box."""
+
+
 class Trainer:
     """Runs ``compute`` for one view, one setting at a time."""
 
-    def __init__(self, view: SweepView, compute: Compute | None) -> None:
+    def __init__(self, view: Host, compute: Compute | None) -> None:
         self._view = view
         self._compute = compute
         self._stop = threading.Event()

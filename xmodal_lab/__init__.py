@@ -36,8 +36,12 @@ from . import sweeps as sweeps
 from . import terms as terms
 from . import transport as transport
 from ._version import __version__ as __version__
+from .bench import bench as bench
 from .datasets import load as load
 from .fusion import LateFusion as LateFusion
+from .look import Look as Look
+from .look import along as along
+from .look import look as look
 from .losses import Loss as Loss
 from .module_loss import loss_on as loss_on
 from .pairing import Pairing as Pairing

@@ -366,3 +366,25 @@ def _epoch_mean(values: Sequence[Tensor], sizes: Sequence[int]) -> list[float]:
 def _gather(samples: Tensor, rows: Tensor) -> Tensor:
     """Samples (N, ...) at rows (K, B) -> (K, B, ...)."""
     return samples.index_select(0, rows.reshape(-1)).unflatten(0, rows.shape)
+
+
+def fit_all(nets: Sequence[nn.Module], dataset: Dataset, **settings: Any) -> list[Run | DivergedError]:
+    """Train all nets, as one stack where that is possible and faster, else one by one.
+
+    Args:
+        nets, dataset, settings: as of :func:`fit_stack`.
+
+    Returns:
+        As :func:`fit_stack`.
+    """
+    stackable = why_not_products(nets) is None or why_not_mapped(nets) is None
+    if len(nets) > 1 and stackable and pays(nets[0], settings.get("device", "auto")):
+        return fit_stack(nets, dataset, **settings)
+    found: list[Run | DivergedError] = []
+    for k, net in enumerate(nets):
+        mine = {name: value[k] if isinstance(value, (list, tuple)) else value for name, value in settings.items()}
+        try:
+            found.append(training.fit(net, dataset, **mine))
+        except DivergedError as error:
+            found.append(error)
+    return found

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from . import _checks as check
 from ._stacks import member_losses
 from .alignment import REFERENCES, SOLVERS, Transport, penalty, token_distances
-from .latents import encoders_of, pooled
+from .latents import alone, encoders_of, pooled
 from .losses import Params
 from .samples import Dataset, Samples
 from .targets import LOSSES, Pool, controls, drawn, latent_losses
@@ -388,10 +388,7 @@ class Shared(Term):
             renamed[order] = order.roll(1)  # one cycle through all classes: none keeps its name
             labels = renamed.to(labels.device)[labels]
         with torch.no_grad():  # a model that cannot send it alone is refused here, not in the first step
-            context.model.classify(  # type: ignore[operator]
-                context.model.latents({self.modality: train.inputs[self.modality][here[:2]]}),
-                only=self.modality,  # type: ignore[operator]
-            )
+            alone(context.model, self.modality, train.inputs[self.modality][here[:2]])
         return train.inputs[self.modality][here], labels, here
 
     def draw(self, state: Any, rows: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

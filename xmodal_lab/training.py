@@ -348,11 +348,10 @@ def _epoch(
     objective: Objective | None = None,
 ) -> tuple[float, float]:
     """One pass over ``pairs``: mean loss and accuracy, as seen while training."""
-    labels, params = pairs.labels(train), list(model.parameters())
+    labels, params = pairs.labels(train), [*model.parameters(), *(objective.params.values() if objective else ())]
     total, right, count = 0.0, 0.0, len(pairs)
     order = torch.randperm(count, generator=draws[0])
     if objective is not None:
-        params += objective.params.values()
         objective.epoch(pairs.rows[order][None].to(labels.device), labels[order.to(labels.device)][None])
     for at, take in enumerate(order.split(options.batch_size)):
         wanted, inputs = labels[take.to(labels.device)], pairs.inputs(train, take)

@@ -20,7 +20,8 @@ from ..._surroundings import float32
 from ...descent import descend, stack
 from ...losses import Params
 from ...targets import LOSSES as LOSSES
-from ...targets import Pool, drawn, latent_losses
+from ...targets import Pool, drawn
+from ...targets import latent_losses as latent_losses
 from . import nets
 from .targets import KINDS
 from .worlds import World

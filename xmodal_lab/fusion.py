@@ -183,7 +183,9 @@ class LateFusion(nn.Module):
         for m in names:
             x = inputs.get(m)
             if x is None:
-                x = encoders.zeros_like_absent(known[0], self.shapes[m]).to(encoders.input_dtype(enc, known[0]))
+                x = encoders.zeros_like_absent(known[0], self.shapes[m]).to(
+                    encoders.input_dtype(self.encoders[m], known[0])
+                )
             elif present is not None and m in present:
                 x = self._only_present(m, x, present[m])
             features[m] = self._encoded(m, x)

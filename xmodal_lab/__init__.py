@@ -43,12 +43,12 @@ from .look import Look as Look
 from .look import along as along
 from .look import look as look
 from .losses import Loss as Loss
+from .module_loss import loss_on as loss_on
 from .pairing import Pairing as Pairing
 from .published import tables as tables
 from .recipe import Recipe as Recipe
 from .samples import Dataset as Dataset
 from .samples import Samples as Samples
-from .samples_loss import loss_on as loss_on
 from .sweeps import sweep as sweep
 from .training import Run as Run
 from .training import fit as fit

@@ -27,8 +27,8 @@ from ._functional import Direction as Direction
 from ._functional import Params as Params
 from ._moving import Term as Term
 from ._moving import blocks_of, fitted, fitted_stack, moved, scalar, stacked_points, value_of
+from ._on_batches import OnBatches
 from .batches import batches_of, cast, within_memory
-from .module_loss import OnBatches
 
 # Points evaluated together on a GPU (ours).
 TOGETHER = 16

@@ -18,8 +18,8 @@ from functools import partial
 from typing import Any
 
 from ...experiments import Experiment, Report, Variable
+from ...module_loss import loss_on
 from ...samples import Dataset
-from ...samples_loss import loss_on
 from ...training import DivergedError, Run
 from ...trials import LABELS, Trials
 from .looks import LOOKS, check_looks, look, variables

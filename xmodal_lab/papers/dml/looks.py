@@ -12,8 +12,8 @@ from ... import _checks as check
 from ... import curvature, flatness, landscape, transport
 from ...experiments import Variable
 from ...fusion import LateFusion
+from ...module_loss import loss_on
 from ...samples import Dataset, Samples
-from ...samples_loss import loss_on
 from ...training import Run
 from .attacks import EPS, REACHES, drops, under_attack
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from . import _checks as check
 from . import grids
+from ._factors import eigh, oriented
 from .directions import draw, norm_of, parameter_names
 from .directions import draw as directions
 from .directions import eigenvectors as eigenvectors
@@ -51,7 +52,8 @@ def line(
         loss: what to look at.
         points: on the line; odd, so that θ is one of them.
         span: the line runs from -span to +span times the direction.
-        to: another point of parameter space: the line then runs from θ (0) to it (1), ends included.
+        to: another point of parameter space, as a dict or a whole ``state_dict()``: the line then runs from
+            θ (0) to it (1), ends included. Its buffers (BatchNorm's statistics) move along, as parameters do.
         direction: used as given; drawn like :func:`directions` when neither it nor ``to`` is given.
         normalization, seed, params: of a drawn direction.
 
@@ -71,9 +73,9 @@ def line(
     points, span = _check_grid(loss, points, span)
     if to is not None and direction is not None:
         raise ValueError("give either to= (another point) or direction=, not both.")
-    how = "given"
+    how, beside = "given", Params()
     if to is not None:
-        target = loss.check_direction(to, "to")
+        target, beside = loss.split_state(to, "to")
         chosen = {name: target[name] - loss.params[name] for name in target}
         a = np.linspace(0.0, 1.0, points)
         how = "to a point"
@@ -85,7 +87,10 @@ def line(
             how = str(normalization)
             chosen = draw(loss, 1, normalization=normalization, seed=seed, params=params)[0]
     centre = loss.value()
-    values = grids.evaluate(loss, [chosen], a[:, None])
+    if beside:
+        values = grids.between(loss, chosen, beside, a)
+    else:
+        values = grids.evaluate(loss, [chosen], a[:, None])
     attrs = _attributes(loss, centre, span=span, normalization=how, seed=seed)
     import xarray as xr
 
@@ -251,12 +256,12 @@ def trajectory_plane(
     if len(everything) < 2:
         raise ValueError(f"a trajectory needs at least two checkpoints, got {len(everything)}.")
     # PCA through the small Gram matrix: checkpoints are few, parameters many.
-    strength, basis = torch.linalg.eigh(everything @ everything.T)
+    strength, basis = eigh(everything @ everything.T)
     strength = strength.clamp_min(0).flip(0)
     if float(strength[1]) <= 1e-12 * float(strength[0]) or float(strength[0]) == 0:
         raise ValueError("the checkpoints lie on a line through θ and span no plane; use landscape.line(to=…).")
     axes = (everything.T @ basis.flip(1)[:, :2]).T
-    axes = axes / axes.norm(dim=1, keepdim=True)
+    axes = oriented((axes / axes.norm(dim=1, keepdim=True)).T).T
     pair = [_unflat(axis, loss.params) for axis in axes]
     paths = {k: (o.double() @ axes.T).cpu().numpy() for k, o in offsets.items()}
     corners = np.concatenate([*paths.values(), np.zeros((1, 2))])

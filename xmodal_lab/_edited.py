@@ -12,6 +12,7 @@ import functools
 import hashlib
 import inspect
 import os
+import sys
 import sysconfig
 import types
 from collections.abc import Iterator, Mapping
@@ -20,8 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-
-import xmodal_lab
 
 if TYPE_CHECKING:
     from .experiments import Experiment
@@ -32,7 +31,7 @@ ROLES = ("member", "stack", "normal")
 DEPTH = 6
 _LIBRARIES = (
     *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")),
-    str(Path(xmodal_lab.__file__).parent),
+    str(Path(sys.modules[__name__.partition(".")[0]].__file__ or "").parent),
 )
 _INSTALLED = tuple(os.path.realpath(p) + os.sep for p in _LIBRARIES if p)
 

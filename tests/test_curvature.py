@@ -362,12 +362,11 @@ def test_ratio_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [6, 400])
-@pytest.mark.parametrize("kind", ["linear", "constant", "detached"])
+@pytest.mark.parametrize("kind", ["linear", "constant"])
 def test_no_curvature_is_zero(size: int, kind: str) -> None:
     fn = {
         "linear": lambda p: (2 * p["x"]).sum() + 0 * p["y"].sum(),
         "constant": lambda p: torch.tensor(3.0),
-        "detached": lambda p: p["x"].detach().square().sum(),
     }[kind]
     loss = Loss(fn, {"x": torch.ones(size), "y": torch.ones(2)})
     found = curvature.top_eigenvalues(loss)
@@ -611,7 +610,8 @@ def test_float64_of_a_function_that_holds_float32() -> None:
 def test_half_precision_and_mixed_dtypes_are_raised() -> None:
     values = torch.linspace(1, 2, 200)
     half = Loss(lambda p: 0.5 * (values.to(p["x"].dtype) * p["x"] ** 2).sum(), {"x": torch.ones(200).bfloat16()})
-    found = curvature.top_eigenvalues(half, k=2)
+    with pytest.warns(UserWarning, match="in bfloat16, .* looked at in float32"):
+        found = curvature.top_eigenvalues(half, k=2)
     torch.testing.assert_close(found.values.float(), values.flip(0)[:2], rtol=1e-4, atol=0)
     mixed = Loss(
         lambda p: p["x"].square().sum() + 2 * p["y"].double().square().sum(),

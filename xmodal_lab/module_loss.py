@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from . import standins
-from ._copies import bare, copy_of
+from ._copies import bare, copy_in, copy_of
 from ._cross_entropy import cross_entropy
 from ._evaluation import alone_with, eval_mode
 from ._functional import call_with, places_of
@@ -230,6 +230,13 @@ class ModuleLoss(Loss):
 
         return [Term(weight, on(batch)) for weight, batch in self.chunks(rows)]
 
+    def on_few(self, rows: int) -> Term:
+        """The loss of ``rows`` telling rows of the first batch, to try something on; not a share of the whole."""
+        batch = self.batches[0]
+        count = rows_of(batch)
+        few = pick(batch, count, telling_rows(batch, count, rows)[:rows]) if count > rows else batch
+        return Term(1.0, lambda params: self._on({**self.params, **params}, few))
+
     @contextmanager
     def looking(self) -> Iterator[None]:
         """The module in eval mode while the context lasts (BatchNorm in train mode when it recalibrates)."""
@@ -390,6 +397,7 @@ class ModuleLoss(Loss):
 
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
-        module = copy_of(self.module).to(dtype)
+        module = copy_in(self.module, dtype)
         data = [cast(batch, dtype) for batch in self.batches]
-        return ModuleLoss(module, data, self.criterion, target=self.target, batchnorm=self.batchnorm, name=self.name)
+        criterion = copy_in(self.criterion, dtype) if isinstance(self.criterion, nn.Module) else self.criterion
+        return ModuleLoss(module, data, criterion, target=self.target, batchnorm=self.batchnorm, name=self.name)

@@ -10,12 +10,12 @@ import time
 
 import torch
 from xmodal_widgets import explorers
-from xmodal_widgets.explorers import _cubes
+from xmodal_widgets.explorers import shipped
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     shipped = [name for name in explorers.EXPLORERS if hasattr(explorers.module(name), "compute_cube")]
     for name in sys.argv[1:] or shipped:
         started = time.perf_counter()
-        path = _cubes.save(explorers.module(name).compute_cube(progress=True), name)
+        path = shipped.save(explorers.module(name).compute_cube(progress=True), name)
         print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB in {time.perf_counter() - started:.0f} s")

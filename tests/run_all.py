@@ -55,14 +55,14 @@ def pytest(*arguments: str) -> int:
 
 def has_chromium() -> bool:
     """Find a Chromium: the system's, else Playwright's own, else Debian's as root."""
-    from xmodal_widgets import _chromium
+    from xmodal_lab.app import browser
 
-    if _chromium.find():
+    if browser.find():
         return True
     playwright = subprocess.run(
         [sys.executable, "-m", "playwright", "install", "chromium"], capture_output=True, text=True
     )
-    if playwright.returncode == 0 and _chromium.find():
+    if playwright.returncode == 0 and browser.find():
         return True
     if shutil.which("apt-get") and os.geteuid() == 0:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -70,7 +70,7 @@ def has_chromium() -> bool:
         subprocess.run(
             ["apt-get", "install", "-y", "-qq", "chromium"], env=environment, stdout=subprocess.DEVNULL, check=False
         )
-        if _chromium.find():
+        if browser.find():
             return True
     if os.environ.get("XMODAL_REQUIRE_BROWSER") == "1":
         sys.exit("a Chromium is required (XMODAL_REQUIRE_BROWSER=1) and none was found or could be installed.")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from xmodal_widgets import explore
-from xmodal_widgets.explorers import EXPLORERS, _cubes, dml, module
+from xmodal_widgets.explorers import EXPLORERS, dml, module, shipped
 
 SHIPPED = [name for name in EXPLORERS if hasattr(module(name), "compute_cube")]
 
@@ -33,9 +33,9 @@ def test_an_explorer_without_a_cube_computes_its_own() -> None:
 def test_every_paper_has_an_explorer_that_opens_by_name(name: str) -> None:
     view = explore(name)
     explorer = module(name)
-    path = _cubes.FOLDER / f"{name}.zarr.zip"
-    assert path.stat().st_size <= _cubes.LARGEST
-    assert set(explorer.VARIABLES) <= set(_cubes.load(name).data_vars)
+    path = shipped.FOLDER / f"{name}.zarr.zip"
+    assert path.stat().st_size <= shipped.LARGEST
+    assert set(explorer.VARIABLES) <= set(shipped.load(name).data_vars)
     for dim, values in explorer.AXES.items():
         if dim in view.cube.dims:
             assert view.cube[dim].values.tolist() == list(values), dim
@@ -45,15 +45,15 @@ def test_every_paper_has_an_explorer_that_opens_by_name(name: str) -> None:
 
 
 def test_a_cube_that_is_not_shipped_or_too_large(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cubes, "FOLDER", tmp_path)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     with pytest.raises(ValueError, match=r"ships no cube 'dml'.*make cubes"):
-        _cubes.load("dml")
+        shipped.load("dml")
     cube = xr.Dataset({"y": ("x", np.random.default_rng(0).normal(size=4000))}, {"x": range(4000)})
-    _cubes.save(cube, "mine")
-    assert _cubes.load("mine").equals(cube)
-    monkeypatch.setattr(_cubes, "LARGEST", 1000)
+    shipped.save(cube, "mine")
+    assert shipped.load("mine").equals(cube)
+    monkeypatch.setattr(shipped, "LARGEST", 1000)
     with pytest.raises(ValueError, match="more than the 1000 that may ship"):
-        _cubes.save(cube, "mine")
+        shipped.save(cube, "mine")
 
 
 def test_one_modality_has_no_pairs_to_shuffle() -> None:

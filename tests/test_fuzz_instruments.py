@@ -134,7 +134,7 @@ def metrics() -> Calls:
         },
         "metrics.accuracy": Call(me.accuracy, {"predictions": S, "labels": Y}, degree=0),
         "metrics.accuracy, classes": Call(me.accuracy, {"predictions": Y.flip(0), "labels": Y}),
-        "metrics.auroc": Call(me.auroc, {"scores": S, "labels": Y}, degree=0),
+        "metrics.auroc": Call(me.auroc, {"scores": S, "labels": Y}),
         "metrics.auroc, two": Call(me.auroc, {"scores": S[:, 0], "labels": Y.clamp(max=1)}, degree=0),
         "metrics.f1_macro": Call(me.f1_macro, {"predictions": S, "labels": Y}, degree=0),
         "metrics.expected_calibration_error": Call(

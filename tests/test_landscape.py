@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 from worlds import quadratic, toy
 
@@ -257,3 +257,24 @@ def test_out_of_memory_halves_the_chunk_warns_once_and_goes_on(monkeypatch: pyte
         values = landscape.plane(loss, points=3).values
     assert asked == [None, 30, 15]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dict", "two inputs"])
+def test_the_peer_draws_modules_of_any_batch(kind: str) -> None:
+    """Its wrapper passes one input and no keywords: dicts and several inputs failed."""
+    pytest.importorskip("loss_landscapes")
+
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(3, 2), nn.Linear(4, 2)
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return self.one(a) + self.two(b)
+
+    torch.manual_seed(0)
+    a, b, y = torch.randn(8, 3), torch.randn(8, 4), torch.arange(8) % 2
+    batch = {"a": a, "b": b, "labels": y} if kind == "dict" else (a, b, y)
+    loss = Loss.from_module(Sum(), batch, nn.functional.cross_entropy)
+    drawn = landscape.plane(loss, points=3, engine="loss-landscapes")
+    assert np.isfinite(drawn.values).all() and np.ptp(drawn.values) > 0

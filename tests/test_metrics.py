@@ -49,9 +49,24 @@ def test_f1_and_auroc_are_scikit_learns(seed: int, c: int) -> None:
         else roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
     )
     assert metrics.auroc(probabilities, labels) == pytest.approx(expected)
+    shift = 5 * normal(20, 1, seed=seed + 1)  # says nothing, but turned the order of rows
+    assert metrics.auroc(scores + shift, labels) == pytest.approx(expected)
+    paired = expected if c == 2 else roc_auc_score(labels, probabilities, multi_class="ovo", average="macro")
+    assert metrics.auroc(scores + shift, labels, multiclass="ovo") == pytest.approx(paired)
+    assert metrics.auroc(probabilities, labels, multiclass="ovo") == pytest.approx(paired)
+    calibration = metrics.expected_calibration_error(scores + shift, labels)
+    assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(calibration)
     if c == 2:
-        assert metrics.auroc(scores, labels) == pytest.approx(expected)
         assert metrics.auroc(probabilities[:, 1], labels) == pytest.approx(expected)
+
+
+def test_auroc_keeps_rows_that_softmax_rounds_to_certainty() -> None:
+    logits = torch.tensor([[0.0, 900, 0], [0, 800, 0], [900, 0, 0], [0, 0, 700], [0, 0, 600]])
+    assert metrics.auroc(logits, [0, 1, 0, 2, 2]) == pytest.approx((1 / 2 + 3 / 4 + 1) / 3)
+    with pytest.raises(ValueError, match=r"are not probabilities .* give probabilities=False"):
+        metrics.auroc(logits, [0, 1, 0, 2, 2], probabilities=True)
+    with pytest.raises(ValueError, match=r"unknown multiclass .weighted.; known: .ovr., .ovo."):
+        metrics.auroc(logits, [0, 1, 0, 2, 2], multiclass="weighted")
 
 
 def test_calibration_error_by_hand() -> None:

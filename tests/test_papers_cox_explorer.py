@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from xmodal_widgets import explore
-from xmodal_widgets.explorers import _cubes, cox
+from xmodal_widgets.explorers import cox, shipped
 
 
 def test_it_opens_complete_and_small() -> None:
@@ -17,7 +17,7 @@ def test_it_opens_complete_and_small() -> None:
     for name in ("x", "y", "score", "accuracy_curve"):
         assert not bool(view.cube[name].isnull().any()), name
     assert view.figure().axes
-    assert (_cubes.FOLDER / "cox.zarr.zip").stat().st_size <= 3 << 20
+    assert (shipped.FOLDER / "cox.zarr.zip").stat().st_size <= 3 << 20
 
 
 def test_its_switches_say_what_they_do() -> None:

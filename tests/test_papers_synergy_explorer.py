@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from xmodal_widgets import explore
-from xmodal_widgets.explorers import _cubes, synergy
+from xmodal_widgets.explorers import shipped, synergy
 
 import xmodal_lab as xl
 
@@ -58,10 +58,10 @@ def test_a_sample_of_the_cube_computed_again(direction: str, target: str, loss: 
     """Training differs in the last digits between processors, so the stated tolerance is not round-off."""
     at = {"direction": direction, "target": target, "loss": loss, "alpha": 0.5, "seed": 1}
     again = synergy.train_here(at, lambda share, message="": None, lambda: False)
-    shipped = _cubes.load("synergy").sel(at)
-    np.testing.assert_allclose(again["accuracy"], shipped["accuracy"].values, atol=0.03)
-    np.testing.assert_allclose(again["w2"], shipped["w2"].transpose("pair", "moment").values, rtol=0.1, atol=0.2)
-    np.testing.assert_allclose(again["latent_loss"], shipped["latent_loss"].values, rtol=0.1, atol=0.1)
+    known = shipped.load("synergy").sel(at)
+    np.testing.assert_allclose(again["accuracy"], known["accuracy"].values, atol=0.03)
+    np.testing.assert_allclose(again["w2"], known["w2"].transpose("pair", "moment").values, rtol=0.1, atol=0.2)
+    np.testing.assert_allclose(again["latent_loss"], known["latent_loss"].values, rtol=0.1, atol=0.1)
 
 
 def test_train_here_puts_a_setting_between_the_shipped_ones_into_the_cube() -> None:

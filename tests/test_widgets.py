@@ -26,14 +26,15 @@ from xmodal_widgets import (
     Scatter,
     Surface,
     SweepView,
-    _assets,
-    _chromium,
     explore,
     explorers,
 )
-from xmodal_widgets._figure import band
-from xmodal_widgets._grid import Grid
-from xmodal_widgets._train import joined
+from xmodal_widgets.page import assets
+from xmodal_widgets.page.figure import band
+from xmodal_widgets.view.grid import Grid
+from xmodal_widgets.view.train import joined
+
+from xmodal_lab.app import browser
 
 MODALITIES = ["image", "audio", "both"]
 
@@ -170,10 +171,35 @@ def test_read_only_and_strided_arrays_are_taken() -> None:
 
 
 def test_scripts_are_small_and_ask_nobody() -> None:
-    assert len(_assets.module().encode()) + len(_assets.style().encode()) <= 300 << 10
-    assert set(_assets.SCRIPTS) == {path.name for path in _assets.STATIC.glob("*.js")}
-    for text in (_assets.module(), _assets.style()):
+    assert len(assets.module().encode()) + len(assets.style().encode()) <= 300 << 10
+    sources = {path.relative_to(assets.FOLDER).as_posix() for path in assets.FOLDER.rglob("*.js")}
+    assert set(re.findall(r"^// (\S+\.js)$", assets.script(), re.MULTILINE)) == sources, "a file that nobody imports"
+    for text in (assets.module(), assets.style()):
         assert not re.search(r"https?:|//cdn|@import|\bimport\(|\bfetch\(|XMLHttpRequest|WebSocket", text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (
+            'import { b } from "./b.js";\nexport const a = b;',
+            "export const c = 1;",
+            "a.js imports b, which b.js does not",
+        ),
+        (
+            'import { b } from "./b.js";\nexport const a = 1;',
+            'import { a } from "./a.js";\nexport const b = 2;',
+            "circle: a.js -> b.js -> a.js",
+        ),
+        ('import b from "./b.js";', "export const b = 1;", "the form 'import b from"),
+        ("export let a = 1;", "", "the form 'export let a = 1;'"),
+    ],
+)
+def test_a_bundle_refuses_what_it_does_not_know(tmp_path, first: str, second: str, words: str) -> None:
+    (tmp_path / "a.js").write_text(first)
+    (tmp_path / "b.js").write_text(second)
+    with pytest.raises(ValueError, match=words):
+        assets.bundle(tmp_path, "a.js")
 
 
 # -- state ---------------------------------------------------------------------------------------
@@ -432,7 +458,7 @@ def test_state_must_be_a_dict_and_dimensions_must_not_hide_arguments(view: Sweep
 
 def test_explorers_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("xmodal_widgets.explorers._cubes.FOLDER", tmp_path)
+        patch.setattr("xmodal_widgets.explorers.shipped.FOLDER", tmp_path)
         with pytest.raises(ValueError, match=r"ships no cube 'wma'.*explore\(cube\)"):
             explore("wma")
     with pytest.raises(ValueError, match=r"unknown explorer 'dmll'; known: .*Did you mean 'dml'"):
@@ -563,6 +589,18 @@ def test_small_multiples_share_one_scale(view: SweepView) -> None:
     panels = [axis for axis in figure.subfigs[0].subfigs[0].axes if hasattr(axis, "get_zlim")]
     assert len(panels) == 3
     assert len({axis.get_zlim() for axis in panels}) == 1
+
+
+@pytest.mark.parametrize("fit", [False, True])
+@pytest.mark.parametrize("kind", [Bars, Lines])
+def test_no_interval_is_cut(kind: type, fit: bool) -> None:
+    """Two members' interval reaches far beyond both: 6.4 times their distance to either side."""
+    high = [[0.5, 0.9], [-0.2, 0.3]]
+    cube = xr.Dataset({"acc": (("arm", "seed"), np.array(high))}, {"arm": [0.0, 1.0], "seed": [0, 1]})
+    axis = SweepView(cube, [kind("acc", x="arm", band="seed", fit=fit)]).figure().subfigs[0].subfigs[0].axes[0]
+    mean, half = band(np.array(high), [12.706204736432095])
+    low, top = axis.get_ylim()
+    assert low <= (mean - half).min() and top >= (mean + half).max()
 
 
 @pytest.mark.parametrize(
@@ -772,14 +810,14 @@ def test_a_transposed_result_is_understood(cube: xr.Dataset) -> None:
 
 
 def test_find_chromium_takes_the_named_one(tmp_path, monkeypatch) -> None:
-    browser = tmp_path / "my-browser"
-    browser.write_text("#!/bin/sh\n")
-    browser.chmod(0o755)
-    monkeypatch.setenv("CHROMIUM", str(browser))
-    assert _chromium.find() == str(browser)
+    program = tmp_path / "my-browser"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("CHROMIUM", str(program))
+    assert browser.find() == str(program)
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "none"))
-    assert _chromium.find() is None
+    assert browser.find() is None
     monkeypatch.delenv("CHROMIUM")
-    (tmp_path / "google-chrome").symlink_to(browser)
+    (tmp_path / "google-chrome").symlink_to(program)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert _chromium.find() == str(tmp_path / "google-chrome")
+    assert browser.find() == str(tmp_path / "google-chrome")

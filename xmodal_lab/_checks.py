@@ -118,7 +118,10 @@ def is_listed(value: object) -> bool:
 
 
 def path(what: str, value: object) -> Path:
-    """Return ``value`` as a path, if it is one that a file system can hold."""
+    """Return ``value`` as a path, if it is one that a file system can hold; ``~`` and ``~name`` become home folders.
+
+    Every path of a user comes in through here, so that reading and writing mean the same place by "~/runs".
+    """
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{what} must be a path, got {type(value).__name__} {value!r}.")
     if isinstance(value, str) and "://" in value:  # would be a folder s3: below this one
@@ -130,7 +133,14 @@ def path(what: str, value: object) -> Path:
         name, found = b"\0", Path()
     if b"\0" in name or len(name) > 4000 or any(len(os.fsencode(part)) > 255 for part in found.parts):
         raise ValueError(f"{what} is no name of a file or folder: {str(value)[:60]!r}.")
-    return found
+    if not os.fsdecode(value).startswith("~"):  # "./~x", which Path makes "~x" of, means a folder of that name
+        return found
+    try:
+        return found.expanduser()
+    except RuntimeError:  # a user that this machine does not know, or no home at all
+        raise ValueError(
+            f"{what} {str(value)[:60]!r} begins with a home folder that there is not; write it out."
+        ) from None
 
 
 def device(value: object) -> torch.device:
@@ -165,6 +175,17 @@ def instance(what: str, value: object, kind: type[T], remedy: str = "") -> T:
     came = f"the type {value.__name__}" if isinstance(value, type) else type(value).__name__
     article = "an" if kind.__name__[0] in "AEIOU" else "a"
     raise TypeError(f"{what} must be {article} {kind.__name__}, got {came}{f'; {remedy}' if remedy else ''}.")
+
+
+def one_device(**tensors: Tensor) -> None:
+    """Refuse tensors that lie on different devices: which of them to move is the caller's choice."""
+    (first, one), *others = tensors.items()
+    for name, other in others:
+        if other.device != one.device:
+            raise ValueError(
+                f"{first} and {name} are on different devices: {first} on {one.device}, {name} on {other.device}; "
+                "move one with .to()."
+            )
 
 
 def finite(what: str, tensor: Tensor) -> Tensor:

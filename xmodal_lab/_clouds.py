@@ -18,13 +18,16 @@ from torch import Tensor
 from . import _checks as check
 from ._costs import floating, magnitude, squared_distances
 from ._plans import entropic_plan
+from ._room import free_bytes, gigabytes, require
 from ._simplex import simplex
 from ._surroundings import full_precision
 
 METHODS = ("exact", "gaussian", "sliced", "entropic")
 
-# Pairs of points above which an exact distance takes over 1 GB and ten seconds (ours; 50 bytes a pair, measured).
+# Pairs of points above which an exact distance takes over 1 GB and ten seconds (ours).
 EXACT_PAIRS = 25_000_000
+# Memory that a pair of points takes (measured).
+EXACT_BYTES, ENTROPIC_BYTES = 50, 56
 # Numbers that the sliced distance sorts at a time (ours): 32 MB in single precision.
 _SORTED_AT_ONCE = 1 << 23
 # When the entropic distance stops (ours).
@@ -81,7 +84,8 @@ def w2(
         UserWarning: exact on more than ``EXACT_PAIRS`` pairs; exact or entropic did not converge.
 
     Raises:
-        ValueError: an empty cloud, NaN or Inf, clouds of different dimension, weights that do not fit.
+        ValueError: an empty cloud, NaN or Inf, clouds of different dimension or on different devices, weights that do
+            not fit; exact or entropic distances that need more memory than is left (told before any work).
 
     Example:
         >>> import torch
@@ -92,13 +96,14 @@ def w2(
     """
     check.one_of("method", method, METHODS)
     clouds = _Clouds.of(a, b, weights_a, weights_b)
-    if method == "exact":
-        return _exact(clouds)
-    if method == "gaussian":
-        return _gaussian(clouds)
+    blur = check.positive("blur", blur)
     if method == "sliced":
         return _sliced(clouds, projections, seed, scaled).value
-    return _entropic(clouds, check.positive("blur", blur), debiased)
+    if clouds.equal() and (debiased or method != "entropic"):
+        return clouds.zero()
+    if method == "exact":
+        return _exact(clouds)
+    return _gaussian(clouds) if method == "gaussian" else _entropic(clouds, blur, debiased)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,14 +163,31 @@ class _Clouds:
                 f"the clouds have different dimension: a has {a.shape[1]} columns, b has {b.shape[1]}; "
                 "project both into one space first."
             )
-        if a.device != b.device:
-            raise ValueError(
-                f"the clouds are on different devices: a on {a.device}, b on {b.device}; move one with .to()."
-            )
+        check.one_device(a=a, b=b)
         dtype = torch.promote_types(a.dtype, b.dtype)
         return _Clouds(
             a.to(dtype), b.to(dtype), _weights("weights_a", weights_a, a), _weights("weights_b", weights_b, b)
         )
+
+    def equal(self) -> bool:
+        """Whether both hold the same points with the same masses, in whatever order.
+
+        Asked, not left to the sums: a matrix product may round a row of it by the place where that row stands.
+        """
+        a, b = self.a.detach(), self.b.detach()
+        if bool(a[:, 0].amin() != b[:, 0].amin()) or bool(a[:, 0].amax() != b[:, 0].amax()):
+            return False  # most clouds
+        if not torch.equal(a[:, 0].unique(), b[:, 0].unique()):
+            return False
+        points, which = torch.cat([a, b]).unique(dim=0, return_inverse=True)
+        masses = torch.cat([_mass(self.weights_a, a.double()), -_mass(self.weights_b, b.double())])
+        left = masses.new_zeros(len(points)).index_add(0, which, masses)
+        # Masses are quotients and sums of them, each within the rounding of float64 (ours: some thousand of them).
+        return bool((left.abs() <= 1e-12 * masses.new_zeros(len(points)).index_add(0, which, masses.abs())).all())
+
+    def zero(self) -> Tensor:
+        """0 with gradient 0 in the points."""
+        return ((self.a * 0).sum() + (self.b * 0).sum()).abs()
 
     def double(self) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
         """Points and weights in float64, and a unit: the clouds lie about the origin, of a size near 1 in that unit."""
@@ -177,6 +199,7 @@ class _Clouds:
 
 def cloud(what: str, value: Any) -> Tensor:
     """``value`` as a cloud (n, d), n and d at least 1, finite and of floating dtype."""
+    _in_rows(what, value)
     points = floating(what, value)
     if points.ndim != 2:
         hint = f"; use {what}[:, None] for points on a line" if points.ndim == 1 else ""
@@ -185,6 +208,20 @@ def cloud(what: str, value: Any) -> Tensor:
         raise ValueError(f"{what} is empty, shape {tuple(points.shape)}; a cloud needs at least one point.")
     check.finite(what, points.detach())
     return points
+
+
+# Dimensions of a DataArray that count the numbers of a point (ours).
+_ACROSS = ("feature", "features", "d", "dim", "latent", "component", "channel", "embedding")
+
+
+def _in_rows(what: str, value: Any) -> None:
+    """Refuse a DataArray whose names say that its points are columns; a plain array has none."""
+    names = [str(d) for d in getattr(value, "dims", ())] if hasattr(value, "coords") else []
+    if len(names) == 2 and names[0].casefold() in _ACROSS and names[1].casefold() not in _ACROSS:
+        raise ValueError(
+            f"{what} has dimensions ({names[0]!r}, {names[1]!r}), but a cloud has its points first; use "
+            f"{what}.transpose({names[1]!r}, {names[0]!r})."
+        )
 
 
 def _weights(what: str, value: Any, points: Tensor) -> Tensor | None:
@@ -205,6 +242,12 @@ def _mass(weights: Tensor | None, points: Tensor) -> Tensor:
     return torch.full((len(points),), 1 / len(points), dtype=torch.float64, device=points.device)
 
 
+def _instead(bytes_a_pair: int, device: torch.device | None = None) -> str:
+    """The way out for clouds that are too large: how many points fit in half of what is left."""
+    fit = math.isqrt(max(0, (free_bytes(device) or 0) // (2 * bytes_a_pair)))
+    return f"use a random subset of each cloud, of {fit} points say, or method='sliced', which needs none of it"
+
+
 def _root(squared: Tensor, resolution: float | Tensor = 0.0) -> Tensor:
     """√, with 0 and gradient 0 up to ``resolution``, below which there is only rounding."""
     above = squared > resolution
@@ -213,9 +256,11 @@ def _root(squared: Tensor, resolution: float | Tensor = 0.0) -> Tensor:
 
 def _exact(clouds: _Clouds) -> Tensor:
     a, b, mass_a, mass_b, unit = clouds.double()
+    needed = EXACT_BYTES * len(a) * len(b)
+    require(f"exact W2 between {len(a)} and {len(b)} points", needed, _instead(EXACT_BYTES), torch.device("cpu"))
     if len(a) * len(b) > EXACT_PAIRS:
         warnings.warn(
-            f"exact W2 between {len(a)} and {len(b)} points takes about {len(a) * len(b) * 50e-9:.1f} GB and a time "
+            f"exact W2 between {len(a)} and {len(b)} points takes about {gigabytes(needed)} and a time "
             "that grows with the cube; use a random subset of each cloud, or method='sliced'.",
             stacklevel=3,
         )
@@ -256,6 +301,8 @@ def _sliced(clouds: _Clouds, projections: int | Tensor, seed: int, scaled: bool)
     a, b = clouds.a / unit, clouds.b / unit
     d = a.shape[1]
     directions = _directions(projections, d, check.integer("seed", seed)).to(a)
+    if clouds.equal():
+        return SlicedW2(clouds.zero(), 0.0, clouds.zero().expand(len(directions)))
     size = max(1, _SORTED_AT_ONCE // (len(a) + len(b)))
     parts = []
     for theta in directions.split(size):
@@ -338,6 +385,9 @@ def _gather_squared(
 
 
 def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
+    pairs = max(len(clouds.a), len(clouds.b)) ** 2 if debiased else len(clouds.a) * len(clouds.b)
+    what = f"entropic W2 between {len(clouds.a)} and {len(clouds.b)} points"
+    require(what, ENTROPIC_BYTES * pairs, _instead(ENTROPIC_BYTES, clouds.a.device), clouds.a.device)
     a, b, mass_a, mass_b, unit = clouds.double()
     with torch.no_grad():
         epsilon = blur * float(mass_a @ squared_distances(a, b) @ mass_b)

@@ -45,11 +45,11 @@ class Entry:
 def folder(where: Where = None) -> Path:
     """The cache folder: the argument, else ``XMODAL_CACHE``, else the user's own cache folder."""
     if where is not None:
-        return Path(where).expanduser()
+        return check.path("cache", where)
     if named := os.environ.get("XMODAL_CACHE"):
-        return Path(named).expanduser()
+        return check.path("XMODAL_CACHE", named)
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    return Path(base).expanduser() / "xmodal_lab"
+    return check.path("the cache folder", base) / "xmodal_lab"
 
 
 def key(parts: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def seen_modalities(model: nn.Module, samples: Samples) -> tuple[str, ...]:
         )
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
     for m in names:
-        if dtypes and samples.inputs[m].dtype not in dtypes:
+        if dtypes and samples.inputs[m].is_floating_point() and samples.inputs[m].dtype not in dtypes:
             raise ValueError(
                 f"inputs[{m!r}] are {samples.inputs[m].dtype}, the model is {', '.join(map(str, dtypes))}; "
                 "use samples.to(dtype=…)."

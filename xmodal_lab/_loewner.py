@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from . import _checks as check
+from ._factors import eigh
 
 # Below this share of the largest eigenvalue an eigenvalue is rounding (ours).
 RTOL = 1e-10
@@ -46,7 +47,7 @@ def order(a: object, b: object, rtol: float = RTOL) -> Order:
     first, second = symmetric("a", a), symmetric("b", b)
     if first.shape != second.shape:
         raise ValueError(f"a and b must have one shape, got {tuple(first.shape)} and {tuple(second.shape)}.")
-    values, vectors = torch.linalg.eigh(second - first)
+    values, vectors = eigh(second - first)
     low, high = float(values[0]), float(values[-1])
     edge = check.non_negative("rtol", rtol) * max(_norm(first), _norm(second))
     if max(abs(low), abs(high)) <= edge:
@@ -120,7 +121,7 @@ def variance(information: Tensor, v: Tensor, rtol: float = RTOL) -> float:
 
 def symmetric(what: str, matrix: object) -> Tensor:
     """A square symmetric matrix as float64, or an error that says what came."""
-    found = check.as_tensor(what, matrix, torch.float64).detach()
+    found = check.as_tensor(what, matrix, torch.float64).detach().cpu()
     if found.dim() != 2 or found.shape[0] != found.shape[1] or not len(found):
         raise ValueError(f"{what} must be a square matrix (d, d), got shape {tuple(found.shape)}.")
     check.finite(what, found)

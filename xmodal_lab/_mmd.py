@@ -68,6 +68,7 @@ def mmd(
     x, y = cloud("a", a), cloud("b", b)
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"the clouds have different dimension: a has {x.shape[1]} columns, b has {y.shape[1]}.")
+    check.one_device(a=x, b=y)
     if unbiased and min(len(x), len(y)) < 2:
         raise ValueError(f"the unbiased MMD needs at least 2 points in each cloud, got {len(x)} and {len(y)}.")
     permutations = check.integer("permutations", permutations, at_least=0)

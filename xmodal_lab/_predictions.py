@@ -50,15 +50,27 @@ def f1_macro(predictions: Any, labels: Any) -> float:
     return float(f1_score(true.numpy(), predicted.numpy(), average="macro", zero_division=0.0))
 
 
-def auroc(scores: Any, labels: Any) -> float:
-    """Area under the ROC curve; with more than two classes the mean of one class against the rest.
+def auroc(scores: Any, labels: Any, *, probabilities: bool | None = None, multiclass: str = "ovr") -> float:
+    """Area under the ROC curve; with more than two classes the mean of one class against the rest, or of pairs.
+
+    It ranks rows by the score of one class, so scores must be comparable between rows. Logits are not (a number added
+    to all logits of a row changes nothing that the model says): rows are ranked by the class's log-odds
+    z_c - log Σ_{k≠c} e^{z_k}, which is their order by softmax(z)_c. So the value is scikit-learn's ``roc_auc_score`` on
+    the probabilities, and does not lose rows that softmax rounds to 0 or 1.
 
     Args:
-        scores: (n,) score of class 1, or (n, C) scores per class (logits or probabilities: only the order counts).
+        scores: (n,) score of class 1, of which only the order counts; or (n, C) logits or probabilities.
         labels: (n,) class numbers below C.
+        probabilities: whether ``scores`` (n, C) are probabilities; None: they are if all rows are ≥ 0 with sum 1.
+        multiclass: "ovr", the mean over classes of one against the rest; "ovo", the mean over pairs of classes
+            (Hand and Till 2001), which the classes' frequencies leave as it is. Both unweighted (macro).
+
+    Returns:
+        0 to 1; 0.5 is chance.
 
     Raises:
-        ValueError: a class without samples, or all samples in one class; and as :func:`accuracy`.
+        ValueError: a class without samples, or all samples in one class; rows of ``probabilities`` that are no
+            probabilities; and as :func:`accuracy`.
 
     Example:
         >>> import xmodal_lab as xl
@@ -67,27 +79,36 @@ def auroc(scores: Any, labels: Any) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    table = check.finite("scores", floating("scores", scores).detach().cpu())
+    check.one_of("multiclass", multiclass, ("ovr", "ovo"))
+    table = check.finite("scores", floating("scores", scores).detach().cpu().double())
     if table.ndim == 1:
         table = torch.stack([-table, table], 1)
-    if table.ndim != 2 or table.shape[1] < 2:
+    elif table.ndim != 2 or table.shape[1] < 2:
         raise ValueError(f"scores must have shape (n,) or (n, C) with C ≥ 2, got {tuple(table.shape)}.")
     true = class_numbers("labels", labels, len(table), below=table.shape[1])
     missing = sorted(set(range(table.shape[1])) - set(true.tolist()))
     if missing:
         raise ValueError(f"auroc needs samples of every class; class {missing[0]} has none among {len(true)} labels.")
-    classes = [1] if table.shape[1] == 2 else range(table.shape[1])
-    margin = table - table.flip(1) if table.shape[1] == 2 else table
-    areas = [roc_auc_score((true == c).numpy(), margin[:, c].numpy()) for c in classes]
+    if not _are_probabilities(table, probabilities):
+        table = _log_odds(table)
+    if table.shape[1] == 2:
+        return float(roc_auc_score(true.numpy(), table[:, 1].numpy()))
+    count = range(table.shape[1])
+    if multiclass == "ovr":
+        areas = [roc_auc_score((true == c).numpy(), table[:, c].numpy()) for c in count]
+    else:
+        pairs = ((c, (true == c) | (true == d)) for c in count for d in count if c != d)
+        areas = [roc_auc_score((true[two] == c).numpy(), table[two, c].numpy()) for c, two in pairs]
     return float(sum(areas) / len(areas))
 
 
-def expected_calibration_error(scores: Any, labels: Any, bins: int = 15, *, probabilities: bool = False) -> float:
+def expected_calibration_error(scores: Any, labels: Any, bins: int = 15, *, probabilities: bool | None = None) -> float:
     """Σ over bins of share · |accuracy - mean confidence|, 0 (calibrated) to 1.
 
     Args:
-        scores: (n, C) logits, or probabilities if ``probabilities``.
+        scores: (n, C) logits or probabilities.
         labels: (n,) class numbers below C.
+        probabilities: whether ``scores`` are probabilities; None: they are if all rows are ≥ 0 with sum 1.
         bins: equal bins of confidence over (0, 1]; 15 as in Guo et al. 2017.
 
     Raises:
@@ -103,14 +124,10 @@ def expected_calibration_error(scores: Any, labels: Any, bins: int = 15, *, prob
     table = check.finite("scores", floating("scores", scores).detach().cpu().double())
     if table.ndim != 2 or table.shape[1] < 2:
         raise ValueError(f"scores must have shape (n, C) with C ≥ 2, got {tuple(table.shape)}.")
-    if probabilities:
-        off = (table.sum(1) - 1).abs().max() if len(table) else torch.zeros(())
-        if bool((table < 0).any()) or float(off) > 1e-3:
-            raise ValueError(
-                "scores are not probabilities (rows ≥ 0 with sum 1); for logits leave probabilities=False."
-            )
+    if not _are_probabilities(table, probabilities):
+        table = table.softmax(1)
     true = class_numbers("labels", labels, len(table), below=table.shape[1])
-    confidence, predicted = (table if probabilities else table.softmax(1)).max(1)
+    confidence, predicted = table.max(1)
     which = (confidence * bins).ceil().long().clamp(1, bins) - 1
     gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, (predicted == true).double() - confidence)
     return float(gaps.abs().sum() / len(true))
@@ -171,6 +188,22 @@ def disagreement(predictions: Any) -> Disagreement:
     label = torch.where(agree, given[0], -1)
     pairwise = (given[:, None] != given[None, :]).double().mean(-1)
     return Disagreement(agree, ~agree, label, float((~agree).double().mean()), pairwise)
+
+
+def _are_probabilities(table: Tensor, said: bool | None) -> bool:
+    """Whether rows (n, C) are probabilities, as ``said`` or, when None, as they look."""
+    off = (table.sum(1) - 1).abs().max() if len(table) else torch.zeros(())
+    fit = not bool((table < 0).any()) and float(off) <= 1e-3  # half precision rounds a sum of 1 by so much
+    if said and not fit:
+        raise ValueError("scores are not probabilities (rows ≥ 0 with sum 1); for logits give probabilities=False.")
+    return fit if said is None else said
+
+
+def _log_odds(logits: Tensor) -> Tensor:
+    """Log p_c - log(1 - p_c) of p = softmax(logits), for every class (n, C)."""
+    others = ~torch.eye(logits.shape[1], dtype=torch.bool)
+    rest = [logits[:, keep].logsumexp(1) for keep in others]
+    return logits - torch.stack(rest, 1)
 
 
 def _predicted(predictions: Any, labels: Any) -> tuple[Tensor, Tensor]:

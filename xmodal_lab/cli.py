@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import _checks as check
 from ._version import __version__
 
 PACKAGES = (
@@ -85,7 +86,7 @@ def lab(arguments: Sequence[str] = ()) -> int:
     folder = notebooks()
     named = next((a for a in arguments if a.endswith(".ipynb") and not a.startswith("-")), None)
     first = None if folder is None else folder / "00_start_here.ipynb"
-    start = Path(named) if named else first
+    start = check.path("notebook", named) if named else first
     if start is None or not start.is_file():
         lesson = "no notebooks/00_start_here.ipynb here; run this from a clone of the project."
         print(f"there is no {named}." if named else lesson, file=sys.stderr)
@@ -195,12 +196,12 @@ def _data() -> list[Finding]:
     if not root:
         remedy = "only for real data: export XMODAL_DATA=/folder/with/datasets (the embedded ones need nothing)"
         return [Finding("XMODAL_DATA", "not set", None, remedy)]
-    found = [name for name, inside in DATA.items() if (Path(root) / inside).exists()]
+    found = [name for name, inside in DATA.items() if (check.path("XMODAL_DATA", root) / inside).exists()]
     return [Finding("XMODAL_DATA", f"{root}: {', '.join(found) or 'no known dataset in it'}", bool(found) or None, "")]
 
 
 def _chromium() -> Finding:
-    from xmodal_widgets import _chromium as browser
+    from .app import browser
 
     path = browser.find()
     remedy = "only for browser tests: apt-get install chromium, or playwright install chromium"

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
+from ._factors import eigh, signs
 from ._feature_hessian import FeatureHessian as FeatureHessian
 from ._feature_hessian import feature_hessian as feature_hessian
 from ._hessian import Hessian as Hessian
@@ -165,7 +166,7 @@ def top_eigenvalues(
     before = operator.products
     if n <= DENSE or 4 * k >= n:
         matrix = operator.dense()
-        spectrum, basis = torch.linalg.eigh(matrix)
+        spectrum, basis = eigh(matrix)
         best = np.argsort(-_SCORES[which](spectrum.numpy()), kind="stable")[:k]
         values, found = spectrum.numpy()[best], basis.T[torch.as_tensor(best)]
         residuals = (found @ matrix - torch.as_tensor(values)[:, None] * found).norm(dim=1).numpy()
@@ -177,6 +178,8 @@ def top_eigenvalues(
         )
         values, found, residuals, errors = pairs.values, pairs.vectors, pairs.residuals, pairs.errors
         converged = pairs.converged
+    for vector in found:  # one at a time: they may be large
+        vector *= signs(vector[:, None])
     result = Eigenvalues(
         values=torch.as_tensor(values),
         errors=torch.as_tensor(errors),

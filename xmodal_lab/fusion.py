@@ -176,7 +176,7 @@ class LateFusion(nn.Module):
         for m, enc in self.encoders.items():
             x = inputs.get(m)
             if x is None:
-                x = encoders.zeros_like_absent(known[0], self.shapes[m])
+                x = encoders.zeros_like_absent(known[0], self.shapes[m]).to(encoders.input_dtype(enc, known[0]))
             elif present is not None and m in present:
                 x = self._only_present(m, x, present[m])
             try:
@@ -252,33 +252,44 @@ class LateFusion(nn.Module):
             width: d, of every feature (32; ours).
             architecture: "auto" | "cnn" | "mlp", see :func:`xmodal_lab.encoders.encoder`.
             norm: "group" | "batch" | "none", of the CNNs.
-            outputs: C; the number of classes, or 1 for real-valued labels, when not given.
+            outputs: C; ``dataset.outputs`` when not given: the number of classes, or of real-valued targets.
             seed: of the initial weights. Each part is drawn from its own name, so the image
                 encoder starts the same whether or not the net also hears.
 
         Raises:
-            ValueError: a modality, fusion, architecture or norm that is not known.
+            ValueError: a modality, fusion, architecture or norm that is not known; modalities of several dtypes.
         """
         check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('digits'), not one split of it")
         names = check.modalities_of(modalities, dataset.modalities)
         make_fusion = FUSIONS[check.one_of("fusion", fusion, FUSIONS)]
-        if outputs is None:
-            outputs = len(dataset.classes)
-            if dataset.train.labels.is_floating_point():
-                outputs = 1
-            elif outputs == 0:
-                outputs = int(dataset.train.labels.max()) + 1
+        outputs = dataset.outputs if outputs is None else outputs
+        dtype = _one_dtype(dataset, names)
         check.integer("outputs (number of classes)", outputs, at_least=1)
         parts = {}
         for m in names:
             with _seeded(seed, f"encoders.{m}"):
-                parts[m] = encoders.encoder(dataset.kinds[m], dataset.shapes[m], width, architecture, norm)
+                parts[m] = encoders.encoder(
+                    dataset.kinds[m], dataset.shapes[m], width, architecture, norm, ids=dataset.vocabulary.get(m)
+                )
         with _seeded(seed, "fusion"):
             mix = make_fusion(width, len(names))
         with _seeded(seed, "head"):
             head = nn.Linear(width, outputs)
         net = cls(parts, mix, head, {m: dataset.shapes[m] for m in names})
-        return net.to(dataset.train.inputs[names[0]].dtype)
+        return net.to(dtype)
+
+
+def _one_dtype(dataset: Dataset, names: Sequence[str]) -> torch.dtype:
+    """The floating dtype of the named modalities; float32 where all are token ids.
+
+    Raises:
+        ValueError: several.
+    """
+    found = {m: x.dtype for m, x in dataset.train.inputs.items() if m in names and x.is_floating_point()}
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"{m!r} is {dtype}" for m, dtype in found.items())
+        raise ValueError(f"a net computes in one dtype: {told}; use dataset.to(dtype=torch.float32).")
+    return next(iter(found.values()), torch.float32)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from . import standins
 from ._copies import copy_of
 from ._moving import write
 from ._surroundings import seeded
-from .batches import out_of_memory
+from .batches import each, out_of_memory
 from .losses import Direction, Loss, Params, moved
 from .module_loss import ModuleLoss
 
@@ -178,17 +178,21 @@ def peer_plane(loss: Loss, points: int, span: float, normalization: str | None, 
         from loss_landscapes.metrics.metric import Metric
     except ImportError:
         raise check.missing_extra("loss-landscapes", "peers") from None
-    batches, score = loss.whole_batches(), loss.score
+    # It keeps its directions on the CPU, so its copy of the module and the batches are there too.
+    batches = [(weight, each(batch, lambda tensor: tensor.cpu())) for weight, batch in loss.whole_batches()]
+    score = loss.score
 
     class Seen(Metric):  # type: ignore[misc]
         def __call__(self, wrapper: Any) -> float:
-            return float(sum(weight * float(score(wrapper.forward, batch)) for weight, batch in batches))
+            # The module itself: the wrapper's own forward passes one input and no keywords.
+            module = wrapper.get_modules()[0]
+            return float(sum(weight * float(score(module, batch)) for weight, batch in batches))
 
     state = np.random.get_state()
     try:
         with seeded(seed), torch.no_grad():
             np.random.seed(seed)
-            model = copy_of(loss.module).eval()
+            model = copy_of(loss.module).cpu().eval()
             values = loss_landscapes.random_plane(model, Seen(), span, points, normalization)
     finally:
         np.random.set_state(state)

@@ -1,4 +1,4 @@
-"""Confidence intervals of a mean over seeds."""
+"""Confidence intervals of a mean over seeds, and numbers as they are printed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import _checks as check
+
+# Below this, a number of size 1 computed in float64 is rounding: it is another on every processor (ours: 5000 eps).
+ROUND_OFF = 1e-12
+
+
+def printed(value: float, spec: str = ".2g") -> str:
+    """An error as it is printed: "< 1e-12" where it is rounding, 0 included, else by the format ``spec``.
+
+    Example:
+        >>> from xmodal_lab.intervals import printed
+        >>> printed(2.9e-14), printed(0.0), printed(0.0123)
+        ('< 1e-12', '< 1e-12', '0.012')
+    """
+    return f"< {ROUND_OFF:.0e}" if abs(value) < ROUND_OFF else format(value, spec)
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:

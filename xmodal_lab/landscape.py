@@ -18,6 +18,7 @@ from torch import Tensor
 
 from . import _checks as check
 from . import grids
+from ._factors import eigh, oriented
 from ._precision import looked_at, value_of
 from ._surroundings import full_precision
 from .directions import draw, norm_of, parameter_names
@@ -270,12 +271,12 @@ def trajectory_plane(
     if len(everything) < 2:
         raise ValueError(f"a trajectory needs at least two checkpoints, got {len(everything)}.")
     # PCA through the small Gram matrix: checkpoints are few, parameters many.
-    strength, basis = torch.linalg.eigh(everything @ everything.T)
+    strength, basis = eigh(everything @ everything.T)
     strength = strength.clamp_min(0).flip(0)
     if float(strength[1]) <= 1e-12 * float(strength[0]) or float(strength[0]) == 0:
         raise ValueError("the checkpoints lie on a line through θ and span no plane; use landscape.line(to=…).")
     axes = (everything.T @ basis.flip(1)[:, :2]).T
-    axes = axes / axes.norm(dim=1, keepdim=True)
+    axes = oriented((axes / axes.norm(dim=1, keepdim=True)).T).T
     pair = [_unflat(axis, loss.params) for axis in axes]
     paths = {k: (o.double() @ axes.T).cpu().numpy() for k, o in offsets.items()}
     corners = np.concatenate([*paths.values(), np.zeros((1, 2))])

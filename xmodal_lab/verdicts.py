@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import mean_interval
+from .intervals import ROUND_OFF, mean_interval, printed
 
 HOLDS, DIRECTION, NOT_SEEN, FAILS, NEEDS = "holds", "direction holds", "not seen here", "fails", "needs"
 VERDICTS = (HOLDS, DIRECTION, NOT_SEEN, FAILS, NEEDS)
@@ -39,7 +39,7 @@ class Measured:
         value, interval: the number the verdict rests on, in the units of ``text``, and its 95 % interval.
         n: how many seeds, or cases of a theorem.
         note: controls and traps, in a sentence or two.
-        numbers: further numbers, JSON-able, for a reader who looks closer.
+        numbers: further numbers, JSON-able, for a reader who looks closer; rounding below 1e-12 is 0, as in ``value``.
 
     Raises:
         ValueError: a verdict that is none.
@@ -58,7 +58,9 @@ class Measured:
             raise ValueError(f"a verdict is one of {', '.join(VERDICTS)}, got {self.verdict!r}.")
         if self.interval is not None:
             object.__setattr__(self, "interval", (float(self.interval[0]), float(self.interval[1])))
-        object.__setattr__(self, "numbers", json.loads(json.dumps(dict(self.numbers), default=_plain)))
+        if self.value is not None and abs(self.value) < ROUND_OFF:
+            object.__setattr__(self, "value", 0.0)
+        object.__setattr__(self, "numbers", _kept(json.loads(json.dumps(dict(self.numbers), default=_plain))))
 
 
 def gain(
@@ -185,7 +187,7 @@ def exact(
     """
     if not 0 <= held <= total or total == 0:
         raise ValueError(f"held must be between 0 and total, and total above 0; got {held} of {total}.")
-    text = f"{held} of {total} {what}" + ("" if worst is None else f", worst {worst:.2g}")
+    text = f"{held} of {total} {what}" + ("" if worst is None else f", worst {printed(worst)}")
     return Measured(HOLDS if held == total else FAILS, text, worst, None, total, note, numbers or {})
 
 
@@ -227,6 +229,15 @@ def _lost(differences: Differences) -> str:
 
 def _join(*sentences: str) -> str:
     return " ".join(s for s in sentences if s)
+
+
+def _kept(numbers: Any) -> Any:
+    """The numbers without rounding: what is below :data:`~.intervals.ROUND_OFF` is 0."""
+    if isinstance(numbers, dict):
+        return {name: _kept(value) for name, value in numbers.items()}
+    if isinstance(numbers, list):
+        return [_kept(value) for value in numbers]
+    return 0.0 if isinstance(numbers, float) and abs(numbers) < ROUND_OFF else numbers
 
 
 def _plain(value: Any) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 
 import lab_server
 import pytest
-from xmodal_widgets import _chromium
+
+from xmodal_lab.app import browser as installed
 
 
 @cache
 def chromium() -> str | None:
-    return _chromium.find()
+    return installed.find()
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xmodal_widgets import _chromium
+from xmodal_lab.app import browser as installed
 
 # No sandbox: containers run as root. The rest keeps Chromium from calling home, and any name from resolving.
 FLAGS = (
@@ -45,7 +45,7 @@ def free_port() -> int:
 @contextmanager
 def chromium(playwright: Any) -> Iterator[Any]:
     """A headless Chromium, the system's or Playwright's own."""
-    browser = playwright.chromium.launch(executable_path=_chromium.find(), args=list(FLAGS), headless=True)
+    browser = playwright.chromium.launch(executable_path=installed.find(), args=list(FLAGS), headless=True)
     try:
         yield browser
     finally:

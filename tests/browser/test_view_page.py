@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from lab_server import fingerprint, ink
 from xmodal_widgets import Bars, Contour, HeatMap, Lines, Scatter, Surface, SweepView
-from xmodal_widgets._figure import _hue_color, band
+from xmodal_widgets.page.figure import _hue_color, band
 
 pytestmark = pytest.mark.browser
 NO_WEBGL = """const original = HTMLCanvasElement.prototype.getContext;

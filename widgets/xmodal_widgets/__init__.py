@@ -8,11 +8,11 @@ The cube goes to the browser once; moving a control never asks the kernel.
 
 from __future__ import annotations
 
+from .explore import explore as explore
 from .sweep_view import SweepView as SweepView
-from .sweep_view import explore as explore
-from .views import Bars as Bars
-from .views import Contour as Contour
-from .views import HeatMap as HeatMap
-from .views import Lines as Lines
-from .views import Scatter as Scatter
-from .views import Surface as Surface
+from .view.kinds import Bars as Bars
+from .view.kinds import Contour as Contour
+from .view.kinds import HeatMap as HeatMap
+from .view.kinds import Lines as Lines
+from .view.kinds import Scatter as Scatter
+from .view.kinds import Surface as Surface

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from . import _assets
-from ._grid import Grid, listed, one_of
-from ._state import checked_state, control_specs, dims_to_control, opening_state
-from ._train import Compute, Trainer
-from .views import View, checked_views
+from .page import assets
+from .view.grid import Grid, listed, one_of
+from .view.kinds import View, checked_views
+from .view.state import checked_state, control_specs, dims_to_control, opening_state
+from .view.train import Compute, Trainer
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,8 +72,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     """
 
     _error_of = ""  # whose error the box shows
-    _esm = _assets.module()
-    _css = _assets.style()
+    _esm = assets.module()
+    _css = assets.style()
 
     _layout = traitlets.Dict().tag(sync=True)
     _payload = traitlets.Bytes(b"").tag(sync=True)
@@ -229,7 +229,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def figure(self) -> Figure:
         """The view as it stands, drawn by Matplotlib: for GitHub, PDF and print."""
-        from ._figure import draw
+        from .page.figure import draw
 
         return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"])
 
@@ -242,7 +242,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         from xmodal_lab import _checks as check  # at use: a view needs no torch
         from xmodal_lab._whole_files import beside
 
-        from ._html import page
+        from .page.html import page
 
         target = check.path("path", path)
         if not target.name or target.is_dir():
@@ -272,38 +272,6 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
         picture = base64.b64encode(self._png()).decode("ascii")
         return {**data, "text/plain": PLAIN_TEXT, "image/png": picture}, metadata
-
-
-def explore(
-    name_or_cube: str | xr.Dataset | xr.DataArray,
-    views: View | Sequence[View] | None = None,
-    controls: Sequence[str] | None = None,
-    **options: Any,
-) -> SweepView:
-    """A live view of one's own cube, or of a paper by name: ``explore(cube)``, ``explore("dml")``.
-
-    Args:
-        name_or_cube: a cube, or the name of an explorer.
-        views: as for :class:`SweepView`.
-        controls: as for :class:`SweepView`.
-        options: ``title``, ``average``, ``compute``, and a value for any control.
-
-    Raises:
-        ValueError: an unknown name, or one whose cube is not shipped yet.
-
-    Example:
-        >>> import xarray as xr
-        >>> from xmodal_widgets import explore
-        >>> cube = xr.DataArray([[1.0, 0.5, 0.2], [0.8, 0.3, 0.1]], {"alpha": [0, 1], "epoch": [1, 2, 3]}, name="loss")
-        >>> view = explore(cube, alpha=1)
-        >>> view.state["alpha"]
-        1
-    """
-    if isinstance(name_or_cube, str):
-        from .explorers import open_explorer
-
-        return open_explorer(name_or_cube, views=views, controls=controls, **options)
-    return SweepView(name_or_cube, views, controls, **options)
 
 
 def _as_dataset(cube: Any) -> Any:

@@ -112,7 +112,7 @@ def download(
     named = str(check.path("root", root)) if root is not None else os.environ.get("XMODAL_DATA")
     if not named:
         raise ValueError("give root=, or export XMODAL_DATA=/folder/for/datasets, to say where the data should lie.")
-    base = Path(named).expanduser()
+    base = check.path("XMODAL_DATA", named)
     base.mkdir(parents=True, exist_ok=True)
     if announce:
         print(f"{name}: {home.size}, {home.licence}, from {urlsplit(url or home.files[0].url).netloc}, to {base}")

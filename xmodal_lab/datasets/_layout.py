@@ -187,7 +187,7 @@ def data_root(root: Where = None) -> Path:
             "this dataset is read from disk: give root=, or export XMODAL_DATA=/folder/with/datasets; "
             "xl.datasets.download(name) and xl.datasets.fake(name, folder) make such folders."
         )
-    path = Path(named).expanduser()
+    path = check.path("XMODAL_DATA", named)
     if not path.is_dir():
         source = "root" if root is not None else "XMODAL_DATA"
         raise ValueError(f"{source} must be a folder that exists, got {named!r}.")

@@ -40,7 +40,7 @@ def fake(name: str, folder: str | os.PathLike[str], *, rows: int = 4, seed: int 
     """
     write = _WRITERS[check.one_of("dataset to fake", name, _WRITERS)]
     rows = check.integer("rows", rows, at_least=2)
-    seed, base = check.integer("seed", seed, at_least=0), check.path("folder", folder).expanduser()
+    seed, base = check.integer("seed", seed, at_least=0), check.path("folder", folder)
     if base.exists() and (not base.is_dir() or any(base.iterdir())):
         raise ValueError(f"{base} must be an empty or a new folder: a fake never mixes with what is there.")
     base.mkdir(parents=True, exist_ok=True)

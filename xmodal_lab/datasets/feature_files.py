@@ -30,7 +30,7 @@ def read_features(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: another suffix, a damaged file, or one that needs code to be read.
     """
-    path = Path(path)
+    path = check.path("path", path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: one of {', '.join(SUFFIXES)} expected")
     if not path.is_file():
@@ -92,14 +92,15 @@ def load_features(
     """
     check.share("test_share", test_share)
     named = {"train": train, "test": test, "val": val}
-    folder = Path(os.fspath(train)).parent if Path(os.fspath(train)).is_absolute() and root is None else data_root(root)
+    first = check.path("train", train)
+    folder = first.parent if first.is_absolute() and root is None else data_root(root)
     problems = Problems("features", folder, LAYOUT)
     splits: dict[str, Samples] = {}
     classes: tuple[str, ...] = ()
     for s, file in named.items():
         if file is None:
             continue
-        path = folder / os.fspath(file)
+        path = folder / check.path(s, file)
         content = problems.attempt(path, lambda p=path: read_features(p))  # type: ignore[misc]
         if content is not None:
             samples = problems.attempt(path, lambda c=content, p=path: _samples(c, modality, p))  # type: ignore[misc]

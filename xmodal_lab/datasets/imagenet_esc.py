@@ -106,7 +106,7 @@ def read_indices(path: str | os.PathLike[str]) -> dict[str, list[int]]:
     Raises:
         FileNotFoundError, ValueError: no such file, or not such a json.
     """
-    path = Path(path)
+    path = check.path("path", path)
     content = read_json(path)
     good = isinstance(content, dict) and {"train", "val"} <= set(content)
     rows = (

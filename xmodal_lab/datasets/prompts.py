@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, list[str]]:
         FileNotFoundError: no such file.
         ValueError: not such a json; all faults are named.
     """
-    path = Path(path)
+    path = check.path("path", path)
     content = read_json(path)
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path}: a json object of classes expected")

@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .._grid import one_of
+from ..view.grid import one_of
 
 if TYPE_CHECKING:
     from ..sweep_view import SweepView

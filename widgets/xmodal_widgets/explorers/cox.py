@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..views import Bars, Lines, Scatter
-from . import _cubes
+from ..view.kinds import Bars, Lines, Scatter
+from . import shipped
 
 if TYPE_CHECKING:
     import xarray as xr
 
-CUBES = _cubes.FOLDER
+CUBES = shipped.FOLDER
 AXES: dict[str, list[Any]] = {
     "out": ["audio", "text"],
     "count": [2, 3],
@@ -69,7 +69,7 @@ def open(
 
 def load_cube() -> xr.Dataset:
     """The shipped cube."""
-    return _named(_cubes.load("cox"))
+    return _named(shipped.load("cox"))
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..views import Lines, Surface
-from . import _cubes
+from ..view.kinds import Lines, Surface
+from . import shipped
 
 if TYPE_CHECKING:
     import xarray as xr
 
-CUBES = _cubes.FOLDER
+CUBES = shipped.FOLDER
 BOTH = "image+audio"
 AXES: dict[str, list[Any]] = {
     "modalities": ["image", "audio", BOTH],
@@ -57,7 +57,7 @@ def open(
 
 def load_cube() -> xr.Dataset:
     """The shipped cube."""
-    return _cubes.load("dml")
+    return shipped.load("dml")
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..views import Bars, Lines, Scatter
-from . import _cubes
+from ..view.kinds import Bars, Lines, Scatter
+from . import shipped
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,7 +57,7 @@ def open(
     ]
     opening: dict[str, Any] = {"title": "synergy: what does the other modality's latent add?", "alpha": 0.3}
     controls = controls or ["direction", "target", "loss", "alpha", "seed"]
-    return SweepView(_cubes.load("synergy"), shown, controls, compute=compute or train_here, **(opening | options))
+    return SweepView(shipped.load("synergy"), shown, controls, compute=compute or train_here, **(opening | options))
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:

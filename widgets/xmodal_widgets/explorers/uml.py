@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..views import Bars, HeatMap, Lines
-from . import _cubes
+from ..view.kinds import Bars, HeatMap, Lines
+from . import shipped
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +60,7 @@ def open(
 
 def load_cube() -> xr.Dataset:
     """The shipped cube."""
-    return _cubes.load("uml")
+    return shipped.load("uml")
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..views import Contour, HeatMap, Lines, Scatter
+from ..view.kinds import Contour, HeatMap, Lines, Scatter
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -159,7 +159,7 @@ def isolines_cube(acc: Any, images: Sequence[float], texts: Sequence[float], wor
                 planes["accuracy"][here] = found.accuracy
                 planes["fitted"][here] = fit.predict(found.images[:, None], found.texts)
                 planes["local"][here] = words_per_text * fit.texts_per_image(found.images[:, None], found.texts)
-                numbers["words"][f, i, t] = found.log_rate if fit is found.log else found.rate
+                numbers["words"][f, i, t] = found.log_rate if fit is found.log else found.plane_rate
                 numbers["r2"][f, i, t] = fit.r2
     labels = {"accuracy": "accuracy", "fitted": "fitted accuracy", "local": "words", "words": "words per image"}
     labels["r2"] = "R²"
@@ -175,7 +175,12 @@ def isolines_cube(acc: Any, images: Sequence[float], texts: Sequence[float], wor
 
 def _ellipses(informations: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (own, attenuation, n_x, n_y, angle, point, 2) of the ellipses and of the line along v, and their kinds."""
+    import torch
+
+    from xmodal_lab._factors import oriented
+
     values, vectors = np.linalg.eigh(informations)
+    vectors = oriented(torch.from_numpy(vectors)).numpy()  # a ring begins at the same point everywhere
     with np.errstate(divide="ignore", invalid="ignore"):
         axes = np.minimum(1 / np.sqrt(np.where(_seen(values), values, 0.0)), EDGE)
     around = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..views import Bars, HeatMap, Lines
-from . import _cubes
+from ..view.kinds import Bars, HeatMap, Lines
+from . import shipped
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,7 +69,7 @@ def open(
 
 def load_cube() -> xr.Dataset:
     """The shipped cube."""
-    return _cubes.load("wma")
+    return shipped.load("wma")
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
@@ -124,26 +124,26 @@ def train_here(
 
     from xmodal_lab.experiments import get
 
-    experiment, shipped = get("wma"), load_cube()
-    asked = {k: setting[k] for k in AXES} | {"shown": shipped.attrs["sample"]} | dict(training or {})
+    experiment, cube = get("wma"), load_cube()
+    asked = {k: setting[k] for k in AXES} | {"shown": cube.attrs["sample"]} | dict(training or {})
     found = experiment.compute({**FIXED, **asked}, progress)
     at = {"task": setting["task"], "seed": setting["seed"]}
-    gains = 100 * (found["curve"] - shipped["baseline"].sel(at))
-    others = shipped["gain"].sel(at).isel(run=slice(1, None), alpha=0, beta=0)
+    gains = 100 * (found["curve"] - cube["baseline"].sel(at))
+    others = cube["gain"].sel(at).isel(run=slice(1, None), alpha=0, beta=0)
     plan = xr.DataArray(np.asarray(found["plan"]), dims=("token_1", "token_2"))
     # Every variable without the dimensions that controls of the setting stand for.
     result = {
-        "plan": _plan(plan, shipped.attrs["words"]),
+        "plan": _plan(plan, cube.attrs["words"]),
         "trajectory": _trajectory(found["ratio"], xr.DataArray(float(setting["beta"])), found["ceiling"]),
         "gain": np.concatenate([gains.values[None], others.values]),
         "cell_gain": gains.rename(case="test"),
     }
     layout = {"gain": ("run", "strength", "case")}
     whole = {k: v if isinstance(v, xr.DataArray) else xr.DataArray(v, dims=layout[k]) for k, v in result.items()}
-    coordinates = {d: shipped[d].values for d in ("strength", "test", "run")}
+    coordinates = {d: cube[d].values for d in ("strength", "test", "run")}
     arrays = {}
     for name, values in whole.items():
-        own = [d for d in shipped[name].dims if d not in setting or d in values.dims]
+        own = [d for d in cube[name].dims if d not in setting or d in values.dims]
         values = values.transpose(*[d for d in own if d in values.dims])
         picked = {d: list(coordinates[d]).index(setting[d]) for d in values.dims if d in setting and d in coordinates}
         arrays[name] = values.isel(picked).values

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ... import _checks as check
 from ..._costs import floating, magnitude
+from ..._factors import top
 from ..._predictions import class_numbers
 from ...metrics import disagreement
 
@@ -86,7 +87,7 @@ def top_agreed(scores: Any, count: int) -> Anchors:
             f"{table.shape[1]} rows; ask for at most {there}."
         )
     confidence = table.amax(-1).mean(0).masked_fill(~sets.agree, -torch.inf)
-    score, rows = confidence.topk(count)
+    score, rows = top(confidence, count)
     return Anchors(rows, sets.label[rows], score, torch.full_like(rows, -1), there)
 
 
@@ -121,7 +122,7 @@ def emergent(points: Any, mapped: Any, labels: Any, count: int) -> Anchors:
         raise ValueError(f"T = {count} anchors were asked for, but there are {len(z)} points.")
     apart = unit * torch.stack([torch.cdist(z / unit, vk / unit) for vk in v]).mean(0)
     nearest, partner = apart.min(1)
-    score, rows = (-nearest).topk(count)
+    score, rows = top(-nearest, count)
     return Anchors(rows, y[partner[rows]], score, partner[rows], len(z))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ... import _checks as check
+from ..._factors import principal_components
 from ...experiments import Experiment, Report, Variable
 from ...samples import Dataset
 from .options import Options
@@ -218,14 +219,10 @@ def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray
     Returns:
         x, y; kind: 0 agreement, 1 disagreement, 2 anchor (0 and no D for a baseline); true_class.
     """
-    z = o.features - o.features.mean(0)
-    _, _, axes = torch.linalg.svd(z, full_matrices=False)
-    flat = z @ axes[:2].T
-    # The sign of an axis is arbitrary; the side with the longer tail is put to the right and up.
-    flat = flat * torch.where((flat**3).sum(0) < 0, -1.0, 1.0)
-    kind = torch.zeros(len(z)) if o.disagree is None else o.disagree.float()
+    flat = principal_components(o.features, 2)(o.features)
+    kind = torch.zeros(len(flat)) if o.disagree is None else o.disagree.float()
     kind[o.anchors] = 2.0
-    order = np.random.default_rng(0).permutation(len(z))[:points]
+    order = np.random.default_rng(0).permutation(len(flat))[:points]
     chosen = {"x": flat[:, 0], "y": flat[:, 1], "kind": kind, "true_class": problem.train.labels.float()}
     return {name: v.numpy()[order] for name, v in chosen.items()}
 

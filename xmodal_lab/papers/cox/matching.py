@@ -83,7 +83,7 @@ def all_anchors(m: Match) -> Tensor:
 def nearest(m: Match) -> Tensor:
     """The three nearest anchors in the learner's features, (S, n, T)."""
     apart = torch.cdist(m.points, m.anchors).masked_fill(~m.there[:, None], torch.inf)
-    near = apart.topk(min(3, apart.shape[-1]), largest=False)[1]
+    near = apart.argsort(dim=-1, stable=True)[..., :3]
     return torch.zeros_like(apart).scatter_(2, near, 1.0)
 
 

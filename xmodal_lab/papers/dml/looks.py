@@ -177,6 +177,8 @@ def _latents(net: torch.nn.Module, samples: Samples) -> dict[str, Any]:
     for c in seen.labels.unique():
         inside[seen.labels == c] -= shift[seen.labels == c].mean(0)
     spread = inside.square().sum(1).mean().sqrt() / (alone - alone.mean(0)).square().sum(1).mean().sqrt()
+    if not len(first) or not len(second):  # an encoder that gives zeros alone: no latent has a direction
+        return {"variance_ratio": float("nan"), "w2_squared": float("nan"), "shift_spread": float(spread)}
     gap = transport.modality_gap(first, second)
     return {"variance_ratio": gap.variance_ratio, "w2_squared": gap.w2_squared, "shift_spread": float(spread)}
 

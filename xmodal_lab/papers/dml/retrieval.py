@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ... import _checks as check
+from ..._factors import principal_components
 from ...descent import descend, member
 from ...losses import Params
 from ...metrics import recall_at_k
@@ -47,17 +48,18 @@ def pseudo_labels(samples: Samples, modality: str, clusters: int, *, dims: int =
     import warnings
 
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
 
     if not 2 <= check.integer("clusters", clusters) <= len(samples):
         raise ValueError(f"clusters must be between 2 and the {len(samples)} rows, got {clusters}.")
-    flat = samples.inputs[modality].flatten(1).numpy()
-    small = PCA(min(50, *flat.shape), random_state=seed).fit_transform(flat)
+    flat = samples.inputs[modality]
+    small = principal_components(flat, 50)(flat).double()
+    # UMAP multiplies the last digit of what it reads, so it reads what rounding leaves alone.
+    seen = (small / small.abs().max()).numpy().round(5).astype(np.float32)
     with warnings.catch_warnings():  # that a seed makes UMAP single-threaded is what is wanted
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        low = UMAP(n_components=min(dims, len(flat) - 2), random_state=seed).fit_transform(small)
+        low = UMAP(n_components=min(dims, len(flat) - 2), random_state=seed).fit_transform(seen)
         found = KMeans(clusters, n_init=4, random_state=seed).fit_predict(low)
     return torch.from_numpy(np.asarray(found)).long()
 
@@ -110,13 +112,9 @@ def retrieve(
 
 def _components(seen: Tensor) -> Callable[[Tensor], Tensor]:
     """Principal components of the training inputs, brought to unit mean variance: what the encoders read."""
-    from sklearn.decomposition import PCA
-
-    flat = seen.flatten(1).numpy()
-    found = PCA(min(COMPONENTS, *flat.shape), random_state=0).fit(flat)
-    axes = torch.from_numpy(found.components_.T / found.explained_variance_.mean() ** 0.5).to(seen)
-    centre = torch.from_numpy(found.mean_).to(seen)
-    return lambda x: (x.flatten(1) - centre) @ axes
+    encode = principal_components(seen, COMPONENTS)
+    scale = encode(seen).double().var(0).mean().sqrt().to(seen)
+    return lambda x: encode(x) / scale
 
 
 class _partners:

@@ -9,6 +9,7 @@ import torch
 
 from ...conditions import Conditions
 from ...fusion import LateFusion
+from ...intervals import printed
 from ...verdicts import DIRECTION, HOLDS, Measured, exact, gain
 from . import theory
 from .arms import bench, data, explained, values
@@ -34,8 +35,8 @@ def convolution(c: Conditions) -> Measured:
     off = {name: max(x.relative for x in each) for name, each in found.items()}
     scaled = max(x.scaled_error / x.multimodal for x in found["concat_linear"])
     note = (
-        f"Concat + linear: exact too (worst {off['concat_linear']:.1g}). One kernel per class does not fit the others, "
-        f"whose shift depends on x_i: concat + MLP {off['concat_mlp']:.1%} off, cross-attention "
+        f"Concat + linear: exact too (worst {printed(off['concat_linear'])}). One kernel per class does not fit the "
+        f"others, whose shift depends on x_i: concat + MLP {off['concat_mlp']:.1%} off, cross-attention "
         f"{off['cross_attention']:.1%} (as drawn). With Eq 3's α ⊙ on top of the shift, which the proof leaves out, "
         f"concat + linear is {scaled:.1%} off."
     )
@@ -82,7 +83,7 @@ def fourier(c: Conditions) -> Measured:
     error = theory.fourier_error(torch.cos(torch.arange(64) * 0.7).double(), weights / weights.sum())
     held = sum(tails[kernel] < 0.05 for kernel in theory.KERNELS)
     note = (
-        f"L̂_multi = L̂_uni · K̂ and |K̂| ≤ 1 hold (error {error:.0e}). |K̂| → 0 needs a density, not only a finite "
+        f"L̂_multi = L̂_uni · K̂ and |K̂| ≤ 1 hold (error {printed(error)}). |K̂| → 0 needs a density, not only a finite "
         f"variance: largest |K̂| beyond ω = {LARGE:g}/sd: "
         + ", ".join(f"{k} {v:.2g}" for k, v in tails.items())
         + ". A finite number of clips has no density either."

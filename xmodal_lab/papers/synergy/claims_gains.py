@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..._factors import first_best
 from ...conditions import Claim, Conditions
 from ...published import tables
 from ...verdicts import Measured, gain, missing, order, same
@@ -71,7 +72,7 @@ def _alpha(conditions: Conditions) -> Measured:
         curves.append(np.column_stack([zero, cube.values]))
     mean = np.mean(curves, axis=0)
     at = dict(zip((0.0, *ALPHAS), mean.T, strict=True))
-    best = {d: (0.0, *ALPHAS)[int(c.mean(0).argmax())] for d, c in zip(there, curves, strict=True)}
+    best = {d: (0.0, *ALPHAS)[first_best(c.mean(0))] for d, c in zip(there, curves, strict=True)}
     printed = tables("synergy", 3).pivot(index="direction", columns="alpha", values="value")
     below = [d for d in printed.index if (printed.loc[d] < printed.loc[d, 0.0]).any()]
     return order(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..._factors import first_best
 from ...conditions import Conditions
 from ...experiments import Experiment
 from ...verdicts import DIRECTION, HOLDS, Measured, gain
@@ -76,7 +77,7 @@ def chosen(cube: xr.Dataset, over: str) -> tuple[np.ndarray, float]:
 
     Of equal ones the first, so a baseline without weight decay and the smallest α are preferred.
     """
-    best = cube[over].values[int(cube["val_accuracy"].mean("seed").argmax(over))]
+    best = cube[over].values[first_best(cube["val_accuracy"].mean("seed"))]
     return cube["accuracy"].sel({over: best}).transpose("seed", "test").values, float(best)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ... import transport
+from ..._factors import principal_components
 from ...losses import Params
 from . import nets
 from .training import Plan, Values, latent_losses, train
@@ -161,7 +162,10 @@ def embedding(clouds: dict[str, Tensor], method: str = "tsne", seed: int = 0) ->
     if method == "tsne":
         from sklearn.manifold import TSNE
 
-        flat = TSNE(perplexity=min(30.0, (len(points) - 1) / 3), random_state=seed, init="pca").fit_transform(points)
+        # What init="pca" does, with definite signs.
+        start = principal_components(torch.from_numpy(points), 2)(torch.from_numpy(points)).numpy()
+        start = 1e-4 * start / max(float(start[:, 0].std()), 1e-30)
+        flat = TSNE(perplexity=min(30.0, (len(points) - 1) / 3), random_state=seed, init=start).fit_transform(points)
     else:
         import umap
 

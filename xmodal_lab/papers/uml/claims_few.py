@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from ..._factors import first_best
 from ...conditions import Claim, Conditions
 from ...experiments import Experiment
 from ...published import tables
@@ -25,7 +26,7 @@ RATES = (0.1, 0.3)  # learning rates; each arm chooses on the validation split, 
 def chosen(cube: xr.Dataset, *over: str) -> xr.Dataset:
     """The cube where, for each of the other settings, the best validation accuracy over ``over`` was found."""
     flat = cube.stack(point=list(over))
-    best = flat["val_accuracy"].fillna(-1).argmax("point")
+    best = first_best(flat["val_accuracy"], "point")
     return flat.isel(point=best).drop_vars(["point", *over])
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..._factors import eigh, leading_axes, svd
 from ...samples import Dataset, Samples
 from . import texts
 from .worlds import WIDTH, frozen_encoder, shifted, standardizer
@@ -156,11 +157,11 @@ def _correlated(x: Tensor, y: Tensor) -> tuple[Encode, Encode]:
         centred = z.double() - mean
         cov = centred.T @ centred / len(z)
         ridge = RIDGE * cov.diagonal().mean() * torch.eye(len(cov), dtype=cov.dtype)
-        values, axes = torch.linalg.eigh(cov + ridge)
+        values, axes = eigh(cov + ridge)
         whitened.append((centred, axes * values.rsqrt() @ axes.T))
     (a, white_a), (b, white_b) = whitened
-    u, s, v = torch.linalg.svd(white_a @ (a.T @ b / len(x)) @ white_b, full_matrices=False)
-    maps = (white_a @ u * s**POWER)[:, :WIDTH], (white_b @ v.T * s**POWER)[:, :WIDTH]
+    u, s, v = svd(white_a @ (a.T @ b / len(x)) @ white_b)
+    maps = (white_a @ u * s**POWER)[:, :WIDTH], (white_b @ v * s**POWER)[:, :WIDTH]
 
     def through(mean: Tensor, to: Tensor) -> Encode:
         return lambda z: normalize((z.double() - mean) @ to, dim=1).float()
@@ -170,10 +171,10 @@ def _correlated(x: Tensor, y: Tensor) -> tuple[Encode, Encode]:
 
 def _short(x: Tensor) -> Encode:
     """Text vectors of unit length and at most ``DIMENSIONS`` numbers, centred; axes and centre from ``x``."""
-    flat = x.flatten(1)
-    axes = torch.linalg.svd(flat, full_matrices=False)[2][: texts.DIMENSIONS]
-    centre = (flat @ axes.T).mean(0)
-    return lambda z: normalize(z.flatten(1) @ axes.T - centre, dim=1)
+    flat = x.flatten(1).double()
+    axes = leading_axes(flat, texts.DIMENSIONS)
+    centre = (flat @ axes).mean(0)
+    return lambda z: normalize((z.flatten(1).double() @ axes - centre).float(), dim=1)
 
 
 def _drawn(dataset: Dataset, modality: str) -> bool:

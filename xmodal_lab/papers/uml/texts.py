@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..._factors import leading_axes
 from ...datasets import _files
 from ...datasets._rendering import COLORS, SHAPES, SIZES, TEXTURES
 
@@ -137,8 +138,7 @@ def counted(lines: list[str], encoder: str) -> Tensor:
 
 def compressed(raw: Tensor, dimensions: int = DIMENSIONS) -> Tensor:
     """(n, d) → (n, dimensions): leading components, not centred; zeros are added where there are fewer."""
-    _, _, axes = torch.linalg.svd(raw, full_matrices=False)
-    kept = raw @ axes[:dimensions].T
+    kept = (raw.double() @ leading_axes(raw, dimensions)).to(raw)
     return torch.nn.functional.pad(kept, (0, dimensions - kept.shape[1]))
 
 

@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from ... import _checks as check
+from ..._factors import eigh
 from ..._loewner import in_range, order, projector, pseudo_inverse, rank
 from ...information import Fisher
+from ...intervals import printed
 
 # A relative change of a variance below this is rounding (ours).
 ROUNDING = 1e-9
@@ -134,7 +136,7 @@ def theorem_3(world: Fisher, method: str = "block") -> Check:
     """
     m_x, m_y = world.information("x", method), world.information("y", method)
     blind = torch.eye(world.shared, dtype=torch.float64) - projector(m_x, world.rtol)
-    v = torch.linalg.eigh(blind @ m_y @ blind)[1][:, -1]
+    v = eigh(blind @ m_y @ blind)[1][:, -1]
     edge = world.rtol * float(torch.linalg.eigvalsh(m_x + m_y)[-1])
     outside = rank(m_x + m_y, world.rtol) > rank(m_x, world.rtol)
     more = float(v @ m_y @ v - v @ m_x @ v)
@@ -163,7 +165,7 @@ def proposition_1(world: Fisher, correlation: float = 0.0, method: str = "block"
         joint = joint - cross.T @ pseudo_inverse(own.T @ torch.linalg.solve(noise, own), world.rtol) @ cross
     total = world.information("x", method) + world.information("y", method)
     off = float((joint - total).abs().max() / total.abs().max())
-    return Check("Prop 1", correlation == 0, off < 1e-8, off, f"largest relative difference {off:.2g}")
+    return Check("Prop 1", correlation == 0, off < 1e-8, off, f"largest relative difference {printed(off)}")
 
 
 def least_reduction(before: Tensor, after: Tensor, rtol: float = 1e-10) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from ..._factors import eigh
 from ..._loewner import rank
 from ...conditions import Claim, Conditions
 from ...information import Fisher, monte_carlo
@@ -38,7 +39,7 @@ def _directions(world: Fisher, seed: int) -> list[torch.Tensor]:
     m_x = world.information("x", "block")
     v = torch.randn(world.shared, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     inside = [m_x @ v] if bool(m_x.any()) else []
-    return [v, *inside, *torch.linalg.eigh(m_x)[1].T]
+    return [v, *inside, *eigh(m_x)[1].T]
 
 
 def theorem_1(conditions: Conditions) -> Measured:
@@ -85,7 +86,7 @@ def corollary_1(conditions: Conditions) -> Measured:
     checks: list[Check] = []
     for seed in _seeds(conditions):
         world = draw(seed, "aligned", rank_x=1 + seed % 3, rank_y=1 + seed // 3 % 3)
-        axes = torch.linalg.eigh(world.information("x") + 1.7 * world.information("y"))[1].T
+        axes = eigh(world.information("x") + 1.7 * world.information("y"))[1].T
         checks += [c for v in axes if (c := theory.corollary_1(world, v)).assumed]
     worst = max(c.margin for c in checks)
     return exact(sum(c.holds for c in checks), len(checks), "common eigenvectors", worst=worst)

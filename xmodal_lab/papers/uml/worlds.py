@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import _checks as check
+from ..._factors import principal_components
 from ..._surroundings import seeded
 from ...datasets import _files
 from ...datasets.digits import load_digits
@@ -137,10 +138,7 @@ def digit_encoder(modality: str, encoder: str) -> Callable[[Tensor], Tensor]:
     if encoder == "raw":
         return lambda z: z.flatten(1)
     if encoder == "pixels":
-        flat = x.flatten(1)
-        centre = flat.mean(0)
-        axes = torch.linalg.svd(flat - centre, full_matrices=False)[2][: WIDTH // 2]
-        return lambda z: (z.flatten(1) - centre) @ axes.T
+        return principal_components(x, WIDTH // 2)
     module = digit_net(modality, encoder)
 
     def encode(z: Tensor) -> Tensor:
@@ -213,11 +211,7 @@ def frozen_encoder(modality: str, encoder: str, x: Tensor) -> Callable[[Tensor],
         x: (N, ...) training inputs.
     """
     if encoder == "pixels":
-        flat = x.flatten(1)
-        centre = flat.mean(0)
-        with seeded(0):  # the search for the axes starts at random
-            axes = torch.pca_lowrank(flat - centre, min(WIDTH, *flat.shape), center=False, niter=4)[2]
-        return lambda z: (z.flatten(1) - centre) @ axes
+        return principal_components(x, WIDTH)
     if encoder == "random":
         with seeded(0):
             return small_encoder(tuple(x.shape[1:])).eval()

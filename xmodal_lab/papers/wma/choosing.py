@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import _checks as check
+from ..._factors import first_best
 from ...intervals import mean_interval
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def best_cell(cube: xr.Dataset, split: str = "val") -> xr.DataArray:
     if "alpha" not in scores.dims:
         raise ValueError("the cube needs alpha and beta as axes.")
     grid = flat(scores)
-    chosen = grid.sel(split=split).mean("case").fillna(-np.inf).argmax("cell")
+    chosen = first_best(grid.sel(split=split).mean("case"), "cell")
     return grid.sel(split="test").isel(cell=chosen).drop_vars(["cell", "alpha", "beta"], errors="ignore")
 
 
@@ -76,7 +77,7 @@ def baseline(cube: xr.Dataset, choose: str = "first") -> xr.DataArray:
         return _first_order(scores).sel(split="test")
     if choose == "each":
         return scores.sel(split="test").max("order")
-    chosen = scores.sel(split=choose).mean("case").argmax("order")
+    chosen = first_best(scores.sel(split=choose).mean("case"), "order")
     return scores.sel(split="test").isel(order=chosen).drop_vars("order", errors="ignore")
 
 
@@ -176,12 +177,12 @@ def best_beta(scores: xr.DataArray) -> tuple[np.ndarray, Mapping[str, Any]]:
     for seed in mean["seed"].values:
         others = mean.sel(split="val").drop_sel(seed=seed).mean("seed")
         test = mean.sel(split="test", seed=seed)
-        own = test.isel(beta=others.argmax("beta"))
+        own = test.isel(beta=first_best(others, "beta"))
         # Tasks differ in how much there is to gain; each counts by its own differences, not its level.
-        shared = test.isel(beta=int((others - others.max("beta")).mean("task").argmax("beta")))
+        shared = test.isel(beta=first_best((others - others.max("beta")).mean("task")))
         gained.append(float((own - shared).mean("task")))
     whole = mean.sel(split="val").mean("seed")
-    picks = whole["beta"].isel(beta=whole.argmax("beta"))
+    picks = whole["beta"].isel(beta=first_best(whole, "beta"))
     return np.array(gained), dict(zip(whole["task"].values.tolist(), picks.values.tolist(), strict=True))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import published
+from ..._factors import first_best
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +119,7 @@ def selected_cells() -> pd.DataFrame:
             cases = grid["case"].replace(SWAPPED) if swapped else grid["case"]
             same = np.abs(grid["value"] - np.array([ours[(dataset, c)] for c in cases])) < 5e-4
             agree = grid.assign(same=same).groupby(["alpha", "beta"])["same"].sum()
-            alpha, beta = np.array(list(agree.index))[int(agree.to_numpy().argmax())]
+            alpha, beta = np.array(list(agree.index))[first_best(agree.to_numpy())]
             rows.append(
                 {"dataset": dataset + " (two rows swapped)" * swapped, "alpha": alpha, "beta": beta,
                  "agree": int(agree.max()), "cases": grid["case"].nunique()}
@@ -136,7 +137,7 @@ def best_betas() -> pd.Series:
         turn = -1 if grid["metric"].iloc[0] == "MAE" else 1
         wide = grid.pivot_table(index=["alpha", "beta"], columns="case", values="value", dropna=False).dropna()
         mean = turn * wide.mean(axis=1)
-        found[dataset] = float(mean.index.to_frame()["beta"].iloc[int(mean.to_numpy().argmax())])
+        found[dataset] = float(mean.index.to_frame()["beta"].iloc[first_best(mean.to_numpy())])
     return pd.Series(found, name="best β")
 
 

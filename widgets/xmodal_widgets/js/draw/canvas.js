@@ -1,0 +1,207 @@
+// Crisp canvases, frames with round ticks, colour bars.
+
+import { tickLabels, readable } from "../data/numbers.js";
+import { valueColor } from "../data/palette.js";
+
+// Sizes a canvas to its CSS box times the device's pixel ratio; returns a context in CSS pixels.
+export function fitCanvas(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1;
+  const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== w || canvas.height !== h) {
+    canvas.width = w;
+    canvas.height = h;
+    canvas.style.height = `${height}px`;
+  }
+  const ctx = canvas.getContext("2d");
+  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+  ctx.clearRect(0, 0, width, height);
+  return ctx;
+}
+
+// Letters grow a little with the panel, for the last row before a projector.
+export const fontSize = (width) => Math.max(11, Math.min(15, Math.round(9 + width / 110)));
+
+export function setFont(ctx, theme, size, weight = "") {
+  ctx.font = `${weight} ${size}px ${theme.font}`;
+}
+
+export const LINE = 1.15; // from one line of text to the next, in letter heights
+
+// The plot area of a panel and its two axes; x and y are { lo, hi, at, ticks, labels, title }, rows the lines of x's labels.
+// Titles that are longer than their side stand on several lines.
+export function makeFrame(ctx, size, theme, x, y, rows = 1) {
+  const font = fontSize(size.width);
+  setFont(ctx, theme, font);
+  const below = wrap(ctx, x.title, size.width - 8);
+  const height = size.height - 8 - Math.ceil(font * (0.6 + LINE * (rows + below.length)));
+  const beside = wrap(ctx, y.title, height);
+  const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
+  const left = Math.ceil(widest + 8 + font * (0.35 + LINE * beside.length));
+  const frame = { left, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, edge: size.width };
+  frame.px = (value) => frame.left + x.at(value) * frame.width;
+  frame.py = (value) => frame.top + (1 - y.at(value)) * frame.height;
+  return frame;
+}
+
+export function axisOf(scale, count, title, ticks = null) {
+  const values = ticks || scale.ticks(count);
+  return { ...scale, values, labels: tickLabels(values, scale.log), title };
+}
+
+export function drawGrid(ctx, frame, theme) {
+  ctx.strokeStyle = theme.line;
+  ctx.lineWidth = 1;
+  ctx.beginPath();
+  for (const value of frame.y.values) {
+    const y = Math.round(frame.py(value)) + 0.5;
+    ctx.moveTo(frame.left, y);
+    ctx.lineTo(frame.left + frame.width, y);
+  }
+  ctx.stroke();
+}
+
+export function drawAxes(ctx, frame, theme) {
+  const { left, top, width, height, font, x, y, edge } = frame;
+  ctx.strokeStyle = theme.faint;
+  ctx.lineWidth = 1;
+  ctx.strokeRect(Math.round(left) + 0.5, Math.round(top) + 0.5, Math.round(width), Math.round(height));
+  setFont(ctx, theme, font);
+  ctx.fillStyle = theme.ink;
+  ctx.textBaseline = "top";
+  ctx.textAlign = "center";
+  let free = -Infinity;
+  x.values.forEach((value, k) => {
+    const at = left + x.at(value) * width;
+    const half = ctx.measureText(x.labels[k]).width / 2;
+    const middle = keepInside(at, half, edge);
+    tick(ctx, at, top + height, 0, 4, theme);
+    if (middle - half < free) return;
+    ctx.fillText(x.labels[k], middle, top + height + 6);
+    free = middle + half + 6;
+  });
+  frame.below.forEach((line, k) => {
+    const middle = keepInside(left + width / 2, ctx.measureText(line).width / 2 + 2, edge);
+    ctx.fillText(line, middle, top + height + 8 + font * (0.1 + LINE * (frame.rows + k)));
+  });
+  ctx.textBaseline = "middle";
+  ctx.textAlign = "right";
+  y.values.forEach((value, k) => {
+    const at = top + (1 - y.at(value)) * height;
+    tick(ctx, left, at, -4, 0, theme);
+    ctx.fillText(y.labels[k], left - 6, at);
+  });
+  ctx.save();
+  ctx.translate(font * 0.75, top + height / 2);
+  ctx.rotate(-Math.PI / 2);
+  ctx.textAlign = "center";
+  frame.beside.forEach((line, k) => ctx.fillText(line, 0, k * font * LINE));
+  ctx.restore();
+}
+
+export function tick(ctx, x, y, dx, dy, theme) {
+  ctx.strokeStyle = theme.faint;
+  ctx.beginPath();
+  ctx.moveTo(x, y);
+  ctx.lineTo(x + dx, y + dy);
+  ctx.stroke();
+}
+
+// Text on as few lines as it needs, broken at spaces; what stands on the last of most lines, or a word alone, may be cut.
+export function wrap(ctx, text, width, most = 3) {
+  const lines = [];
+  for (const word of text.split(" ")) {
+    const longer = lines.length ? `${lines[lines.length - 1]} ${word}` : "";
+    if (longer && (lines.length === most || ctx.measureText(longer).width <= width)) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.map((line) => fitText(ctx, line, width));
+}
+
+// A middle such that what reaches half as far on both sides stays between 0 and whole.
+export const keepInside = (middle, half, whole) => Math.max(half, Math.min(whole - half, middle));
+
+function fitText(ctx, text, width) {
+  if (ctx.measureText(text).width <= width) return text;
+  let cut = text;
+  while (cut.length > 1 && ctx.measureText(`${cut}\u2026`).width > width) cut = cut.slice(0, -1);
+  return `${cut}\u2026`;
+}
+
+// The ring that marks the same point in every linked panel.
+export function drawMark(ctx, x, y, theme) {
+  ctx.lineWidth = 3;
+  ctx.strokeStyle = theme.page;
+  ring(ctx, x, y, 5.5);
+  ctx.lineWidth = 1.75;
+  ctx.strokeStyle = theme.ink;
+  ring(ctx, x, y, 5.5);
+}
+
+// The value beside the mark, in panels that the pointer is not over.
+export function drawMarkValue(ctx, size, spot, value, theme) {
+  if (value === null || Number.isNaN(value)) return;
+  setFont(ctx, theme, fontSize(size.width), "bold");
+  const right = spot.x > size.width / 2;
+  ctx.textAlign = right ? "right" : "left";
+  ctx.textBaseline = "middle";
+  outlined(ctx, theme, readable(value), spot.x + (right ? -11 : 11), Math.max(10, spot.y - 8));
+}
+
+export function outlined(ctx, theme, text, x, y) {
+  ctx.lineJoin = "round";
+  ctx.lineWidth = 3;
+  ctx.strokeStyle = theme.page;
+  ctx.strokeText(text, x, y);
+  ctx.fillStyle = theme.ink;
+  ctx.fillText(text, x, y);
+}
+
+function ring(ctx, x, y, radius) {
+  ctx.beginPath();
+  ctx.arc(x, y, radius, 0, 2 * Math.PI);
+  ctx.stroke();
+}
+
+export function drawNotice(ctx, size, theme, text) {
+  setFont(ctx, theme, fontSize(size.width));
+  ctx.fillStyle = theme.ink;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.fillText(text, size.width / 2, size.height / 2);
+}
+
+export const COLORBAR_WIDTH = 78;
+
+// As wide as its title needs lines: draw it before the panels beside it are measured.
+export function drawColorbar(canvas, height, scale, title, theme) {
+  const [left, top, width, tall, font] = [6, 10, 13, height - 20, 12];
+  const measured = canvas.getContext("2d");
+  setFont(measured, theme, font);
+  const lines = wrap(measured, title, tall);
+  const wide = COLORBAR_WIDTH + Math.ceil((lines.length - 1) * font * LINE);
+  canvas.style.width = `${wide}px`;
+  const ctx = fitCanvas(canvas, wide, height);
+  for (let k = 0; k < tall; k++) {
+    ctx.fillStyle = valueColor(1 - k / (tall - 1));
+    ctx.fillRect(left, top + k, width, 1.5);
+  }
+  ctx.strokeStyle = theme.faint;
+  ctx.strokeRect(left + 0.5, top + 0.5, width, tall);
+  setFont(ctx, theme, font);
+  ctx.fillStyle = theme.ink;
+  ctx.textBaseline = "middle";
+  ctx.textAlign = "left";
+  const ticks = scale.ticks(6);
+  const labels = tickLabels(ticks, scale.log);
+  ticks.forEach((value, k) => {
+    const y = top + (1 - scale.at(value)) * tall;
+    tick(ctx, left + width, y, 4, 0, theme);
+    ctx.fillText(labels[k], left + width + 6, y);
+  });
+  ctx.save();
+  ctx.translate(COLORBAR_WIDTH - 8, top + tall / 2);
+  ctx.rotate(-Math.PI / 2);
+  ctx.textAlign = "center";
+  lines.forEach((line, k) => ctx.fillText(line, 0, k * font * LINE));
+  ctx.restore();
+}

@@ -1,0 +1,61 @@
+// Points. Classes differ by colour and by shape; other colours are values.
+
+import { take } from "../data/cube.js";
+import { VIRIDIS_CSS, NAMED, shade, nameColor } from "../data/palette.js";
+import { clipTo } from "./series.js";
+
+export function readScatter(cube, spec, setting) {
+  const one = (name) => take(cube, name, setting, [spec.points]);
+  const [x, y] = [one(spec.x), one(spec.y)];
+  const color = spec.color ? one(spec.color) : null;
+  const interpolated = x.interpolated || y.interpolated;
+  return { x, y, color, interpolated, values: x.values, members: x.members, counts: x.counts };
+}
+
+// The classes of a colour variable: [{ code, name }], or null when it is a scale.
+export function classesOf(cube, spec) {
+  const v = spec.color && cube.vars.get(spec.color);
+  if (!v || !v.whole) return null;
+  if (!v.classes) {
+    const codes = [...new Set(cube.data.subarray(v.offset, v.offset + v.shape.reduce((a, b) => a * b, 1)))];
+    v.classes = codes.filter(Number.isFinite).sort((a, b) => a - b).map((code) => ({ code, name: v.meanings[code] ?? String(code) }));
+  }
+  return v.classes.length <= NAMED.length ? v.classes : null;
+}
+
+export const SHAPES = [
+  (ctx, x, y, r) => { ctx.moveTo(x + r, y); ctx.arc(x, y, r, 0, 2 * Math.PI); },
+  (ctx, x, y, r) => ctx.rect(x - 0.85 * r, y - 0.85 * r, 1.7 * r, 1.7 * r),
+  (ctx, x, y, r) => polygon(ctx, x, y, [[0, -1.2 * r], [1.1 * r, 0.8 * r], [-1.1 * r, 0.8 * r]]),
+  (ctx, x, y, r) => polygon(ctx, x, y, [[0, -1.3 * r], [1.1 * r, 0], [0, 1.3 * r], [-1.1 * r, 0]]),
+  (ctx, x, y, r) => polygon(ctx, x, y, [[0, 1.2 * r], [1.1 * r, -0.8 * r], [-1.1 * r, -0.8 * r]]),
+];
+
+function polygon(ctx, x, y, corners) {
+  corners.forEach(([dx, dy], k) => ctx[k ? "lineTo" : "moveTo"](x + dx, y + dy));
+  ctx.closePath();
+}
+
+export function drawPoints(ctx, frame, points, classes, colorScale) {
+  const count = points.x.values.length;
+  const radius = Math.max(1.6, Math.min(4, 90 / Math.sqrt(count)));
+  clipTo(ctx, frame);
+  ctx.globalAlpha = count > 300 ? 0.7 : 0.9;
+  const groups = new Map();
+  for (let k = 0; k < count; k++) {
+    const key = !points.color ? 0 : classes ? points.color.values[k] : shade(colorScale.at(points.color.values[k]));
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(k);
+  }
+  for (const [key, members] of groups) {
+    const place = classes ? classes.findIndex((c) => c.code === key) : 0;
+    ctx.fillStyle = classes || !points.color ? nameColor(Math.max(0, place)) : Number.isNaN(key) ? "gray" : VIRIDIS_CSS[key];
+    ctx.beginPath();
+    for (const k of members) {
+      const [x, y] = [frame.px(points.x.values[k]), frame.py(points.y.values[k])];
+      if (!Number.isNaN(x + y)) SHAPES[Math.max(0, place) % SHAPES.length](ctx, x, y, radius);
+    }
+    ctx.fill();
+  }
+  ctx.restore();
+}

@@ -1,0 +1,180 @@
+// Lines and bars: values over one dimension, one colour per hue, with intervals where there is a band.
+// A series holds { values, half, counts } at [h * nx + i] for hue h and x[i].
+
+import { take, overBand } from "../data/cube.js";
+import { readable } from "../data/numbers.js";
+import { valueColor, nameColor, nameDash } from "../data/palette.js";
+import { setFont, LINE, wrap, outlined } from "./canvas.js";
+
+export function readSeries(cube, spec, setting) {
+  const keep = [spec.hue, spec.x, spec.band].filter(Boolean);
+  const slice = take(cube, spec.var, setting, keep);
+  return spec.band ? overBand(cube, slice, cube.dims.get(spec.band).size) : slice;
+}
+
+// Numbers take the middle of viridis, as in the static figure: its ends vanish on a dark page or on a white one.
+export function hueStyle(cube, spec, h) {
+  const hue = spec.hue && cube.dims.get(spec.hue);
+  if (hue && hue.numeric) return { color: valueColor(0.33 + (0.52 * h) / Math.max(1, hue.size - 1)), dash: [] };
+  return { color: nameColor(h), dash: nameDash(h) };
+}
+
+export function drawLines(ctx, frame, theme, spec, cube, series) {
+  const x = cube.dims.get(spec.x).values;
+  const hues = series.values.length / x.length;
+  clipTo(ctx, frame);
+  for (let h = 0; h < hues; h++) {
+    const style = hueStyle(cube, spec, h);
+    const at = (i) => [frame.px(x[i]), frame.py(series.values[h * x.length + i])];
+    if (series.half) drawBand(ctx, frame, x, series, h, style.color);
+    ctx.strokeStyle = style.color;
+    ctx.lineWidth = 2;
+    ctx.setLineDash(style.dash);
+    ctx.beginPath();
+    let pen = false;
+    for (let i = 0; i < x.length; i++) {
+      const [px, py] = at(i);
+      if (Number.isNaN(py)) pen = false;
+      else if (pen) ctx.lineTo(px, py);
+      else ctx.moveTo(px, py);
+      pen = !Number.isNaN(py);
+    }
+    ctx.stroke();
+    ctx.setLineDash([]);
+    if (x.length <= 60) drawDots(ctx, x.length, at, style.color);
+  }
+  ctx.restore();
+}
+
+export function clipTo(ctx, frame) {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(frame.left, frame.top - 2, frame.width, frame.height + 4);
+  ctx.clip();
+}
+
+function drawBand(ctx, frame, x, series, h, color) {
+  ctx.globalAlpha = 0.22;
+  ctx.fillStyle = color;
+  const n = x.length;
+  const edge = (i, sign) => frame.py(series.values[h * n + i] + sign * series.half[h * n + i]);
+  for (let i = 0; i < n - 1; i++) {
+    const corners = [edge(i, 1), edge(i + 1, 1), edge(i + 1, -1), edge(i, -1)];
+    if (corners.some(Number.isNaN)) continue;
+    ctx.beginPath();
+    [x[i], x[i + 1], x[i + 1], x[i]].forEach((value, k) => ctx[k ? "lineTo" : "moveTo"](frame.px(value), corners[k]));
+    ctx.fill();
+  }
+  ctx.globalAlpha = 1;
+}
+
+function drawDots(ctx, count, at, color) {
+  ctx.fillStyle = color;
+  for (let i = 0; i < count; i++) {
+    const [x, y] = at(i);
+    if (Number.isNaN(y)) continue;
+    ctx.beginPath();
+    ctx.arc(x, y, 2.6, 0, 2 * Math.PI);
+    ctx.fill();
+  }
+}
+
+// Where the reader's slider stands on an axis that is also a control.
+export function drawCursor(ctx, frame, theme, value) {
+  const x = frame.px(value);
+  ctx.strokeStyle = theme.accent;
+  ctx.lineWidth = 1.5;
+  ctx.setLineDash([4, 4]);
+  ctx.beginPath();
+  ctx.moveTo(x, frame.top);
+  ctx.lineTo(x, frame.top + frame.height);
+  ctx.stroke();
+  ctx.setLineDash([]);
+}
+
+// Geometry of the bar of hue h at x[i], in pixels.
+export function barBox(frame, size, hues, series, h, i) {
+  const slot = frame.width / size;
+  const width = Math.min(64, (slot * 0.76) / hues);
+  const centre = frame.left + slot * (i + 0.5) + (h - (hues - 1) / 2) * width;
+  const value = series.values[h * size + i];
+  const base = frame.top + frame.height * (1 - Math.max(0, Math.min(1, frame.y.at(Math.max(0, frame.y.lo)) || 0)));
+  return { centre, width: width * (hues > 1 ? 0.92 : 1), top: frame.py(value), base, value };
+}
+
+export function drawBars(ctx, frame, theme, spec, cube, series, chosen) {
+  const x = cube.dims.get(spec.x);
+  const hues = series.values.length / x.size;
+  clipTo(ctx, frame);
+  for (let i = 0; i < x.size; i++) {
+    for (let h = 0; h < hues; h++) {
+      const bar = barBox(frame, x.size, hues, series, h, i);
+      if (Number.isNaN(bar.top)) continue;
+      const box = [bar.centre - bar.width / 2, Math.min(bar.top, bar.base), bar.width, Math.abs(bar.base - bar.top)];
+      ctx.fillStyle = theme.page;
+      ctx.fillRect(...box);
+      ctx.globalAlpha = chosen !== null && chosen !== i ? 0.55 : 1; // the chosen one stands out
+      ctx.fillStyle = hueStyle(cube, spec, h).color;
+      ctx.fillRect(...box);
+      ctx.globalAlpha = 1;
+      if (series.half) drawWhisker(ctx, frame, theme, bar, series.half[h * x.size + i]);
+    }
+  }
+  ctx.restore();
+  if (x.size * hues <= 10) labelBars(ctx, frame, theme, x.size, hues, series);
+  labelSlots(ctx, frame, theme, x, chosen);
+}
+
+function drawWhisker(ctx, frame, theme, bar, half) {
+  if (!(half > 0)) return;
+  const [top, bottom] = [frame.py(bar.value + half), frame.py(bar.value - half)];
+  const cap = Math.min(6, bar.width / 4);
+  ctx.strokeStyle = theme.ink;
+  ctx.lineWidth = 1.5;
+  ctx.beginPath();
+  ctx.moveTo(bar.centre, top);
+  ctx.lineTo(bar.centre, bottom);
+  for (const y of [top, bottom]) {
+    ctx.moveTo(bar.centre - cap, y);
+    ctx.lineTo(bar.centre + cap, y);
+  }
+  ctx.stroke();
+}
+
+function labelBars(ctx, frame, theme, size, hues, series) {
+  setFont(ctx, theme, frame.font);
+  ctx.textAlign = "center";
+  ctx.textBaseline = "bottom";
+  for (let i = 0; i < size; i++) {
+    for (let h = 0; h < hues; h++) {
+      const bar = barBox(frame, size, hues, series, h, i);
+      const text = Number.isNaN(bar.top) ? "\u2013" : readable(Number(bar.value.toPrecision(3)));
+      if (ctx.measureText(text).width > (frame.width / size / hues) * 1.05) continue;
+      const half = series.half && series.half[h * size + i] > 0 ? series.half[h * size + i] : 0;
+      const y = Number.isNaN(bar.top) ? bar.base : Math.min(bar.top, frame.py(bar.value + half), bar.base);
+      outlined(ctx, theme, text, bar.centre, Math.max(frame.top + frame.font + 2, y - 3));
+    }
+  }
+}
+
+// Names under the bars; the chosen one in bold. A long word makes them all a little smaller rather than be cut.
+export function slotLabels(ctx, frame, theme, x) {
+  const slot = frame.width / x.size - 4;
+  setFont(ctx, theme, frame.font, "bold");
+  const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));
+  const font = Math.max(8, frame.font * Math.min(1, slot / longest));
+  setFont(ctx, theme, font, "bold");
+  return { font, lines: x.words.map((word) => wrap(ctx, word, slot)) };
+}
+
+function labelSlots(ctx, frame, theme, x, chosen) {
+  const slot = frame.width / x.size;
+  const { font, lines } = slotLabels(ctx, frame, theme, x);
+  ctx.textAlign = "center";
+  ctx.textBaseline = "top";
+  ctx.fillStyle = theme.ink;
+  lines.forEach((words, i) => {
+    setFont(ctx, theme, font, chosen === i ? "bold" : "");
+    words.forEach((line, k) => ctx.fillText(line, frame.left + slot * (i + 0.5), frame.top + frame.height + 6 + k * frame.font * LINE));
+  });
+}

@@ -1,0 +1,193 @@
+// Painters of a surface: WebGL 2 where there is one, else sorted quadrilaterals on the 2-D canvas.
+// One WebGL context serves every panel of the page (browsers allow about 16); each panel copies its picture.
+
+import { PAGE, VIRIDIS_PIXELS, valueColor } from "../data/palette.js";
+import { TALL } from "./camera.js";
+
+const VERTEX_SHADER = `#version 300 es
+in vec4 point;   // x, y, height, tone
+in vec3 extra;   // 1 where there is a value; column; row
+uniform vec4 turn;   // cos, sin of azimuth; cos, sin of elevation
+uniform vec4 lens;   // scale and centre in clip units: sx, sy, cx, cy
+out vec3 spot;
+out float tone;
+out vec3 rest;
+void main() {
+  spot = point.xyz;
+  tone = point.w;
+  rest = extra;
+  float X = point.x * turn.x - point.y * turn.y;
+  float Y = point.x * turn.y + point.y * turn.x;
+  float up = point.z * turn.z + Y * turn.w;
+  float depth = Y * turn.z - point.z * turn.w;
+  gl_Position = vec4(X * lens.x + lens.z, up * lens.y + lens.w, depth * 0.4, 1.0);
+}`;
+
+const FRAGMENT_SHADER = `#version 300 es
+precision highp float;
+in vec3 spot;
+in float tone;
+in vec3 rest;
+uniform sampler2D colors;
+uniform vec2 mesh;
+out vec4 color;
+void main() {
+  if (rest.x < 0.999) discard;
+  vec3 normal = normalize(cross(dFdx(spot), dFdy(spot)));
+  float light = 0.80 + 0.20 * abs(dot(normal, vec3(0.28, -0.28, 0.92)));
+  vec3 base = texture(colors, vec2((clamp(tone, 0.0, 1.0) * 255.0 + 0.5) / 256.0, 0.5)).rgb;
+  vec2 cell = rest.yz / mesh;
+  vec2 gap = abs(fract(cell - 0.5) - 0.5) / fwidth(cell);
+  float wire = 1.0 - min(min(gap.x, gap.y), 1.0);
+  color = vec4(mix(base * light, vec3(0.0), wire * 0.28), 1.0);
+}`;
+
+export function glPainter() {
+  // undefined: not tried yet; null: there is no WebGL
+  if (PAGE.gl === undefined || (PAGE.gl && PAGE.gl.gl.isContextLost())) PAGE.gl = makeGl();
+  return PAGE.gl;
+}
+
+function makeGl() {
+  const canvas = document.createElement("canvas");
+  // Smooth edges where a graphics card draws them for nothing; a software renderer would take twice as long.
+  const gl = canvas.getContext("webgl2", { antialias: true, failIfMajorPerformanceCaveat: true })
+    || canvas.getContext("webgl2", { antialias: false });
+  if (!gl) return null;
+  const program = gl.createProgram();
+  for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX_SHADER], [gl.FRAGMENT_SHADER, FRAGMENT_SHADER]]) {
+    const shader = gl.createShader(kind);
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return null;
+  gl.useProgram(program);
+  gl.enable(gl.DEPTH_TEST);
+  uploadColors(gl);
+  gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
+  for (const [name, size, offset] of [["point", 4, 0], ["extra", 3, 16]]) {
+    const place = gl.getAttribLocation(program, name);
+    gl.enableVertexAttribArray(place);
+    gl.vertexAttribPointer(place, size, gl.FLOAT, false, 28, offset);
+  }
+  const uniform = (name) => gl.getUniformLocation(program, name);
+  return { gl, canvas, turn: uniform("turn"), lens: uniform("lens"), mesh: uniform("mesh"), indices: new Map() };
+}
+
+function uploadColors(gl) {
+  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(VIRIDIS_PIXELS.buffer));
+  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
+}
+
+function bindTriangles(painter, nx, ny) {
+  const { gl, indices } = painter;
+  const key = `${nx} ${ny}`;
+  if (!indices.has(key)) {
+    const triangles = new Uint32Array((nx - 1) * (ny - 1) * 6);
+    let n = 0;
+    for (let i = 0; i < nx - 1; i++) {
+      for (let j = 0; j < ny - 1; j++) {
+        const k = i * ny + j;
+        triangles.set([k, k + ny, k + 1, k + ny, k + ny + 1, k + 1], n);
+        n += 6;
+      }
+    }
+    const buffer = gl.createBuffer();
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffer);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, triangles, gl.STATIC_DRAW);
+    indices.set(key, { buffer, count: n });
+  }
+  const { buffer, count } = indices.get(key);
+  gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffer);
+  return count;
+}
+
+// Points of the mesh in the box: x, y, height, tone, 1 or 0 where there is no value, column, row.
+export function meshPoints(plane, axes, scale) {
+  const [nx, ny] = [plane.x.length, plane.y.length];
+  const points = new Float32Array(nx * ny * 7);
+  for (let i = 0; i < nx; i++) {
+    const x = 2 * axes.x.at(plane.x[i]) - 1;
+    for (let j = 0; j < ny; j++) {
+      const k = i * ny + j;
+      const raw = scale.at(plane.values[k]);
+      const there = !Number.isNaN(raw);
+      const tone = there ? Math.max(0, Math.min(1, raw)) : 0;
+      points.set([x, 2 * axes.y.at(plane.y[j]) - 1, (2 * tone - 1) * TALL, tone, there ? 1 : 0, i, j], 7 * k);
+    }
+  }
+  return points;
+}
+
+const meshStride = (n) => Math.max(1, Math.round((n - 1) / 20));
+
+export function drawSurfaceGl(painter, ctx, size, view, points, nx, ny) {
+  const { gl, canvas } = painter;
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
+  // The shared canvas only grows, so that panels of different sizes do not reallocate it in turn.
+  if (canvas.width < width) canvas.width = width;
+  if (canvas.height < height) canvas.height = height;
+  gl.viewport(0, canvas.height - height, width, height);
+  gl.clearColor(0, 0, 0, 0);
+  gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+  gl.bufferData(gl.ARRAY_BUFFER, points, gl.DYNAMIC_DRAW);
+  gl.uniform4f(painter.turn, view.ca, view.sa, view.ce, view.se);
+  const [hx, hy] = [size.width / 2, size.height / 2];
+  gl.uniform4f(painter.lens, view.scale / hx, view.scale / hy, view.cx / hx - 1, 1 - view.cy / hy);
+  gl.uniform2f(painter.mesh, meshStride(nx), meshStride(ny));
+  gl.drawElements(gl.TRIANGLES, bindTriangles(painter, nx, ny), gl.UNSIGNED_INT, 0);
+  ctx.drawImage(canvas, 0, 0, width, height, 0, 0, size.width, size.height);
+}
+
+// Far quadrilaterals first, so that near ones cover them.
+export function drawSurface2d(ctx, view, points, nx, ny) {
+  const corners = Array.from({ length: nx * ny }, (_, k) => view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]));
+  const quads = [];
+  for (let i = 0; i < nx - 1; i++) {
+    for (let j = 0; j < ny - 1; j++) {
+      const k = i * ny + j;
+      const ring = [k, k + ny, k + ny + 1, k + 1];
+      if (ring.every((c) => points[7 * c + 4] === 1)) quads.push({ i, j, ring, far: corners[k].depth + corners[k + ny + 1].depth });
+    }
+  }
+  quads.sort((p, q) => q.far - p.far);
+  const trace = (ring) => {
+    ctx.beginPath();
+    ring.forEach((c, n) => ctx[n ? "lineTo" : "moveTo"](corners[c].x, corners[c].y));
+  };
+  for (const { i, j, ring } of quads) {
+    ctx.fillStyle = ctx.strokeStyle = valueColor(ring.reduce((sum, c) => sum + points[7 * c + 3], 0) / 4);
+    ctx.lineWidth = 0.7; // in the same colour: closes the seams between neighbours
+    trace([...ring, ring[0]]);
+    ctx.fill();
+    ctx.stroke();
+    ctx.strokeStyle = "rgba(0, 0, 0, 0.35)";
+    const [a, b, c, d] = ring;
+    const wires = [[i, nx, a, d], [i + 1, nx, b, c], [j, ny, a, b], [j + 1, ny, d, c]];
+    for (const [at, n, from, to] of wires) {
+      if (at % meshStride(n)) continue;
+      trace([from, to]);
+      ctx.stroke();
+    }
+  }
+}
+
+// The mesh point under the pointer: of those close by, the one nearest to the eye.
+export function pickSurface(view, points, nx, ny, x, y) {
+  let best = null;
+  for (let k = 0; k < nx * ny; k++) {
+    if (points[7 * k + 4] !== 1) continue;
+    const p = view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]);
+    const away = Math.hypot(p.x - x, p.y - y);
+    if (away > 26) continue;
+    const rank = p.depth + away * 0.03;
+    if (!best || rank < best.rank) best = { rank, i: Math.floor(k / ny), j: k % ny };
+  }
+  return best;
+}

@@ -1,0 +1,135 @@
+// One control per open dimension: a slider on numbers, segments or a list on names. Native inputs, so that
+// keyboard and screen readers work as everywhere else.
+
+import { locate, onGrid } from "../data/cube.js";
+import { minus, nearest, readable, titled, withUnits } from "../data/numbers.js";
+import { PAGE } from "../data/palette.js";
+import { make } from "./dom.js";
+
+// Each control is { element, show(value) }; it calls app.set({ dimension: value }).
+export function makeControls(app) {
+  const box = make("div", { class: "xm-controls", role: "group", "aria-label": "Controls" });
+  const controls = app.controls.filter((c) => !c.hidden).map((c) => {
+    const dim = app.cube.dims.get(c.dim);
+    const control = c.mean || !dim.numeric || dim.size === 1 ? makeChoice(app, dim, c.mean) : makeSlider(app, dim);
+    box.append(control.element);
+    return { dim: c.dim, ...control };
+  });
+  const free = "free" in app.state && controls.length ? makeFree(app) : null;
+  if (free) box.append(free.element);
+  box.hidden = controls.length === 0;
+  return {
+    element: box,
+    show: (state) => {
+      for (const control of controls) control.show(state[control.dim], state);
+      if (free) free.show(state.free);
+    },
+  };
+}
+
+export const valueText = (dim, value) =>
+  withUnits(dim.kind === "float" ? readable(value) : minus(String(value)), dim.units);
+
+function makeSlider(app, dim) {
+  const id = `xm-control-${++PAGE.controls}`;
+  const ticks = `${id}-ticks`;
+  const last = dim.size - 1;
+  const input = make("input", { type: "range", id, min: 0, max: last, step: 1, list: ticks, "aria-label": titled(dim) });
+  const list = make("datalist", { id: ticks }, ...dim.values.map((_, i) => make("option", { value: i })));
+  const shown = make("output", { class: "xm-value", for: id });
+  const badge = make("span", { class: "xm-badge", hidden: true }, "interpolated");
+  const element = make("div", { class: "xm-control xm-slider" },
+    make("div", { class: "xm-control-head" }, make("label", { for: id }, titled(dim)), shown, badge),
+    input, list, tickMarks(dim));
+  element.style.setProperty("--words", titled(dim).length + (dim.kind === "float" ? 21 : 8)); // room for value and badge
+  input.addEventListener("input", () => app.set({ [dim.name]: valueAt(dim, Number(input.value)) }));
+  return {
+    element,
+    show: (value, state) => {
+      const { index, share } = locate(dim, value);
+      input.step = state.free && dim.kind === "float" ? 0.01 : 1;
+      if (Math.abs(Number(input.value) - index - share) > 1e-6) input.value = index + share;
+      badge.hidden = share === 0;
+      shown.textContent = valueText(dim, value);
+      input.setAttribute("aria-valuetext", valueText(dim, value) + (share ? ", interpolated" : ""));
+    },
+  };
+}
+
+// Slider position (a grid index, possibly fractional) -> value.
+function valueAt(dim, place) {
+  const i = Math.min(dim.size - 1, Math.floor(place + 1e-9));
+  const share = place - i;
+  if (share < 1e-6) return dim.values[i];
+  return dim.values[i] + share * (dim.values[i + 1] - dim.values[i]);
+}
+
+// A mark per grid value, and a few of them written out: as many as fit, the ends always.
+function tickMarks(dim) {
+  const box = make("div", { class: "xm-ticks", "aria-hidden": "true" });
+  const last = dim.size - 1;
+  const stride = writtenStride(last, dim.words.join("").length / dim.size > 4 ? 3 : 5);
+  dim.values.forEach((value, i) => {
+    const written = i === 0 || i === last || (i % stride === 0 && last - i >= stride * 0.6);
+    if (dim.size > 60 && !written) return;
+    const mark = make("span", { class: written ? "xm-tick xm-tick-long" : "xm-tick" });
+    mark.style.setProperty("--at", last ? i / last : 0);
+    if (written) mark.append(make("span", {}, dim.kind === "float" ? readable(value) : dim.words[i]));
+    box.append(mark);
+  });
+  return box;
+}
+
+// Every how many marks one is written: at most `most` gaps, equal ones where possible.
+function writtenStride(last, most) {
+  const least = Math.max(1, Math.ceil(last / most));
+  for (let stride = least; stride <= 2 * least; stride++) if (last % stride === 0) return stride;
+  return least;
+}
+
+// Names, and seeds with their mean: a row of segments when short, else a list. Never interpolated.
+function makeChoice(app, dim, mean) {
+  const options = dim.values.map((value, i) => ({ value, word: dim.words[i] }));
+  if (mean && dim.size > 1) options.unshift({ value: "mean", word: `mean of ${dim.size}` });
+  const short = options.length <= 7 && options.reduce((sum, o) => sum + o.word.length + 3, 0) <= 64;
+  return short ? makeSegments(app, dim, options) : makeSelect(app, dim, options);
+}
+
+function makeSegments(app, dim, options) {
+  const name = `xm-control-${++PAGE.controls}`;
+  const inputs = options.map((option) => {
+    const input = make("input", { type: "radio", name, value: String(option.value) });
+    input.addEventListener("change", () => app.set({ [dim.name]: option.value }));
+    return input;
+  });
+  const segments = options.map((option, k) => make("label", { class: "xm-segment" }, inputs[k], make("span", {}, option.word)));
+  const element = make("fieldset", { class: "xm-control xm-choice", role: "radiogroup", "aria-label": titled(dim) },
+    make("legend", {}, titled(dim)), make("div", { class: "xm-segments" }, ...segments));
+  return { element, show: (value) => options.forEach((option, k) => (inputs[k].checked = option.value === value)) };
+}
+
+function makeSelect(app, dim, options) {
+  const id = `xm-control-${++PAGE.controls}`;
+  const select = make("select", { id, "aria-label": titled(dim) }, ...options.map((o, k) => make("option", { value: k }, o.word)));
+  select.addEventListener("change", () => app.set({ [dim.name]: options[select.value].value }));
+  const element = make("div", { class: "xm-control xm-choice" }, make("label", { for: id }, titled(dim)), select);
+  return { element, show: (value) => (select.value = options.findIndex((o) => o.value === value)) };
+}
+
+// Off: sliders stand on computed values only. On: between them too, and the view says "interpolated".
+function makeFree(app) {
+  const input = make("input", { type: "checkbox" });
+  input.addEventListener("change", () => app.set(input.checked ? { free: true } : { free: false, ...snapped(app) }));
+  const element = make("label", { class: "xm-free", title: "Let sliders stop between computed values; the view then says so." },
+    input, make("span", {}, "between grid steps"));
+  return { element, show: (value) => (input.checked = value) };
+}
+
+function snapped(app) {
+  const patch = {};
+  for (const { dim: name } of app.controls) {
+    const dim = app.cube.dims.get(name);
+    if (!onGrid(dim, app.state[name])) patch[name] = dim.values[nearest(dim.values, app.state[name])];
+  }
+  return patch;
+}

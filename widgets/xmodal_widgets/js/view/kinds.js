@@ -1,0 +1,318 @@
+// One table of what each kind of view does:
+//   read(cube, spec, setting)      the slice it shows, for one panel
+//   spans(cube, spec, slices)      what its scales must span, from all panels at once
+//   draw(ctx, panel)               the picture; leaves in panel what pick and spot need
+//   pick(panel, x, y)              pointer -> grid indices { dimension: index }, or null
+//   spot(panel, at)                grid indices -> pixel, or null
+//   tell(panel, at)                grid indices -> lines of the read-out
+//   value(panel, at)               the number at grid indices, for the mark in linked panels
+//   steps(panel)                   the dimensions that arrow keys walk: [horizontal, vertical]
+// A panel holds { cube, spec, size, theme, slice, scale, setting, state }.
+
+import { take, extent } from "../data/cube.js";
+import { nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
+import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
+import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
+import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels } from "../draw/raster.js";
+import { readScatter, classesOf, drawPoints } from "../draw/scatter.js";
+import { readSeries, drawLines, drawCursor, barBox, drawBars, slotLabels } from "../draw/series.js";
+import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, pickSurface } from "../draw/surface.js";
+
+export const KINDS = {
+  surface: planeKind(drawSurfacePanel, pickSurfacePanel, spotSurfacePanel),
+  contour: planeKind(drawContourPanel, pickPlane, spotPlane),
+  heatmap: planeKind(drawHeatMapPanel, pickPlane, spotPlane),
+  lines: { read: readSeries, spans: spansOfSeries, draw: drawLinesPanel, pick: pickLine, spot: spotLine, tell: tellSeries, value: seriesValue, steps: stepsOfSeries },
+  bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, value: seriesValue, steps: stepsOfSeries },
+  scatter: { read: readScatter, spans: spansOfScatter, draw: drawScatterPanel, pick: pickPoint, spot: spotPoint, tell: tellPoint, value: () => null, steps: (panel) => [panel.spec.points, null] },
+};
+
+// -- planes ------------------------------------------------------------------------------------
+
+function planeKind(draw, pick, spot) {
+  return {
+    read: (cube, spec, setting) => {
+      const slice = take(cube, spec.var, setting, [spec.x, spec.y]);
+      return { ...slice, x: cube.dims.get(spec.x).values, y: cube.dims.get(spec.y).values };
+    },
+    spans: (cube, spec, slices, fit, log) => ({ value: valueSpan(cube, spec, slices, fit, log) }),
+    draw, pick, spot, tell: tellPlane, value: (panel, at) => panel.slice.values[planeIndex(panel, at)],
+    steps: (panel) => [panel.spec.x, panel.spec.y],
+  };
+}
+
+// What a value scale spans: the view's limits, what is shown now ("fit"), or the whole cube.
+function valueSpan(cube, spec, slices, fit, log) {
+  if (spec.limits) return spec.limits;
+  if (fit) return extent(slices, log);
+  const v = cube.vars.get(spec.var);
+  if (!v.range || (log && v.positive === null)) return null;
+  return log ? [v.positive, v.range[1]] : v.range;
+}
+
+const dimAxis = (dim, count, lo, hi) =>
+  axisOf(valueScale(lo, hi, false), count, titled(dim), dim.kind === "int" ? wholeTicks(lo, hi, count) : null);
+
+function planeFrame(ctx, panel, edges) {
+  const { cube, spec, size, theme } = panel;
+  const axis = (name, count) => {
+    const dim = cube.dims.get(name);
+    const ends = edges ? cellEdges(dim.values) : dim.values;
+    return dimAxis(dim, count, ends[0], ends[ends.length - 1]);
+  };
+  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, size.width / 70), axis(spec.y, size.height / 55));
+  return panel.frame;
+}
+
+function drawContourPanel(ctx, panel) {
+  const frame = planeFrame(ctx, panel, false);
+  drawHatch(ctx, frame, panel.theme);
+  const levels = contourLevels(panel);
+  drawBands(ctx, frame, panel.slice, panel.scale, levels, panel.shown);
+  drawLevels(ctx, frame, panel.slice, levels, tickLabels(levels, panel.scale.log), panel.theme);
+  drawAxes(ctx, frame, panel.theme);
+}
+
+// Round levels across what this view shows now: few lines on a flat landscape would say nothing.
+function contourLevels(panel) {
+  const { scale, shown } = panel;
+  return valueScale(...shown, scale.log).ticks(9).filter((v) => v > shown[0] && v < shown[1] && scale.at(v) > 0 && scale.at(v) < 1);
+}
+
+function drawHeatMapPanel(ctx, panel) {
+  const frame = planeFrame(ctx, panel, true);
+  drawHatch(ctx, frame, panel.theme);
+  drawHeatMap(ctx, frame, panel.slice, panel.scale);
+  drawAxes(ctx, frame, panel.theme);
+}
+
+function drawSurfacePanel(ctx, panel) {
+  const { cube, spec, size, theme, scale, slice } = panel;
+  const narrow = size.width < 300;
+  const count = narrow ? 3 : 5;
+  const name = panel.column || size.width < 340 ? "" : titled(cube.vars.get(spec.var)); // the colour bar names it too
+  const axis = (name) => {
+    const dim = cube.dims.get(name);
+    return dimAxis(dim, count, dim.values[0], dim.values[dim.size - 1]);
+  };
+  const axes = { x: axis(spec.x), y: axis(spec.y), z: axisOf(scale, narrow ? 3 : 4, name) };
+  panel.projection = makeProjection(panel.state, size);
+  panel.points = meshPoints(slice, axes, scale);
+  drawBox(ctx, panel.projection, axes, theme);
+  const painter = glPainter();
+  const shape = [slice.x.length, slice.y.length];
+  if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape);
+  else drawSurface2d(ctx, panel.projection, panel.points, ...shape);
+  drawBoxLabels(ctx, panel.projection, axes, theme);
+}
+
+function pickSurfacePanel(panel, x, y) {
+  const { slice, spec } = panel;
+  const best = pickSurface(panel.projection, panel.points, slice.x.length, slice.y.length, x, y);
+  return best && { [spec.x]: best.i, [spec.y]: best.j };
+}
+
+function spotSurfacePanel(panel, at) {
+  const k = planeIndex(panel, at);
+  const p = panel.points;
+  return p[7 * k + 4] === 1 ? panel.projection.at(p[7 * k], p[7 * k + 1], p[7 * k + 2]) : null;
+}
+
+const planeIndex = (panel, at) => at[panel.spec.x] * panel.slice.y.length + at[panel.spec.y];
+
+function pickPlane(panel, x, y) {
+  const { frame, slice, spec } = panel;
+  if (!insideFrame(frame, x, y)) return null;
+  return { [spec.x]: nearest(slice.x.map(frame.px), x), [spec.y]: nearest(slice.y.map(frame.py), y) };
+}
+
+function spotPlane(panel, at) {
+  const { frame, slice, spec } = panel;
+  return { x: frame.px(slice.x[at[spec.x]]), y: frame.py(slice.y[at[spec.y]]) };
+}
+
+export function tellPlane(panel, at) {
+  const { cube, spec, slice, scale } = panel;
+  const k = planeIndex(panel, at);
+  const t = scale.at(slice.values[k]);
+  const lines = [valueLine(cube, spec.var, slice.values[k]), placeLine(cube, at, [spec.x, spec.y])];
+  if (t < -1e-6 || t > 1 + 1e-6) lines.push("drawn clipped at the limit of the scale");
+  return [...lines, statusLine(panel, k)];
+}
+
+// -- lines and bars ----------------------------------------------------------------------------
+
+function spansOfSeries(cube, spec, slices, fit, log) {
+  const span = valueSpan(cube, spec, slices, fit, log);
+  return { value: span && (spec.limits ? span : padded(...span, log)) };
+}
+
+// Bars stand on zero (a bar that does not would lie about its ratio), on a log scale on the lowest decade.
+function spansOfBars(cube, spec, slices, fit, log) {
+  let span = valueSpan(cube, spec, slices, fit, log);
+  if (!span || spec.limits) return { value: span };
+  if (log) return { value: [10 ** Math.floor(Math.log10(span[0]) - 1e-9), span[1] * 1.3] };
+  const shown = extent(slices, false) || span;
+  span = [Math.min(0, span[0]), Math.max(0, span[1], fit ? shown[1] : 0)];
+  return { value: [span[0] * 1.08, span[1] * 1.1] };
+}
+
+function valueAxis(panel) {
+  const { cube, spec, size, scale } = panel;
+  return axisOf(scale, size.height / 50, titled(cube.vars.get(spec.var)));
+}
+
+function drawLinesPanel(ctx, panel) {
+  const { cube, spec, size, theme, slice, setting } = panel;
+  const dim = cube.dims.get(spec.x);
+  const x = dimAxis(dim, size.width / 70, ...padded(dim.values[0], dim.values[dim.size - 1], false, 0.03));
+  panel.frame = makeFrame(ctx, size, theme, x, valueAxis(panel));
+  drawGrid(ctx, panel.frame, theme);
+  if (typeof setting[spec.x] === "number") drawCursor(ctx, panel.frame, theme, setting[spec.x]);
+  drawLines(ctx, panel.frame, theme, spec, cube, slice);
+  drawAxes(ctx, panel.frame, theme);
+}
+
+function drawBarsPanel(ctx, panel) {
+  const { cube, spec, size, theme, slice, setting } = panel;
+  const dim = cube.dims.get(spec.x);
+  const slots = { lo: 0, hi: 1, at: () => 0, values: [], labels: [], title: titled(dim) };
+  const frame = makeFrame(ctx, size, theme, slots, valueAxis(panel));
+  const rows = Math.max(...slotLabels(ctx, frame, theme, dim).lines.map((lines) => lines.length));
+  panel.frame = rows > 1 ? makeFrame(ctx, size, theme, slots, valueAxis(panel), rows) : frame;
+  drawGrid(ctx, panel.frame, theme);
+  const chosen = setting[spec.x] === undefined ? -1 : (dim.exact.get(setting[spec.x]) ?? -1);
+  drawBars(ctx, panel.frame, theme, spec, cube, slice, chosen < 0 ? null : chosen);
+  drawAxes(ctx, panel.frame, theme);
+}
+
+function pickLine(panel, x, y) {
+  const { frame, cube, spec, slice } = panel;
+  if (!insideFrame(frame, x, y)) return null;
+  const grid = cube.dims.get(spec.x).values;
+  const i = nearest(grid.map(frame.px), x);
+  const heights = hueIndices(panel).map((h) => frame.py(slice.values[h * grid.length + i]));
+  return seriesAt(spec, i, heights.every(Number.isNaN) ? 0 : nearest(heights, y));
+}
+
+const seriesAt = (spec, i, h) => (spec.hue ? { [spec.x]: i, [spec.hue]: h } : { [spec.x]: i });
+const hueIndices = (panel) =>
+  Array.from({ length: panel.slice.values.length / panel.cube.dims.get(panel.spec.x).size }, (_, h) => h);
+const seriesIndex = (panel, at) =>
+  (panel.spec.hue ? at[panel.spec.hue] : 0) * panel.cube.dims.get(panel.spec.x).size + at[panel.spec.x];
+
+function spotLine(panel, at) {
+  const y = panel.frame.py(panel.slice.values[seriesIndex(panel, at)]);
+  return Number.isNaN(y) ? null : { x: panel.frame.px(panel.cube.dims.get(panel.spec.x).values[at[panel.spec.x]]), y };
+}
+
+function pickBar(panel, x, y) {
+  const { frame, cube, spec, slice } = panel;
+  if (!insideFrame(frame, x, y)) return null;
+  const size = cube.dims.get(spec.x).size;
+  const i = Math.max(0, Math.min(size - 1, Math.floor(((x - frame.left) / frame.width) * size)));
+  const hues = hueIndices(panel);
+  return seriesAt(spec, i, nearest(hues.map((h) => barBox(frame, size, hues.length, slice, h, i).centre), x));
+}
+
+function spotBar(panel, at) {
+  const { frame, cube, spec, slice } = panel;
+  const h = spec.hue ? at[spec.hue] : 0;
+  const bar = barBox(frame, cube.dims.get(spec.x).size, hueIndices(panel).length, slice, h, at[spec.x]);
+  return Number.isNaN(bar.top) ? null : { x: bar.centre, y: bar.top };
+}
+
+function tellSeries(panel, at) {
+  const { cube, spec, slice } = panel;
+  const k = seriesIndex(panel, at);
+  const lines = [valueLine(cube, spec.var, slice.values[k])];
+  if (slice.half && slice.half[k] > 0) {
+    const [lo, hi] = [slice.values[k] - slice.half[k], slice.values[k] + slice.half[k]];
+    lines.push(`95 % interval of the mean: ${readable(lo)} to ${readable(hi)}`);
+  }
+  return [...lines, placeLine(cube, at, [spec.x, spec.hue].filter(Boolean)), statusLine(panel, k)];
+}
+
+function seriesValue(panel, at) {
+  return panel.slice.values[seriesIndex(panel, at)];
+}
+
+function stepsOfSeries(panel) {
+  return [panel.spec.x, panel.spec.hue || null];
+}
+
+// -- points ------------------------------------------------------------------------------------
+
+function spansOfScatter(cube, spec, slices, fit) {
+  const span = (name, part) => {
+    const range = fit ? extent(slices.map((s) => s[part]), false) : cube.vars.get(name).range;
+    return range && padded(...range, false);
+  };
+  const color = spec.color && !classesOf(cube, spec) ? cube.vars.get(spec.color).range : null;
+  const x = span(spec.x, "x");
+  return { value: x && color ? color : x, x, y: span(spec.y, "y") };
+}
+
+function drawScatterPanel(ctx, panel) {
+  const { cube, spec, size, theme, slice, spans } = panel;
+  const axis = (name, span, count) => axisOf(valueScale(...span, false), count, titled(cube.vars.get(name)));
+  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, spans.x, size.width / 70), axis(spec.y, spans.y, size.height / 50));
+  drawGrid(ctx, panel.frame, theme);
+  drawPoints(ctx, panel.frame, slice, classesOf(cube, spec), panel.scale);
+  drawAxes(ctx, panel.frame, theme);
+}
+
+function pickPoint(panel, x, y) {
+  const { frame, slice, spec } = panel;
+  let best = null;
+  for (let k = 0; k < slice.x.values.length; k++) {
+    const away = Math.hypot(frame.px(slice.x.values[k]) - x, frame.py(slice.y.values[k]) - y);
+    if (away < 18 && (!best || away < best.away)) best = { away, k };
+  }
+  return best && { [spec.points]: best.k };
+}
+
+function spotPoint(panel, at) {
+  const k = at[panel.spec.points];
+  const spot = { x: panel.frame.px(panel.slice.x.values[k]), y: panel.frame.py(panel.slice.y.values[k]) };
+  return Number.isNaN(spot.x + spot.y) ? null : spot;
+}
+
+function tellPoint(panel, at) {
+  const { cube, spec, slice } = panel;
+  const k = at[spec.points];
+  const lines = [valueLine(cube, spec.x, slice.x.values[k]), valueLine(cube, spec.y, slice.y.values[k])];
+  if (slice.color) {
+    const known = (classesOf(cube, spec) || []).find((c) => c.code === slice.color.values[k]);
+    lines.push(known ? `${cube.vars.get(spec.color).label}: ${known.name}` : valueLine(cube, spec.color, slice.color.values[k]));
+  }
+  return [...lines, placeLine(cube, at, [spec.points]), statusLine(panel, k)];
+}
+
+// -- words of the read-out ---------------------------------------------------------------------
+
+function valueLine(cube, name, value) {
+  const v = cube.vars.get(name);
+  return `${v.label} = ${withUnits(readable(value), Number.isNaN(value) ? "" : v.units)}`;
+}
+
+function placeLine(cube, at, names) {
+  const words = names.map((name) => {
+    const dim = cube.dims.get(name);
+    const value = dim.kind === "float" ? readable(dim.values[at[name]]) : dim.words[at[name]];
+    return `${dim.label} ${dim.numeric ? "= " : ""}${withUnits(value, dim.units)}`;
+  });
+  return `at ${words.join(", ")}`;
+}
+
+function statusLine(panel, k) {
+  const { slice } = panel;
+  if (Number.isNaN(slice.values[k])) return "not computed, or not a number";
+  const origin = slice.interpolated ? "interpolated between grid steps" : "computed";
+  if (slice.members === 1) return origin;
+  const count = slice.counts[k];
+  return count === slice.members ? `${origin}, mean of ${count}` : `${origin}, mean of ${count}: the other ${slice.members - count} are missing`;
+}
+
+const insideFrame = (frame, x, y) =>
+  x >= frame.left - 4 && x <= frame.left + frame.width + 4 && y >= frame.top - 4 && y <= frame.top + frame.height + 4;

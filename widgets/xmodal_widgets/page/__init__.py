@@ -1,0 +1,1 @@
+"""What is drawn: the JavaScript of the live view, an exported page, a static picture."""

@@ -1,0 +1,335 @@
+"""The static picture of a view, by Matplotlib: same data, same scales, no browser.
+
+``Figure`` is used directly, never pyplot: callbacks run on other threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..view.grid import Grid
+from ..view.kinds import Bars, Contour, HeatMap, Lines, Scatter, Surface, View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# seaborn's "colorblind", as in js/data/palette.js.
+NAMED = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133")
+DASHES = ("-", "--", ":", "-.")
+MARKS = ("o", "s", "^", "D", "v")
+WIDTH = 11.0  # inches; at 100 dpi as wide as a notebook on a laptop
+LINE = 140  # letters of one line above the views, at 10 points
+LONGEST = 160  # letters of one text; more would push the axes out of the picture
+
+
+def draw(grid: Grid, views: Sequence[View], state: Mapping[str, Any], title: str, quantiles: Sequence[float]) -> Figure:
+    """Draw all views at the state: single ones side by side, one row for each view with columns."""
+    from matplotlib.figure import Figure
+
+    rows = _rows(grid, views)
+    heights = [2.7 if 3 < _panels(grid, views[row[0]]) <= 6 else 3.5 for row in rows]
+    caption = _caption(grid, state, title)
+    above = 0.2 + 0.2 * (1 + caption.count("\n"))
+    figure = Figure(figsize=(WIDTH, sum(heights) + above), dpi=100, layout="constrained", facecolor="white")
+    figure.suptitle(caption, fontsize=10)
+    bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for band, row in zip(bands, rows, strict=True):
+        parts = band.subfigures(1, len(row), squeeze=False)[0]
+        for part, index in zip(parts, row, strict=True):
+            _draw_view(part, grid, views[index], state, index, quantiles)
+    return figure
+
+
+def plain(text: object, most: int = LONGEST) -> str:
+    """A name from the cube as the live view shows it: no mathematics, no control characters, not endless."""
+    shown = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
+    shown = f" {shown}" if shown.startswith("_") else shown  # Matplotlib hides such names from a legend
+    return (shown if len(shown) <= most else f"{shown[: most - 1]}…").replace("$", r"\$")
+
+
+def _panels(grid: Grid, view: View) -> int:
+    col = getattr(view, "col", None)
+    return len(grid.dims[col].values) if col else 1
+
+
+def _rows(grid: Grid, views: Sequence[View]) -> list[list[int]]:
+    """Views with columns each in a row of their own; the others up to three side by side, rows of like length."""
+    rows: list[list[int]] = []
+    for wide, run in itertools.groupby(range(len(views)), lambda index: _panels(grid, views[index]) > 1):
+        single = list(run)
+        count = len(single) if wide else math.ceil(len(single) / 3)
+        rows += [part.tolist() for part in np.array_split(single, count)]
+    return rows
+
+
+def _caption(grid: Grid, state: Mapping[str, Any], title: str) -> str:
+    parts = []
+    for name in (n for n in state if n in grid.dims):
+        dim, value = grid.dims[name], state[name]
+        word = f"{value:g} {dim.units}".strip() if isinstance(value, int | float) and dim.numeric else str(value)
+        between = dim.numeric and value != "mean" and dim.index(value) is None
+        parts.append(f"{dim.label}: {word}" + (" (interpolated)" if between else ""))
+    whole = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)  # lines end between settings, not within one
+    settings = [line.strip(" ·") for line in textwrap.wrap(" · ".join(whole), LINE)]
+    return "\n".join(map(plain, [*textwrap.wrap(title, LINE)[:2], *settings[:3]]))
+
+
+def _draw_view(
+    part: Any, grid: Grid, view: View, state: Mapping[str, Any], index: int, quantiles: Sequence[float]
+) -> None:
+    count = _panels(grid, view)
+    across = count if count <= 6 else math.ceil(count / 2)
+    down = math.ceil(count / across)
+    kind = {"projection": "3d"} if isinstance(view, Surface) else {}
+    axes = part.subplots(down, across, squeeze=False, subplot_kw=kind).ravel()
+    col = getattr(view, "col", None)
+    settings = [{**state, col: value} for value in grid.dims[col].values] if col else [state]
+    artist = None
+    if isinstance(view, Surface | Contour | HeatMap):
+        artist = _draw_planes(axes, grid, view, settings, state, index)
+    elif isinstance(view, Lines | Bars):
+        _draw_series(axes, grid, view, settings, state, index, quantiles)
+    elif isinstance(view, Scatter):
+        artist = _draw_scatter(axes, grid, view, settings)
+    for axis, setting in zip(axes, settings, strict=False):
+        name = getattr(view, "title", None) or ("" if isinstance(view, Scatter) else grid.named(view.variables[0]))
+        axis.set_title(plain(setting[col] if col else name), fontsize=9)
+        axis.tick_params(labelsize=7)
+    for axis in axes[count:]:
+        axis.remove()
+    if artist is not None:
+        colored = view.variables[-1] if isinstance(view, Scatter) else view.variables[0]
+        bar = part.colorbar(artist, ax=list(axes[:count]), shrink=0.8, pad=0.02)
+        bar.set_label(plain(grid.named(colored)), fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+
+
+# -- planes --------------------------------------------------------------------------------------
+
+
+def _scale(grid: Grid, view: Any, slices: Sequence[np.ndarray], log: bool, fit: bool) -> tuple[float, float] | None:
+    """What the scale spans: the view's limits, what is shown ("fit"), or the whole cube."""
+    if view.limits is not None:
+        return float(view.limits[0]), float(view.limits[1])
+    numbers = np.concatenate([s.ravel() for s in slices]) if fit else grid.arrays[view.var].ravel()
+    numbers = numbers[np.isfinite(numbers) & ((numbers > 0) | (not log))]
+    return (float(numbers.min()), float(numbers.max())) if numbers.size else None
+
+
+def _draw_planes(
+    axes: Any, grid: Grid, view: Any, settings: Sequence[Any], state: Mapping[str, Any], index: int
+) -> Any:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm, Normalize
+
+    slices = [grid.take(view.var, setting, (view.x, view.y)) for setting in settings]
+    log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
+    span = _scale(grid, view, slices, log, state["fit"][index])
+    x, y = (np.asarray(grid.dims[d].values, dtype=float) for d in (view.x, view.y))
+    norm: Any = (LogNorm if log else Normalize)(*span) if span else None
+    for axis, values in zip(axes, slices, strict=False):
+        axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
+        axis.set_ylabel(plain(grid.named(view.y)), fontsize=8)
+        values = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
+        if span is None or np.isnan(values).all():
+            _notice(axis)
+        elif isinstance(view, Surface):
+            _draw_surface(axis, x, y, values, norm, log, state)
+        elif isinstance(view, HeatMap):
+            axis.pcolormesh(x, y, values.T, norm=norm, cmap="viridis", shading="nearest")
+        else:
+            _draw_contour(axis, x, y, values, norm, log)
+    return ScalarMappable(norm, "viridis") if span else None
+
+
+def _draw_surface(axis: Any, x: Any, y: Any, values: Any, norm: Any, log: bool, state: Mapping[str, Any]) -> None:
+    import matplotlib as mpl
+
+    clipped = np.clip(values, norm.vmin, norm.vmax)
+    height = np.log10(clipped) if log else clipped
+    colors = mpl.colormaps["viridis"](np.ma.filled(norm(np.ma.masked_invalid(clipped)), 0.0))
+    grid_x, grid_y = np.meshgrid(x, y, indexing="ij")
+    stride = max(1, (len(x) - 1) // 20)  # a small picture: as many facets as it can show
+    look = {"rstride": stride, "cstride": stride, "linewidth": 0.2, "edgecolor": (0, 0, 0, 0.3), "shade": False}
+    axis.plot_surface(grid_x, grid_y, height, facecolors=colors, **look)
+    ends = [math.log10(v) for v in (norm.vmin, norm.vmax)] if log else [norm.vmin, norm.vmax]
+    if ends[1] > ends[0]:
+        axis.set_zlim(*ends)
+    axis.view_init(elev=state["elevation"], azim=-90 - state["azimuth"])
+    axis.tick_params(pad=-2)
+    for direction in (axis.xaxis, axis.yaxis, axis.zaxis):
+        direction.set_major_locator(mpl.ticker.MaxNLocator(4))
+        direction.labelpad = -4
+    if log:
+        axis.zaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{10**v:.2g}"))
+
+
+def _draw_contour(axis: Axes, x: Any, y: Any, values: Any, norm: Any, log: bool) -> None:
+    import matplotlib as mpl
+
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    locator = mpl.ticker.LogLocator(subs=(1, 2, 5)) if log and high > 5 * low else mpl.ticker.MaxNLocator(9)
+    levels = [v for v in locator.tick_values(low, high) if low < v < high] if high > low else []
+    clipped = np.clip(values, norm.vmin, norm.vmax)
+    if levels:
+        axis.contourf(x, y, clipped.T, levels=[low, *levels, high], norm=norm, cmap="viridis")
+        lines = axis.contour(x, y, values.T, levels=levels, colors="white", linewidths=0.7)
+        axis.clabel(lines, fontsize=6, fmt="%.3g")
+    else:
+        axis.pcolormesh(x, y, clipped.T, norm=norm, cmap="viridis", shading="nearest")
+    axis.set_xlim(x[0], x[-1])
+    axis.set_ylim(y[0], y[-1])
+
+
+# -- lines, bars, points -------------------------------------------------------------------------
+
+
+def _draw_series(
+    axes: Any,
+    grid: Grid,
+    view: Any,
+    settings: Sequence[Any],
+    state: Mapping[str, Any],
+    index: int,
+    quantiles: Sequence[float],
+) -> None:
+    keep = [d for d in (view.hue, view.x, view.band) if d is not None]
+    slices = [grid.take(view.var, setting, keep) for setting in settings]
+    log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
+    span = _scale(grid, view, slices, log, state["fit"][index])
+    banded = [band(values, quantiles) if view.band else (values, None) for values in slices]
+    if view.limits is None and span is not None:
+        span = _with_whiskers(span, banded, log)
+    for axis, (mean, half), setting in zip(axes, banded, settings, strict=False):
+        table = mean if view.hue else mean[None]
+        spread = None if half is None else half if view.hue else half[None]
+        if np.isfinite(table).any():
+            (_draw_lines if isinstance(view, Lines) else _draw_bars)(axis, grid, view, table, spread, setting)
+        else:
+            _notice(axis)
+        axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
+        axis.set_ylabel(plain(grid.named(view.var)), fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        if log:
+            axis.set_yscale("log")
+        if span is not None and span[1] > span[0]:
+            _set_span(axis, view, span, log)
+        if view.hue:
+            dim = grid.dims[view.hue]
+            title = plain(grid.named(view.hue)) if dim.numeric else None  # a number alone does not say of what
+            axis.legend(fontsize=7, title_fontsize=7, frameon=False, title=title)
+
+
+def band(values: np.ndarray, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and half width of its 95 % interval (Student t) over the last axis, over finite members."""
+    finite = np.where(np.isfinite(values), values, np.nan)
+    count = np.isfinite(finite).sum(axis=-1)
+    safe = np.maximum(count, 1)
+    mean = np.where(count > 0, np.nansum(finite, axis=-1) / safe, np.nan)
+    squares = np.nansum((finite - mean[..., None]) ** 2, axis=-1)
+    table = np.asarray([np.nan, np.nan, *quantiles])
+    half = table[np.minimum(count, len(table) - 1)] * np.sqrt(squares / np.maximum(count - 1, 1) / safe)
+    return mean, np.where(count > 1, half, np.nan)
+
+
+def _with_whiskers(
+    span: tuple[float, float], banded: Sequence[tuple[np.ndarray, np.ndarray | None]], log: bool
+) -> tuple[float, float]:
+    """The scale, stretched to where intervals end: few members' are wider than the members lie apart."""
+    ends = [m + sign * np.nan_to_num(h) for m, h in banded if h is not None for sign in (-1, 1)]
+    numbers = np.concatenate([span, *(e.ravel() for e in ends)])
+    numbers = numbers[np.isfinite(numbers) & ((numbers > 0) | (not log))]
+    return float(numbers.min()), float(numbers.max())
+
+
+def _set_span(axis: Axes, view: Any, span: tuple[float, float], log: bool) -> None:
+    low, high = span
+    if isinstance(view, Bars) and view.limits is None and not log:
+        low, high = min(0.0, low) * 1.08, max(0.0, high) * 1.1
+    elif view.limits is None:
+        pad = 0.0 if log else 0.04 * (high - low)
+        low, high = low - pad, high + pad
+    axis.set_ylim(low, high)
+
+
+def _draw_lines(axis: Axes, grid: Grid, view: Lines, table: Any, spread: Any, setting: Mapping[str, Any]) -> None:
+    import matplotlib as mpl
+
+    x = np.asarray(grid.dims[view.x].values, dtype=float)
+    for h, values in enumerate(table):
+        color = _hue_color(grid, view.hue, h)
+        label = plain(grid.dims[view.hue].values[h]) if view.hue else None
+        marker = "o" if len(x) <= 60 else None
+        axis.plot(x, values, color=color, ls=DASHES[h % 4], marker=marker, ms=3, lw=1.6, label=label)
+        if spread is not None:
+            axis.fill_between(x, values - spread[h], values + spread[h], color=color, alpha=0.22, lw=0)
+    if isinstance(setting.get(view.x), int | float):
+        axis.axvline(setting[view.x], color="0.3", ls="--", lw=1)
+    if grid.dims[view.x].kind == "int":
+        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+
+
+def _draw_bars(axis: Axes, grid: Grid, view: Bars, table: Any, spread: Any, setting: Mapping[str, Any]) -> None:
+    names = [str(v) for v in grid.dims[view.x].values]
+    width = 0.76 / len(table)
+    for h, values in enumerate(table):
+        places = np.arange(len(names)) + (h - (len(table) - 1) / 2) * width
+        label = plain(grid.dims[view.hue].values[h]) if view.hue else None
+        whiskers = None if spread is None else np.nan_to_num(spread[h])
+        color = _hue_color(grid, view.hue, h)
+        bars = axis.bar(places, np.nan_to_num(values), width, yerr=whiskers, capsize=2, color=color, label=label)
+        if table.size <= 10:
+            axis.bar_label(bars, labels=[f"{v:.3g}" if np.isfinite(v) else "–" for v in values], fontsize=7, padding=2)
+    wrapped = ["\n".join(map(plain, textwrap.wrap(name, max(8, 44 // len(names)))[:6])) for name in names]
+    axis.set_xticks(np.arange(len(names)), wrapped, fontsize=7)
+
+
+def _hue_color(grid: Grid, hue: str | None, h: int) -> Any:
+    import matplotlib as mpl
+
+    if hue is not None and grid.dims[hue].numeric:
+        return mpl.colormaps["viridis"](
+            0.33 + 0.52 * h / max(1, len(grid.dims[hue].values) - 1)
+        )  # as hueStyle in series.js
+    return NAMED[h % len(NAMED)]
+
+
+def _draw_scatter(axes: Any, grid: Grid, view: Scatter, settings: Sequence[Any]) -> Any:
+    points = view.axes(grid)[0]
+    artist = None
+    for axis, setting in zip(axes, settings, strict=False):
+        x, y = (grid.take(name, setting, (points,)) for name in (view.x, view.y))
+        if view.color is None:
+            axis.scatter(x, y, s=5, color=NAMED[0], alpha=0.7)
+        else:
+            tone = grid.take(view.color, setting, (points,))
+            classes = np.unique(tone[np.isfinite(tone)])
+            if grid.attrs[view.color]["whole"] and len(classes) <= len(NAMED):
+                _draw_classes(axis, grid, view.color, classes, x, y, tone)
+            else:
+                artist = axis.scatter(x, y, s=5, c=tone, cmap="viridis")
+        axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
+        axis.set_ylabel(plain(grid.named(view.y)), fontsize=8)
+    return artist
+
+
+def _draw_classes(axis: Axes, grid: Grid, color: str, classes: Any, x: Any, y: Any, tone: Any) -> None:
+    meanings = grid.attrs[color]["meanings"]
+    for k, code in enumerate(classes):
+        name = meanings[int(code)] if 0 <= int(code) < len(meanings) else f"{code:g}"
+        here = tone == code
+        axis.scatter(x[here], y[here], s=5, color=NAMED[k], marker=MARKS[k % len(MARKS)], alpha=0.7, label=plain(name))
+    axis.legend(fontsize=7, frameon=False, markerscale=2)
+
+
+def _notice(axis: Any) -> None:
+    text = axis.text2D if hasattr(axis, "text2D") else axis.text
+    text(0.5, 0.5, "nothing computed here yet", ha="center", va="center", transform=axis.transAxes, fontsize=8)

@@ -1,0 +1,84 @@
+"""One self-contained HTML page: the view's own module, the cube in base64, and a model with no kernel behind it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from . import assets
+
+# What anywidget's model offers, kept in the page. The state goes into the address, so a link restores the view.
+MODEL = """
+function pageModel(traits) {
+  const listeners = new Map();
+  const fromAddress = () => {
+    try { return JSON.parse(decodeURIComponent(location.hash.slice(1))); } catch { return {}; }
+  };
+  traits.state = { ...traits.state, ...fromAddress() };
+  return {
+    get: (name) => traits[name],
+    set: (name, value) => { traits[name] = value; (listeners.get(`change:${name}`) || []).forEach((call) => call()); },
+    on: (event, call) => listeners.set(event, [...(listeners.get(event) || []), call]),
+    off: (event, call) => listeners.set(event, (listeners.get(event) || []).filter((other) => other !== call)),
+    save_changes: () => history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state))),
+    send: () => {},
+  };
+}
+const traits = JSON.parse(document.getElementById("traits").textContent);
+const packed = atob(document.getElementById("payload").textContent);
+const bytes = Uint8Array.from({ length: packed.length }, (_, i) => packed.charCodeAt(i));
+traits._payload = new DataView(bytes.buffer);
+render({ model: pageModel(traits), el: document.getElementById("view") });
+"""
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src {script_hash}; \
+style-src {style_hash}; img-src data:; base-uri 'none'; form-action 'none'">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main id="view"></main>
+<noscript><img alt="{title}" src="data:image/png;base64,{picture}"></noscript>
+<script type="application/json" id="traits">{traits}</script>
+<script type="text/plain" id="payload">{payload}</script>
+<script type="module">{script}</script>
+</body>
+</html>
+"""
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { margin: 0 auto; padding: 16px; max-width: 1880px; background: #ffffff; }
+@media (prefers-color-scheme: dark) { body { background: #141414; } }
+noscript img { max-width: 100%; }
+"""
+
+
+def page(traits: Mapping[str, Any], payload: bytes, picture: bytes) -> str:
+    """The page's source. Its policy lets this one script run and nothing be fetched or sent, whatever the cube says."""
+    script, style = assets.script() + MODEL, STYLE + assets.style()
+    everything = {**traits, "error": "", "_job": {"possible": False}}
+    return PAGE.format(
+        title=html.escape(traits["title"] or "xmodal_lab view"),
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+        style=style,
+        picture=base64.b64encode(picture).decode("ascii"),
+        traits=json.dumps(everything).replace("<", "\\u003c"),  # no text of the cube may end the script
+        payload=base64.b64encode(payload).decode("ascii"),
+        script=script,
+    )
+
+
+def _hash(text: str) -> str:
+    """How a content security policy names an inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

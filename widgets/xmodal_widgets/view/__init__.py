@@ -1,0 +1,1 @@
+"""What a view is: a checked cube, the kinds of pictures, where the controls stand, and training."""

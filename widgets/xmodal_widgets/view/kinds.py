@@ -1,0 +1,308 @@
+"""What a panel can show: small frozen descriptions, checked against the cube before anything is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from .grid import Grid, one_of
+
+# Planes that the library makes, by the names of their two axes.
+PLANES = (("a", "b"), ("x", "y"))
+# More panels in a row than this are too small to read (ours).
+MOST_PANELS = 12
+MOST_VIEWS = 6
+
+
+@dataclass(frozen=True)
+class View:
+    """One view: a drawing of one variable, in one panel or in one per value of ``col``.
+
+    ``grid`` is the cube as the browser gets it; a view is checked against it before it is drawn.
+    """
+
+    kind: ClassVar[str] = ""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables it reads; the first one carries the controls."""
+        return (getattr(self, "var"),)  # noqa: B009
+
+    def axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimensions it shows; all others of its variables become controls."""
+        return tuple(v for name in ("x", "y", "hue", "band", "col") if (v := getattr(self, name, None)) is not None)
+
+    def check(self, grid: Grid) -> None:
+        """Compare with the cube.
+
+        Raises:
+            ValueError: an unknown variable or dimension, one used twice, limits upside down.
+            TypeError: an axis that needs numbers is not numeric.
+        """
+        title = f"{type(self).__name__} view"
+        for name in self.variables:
+            one_of(f"variable in the {title}", name, tuple(grid.arrays))
+        axes = self.axes(grid)
+        for dim in axes:
+            one_of(f"dimension of {self.variables[0]!r} in the {title}", dim, grid.axes[self.variables[0]])
+        if missing := [name for name in ("x", "y") if getattr(self, name, "") is None]:
+            raise TypeError(f"the {title} needs {' and '.join(missing)}, got None.")
+        if len(set(axes)) != len(axes):
+            raise ValueError(f"the {title} uses a dimension twice: {axes}; each may carry one role.")
+        for name in self.numeric_axes():
+            if not grid.dims[name].numeric:
+                raise TypeError(
+                    f"the {title} draws {name!r} as an axis of numbers, but it holds names; use Bars or col=."
+                )
+        col = getattr(self, "col", None)
+        if col is not None and len(grid.dims[col].values) > MOST_PANELS:
+            raise ValueError(
+                f"col={col!r} would make {len(grid.dims[col].values)} panels, at most {MOST_PANELS} are readable; "
+                f"leave it to a slider, or thin the cube along {col!r}."
+            )
+        limits = getattr(self, "limits", None)
+        if limits is not None and not _two_numbers(limits):
+            raise ValueError(f"limits of the {title} must be (low, high) with low < high, got {limits!r}.")
+        if limits is not None and getattr(self, "log", False) and limits[0] <= 0:
+            raise ValueError(f"limits of a {title} on a log scale must be above 0, got {limits!r}.")
+
+    def numeric_axes(self) -> tuple[str, ...]:
+        """The axes that must be numbers."""
+        return ()
+
+    def spec(self, grid: Grid) -> dict[str, Any]:
+        """The view as the browser reads it."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class _Plane(View):
+    """A variable over two numeric dimensions.
+
+    Args:
+        var: the variable.
+        x: the dimension to the right.
+        y: the dimension upwards (contour, heat map) or to the back (surface).
+        col: one panel per value of this dimension, all on one scale.
+        log: open with a log10 scale; the reader can switch.
+        fit: open with the scale fitted to what is shown, not to the whole cube; the reader can switch.
+        limits: (low, high) of the scale; values beyond are drawn at the limit and said to be clipped.
+        title: what stands above the panel; the variable's name by default.
+    """
+
+    var: str
+    x: str = "a"
+    y: str = "b"
+    col: str | None = None
+    log: bool = False
+    fit: bool = False
+    limits: tuple[float, float] | None = None
+    title: str | None = None
+
+    def numeric_axes(self) -> tuple[str, ...]:
+        return (self.x, self.y)
+
+    def check(self, grid: Grid) -> None:
+        super().check(grid)
+        for name in (self.x, self.y):
+            if len(grid.dims[name].values) < 2:
+                raise ValueError(f"a {type(self).__name__} needs at least 2 points along {name!r}, the cube has 1.")
+
+
+@dataclass(frozen=True)
+class Surface(_Plane):
+    """A landscape in three dimensions: drag or arrow keys rotate, wheel or + and − zoom."""
+
+    kind: ClassVar[str] = "surface"
+
+
+@dataclass(frozen=True)
+class Contour(_Plane):
+    """A landscape as level lines over filled bands."""
+
+    kind: ClassVar[str] = "contour"
+
+
+@dataclass(frozen=True)
+class HeatMap(_Plane):
+    """A landscape as one cell per computed point; nothing between them is made up."""
+
+    kind: ClassVar[str] = "heatmap"
+
+
+@dataclass(frozen=True)
+class _Series(View):
+    """A variable over one dimension.
+
+    Args:
+        var: the variable.
+        x: the dimension along the horizontal axis.
+        hue: one colour per value of this dimension.
+        band: average over this dimension (seeds) and show the 95 % interval of the mean (Student t).
+        col: one panel per value of this dimension, all on one scale.
+        log: open with a log10 scale; the reader can switch.
+        fit: open with the scale fitted to what is shown, not to the whole cube; the reader can switch.
+        limits: (low, high) of the vertical axis.
+        title: what stands above the panel; the variable's name by default.
+    """
+
+    var: str
+    x: str
+    hue: str | None = None
+    band: str | None = None
+    col: str | None = None
+    log: bool = False
+    fit: bool = False
+    limits: tuple[float, float] | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class Lines(_Series):
+    """Lines over a numeric dimension, with a mark on each computed point."""
+
+    kind: ClassVar[str] = "lines"
+
+    def numeric_axes(self) -> tuple[str, ...]:
+        """The horizontal axis."""
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class Bars(_Series):
+    """Bars over the values of a dimension."""
+
+    kind: ClassVar[str] = "bars"
+
+
+@dataclass(frozen=True)
+class Scatter(View):
+    """Points, such as an embedding.
+
+    Args:
+        x: the variable to the right.
+        y: the variable upwards.
+        color: a variable or coordinate: whole numbers are classes (named by its attribute
+            ``flag_meanings``), others a colour scale.
+        points: the dimension that counts the points; the last of ``x`` by default.
+        col: one panel per value of this dimension, all on one scale.
+        fit: open with the axes fitted to what is shown, not to the whole cube; the reader can switch.
+        title: what stands above the panel.
+    """
+
+    kind: ClassVar[str] = "scatter"
+
+    x: str
+    y: str
+    color: str | None = None
+    points: str | None = None
+    col: str | None = None
+    fit: bool = False
+    title: str | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The two axes and the colour."""
+        return tuple(v for v in (self.x, self.y, self.color) if v is not None)
+
+    def axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimension that counts points, and the columns."""
+        points = self.points or grid.axes[self.x][-1]
+        return (points,) if self.col is None else (points, self.col)
+
+    def check(self, grid: Grid) -> None:
+        """Compare with the cube; all variables must share the dimension that counts points.
+
+        Raises:
+            ValueError: variables without a dimension in common.
+        """
+        if self.points is not None and not isinstance(self.points, str):
+            raise TypeError(f"points must name a dimension, got {type(self.points).__name__}.")
+        if self.x is None or self.y is None:
+            raise TypeError("the Scatter view needs x and y, got None.")
+        for name in self.variables:
+            one_of("variable in the Scatter view", name, tuple(grid.arrays))
+        if not grid.axes[self.x]:
+            raise ValueError(f"a Scatter needs many points, {self.x!r} is a single number.")
+        super().check(grid)
+        points = self.axes(grid)[0]
+        for name in self.variables[1:]:
+            if points not in grid.axes[name]:
+                raise ValueError(
+                    f"a Scatter counts points along {points!r}, but {name!r} has dimensions {grid.axes[name]}; "
+                    "name the right one with points=."
+                )
+
+    def spec(self, grid: Grid) -> dict[str, Any]:
+        """The view as the browser reads it, with the inferred dimension."""
+        return {**super().spec(grid), "points": self.axes(grid)[0]}
+
+
+def _two_numbers(limits: object) -> bool:
+    """Whether these are (low, high) with low < high."""
+    if not isinstance(limits, Sequence) or len(limits) != 2:
+        return False
+    return all(isinstance(end, int | float) and math.isfinite(end) for end in limits) and limits[0] < limits[1]
+
+
+def controls_of(view: View, grid: Grid) -> tuple[str, ...]:
+    """The dimensions of the view's variables that it does not show: the reader chooses their values."""
+    shown = view.axes(grid)
+    found = dict.fromkeys(d for name in view.variables for d in grid.axes[name] if d not in shown)
+    return tuple(found)
+
+
+def default_views(grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
+    """Views that suit the cube's dimensions.
+
+    A plane (``a``, ``b``) becomes Surface and Contour, one numeric dimension Lines, names Bars.
+    """
+    views: list[View] = []
+    for name in (n for n in grid.arrays if not grid.attrs[n]["extra"]):
+        dims = grid.axes[name]
+        band = next((d for d in dims if d in average), None)
+        rest = [d for d in dims if d != band]
+        numbers = [d for d in rest if grid.dims[d].numeric and len(grid.dims[d].values) > 1]
+        names = [d for d in rest if not grid.dims[d].numeric]
+        if tuple(dims[-2:]) in PLANES and all(d in numbers for d in dims[-2:]):
+            x, y = dims[-2:]
+            first = not any(isinstance(v, Surface) for v in views)
+            views += [Surface(name, x, y), Contour(name, x, y)] if first else [Contour(name, x, y)]
+        elif numbers:
+            hue = names[0] if len(numbers) == 1 and len(names) == 1 and len(grid.dims[names[0]].values) <= 8 else None
+            views.append(Lines(name, numbers[-1], hue=hue, band=band))
+        elif names:
+            views.append(Bars(name, names[-1], hue=names[-2] if len(names) > 1 else None, band=band))
+        elif band is not None:
+            views.append(Bars(name, band))
+    if not views:
+        raise ValueError(
+            f"no view suits the cube: its variables ({', '.join(grid.arrays)}) have no dimension to draw along."
+        )
+    return tuple(views[:MOST_VIEWS])
+
+
+def view_names() -> tuple[str, ...]:
+    """The names of all kinds of views."""
+    return tuple(cls.__name__ for cls in (Surface, Contour, HeatMap, Lines, Bars, Scatter))
+
+
+def checked_views(views: object, grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
+    """The views to draw: the given ones, checked, or the default ones.
+
+    Raises:
+        TypeError: something that is not a view.
+        ValueError: an empty list, or a view that does not fit the cube.
+    """
+    if views is None:
+        return default_views(grid, average)
+    given = (views,) if isinstance(views, View) else tuple(views) if isinstance(views, list | tuple) else (views,)
+    if not given:
+        raise ValueError("views is empty; leave it out for the default ones, or name some.")
+    for view in given:
+        if not isinstance(view, View) or not fields(view):
+            raise TypeError(f"a view is one of {', '.join(view_names())}, got {type(view).__name__} {view!r}.")
+        view.check(grid)
+    return given

@@ -195,6 +195,7 @@ def test_no_products_are_rounded_inside(measure: str, rounded: dict[str, Any]) -
 
     module = net()
     loss = Loss.from_module(nn.Sequential(*module, Seeing()), batch())
+    seen.clear()
     MEASURES[measure](loss)
     assert seen
     assert all(s["matmul"] == "highest" and not s["cudnn"] for s in seen)

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from ._derivatives import Report, Wrong, compared, refuses, twice_differentiable
 from ._functional import call_with
 from .batches import each, tensors_in
-from .losses import Loss, Params, Term
-from .module_loss import ModuleLoss
+from .losses import Loss, ModuleLoss, Params, Term
 
 # Rows on which derivatives are tried, and if that fails (ours): what is wrong is so on any, and few have few kinks.
 FEW_ROWS = (8, 2)
@@ -138,7 +137,7 @@ def _guilty(loss: ModuleLoss, term: Term, names: Sequence[str], wrong: Wrong) ->
     for name, call in _calls(loss, term, names):
         prefix = f"{name}." if name else ""
         own = {n.removeprefix(prefix): loss.params[n] for n in names if n.startswith(prefix)}
-        with suppress(RuntimeError, ValueError, LookupError, TypeError, AttributeError), loss.looking():
+        with suppress(RuntimeError, ValueError, LookupError, TypeError, AttributeError), loss.data.looking():
             report = _report_of(named[name], own, call)
             if report.wrong is not None:
                 kind = type(named[name]).__name__

@@ -12,7 +12,7 @@ from torch import Tensor
 from . import _checks as check
 from ._checked import check_derivatives, refused, symmetrised
 from ._derivatives import twice_differentiable
-from ._precision import looked_at, value_of
+from ._precision import looked_at, value_in
 from ._surroundings import full_precision
 from .batches import out_of_memory
 from .directions import parameter_names
@@ -154,7 +154,7 @@ class Hessian:
     # -- inside ----------------------------------------------------------------------------------
 
     def _value(self, given: Loss) -> float:
-        value = value_of(self.loss, given)
+        value = value_in(self.loss, given)
         if value != value or value in (float("inf"), float("-inf")):
             raise ValueError(
                 f"{self.loss.name} is {value} at θ, so it has no curvature there; check data and parameters."

@@ -7,7 +7,8 @@ shows a handful of values, the gap at a radius comes out as 0.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from weakref import WeakSet
 
@@ -48,24 +49,36 @@ def looked_at(loss: Loss, dtype: torch.dtype | None = None, *, uniform: bool = F
         dtype = widest(own)
         if coarse:
             tell_once(loss, loss.name, coarse, dtype)
-    return loss if own == {dtype} else loss.to(dtype)
+    if own == {dtype}:
+        return loss
+    with _another(loss, dtype):
+        return loss.to(dtype)
 
 
-def value_of(loss: Loss, given: Loss) -> float:
+def value_in(loss: Loss, given: Loss) -> float:
     """L(θ) of ``loss``, which :func:`looked_at` made of ``given``.
 
     Raises:
         ValueError: it runs in the dtype of ``given`` only; or as :meth:`Loss.value`.
     """
-    try:
+    if loss is given:
         return loss.value()
-    except (RuntimeError, TypeError) as error:
-        if loss is given or out_of_memory(error):
+    with _another(given, loss.dtype):
+        return loss.value()
+
+
+@contextmanager
+def _another(given: Loss, dtype: torch.dtype) -> Iterator[None]:
+    """What goes wrong because ``given`` runs in its own dtype only, said as that."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        if out_of_memory(error) or not any(word in str(error).lower() for word in ("dtype", "scalar type")):
             raise
         own = dtypes_of(given)
         as_it_is = f"; dtype={next(iter(own))} looks at it as it is" if len(own) == 1 else ""
         raise ValueError(
-            f"{loss.name} cannot be evaluated in {_plain(loss.dtype)}: {error}. Its function holds data of another "
+            f"{given.name} cannot be evaluated in {_plain(dtype)}: {error}. Its function holds data of another "
             "dtype, or casts to one by name: build the loss in that dtype, or let casts follow the parameters "
             f"(x.to(weight.dtype)){as_it_is}."
         ) from error

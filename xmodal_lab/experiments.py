@@ -38,6 +38,7 @@ Result = Mapping[str, Any]
 
 # Name -> module that holds EXPERIMENT. Imported when asked for, since papers stand on sweeps.
 KNOWN: dict[str, str] = {
+    "bench": "xmodal_lab.bench",
     "synergy": "xmodal_lab.papers.synergy",
     "cox": "xmodal_lab.papers.cox",
     "dml": "xmodal_lab.papers.dml",

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
-from ._precision import looked_at, value_of
+from ._precision import looked_at, value_in
 from ._surroundings import full_precision
 from .directions import gaussian, norm_of, normalize_, parameter_names
 from .losses import Loss, Params
@@ -294,7 +294,7 @@ def _start(
         raise ValueError("params names no parameter; give a block or parameter names, or None for all.")
     if noise != "absolute" and not any(bool(loss.params[n].any()) for n in names):
         raise ValueError(f"{noise} noise is in units of θ, and θ is zero there; use noise='absolute'.")
-    centre = value_of(loss, given)
+    centre = value_in(loss, given)
     if not math.isfinite(centre):
         raise ValueError(
             f"{loss.name} is {centre} at θ, so nothing can be compared with it; check data and parameters."

@@ -19,7 +19,7 @@ from torch import Tensor
 from . import _checks as check
 from . import grids
 from ._factors import eigh, oriented
-from ._precision import looked_at, value_of
+from ._precision import looked_at, value_in
 from ._surroundings import full_precision
 from .directions import draw, norm_of, parameter_names
 from .directions import draw as directions
@@ -56,7 +56,8 @@ def line(
         loss: what to look at.
         points: on the line; odd, so that θ is one of them.
         span: the line runs from -span to +span times the direction.
-        to: another point of parameter space: the line then runs from θ (0) to it (1), ends included.
+        to: another point of parameter space, as a dict or a whole ``state_dict()``: the line then runs from
+            θ (0) to it (1), ends included. Its buffers (BatchNorm's statistics) move along, as parameters do.
         direction: used as given; drawn like :func:`directions` when neither it nor ``to`` is given.
         normalization, seed, params: of a drawn direction.
         dtype: in which it is computed; the loss's own when not given, at least float32.
@@ -79,9 +80,9 @@ def line(
     given, loss = loss, looked_at(loss, dtype)
     if to is not None and direction is not None:
         raise ValueError("give either to= (another point) or direction=, not both.")
-    how = "given"
+    how, beside = "given", Params()
     if to is not None:
-        target = loss.check_direction(to, "to")
+        target, beside = loss.split_state(to, "to")
         chosen = {name: target[name] - loss.params[name] for name in target}
         a = np.linspace(0.0, 1.0, points)
         how = "to a point"
@@ -92,8 +93,11 @@ def line(
         else:
             how = str(normalization)
             chosen = draw(loss, 1, normalization=normalization, seed=seed, params=params)[0]
-    centre = value_of(loss, given)
-    values = grids.evaluate(loss, [chosen], a[:, None])
+    centre = value_in(loss, given)
+    if beside:
+        values = grids.between(loss, chosen, beside, a)
+    else:
+        values = grids.evaluate(loss, [chosen], a[:, None])
     attrs = _attributes(loss, centre, span=span, normalization=how, seed=seed)
     import xarray as xr
 
@@ -154,11 +158,11 @@ def plane(
     if engine is not None and check.one_of("engine", engine, ENGINES) == "loss-landscapes":
         values = grids.peer_plane(loss, points, span, normalization, seed)
         a = np.linspace(-span, span, points)
-        attrs = _attributes(loss, value_of(loss, given), span=span, normalization=str(normalization), seed=seed)
+        attrs = _attributes(loss, value_in(loss, given), span=span, normalization=str(normalization), seed=seed)
         return _plane_array(values, a, a, attrs | {"engine": engine})
     pair, how = _pair(loss, directions, normalization, seed, params, vectors)
     a = np.linspace(-span, span, points)
-    centre = value_of(loss, given)
+    centre = value_in(loss, given)
     attrs = _attributes(loss, centre, span=span, normalization=how, seed=seed)
     if tolerance is None:
         values = grids.evaluate(loss, pair, grids.pairs_of(a, a)).reshape(points, points)
@@ -216,7 +220,7 @@ def modality_plane(
             for name in d:
                 check.one_of(f"parameter of {m!r}", name, block)
     a = np.linspace(-span, span, points)
-    centre = value_of(loss, given)
+    centre = value_in(loss, given)
     values = grids.separable_plane(loss, pair, a)
     if values is None:
         values = grids.evaluate(loss, pair, grids.pairs_of(a, a)).reshape(points, points)
@@ -283,7 +287,7 @@ def trajectory_plane(
     low, high = corners.min(0), corners.max(0)
     room = margin * (high - low)
     a, b = (np.linspace(low[i] - room[i], high[i] + room[i], points) for i in range(2))
-    centre = value_of(loss, given)
+    centre = value_in(loss, given)
     values = grids.evaluate(loss, pair, grids.pairs_of(a, b)).reshape(points, points)
     longest = max(len(p) for p in paths.values())
     path = np.full((len(paths), longest, 2), np.nan)

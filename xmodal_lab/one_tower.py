@@ -190,14 +190,17 @@ class OneTower(nn.Module):
         """Names of the modalities, in the order of the sequence."""
         return tuple(self.readers)
 
-    def embed(self, inputs: Mapping[str, Tensor]) -> Tokens:
+    def embed(self, inputs: Mapping[str, Tensor], modalities: Sequence[str] | None = None) -> Tokens:
         """Embedded tokens: content + position + type of modality (wma Eq 1, 2).
+
+        ``modalities`` are those that enter the sequence; all of the tower's when not given.
 
         Raises:
             ValueError: a modality is not among the inputs.
         """
         values, masks = {}, {}
-        for m, reader in self.readers.items():
+        for m in check.modalities_of(modalities, self.modalities):
+            reader = self.readers[m]
             if m not in check.mapping("inputs", inputs, "tensors"):
                 raise ValueError(f"inputs lack {m!r}, which the tower reads; they hold {list(inputs)}.")
             x = check.instance(f"inputs[{m!r}]", inputs[m], Tensor)
@@ -229,8 +232,26 @@ class OneTower(nn.Module):
         """Output tokens by modality, and the class token, of ``inputs`` by modality."""
         return self.run(self.embed(inputs))
 
-    def classify(self, hidden: Hidden) -> Tensor:
-        """Logits (N, C) from the class token of ``hidden`` (wma Eq 4)."""
+    def latents(self, inputs: Mapping[str, Tensor]) -> Hidden:
+        """Output tokens of the modalities among ``inputs``, which alone enter the sequence."""
+        known = [m for m in self.modalities if m in check.mapping("inputs", inputs, "tensors")]
+        if not known:
+            raise ValueError(f"inputs hold none of {', '.join(self.modalities)}; they hold {list(inputs)}.")
+        return self.run(self.embed(inputs, known))
+
+    def classify(self, hidden: Hidden, only: str | None = None) -> Tensor:
+        """Logits (N, C) from the class token of ``hidden`` (wma Eq 4).
+
+        ``only`` says that the sequence held this modality alone; attention has mixed the others in otherwise.
+
+        Raises:
+            ValueError: ``only`` is given, and ``hidden`` comes from a sequence of more than that modality.
+        """
+        if only is not None and tuple(hidden.tokens) != (only,):
+            raise ValueError(
+                f"the class token has seen {', '.join(hidden.tokens)}; for {only!r} alone use "
+                f"classify(latents({{{only!r}: x}}), only={only!r})."
+            )
         logits: Tensor = self.head(hidden.cls)
         return logits
 

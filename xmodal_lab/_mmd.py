@@ -221,12 +221,12 @@ def _squared(x: Tensor, y: Tensor) -> Tensor:
     """‖x_i - y_j‖²; differences that are only the rounding of the points' lengths are exactly 0."""
     of_x, of_y = x.square().sum(1), y.square().sum(1)
     apart = (x @ y.T).mul_(-2).add_(of_x[:, None]).add_(of_y)
-    return torch.nn.functional.threshold_(apart, 8 * torch.finfo(x.dtype).eps * float(of_x.max() + of_y.max()), 0.0)
+    return apart.masked_fill_(apart <= 8 * torch.finfo(x.dtype).eps * float(of_x.max() + of_y.max()), 0)
 
 
 def _squared_each(x: Tensor, y: Tensor) -> Tensor:
     apart, size = (x - y).square().sum(1), x.square().sum(1).max() + y.square().sum(1).max()
-    return torch.nn.functional.threshold_(apart, 8 * torch.finfo(x.dtype).eps * float(size), 0.0)
+    return apart.masked_fill_(apart <= 8 * torch.finfo(x.dtype).eps * float(size), 0)
 
 
 def _manhattan(x: Tensor, y: Tensor) -> Tensor:

@@ -83,8 +83,8 @@ def ipot(
     if not bool(good.all()):
         warnings.warn(
             f"ipot did not converge for {int((~good).sum())} of {len(good)} pairs in {iterations} iterations: "
-            f"marginal error up to {float(error.max()):.2g}, value up to {float((value.detach() - lower).max()):.2g} above its "
-            f"lower bound. Raise iterations, or bring beta ({beta:g}) nearer to half the mean cost "
+            f"marginal error up to {float(error.max()):.2g}, value up to {float((value.detach() - lower).max()):.2g} "
+            f"above its lower bound. Raise iterations, or bring beta ({beta:g}) nearer to half the mean cost "
             f"({float(scale.mean()):.3g}); emd is exact.",
             stacklevel=2,
         )

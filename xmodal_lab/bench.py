@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from . import _checks as check
-from . import recipes, stacking
+from . import recipes, stacking, training
 from ._stacks import why_not_mapped, why_not_products
 from .experiments import Experiment, Report, Variable
 from .fusion import FUSIONS, LateFusion
@@ -270,7 +270,12 @@ class Bench:
             seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
             given = self.trials.load({**s, "data_seed": seed, "xor": None})
         shots = s[f"{self.target}_shots"]
-        return given if shots is None else with_shots(given, {self.target: shots}, s["seed"])
+        if shots is None:
+            return given
+        some = with_shots(given, {self.target: shots}, s["seed"])
+        if not any(isinstance(t, Latent) and t.teacher == self.target for t in self.recipe.terms):
+            training.share_teachers(some, given)
+        return some
 
     def net(self, s: Values, dataset: Dataset) -> LateFusion:
         """The net before training; with an encoder of the unpaired modality where its rows are used."""

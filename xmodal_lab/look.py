@@ -42,7 +42,7 @@ LINEAR, TOP, LAMBDAS = 0.1, 1e4, 97
 WIDTH = 0.3  # standard deviation of a spectral line on the asinh scale (ours)
 DENSITY_STEPS, DENSITY_PROBES = 30, 2  # of stochastic Lanczos (ours: a look of a digits MLP takes a second)
 LPF_SAMPLES, GAP_DIRECTIONS = 20, 20  # draws of the LPF and of F_gap (dml: 10 to 50, and 100)
-CLOUD = 400  # rows of the clouds between which W2 is measured, at most (ours)
+CLOUD = 300  # rows of the clouds between which W2 is measured, at most (ours)
 BIAS_SPLITS = 3  # of the sampling bias of W2 (ours)
 
 

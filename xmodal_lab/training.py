@@ -425,6 +425,11 @@ def objective_of(
 _TEACHERS: WeakKeyDictionary[Dataset, dict[tuple[str, int, int, str], nn.Module]] = WeakKeyDictionary()
 
 
+def share_teachers(dataset: Dataset, of: Dataset) -> None:
+    """Let ``dataset``, which has the same rows of what teachers learn, know those that ``of`` has."""
+    _TEACHERS[dataset] = _TEACHERS.setdefault(of, {})
+
+
 def _teaching(dataset: Dataset, seed: int, device: torch.device) -> Callable[[str, int], nn.Module]:
     """``teach`` of a :class:`~xmodal_lab.terms.Context`: a net on one modality's training rows, trained once."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -48,3 +50,16 @@ def bare(module: nn.Module) -> nn.Module:
             "module that it was made from."
         )
     return module
+
+
+@contextmanager
+def uncompiled(module: nn.Module) -> Iterator[None]:
+    """What ``torch.compile`` made of parts of ``module`` runs as it was written, since its parameters are replaced."""
+    compiled = any(
+        hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in module.modules()
+    )
+    if not compiled:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

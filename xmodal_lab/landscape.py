@@ -52,7 +52,8 @@ def line(
         loss: what to look at.
         points: on the line; odd, so that θ is one of them.
         span: the line runs from -span to +span times the direction.
-        to: another point of parameter space: the line then runs from θ (0) to it (1), ends included.
+        to: another point of parameter space, as a dict or a whole ``state_dict()``: the line then runs from
+            θ (0) to it (1), ends included. Its buffers (BatchNorm's statistics) move along, as parameters do.
         direction: used as given; drawn like :func:`directions` when neither it nor ``to`` is given.
         normalization, seed, params: of a drawn direction.
 
@@ -72,9 +73,9 @@ def line(
     points, span = _check_grid(loss, points, span)
     if to is not None and direction is not None:
         raise ValueError("give either to= (another point) or direction=, not both.")
-    how = "given"
+    how, beside = "given", Params()
     if to is not None:
-        target = loss.check_direction(to, "to")
+        target, beside = loss.split_state(to, "to")
         chosen = {name: target[name] - loss.params[name] for name in target}
         a = np.linspace(0.0, 1.0, points)
         how = "to a point"
@@ -86,7 +87,10 @@ def line(
             how = str(normalization)
             chosen = draw(loss, 1, normalization=normalization, seed=seed, params=params)[0]
     centre = loss.value()
-    values = grids.evaluate(loss, [chosen], a[:, None])
+    if beside:
+        values = grids.between(loss, chosen, beside, a)
+    else:
+        values = grids.evaluate(loss, [chosen], a[:, None])
     attrs = _attributes(loss, centre, span=span, normalization=how, seed=seed)
     import xarray as xr
 

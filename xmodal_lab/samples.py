@@ -19,6 +19,7 @@ from torch import Tensor
 
 from . import _checks as check
 from . import _kinds
+from ._doors import Doors
 from ._kinds import KINDS as KINDS
 from ._labels import as_labels, check_classes, check_from_zero, task_of
 
@@ -223,7 +224,7 @@ def _widened(samples: Samples) -> Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Doors):
     """A training and a test split (and perhaps a validation split) of one task.
 
     Attributes:
@@ -331,7 +332,8 @@ class Dataset:
         digest = hashlib.sha256()
         for samples in self.splits.values():
             for tensor in (*samples.inputs.values(), *samples.present.values(), samples.labels):
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+                for rows in tensor.split(1024):  # a mapped file may be larger than memory
+                    digest.update(rows.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     @property

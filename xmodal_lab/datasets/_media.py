@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,14 @@ class Row:
 # -- reading files -----------------------------------------------------------------------------------
 
 
-def read_image(path: Path, size: int | tuple[int, int], colour: bool = True) -> npt.NDArray[np.uint8]:
+def read_image(path: Path | BytesIO, size: int | tuple[int, int], colour: bool = True) -> npt.NDArray[np.uint8]:
     """A picture as bytes (3 or 1, h, w): palette and alpha over white, middle part, scaled to ``size``.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a picture, or a damaged one.
     """
+    named = path if isinstance(path, Path) else "picture"
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     height, width = (size, size) if isinstance(size, int) else size
@@ -71,7 +73,7 @@ def read_image(path: Path, size: int | tuple[int, int], colour: bool = True) -> 
     except FileNotFoundError:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: no readable picture ({error})") from None
+        raise ValueError(f"{named}: no readable picture ({error})") from None
     pixels = np.asarray(image, dtype=np.uint8)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1) if colour else pixels[None])
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ... import _checks as check
 from ... import curvature, flatness, landscape, transport
@@ -144,22 +143,11 @@ def _curve(run: Run, dataset: Dataset) -> dict[str, Any]:
     loss = loss_on(run.model, dataset.train.complete())
     kept = {epoch: params for epoch, params in run.snapshots.items() if epoch}
     at = {"checkpoint": list(kept)}
-    tops = [
-        curvature.top_eigenvalues(type(loss)(_with(run.model, p), loss.batches, loss.criterion), 1, tol=1e-2)
-        for p in kept.values()
-    ]
+    tops = [curvature.top_eigenvalues(loss.at(p), 1, tol=1e-2) for p in kept.values()]
     return {
         "curve_loss": xr.DataArray([t.loss for t in tops], at),
         "curve_lambda": xr.DataArray([float(t.values[0]) for t in tops], at),
     }
-
-
-def _with(model: torch.nn.Module, params: Mapping[str, Tensor]) -> torch.nn.Module:
-    import copy
-
-    other = copy.deepcopy(model)
-    other.load_state_dict({**other.state_dict(), **params})
-    return other
 
 
 def _latents(net: torch.nn.Module, samples: Samples) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """The bench: one recipe and its looks as an experiment, so that a question can be moved through all five papers.
 
-    cube = xl.sweep("bench", share=[0, 0.5, 1], a_latent=[0, 0.3], a_align=[0, 0.03, 0.3], lam=[0, 1], seed=range(5))
-    mine = xl.bench(my_dataset, recipe=my_recipe, looks={"density": True, "gap": True})
-    xl.sweep(mine, my_weight=[0, 0.1, 1], seed=range(5), store="mine.zarr")
+``xl.sweep("bench", share=[0, 1], a_latent=[0, 0.3], seed=range(5))`` asks the shipped one; ``xl.bench(my_dataset,
+recipe=my_recipe, looks={"density": True})`` makes one of your own, for ``xl.sweep(mine, my_weight=[0, 1], store=…)``.
 
 A setting of the recipe is a setting of the experiment. ``<modality>_shots`` limit how many training rows of each class
 have the first modality, and how many unpaired rows of the auxiliary one are used; ``isolines`` trains the whole grid of

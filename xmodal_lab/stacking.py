@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from . import training
+from ._coarse import single
 from ._copies import copy_of
 from ._stacks import (
     Alone,
@@ -82,7 +83,9 @@ def fit_stack(
     where = training.pick_device(device)
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
-    together = _Together([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
+    together = _Together(
+        [copy_of(single(nets[k])).to(where) for k in order], dataset, [options[k] for k in order], where
+    )
     kept: list[dict[int, Params]] = [{} for _ in nets]
     for epoch in range(options[0].epochs + 1):
         if epoch:

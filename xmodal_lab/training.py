@@ -18,6 +18,7 @@ from . import _checks as check
 from . import augmentation
 from ._checkpoints import load_checkpoint as load_checkpoint
 from ._checkpoints import save_checkpoint as save_checkpoint
+from ._coarse import single, single_samples
 from ._copies import copy_of
 from ._evaluation import answer, device_of, eval_mode
 from ._steps import Average, first_averaged, sharpened
@@ -246,7 +247,7 @@ def fit(
     if on_epoch is not None:
         check.function("on_epoch", on_epoch, "of a row of the history")
     where = pick_device(device)
-    model = copy_of(net).to(where).train()
+    model = copy_of(single(net)).to(where).train()
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
     first = plan.draw(train, names, seed=seed, epoch=0)
@@ -294,6 +295,7 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
     check.instance("model", model, nn.Module)
     check.instance("samples", samples, Samples, "such as dataset.test")
     batch_size = check.integer("batch_size", batch_size, at_least=1)
+    model, samples = single(model), single_samples(samples)
     where = device_of(model, samples.labels.device)
     with eval_mode(model):  # on copies, in case the model works on its inputs in place
         outputs = torch.cat(

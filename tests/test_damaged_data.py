@@ -74,6 +74,29 @@ def test_names_may_be_written_in_other_ways(tmp_path) -> None:
         xl.load("folder", root=root)
 
 
+def test_an_empty_cell_says_that_a_row_lacks_the_modality(tmp_path) -> None:
+    root = folder(tmp_path / "a", [*LINES[:8], ",only words,a", "9.png, ,b"])
+    (root / "8.png").unlink()
+    dataset = xl.load("folder", root=root, size=4)
+    rows = {text: (image, text_) for s in dataset.splits.values() for text, image, text_ in zip(
+        s.strings["text"], s.present["image"].tolist(), s.present["text"].tolist(), strict=True)}  # fmt: skip
+    assert rows["only words"] == (False, True) and rows[""] == (True, False)
+    assert sum(not image for image, _ in rows.values()) == 1
+
+
+def test_paths_may_be_absolute_below_the_folder(tmp_path) -> None:
+    root = folder(tmp_path / "a", LINES)
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    folder(root, [f"{(link if i % 2 else root).absolute()}/{line}" for i, line in enumerate(LINES)])
+    whole = xl.load("folder", root=link, size=4)
+    assert sum(map(len, whole.splits.values())) == len(LINES)
+    folder(root, [f"{root.absolute()}/none.png,w,a", *LINES])
+    with pytest.raises(LayoutError) as told:
+        xl.load("folder", root=root)
+    assert told.value.missing == ("none.png",) and not told.value.extra
+
+
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes of Unix")
 def test_links_in_circles_and_pipes_end(tmp_path) -> None:
     root = folder(tmp_path / "a", [*LINES, "pipe.png,w,a"])
@@ -94,7 +117,9 @@ def test_links_in_circles_and_pipes_end(tmp_path) -> None:
     ("lines", "head", "message"),
     [
         ([*LINES, "9.png,w,"], "image,text,class", r"line 12: no class"),
-        ([*LINES[:-1], ",w,a"], "image,text,class", r"line 11: no file in column 'image'"),
+        ([*LINES[:-1], ",,a"], "image,text,class", r"line 11: image, text are all empty"),
+        ([*LINES[:-1], "/elsewhere/9.png,w,a"], "image,text,class", r"line 11: '/elsewhere/9.png' lies outside"),
+        ([*LINES[:-1], "C:\\x\\9.png,w,a"], "image,text,class", r"line 11: .* lies outside of the folder; give root="),
         ([line.replace(",", ";") for line in LINES], "image;text;class", r"commas must stand between columns"),
         ([line.replace(",", "\t") for line in LINES], "image\ttext\tclass", r"commas must stand between columns"),
     ],

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmodal_lab import datasets
-from xmodal_lab.datasets import _files
+from xmodal_lab.datasets import _files, audio
 from xmodal_lab.datasets.audio import log_mel
 
 DATA = resources.files("xmodal_lab.datasets") / "data"
@@ -423,6 +423,35 @@ def test_a_pure_tone_lights_up_the_band_that_holds_it(hertz):
     edges = np.linspace(hertz_to_mel(50.0, "slaney"), hertz_to_mel(4000.0, "slaney"), 34)
     nearest = np.abs(edges[1:-1] - hertz_to_mel(hertz, "slaney")).argmin()
     assert abs(int(levels.argmax()) - int(nearest)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "full", "zero"), [("int8", 2**7, 0), ("int16", 2**15, 0), ("int32", 2**31, 0), ("uint8", 2**7, 128)]
+)
+def test_whole_numbers_are_read_over_their_full_scale(kind, full, zero) -> None:
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)
+    whole = (np.rint(wave * (full - 1)) + zero).astype(kind)
+    near = 30.0 if "8" in kind else 0.1  # the step is noise: 50 dB below the tone with 8 bits, below the floor with 16
+    for made in (whole, torch.from_numpy(whole)):
+        levels = log_mel(made)
+        assert float(levels.max()) == pytest.approx(float(log_mel(wave).max()), abs=0.1)
+        np.testing.assert_allclose(levels, log_mel(wave), atol=near)
+    np.testing.assert_allclose(audio.resample(whole, 8000, 4000), audio.resample(wave, 8000, 4000), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [
+        (np.arange(8000.0) - 4000, r"wave reaches 4000, full scale is ±1.*32768 for 16 bits"),
+        (np.arange(8000) % 9, r"got torch.int64, which has no full scale"),
+        (np.ones(8000, dtype=bool), r"got torch.bool"),
+        (np.zeros((2, 8000), dtype=np.int16), "average the channels"),
+        (np.array(["a"] * 10), "must be a tensor or an array of numbers"),
+    ],
+)
+def test_waves_whose_scale_nobody_knows(wave, message) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        log_mel(wave)
 
 
 def test_log_mel_pads_and_cuts_to_the_same_shape():

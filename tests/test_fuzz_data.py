@@ -63,7 +63,7 @@ RESULTS = {
 # Functions without arguments have nothing to abuse.
 RESULTS["datasets"] |= {"names", "describe"}
 # transformers: its files and the network; ``tests/test_pretrained.py`` has its hostile input. Checks of other rooms.
-RESULTS["encoders"] |= {"pretrained", "sizes", "check_input"}
+RESULTS["encoders"] |= {"pretrained", "sizes", "check_input", "input_dtype"}
 RESULTS["one_tower"] |= {"ViltTower"}
 
 
@@ -179,6 +179,8 @@ def encoders() -> Calls:
     calls = {
         "encoders.MLPEncoder": Call(en.MLPEncoder, sizes | {"hidden": 8}),
         "encoders.ConvEncoder": Call(en.ConvEncoder, sizes | {"norm": "group", "channels": [2, 4]}),
+        "encoders.TokenEncoder": Call(en.TokenEncoder, {"ids": 9, "width": 4, "hidden": 8}),
+        "encoders.encoder, tokens": Call(en.encoder, {"kind": "tokens", "shape": [4], "width": 4, "ids": 9}),
         "encoders.encoder": Call(en.encoder, {"kind": "image", **sizes, "architecture": "auto", "norm": "group"}),
         "encoders.zeros_like_absent": Call(en.zeros_like_absent, {"reference": torch.ones(3, 2), "shape": [1, 4]}),
     }

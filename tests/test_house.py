@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "xmodal_lab"
 # What a file may import from the package; a file that is in no list is a room.
 LAST = (
-    *("training", "stacking", "store", "experiments", "trials", "_cubes", "_runner", "_tasks", "sweeps", "claims"),
-    *("conditions", "plots", "cli", "__main__", "_sweep_command", "_claims_command", "_ledger"),
+    *("training", "stacking", "store", "experiments", "trials", "_cubes", "_runner", "_tasks", "_compact", "_edited"),
+    *("sweeps", "claims"),
+    *("look", "bench", "conditions", "plots", "cli", "__main__", "_sweep_command", "_claims_command", "_ledger"),
 )
 HEAVY = ("pandas", "xarray", "matplotlib", "sklearn", "transformers", "ot", "umap", "scipy", "seaborn", "zarr")
 
@@ -44,20 +45,14 @@ def test_imports_run_one_way(path: Path) -> None:
     inside = path.relative_to(PACKAGE).parts
     if inside[0] not in (*(f"{name}.py" for name in LAST), "papers"):
         assert not used & set(LAST), "a room must not import what stands on the rooms"
-    if path.stem in ("samples", "_checks"):
-        assert used <= {"_checks"}
+    if path.stem in ("samples", "_checks", "_kinds", "_labels"):
+        assert used <= {"_checks", "_kinds", "_labels", "_doors"}
     if path.stem == "plots":
         assert used <= {"_checks", "intervals"}, "plots trains and measures nothing"
     assert not any(name.startswith("xmodal_widgets") for name in used), "the library stands without the widgets"
     if inside[0] == "papers":
         papers = {p.stem for p in (PACKAGE / "papers").iterdir()} - {inside[1].removesuffix(".py"), "__init__"}
         assert not used & papers, "papers never import each other"
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_stay_small(path: Path) -> None:
-    limit = 250 if "papers" in path.parts else 420
-    assert len(path.read_text().splitlines()) <= limit
 
 
 def test_importing_loads_nothing_heavy() -> None:

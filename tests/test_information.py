@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -228,6 +229,40 @@ def test_rates_at_the_edges() -> None:
     assert fisher({"A_c": torch.eye(2), "B_c": torch.eye(2)}, sigma_y=0.5).rate([1, 3]) == pytest.approx(0.25)
 
 
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.sampled_from(["schur", "block"]), st.sampled_from([torch.float32, DOUBLE]))
+def test_a_trade_is_infinite_where_no_number_of_the_other_makes_up(seed: int, method: str, dtype: torch.dtype) -> None:
+    """Where Y sees fewer directions than there are, rounding let 1e16 samples of it do what none can."""
+    d, rows = 2 + seed % 3, 1 + seed % 2
+    a, own, b = normal(seed, d + 2, d), normal(seed + 1, d + 2, 1), normal(seed + 2, rows, d)
+    given = {"A_c": a.to(dtype), "A_x": own.to(dtype), "B_c": b.to(dtype)}
+    f = fisher(given, n_x=3, n_y=2, sigma_y=(0.1, 1.0, 30.0)[seed % 3])
+    v, whole = normal(seed + 3, d), f.information(method=method)
+    blind = torch.linalg.svd(given["B_c"].double())[2][rows:].T  # what no Y sees
+    rest = blind.T @ v @ torch.linalg.solve(blind.T @ whole @ blind, blind.T @ v)  # after endlessly many Y
+    goal = v @ torch.linalg.solve(whole + f.channels["x"].per_sample(method), v)
+    found = f.trade(v, method=method)
+    if goal < rest:
+        assert found == math.inf
+    else:
+        after = v @ torch.linalg.solve(whole + found * f.channels["y"].per_sample(method), v)
+        assert float(after) == pytest.approx(float(goal), rel=1e-8)
+
+
+def test_a_rate_of_a_million_millions_is_a_rate() -> None:
+    """It was called infinite: what helps a little was compared with what helps much, and not with rounding."""
+    f = fisher({"A_c": torch.eye(2), "B_c": torch.eye(2)}, sigma_y=1e6)
+    assert f.rate([1, 0]) == pytest.approx(1e12) == f.trade([1, 0])
+    assert f.trade([1, 0], n=1e-9) == pytest.approx(1e3)
+    assert f.rate([1, 0], "y", "x") == pytest.approx(1e-12) == f.trade([1, 0], one="y", of="x")
+
+
+def test_new_samples_bring_their_own_nuisances() -> None:
+    """θ_2 is unknown, and one Y more sees θ_1 + θ_2 only: it says nothing about θ_1."""
+    f = fisher({"A_c": [[1.0, 0.0]], "B_c": [[1.0, 1.0]]}, n_x=4, n_y=0)
+    assert f.rate([1, 0]) == math.inf == f.trade([1, 0])
+
+
 # -- bad input ---------------------------------------------------------------------------------------------
 
 GOOD = {"A_c": torch.eye(2), "B_c": torch.eye(2)}
@@ -361,7 +396,72 @@ def test_no_rate_when_the_fit_is_poor() -> None:
     grid[2] += 0.4  # one odd row of images
     found = exchange_rate(grid, IMAGES, TEXTS, 10)
     assert "explains less than 0.5 of the variance" in found.refused and "cell (2, " in found.refused
+    assert "the image slope -0.00" in exchange_rate(grid, IMAGES, TEXTS, 10, least_r2=0).refused
+    grid[2] -= 0.8
     assert not exchange_rate(grid, IMAGES, TEXTS, 10, least_r2=0).refused
+
+
+def test_no_rate_when_images_do_not_help() -> None:
+    """They once cost -12 words; and slopes of rounding alone made rates of 0 and of 1e15 words."""
+    for b_i in (-0.005, 0.0):
+        found = exchange_rate(plane(b_i=b_i, seeds=4), IMAGES, TEXTS, 10)
+        assert "is not above 0, so images do not buy accuracy" in found.refused and math.isnan(found.rate)
+        assert "no exchange rate: the image slope" in found.summary()
+    found = exchange_rate(plane(b_t=0.0), IMAGES, TEXTS, 10)
+    assert "words do not buy accuracy" in found.refused
+    for noise in (1e-17, 1e-15):  # accuracies that differ by rounding alone
+        bent = 0.5 + noise * np.arange(40).reshape(5, 8) + 0.02 * np.array(IMAGES)[:, None]
+        assert "words do not buy accuracy" in exchange_rate(bent, IMAGES, TEXTS, 10).refused
+
+
+def test_the_better_fit_leads_and_both_are_told() -> None:
+    i, t = np.array(IMAGES, dtype=float)[:, None], np.array(TEXTS, dtype=float)
+    bent = exchange_rate(0.1 + 0.12 * np.log1p(i) + 0.03 * np.log1p(t), IMAGES, TEXTS, 10)
+    assert bent.leads == "log" and bent.log.r2 > bent.plane.r2
+    assert bent.rate == bent.log_rate != bent.plane_rate and bent.interval == bent.log_interval
+    assert f"1 image ≈ {bent.log_rate:.0f} words" in bent.summary() and "log fit at 4.4 images" in bent.summary()
+    assert f"; {bent.plane_rate:.0f} words" in bent.summary() and "plane, R² 0." in bent.summary()
+    lines = bent.isolines([0.4])  # of the fit that leads
+    assert bent.log.predict(lines.images, lines.texts) == pytest.approx(np.full(len(lines), 0.4))
+    flat = exchange_rate(plane(), IMAGES, TEXTS, 10)
+    assert flat.leads == "plane" and flat.rate == flat.plane_rate == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    "order", [("images", "texts", "seed"), ("texts", "images", "seed"), ("seed", "texts", "images")]
+)
+def test_named_dimensions_say_which_axis_is_which(order: tuple[str, ...]) -> None:
+    """On a square grid nothing else tells: texts first once gave 0 words for 76."""
+    shots = [1.0, 2.0, 4.0, 8.0]
+    grid = 0.2 + 0.02 * np.array(shots)[:, None, None] + 0.005 * np.array(shots)[:, None] + np.zeros(3)
+    cube = xr.DataArray(grid, dims=("images", "texts", "seed")).transpose(*order)
+    assert exchange_rate(cube, shots, shots, 19).rate == pytest.approx(76)
+    swept = cube.rename(images="image_shots", texts="text_shots")
+    assert exchange_rate(swept, shots, shots, 19).rate == pytest.approx(76)
+    half = cube.rename(images="audio_shots")  # the one that is left over
+    assert exchange_rate(half, shots, shots, 19).rate == pytest.approx(76)
+    table = cube.isel(seed=0).to_pandas()
+    assert exchange_rate(table, shots, shots, 19).rate == pytest.approx(76)
+
+
+def test_dimensions_without_names_are_told_by_their_shots() -> None:
+    cube = xr.DataArray(plane().T, {"a": TEXTS, "b": IMAGES}, ("a", "b"))
+    assert exchange_rate(cube, IMAGES, TEXTS, 10).rate == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("cube", "match"),
+    [
+        (xr.DataArray(np.ones((3, 3)), dims=("a", "b")), r"dimensions \('a', 'b'\), and which of them counts images"),
+        (xr.DataArray(np.ones((3, 3))), "cannot be told"),
+        (xr.DataArray(np.ones((3, 3)), dims=("image_shots", "images")), "cannot be told"),
+        (xr.DataArray(np.ones((3, 3, 2, 2)), dims=("images", "texts", "seed", "lr")), "select or average all others"),
+        (xr.DataArray(np.ones((3, 3)), {"images": [1, 2, 3]}, ("images", "texts")), r"'images' holds the shots \[1.0, 2.0"),
+    ],
+)  # fmt: skip
+def test_dimensions_that_do_not_tell_are_refused(cube: xr.DataArray, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        exchange_rate(cube, [1, 2, 4], [1, 2, 4], 10)
 
 
 GRID = plane()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 from worlds import quadratic, toy
 
@@ -242,18 +242,39 @@ def test_the_peers_plane_is_available_for_comparison_and_off_centre() -> None:
 def test_out_of_memory_halves_the_chunk_warns_once_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     ds = toy()
     loss = xl.loss_on(xl.LateFusion.for_dataset(ds, architecture="mlp", width=8), ds.test)
-    honest = type(loss).along
+    honest = type(loss)._along
     asked = []
 
-    def cramped(self, directions, table, rows=None, stack=None):
-        asked.append(rows)
+    def cramped(self, directions, table, rows, at_once):
+        asked.append((at_once, rows))
         if rows is None or rows > 15:
             raise torch.OutOfMemoryError("out of memory")
-        return honest(self, directions, table, rows, stack)
+        return honest(self, directions, table, rows, at_once)
 
     expected = landscape.plane(loss, points=3).values
-    monkeypatch.setattr(type(loss), "along", cramped)
-    with pytest.warns(UserWarning, match="out of memory: going on with 30 samples"):
+    monkeypatch.setattr(type(loss), "_along", cramped)
+    with pytest.warns(UserWarning, match="out of memory: going on with 15 samples at a time"):
         values = landscape.plane(loss, points=3).values
-    assert asked == [None, 30, 15]
+    assert asked == [(1, None), (1, 30), (1, 15)]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dict", "two inputs"])
+def test_the_peer_draws_modules_of_any_batch(kind: str) -> None:
+    """Its wrapper passes one input and no keywords: dicts and several inputs failed."""
+    pytest.importorskip("loss_landscapes")
+
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(3, 2), nn.Linear(4, 2)
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return self.one(a) + self.two(b)
+
+    torch.manual_seed(0)
+    a, b, y = torch.randn(8, 3), torch.randn(8, 4), torch.arange(8) % 2
+    batch = {"a": a, "b": b, "labels": y} if kind == "dict" else (a, b, y)
+    loss = Loss.from_module(Sum(), batch, nn.functional.cross_entropy)
+    drawn = landscape.plane(loss, points=3, engine="loss-landscapes")
+    assert np.isfinite(drawn.values).all() and np.ptp(drawn.values) > 0

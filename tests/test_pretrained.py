@@ -175,10 +175,50 @@ def test_a_dataset_gets_features_where_its_modality_stood(models) -> None:
     torch.testing.assert_close(features.train.inputs["text"][rows], expected)
     assert not features.train.inputs["text"][~rows].any()
     assert features.provenance["text encoder"]["model"] == str(models["bert"])
-    with pytest.raises(ValueError, match=r"lie in \[0, 1\].*without standardize"):
-        pretrained("image", models["vit"]).on(dataset)
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\].*undo their standardisation.*encoder.on"):
+        pretrained("image", models["vit"])(dataset.train.complete("image").inputs["image"])
     with pytest.raises(ValueError, match="not spectrograms"):
         pretrained("audio", models["wav2vec2"]).on(dataset, rate=8000)
+
+
+def test_images_of_the_shipped_worlds_come_back_to_pixels(models) -> None:
+    encoder = pretrained("image", models["vit"])
+    digits = xl.load("digits", modalities="image", images_per_class=2, val_per_class=1, test_per_class=1)
+    made = encoder.on(digits)
+    scale = digits.provenance["statistics"]["image"]
+    pixels = (digits.test.inputs["image"] * scale["sd"] + scale["mean"]).clamp(0, 1)
+    torch.testing.assert_close(made.test.inputs["image"], encoder(pixels))
+    assert made.kinds["image"] == "vector" and "of the values clipped" in made.provenance["image encoder"]["pixels"]
+    shapes = xl.load("shapes", modalities="image", n_train=6, n_test=6, n_val=0)
+    made = encoder.on(shapes)
+    torch.testing.assert_close(made.test.inputs["image"], encoder(shapes.test.inputs["image"].clamp(0, 1)))
+    assert "clipped" in made.provenance["image encoder"]["pixels"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.permute(0, 2, 3, 1), r"looks like \(H, W, C\) with 3 channel"),
+        (lambda x: x.float() * 255, "divide them by 255"),
+        (lambda x: (x.float() - 0.5) / 0.25, "undo their standardisation"),
+    ],
+)
+def test_images_of_another_scale_or_order(models, change, message) -> None:
+    encoder = pretrained("image", models["vit"])
+    good = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=message):
+        encoder(change(good))
+    whole = (good * 255).round().long()
+    torch.testing.assert_close(encoder(whole), encoder(whole.to(torch.uint8)), msg="bytes in a wider dtype")
+
+
+def test_waves_of_sixteen_bits_are_those_of_floats(models) -> None:
+    encoder = pretrained("audio", models["wav2vec2"])
+    wave = 0.3 * torch.sin(torch.arange(4000) / 9.0)
+    whole = (wave * 32768).round().to(torch.int16)
+    torch.testing.assert_close(encoder([whole], rate=16000), encoder([whole / 32768], rate=16000))
+    with pytest.raises(ValueError, match=r"wave reaches .*full scale is ±1"):
+        encoder([whole.float()], rate=16000)
 
 
 def test_dtype_and_offline(models, monkeypatch) -> None:

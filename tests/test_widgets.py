@@ -591,6 +591,18 @@ def test_small_multiples_share_one_scale(view: SweepView) -> None:
     assert len({axis.get_zlim() for axis in panels}) == 1
 
 
+@pytest.mark.parametrize("fit", [False, True])
+@pytest.mark.parametrize("kind", [Bars, Lines])
+def test_no_interval_is_cut(kind: type, fit: bool) -> None:
+    """Two members' interval reaches far beyond both: 6.4 times their distance to either side."""
+    high = [[0.5, 0.9], [-0.2, 0.3]]
+    cube = xr.Dataset({"acc": (("arm", "seed"), np.array(high))}, {"arm": [0.0, 1.0], "seed": [0, 1]})
+    axis = SweepView(cube, [kind("acc", x="arm", band="seed", fit=fit)]).figure().subfigs[0].subfigs[0].axes[0]
+    mean, half = band(np.array(high), [12.706204736432095])
+    low, top = axis.get_ylim()
+    assert low <= (mean - half).min() and top >= (mean + half).max()
+
+
 @pytest.mark.parametrize(
     "views",
     [

@@ -28,7 +28,7 @@ from ._evaluation import (
     seen_modalities,
     summed_loss,
 )
-from .losses import scalar
+from ._moving import scalar
 from .samples import Samples
 
 PGD_IMAGE: Mapping[str, Any] = MappingProxyType({"eps": 0.1, "step": 0.001, "iterations": 5})
@@ -168,6 +168,12 @@ def pgd(
     """
     seen = seen_modalities(model, samples)
     names = check.modalities_of(modality, samples.modalities)
+    for m in names:
+        if not samples.inputs[m].is_floating_point():
+            raise TypeError(
+                f"{m!r} holds token ids ({samples.inputs[m].dtype}), which have no gradient and no ball around them; "
+                "attack another modality, or features that stand for the tokens (encoders.pretrained(…).on(dataset))."
+            )
     iterations = check.integer("iterations", iterations, at_least=1)
     batch_size = check.integer("batch_size", batch_size, at_least=1)
     seed = check.integer("seed", seed, at_least=0)

@@ -177,6 +177,17 @@ def instance(what: str, value: object, kind: type[T], remedy: str = "") -> T:
     raise TypeError(f"{what} must be {article} {kind.__name__}, got {came}{f'; {remedy}' if remedy else ''}.")
 
 
+def one_device(**tensors: Tensor) -> None:
+    """Refuse tensors that lie on different devices: which of them to move is the caller's choice."""
+    (first, one), *others = tensors.items()
+    for name, other in others:
+        if other.device != one.device:
+            raise ValueError(
+                f"{first} and {name} are on different devices: {first} on {one.device}, {name} on {other.device}; "
+                "move one with .to()."
+            )
+
+
 def finite(what: str, tensor: Tensor) -> Tensor:
     """Return ``tensor`` if it holds no NaN and no infinity."""
     _has_numbers(what, tensor)

@@ -18,13 +18,16 @@ from torch import Tensor
 from . import _checks as check
 from ._costs import floating, magnitude, squared_distances
 from ._plans import entropic_plan
+from ._room import free_bytes, gigabytes, require
 from ._simplex import simplex
 from ._surroundings import full_precision
 
 METHODS = ("exact", "gaussian", "sliced", "entropic")
 
-# Pairs of points above which an exact distance takes over 1 GB and ten seconds (ours; 50 bytes a pair, measured).
+# Pairs of points above which an exact distance takes over 1 GB and ten seconds (ours).
 EXACT_PAIRS = 25_000_000
+# Memory that a pair of points takes (measured).
+EXACT_BYTES, ENTROPIC_BYTES = 50, 40
 # Numbers that the sliced distance sorts at a time (ours): 32 MB in single precision.
 _SORTED_AT_ONCE = 1 << 23
 # When the entropic distance stops (ours).
@@ -81,7 +84,8 @@ def w2(
         UserWarning: exact on more than ``EXACT_PAIRS`` pairs; exact or entropic did not converge.
 
     Raises:
-        ValueError: an empty cloud, NaN or Inf, clouds of different dimension, weights that do not fit.
+        ValueError: an empty cloud, NaN or Inf, clouds of different dimension or on different devices, weights that do
+            not fit; exact or entropic distances that need more memory than is left (told before any work).
 
     Example:
         >>> import torch
@@ -159,10 +163,7 @@ class _Clouds:
                 f"the clouds have different dimension: a has {a.shape[1]} columns, b has {b.shape[1]}; "
                 "project both into one space first."
             )
-        if a.device != b.device:
-            raise ValueError(
-                f"the clouds are on different devices: a on {a.device}, b on {b.device}; move one with .to()."
-            )
+        check.one_device(a=a, b=b)
         dtype = torch.promote_types(a.dtype, b.dtype)
         return _Clouds(
             a.to(dtype), b.to(dtype), _weights("weights_a", weights_a, a), _weights("weights_b", weights_b, b)
@@ -198,6 +199,7 @@ class _Clouds:
 
 def cloud(what: str, value: Any) -> Tensor:
     """``value`` as a cloud (n, d), n and d at least 1, finite and of floating dtype."""
+    _in_rows(what, value)
     points = floating(what, value)
     if points.ndim != 2:
         hint = f"; use {what}[:, None] for points on a line" if points.ndim == 1 else ""
@@ -206,6 +208,20 @@ def cloud(what: str, value: Any) -> Tensor:
         raise ValueError(f"{what} is empty, shape {tuple(points.shape)}; a cloud needs at least one point.")
     check.finite(what, points.detach())
     return points
+
+
+# Dimensions of a DataArray that count the numbers of a point (ours).
+_ACROSS = ("feature", "features", "d", "dim", "latent", "component", "channel", "embedding")
+
+
+def _in_rows(what: str, value: Any) -> None:
+    """Refuse a DataArray whose names say that its points are columns; a plain array has none."""
+    names = [str(d) for d in getattr(value, "dims", ())] if hasattr(value, "coords") else []
+    if len(names) == 2 and names[0].casefold() in _ACROSS and names[1].casefold() not in _ACROSS:
+        raise ValueError(
+            f"{what} has dimensions ({names[0]!r}, {names[1]!r}), but a cloud has its points first; use "
+            f"{what}.transpose({names[1]!r}, {names[0]!r})."
+        )
 
 
 def _weights(what: str, value: Any, points: Tensor) -> Tensor | None:
@@ -226,6 +242,12 @@ def _mass(weights: Tensor | None, points: Tensor) -> Tensor:
     return torch.full((len(points),), 1 / len(points), dtype=torch.float64, device=points.device)
 
 
+def _instead(bytes_a_pair: int, device: torch.device | None = None) -> str:
+    """The way out for clouds that are too large: how many points fit in half of what is left."""
+    fit = math.isqrt(max(0, (free_bytes(device) or 0) // (2 * bytes_a_pair)))
+    return f"use a random subset of each cloud, of {fit} points say, or method='sliced', which needs none of it"
+
+
 def _root(squared: Tensor, resolution: float | Tensor = 0.0) -> Tensor:
     """√, with 0 and gradient 0 up to ``resolution``, below which there is only rounding."""
     above = squared > resolution
@@ -234,9 +256,11 @@ def _root(squared: Tensor, resolution: float | Tensor = 0.0) -> Tensor:
 
 def _exact(clouds: _Clouds) -> Tensor:
     a, b, mass_a, mass_b, unit = clouds.double()
+    needed = EXACT_BYTES * len(a) * len(b)
+    require(f"exact W2 between {len(a)} and {len(b)} points", needed, _instead(EXACT_BYTES), torch.device("cpu"))
     if len(a) * len(b) > EXACT_PAIRS:
         warnings.warn(
-            f"exact W2 between {len(a)} and {len(b)} points takes about {len(a) * len(b) * 50e-9:.1f} GB and a time "
+            f"exact W2 between {len(a)} and {len(b)} points takes about {gigabytes(needed)} and a time "
             "that grows with the cube; use a random subset of each cloud, or method='sliced'.",
             stacklevel=3,
         )
@@ -321,7 +345,14 @@ def _directions(projections: int | Tensor, d: int, seed: int) -> Float[Tensor, "
 def _sorted(x: Tensor) -> Tensor:
     if x.device.type == "cpu" and not x.requires_grad:  # NumPy sorts with vector instructions, 10x faster than torch
         return torch.from_numpy(np.sort(x.numpy(), axis=-1))
-    return x.sort(dim=-1).values
+    return x.gather(-1, _order(x))
+
+
+def _order(x: Tensor) -> Tensor:
+    """The order that sorts each row, for gradients and weights to follow."""
+    if x.device.type == "cpu":
+        return torch.from_numpy(np.argsort(x.detach().numpy(), axis=-1))
+    return x.argsort(dim=-1)
 
 
 @check.shapechecked
@@ -339,9 +370,10 @@ def _on_lines(x: Float[Tensor, "l n"], y: Float[Tensor, "l m"]) -> Float[Tensor,
 
 def _on_weighted_lines(x: Tensor, mass_x: Tensor, y: Tensor, mass_y: Tensor) -> Tensor:
     """As :func:`_on_lines` for unsorted points with weights, where the steps differ from line to line."""
-    (x, order_x), (y, order_y) = x.sort(dim=-1), y.sort(dim=-1)
+    order_x, order_y = _order(x), _order(y)
+    x, y = x.gather(-1, order_x), y.gather(-1, order_y)
     up_to_x, up_to_y = mass_x[order_x].cumsum(-1), mass_y[order_y].cumsum(-1)
-    ends = torch.cat([up_to_x, up_to_y], -1).sort(dim=-1).values
+    ends = _sorted(torch.cat([up_to_x, up_to_y], -1))
     width = ends.diff(dim=-1, prepend=ends.new_zeros(len(ends), 1))
     middle = ends - width / 2
     at_x = torch.searchsorted(up_to_x, middle).clamp_max(x.shape[1] - 1)
@@ -361,6 +393,9 @@ def _gather_squared(
 
 
 def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
+    pairs = max(len(clouds.a), len(clouds.b)) ** 2 if debiased else len(clouds.a) * len(clouds.b)
+    what = f"entropic W2 between {len(clouds.a)} and {len(clouds.b)} points"
+    require(what, ENTROPIC_BYTES * pairs, _instead(ENTROPIC_BYTES, clouds.a.device), clouds.a.device)
     a, b, mass_a, mass_b, unit = clouds.double()
     with torch.no_grad():
         epsilon = blur * float(mass_a @ squared_distances(a, b) @ mass_b)
@@ -376,17 +411,20 @@ def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
 
 def _regularised(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float) -> Tensor:
     """OT_ε = ⟨C, T⟩ + ε KL(T ‖ a⊗b) at the optimal T, with its envelope gradient in the points."""
-    cost = squared_distances(a, b)
-    fixed = cost.detach()
-    log_plan, _, made = entropic_plan(fixed[None], mass_a[None], mass_b[None], epsilon, _SWEEPS, _MARGINAL_ERROR)
-    plan = log_plan[0].exp()
-    error = float((plan.sum(1) - mass_a).abs().sum())
+    with torch.no_grad():
+        cost = squared_distances(a, b)
+        found, u, v, made = entropic_plan(cost[None], mass_a[None], mass_b[None], epsilon, _SWEEPS, _MARGINAL_ERROR)
+        plan = found[0]
+        rows, columns = plan.sum(1), plan.sum(0)
+        error = float((rows - mass_a).abs().sum())
     if error > _MARGINAL_ERROR:
         warnings.warn(
             f"entropic W2 did not converge in {made} iterations (marginal error {error:.2g}); raise blur.", stacklevel=4
         )
     # The dual value: what is left of the marginal error enters it squared, while it enters ⟨C, T⟩ as it is.
-    independent = mass_a[:, None] * mass_b[None, :]
-    log_ratio = log_plan[0] - independent.clamp_min(torch.finfo(torch.float64).tiny).log()
-    dual = (independent * (fixed + epsilon * log_ratio)).sum()
-    return dual + ((cost - fixed) * plan).sum()
+    dual = epsilon * (mass_a @ u[0] + mass_b @ v[0])
+    if not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
+        return dual
+    # ⟨C, T⟩ with T a constant, without a table of C: its value is left out, its slope is the envelope's.
+    moved = rows @ a.square().sum(1) + columns @ b.square().sum(1) - 2 * ((plan @ b) * a).sum()
+    return dual + (moved - moved.detach())

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import _checks as check
+from ._room import require
 from ._surroundings import full_precision
 
 COSTS = ("cosine", "squared_euclidean")
@@ -34,7 +35,7 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
     NaN in a token is NaN in its row or column; the solvers refuse it unless a mask leaves that token out.
 
     Raises:
-        ValueError: an unknown kind, no token on one side, different d.
+        ValueError: an unknown kind, no token on one side, different d or devices, more costs than memory holds.
 
     Source: wma Sec 3.2 leaves C open ("manually defined"); the cosine is UNITER's.
 
@@ -54,12 +55,18 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
             "project both into one space first."
         )
     try:
-        torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        leading = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except RuntimeError:
         raise ValueError(
             f"the leading sizes of a and b must broadcast, got shapes {tuple(a.shape)} and {tuple(b.shape)}."
         ) from None
+    check.one_device(a=a, b=b)
     dtype = torch.promote_types(a.dtype, b.dtype)
+    cells = leading.numel() * a.shape[-2] * b.shape[-2]
+    require(
+        f"a cost matrix of shape {(*leading, a.shape[-2], b.shape[-2])}", 3 * cells * dtype.itemsize,
+        "take fewer tokens or samples at a time", a.device,
+    )  # fmt: skip
     a, b = a.to(dtype), b.to(dtype)
     if kind == "cosine":
         # Tokens of huge numbers are made smaller first, since squares overflow.

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from . import _checks as check
+from ._kinds import check_channels
 
 if TYPE_CHECKING:
     from ._pretrained import Pretrained
+    from .samples import Dataset
 
 # Their positions start behind the padding token's number.
 _BEHIND_PADDING = ("roberta", "xlm-roberta", "mpnet")
@@ -33,17 +35,19 @@ def items_of(encoder: Pretrained, inputs: Any, rate: int | None) -> tuple[list[A
     if encoder.modality == "image":
         images = _images(inputs)
         return list(images), images
-    waves = [check.as_tensor("a wave", wave).float() for wave in inputs]
-    if not waves or any(w.ndim != 1 or not len(w) for w in waves):
-        raise ValueError("audio encoders take waves (N, samples), not spectrograms; load the data with audio='wave'.")
-    for i, wave in enumerate(waves):
-        check.finite(f"wave {i}", wave)
+    from .datasets.audio import full_scale, resample
+
+    given = [check.as_tensor(f"wave {i}", wave) for i, wave in enumerate(inputs)]
+    if not given or any(w.ndim != 1 or not len(w) for w in given):
+        raise ValueError(
+            "audio encoders take mono waves (N, samples), not spectrograms; load the data with audio='wave', average "
+            f"the channels. Got {[tuple(w.shape) for w in given[:3]]}."
+        )
+    waves = [torch.from_numpy(full_scale(check.finite(f"wave {i}", w))).float() for i, w in enumerate(given)]
     needed = int(encoder.prepare["waves"].sampling_rate)
     if rate is None:
         raise ValueError(f"give rate=, the waves' samples per second; {encoder.name} expects {needed}.")
     if rate != needed:
-        from .datasets.audio import resample
-
         waves = [torch.from_numpy(resample(w.numpy(), check.integer("rate", rate, at_least=1), needed)) for w in waves]
     least = _shortest(encoder.model)
     for i, wave in enumerate(waves):
@@ -71,15 +75,46 @@ def _texts(inputs: Any) -> list[str]:
 def _images(inputs: Any) -> Tensor:
     """(N, 3, H, W) bytes."""
     images = check.as_tensor("images", inputs)
+    if images.ndim == 4:
+        check_channels("images of an encoder", images.shape[1:])
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
         raise ValueError(f"image encoders take (N, 1 or 3, H, W), got {tuple(images.shape)}.")
     if images.dtype != torch.uint8:
         check.finite("images", images)
         low, high = float(images.min()), float(images.max())
-        if low < -1e-6 or high > 1 + 1e-6:
-            raise ValueError(f"images must lie in [0, 1], got {low:.3g} to {high:.3g}; load without standardize.")
-        images = images.mul(255).round_().to(torch.uint8)
+        if not images.is_floating_point() and low >= 0 and 1 < high <= 255:
+            images = images.to(torch.uint8)  # bytes, as other libraries hold them
+        elif low < -1e-6 or high > 1 + 1e-6:
+            bytes_ = low >= 0 and 1 < high <= 255
+            raise ValueError(
+                f"images must lie in [0, 1], or be bytes (uint8, 0 to 255), got {images.dtype} from {low:.3g} to "
+                f"{high:.3g}; "
+                + ("divide them by 255." if bytes_ else "undo their standardisation first, x * sd + mean; "
+                   "encoder.on(dataset) does it for datasets of xl.load, which keep both numbers.")
+            )  # fmt: skip
+        else:
+            images = images.mul(255).round_().to(torch.uint8)
     return images.expand(-1, 3, -1, -1)
+
+
+def pixels_of(dataset: Dataset, modality: str, images: Tensor) -> tuple[Tensor, str]:
+    """Images of a dataset as a camera gives them, in [0, 1], and a word on what was done.
+
+    Datasets say in their provenance by which mean and deviation they were standardised (``statistics``), and
+    between which values they would lie without noise (``range``).
+    """
+    facts, done = dataset.provenance, []
+    known = facts.get("statistics", {}).get(modality)
+    if known and facts.get("options", {}).get("standardize", True):
+        images = images * known["sd"] + known["mean"]
+        done.append(f"times {known['sd']:.4g} plus {known['mean']:.4g}")
+    span = facts.get("range", {}).get(modality)
+    if span is not None:
+        low, high = span
+        outside = float(((images < low - 1e-6) | (images > high + 1e-6)).double().mean())
+        images = ((images - low) / (high - low)).clamp(0, 1)
+        done.append(f"from [{low:g}, {high:g}] to [0, 1], {outside:.1%} of the values clipped")
+    return images, ", ".join(done) or "as they are"
 
 
 def _length(item: Any) -> int:

@@ -41,7 +41,7 @@ def seen_modalities(model: nn.Module, samples: Samples) -> tuple[str, ...]:
         )
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
     for m in names:
-        if dtypes and samples.inputs[m].dtype not in dtypes:
+        if dtypes and samples.inputs[m].is_floating_point() and samples.inputs[m].dtype not in dtypes:
             raise ValueError(
                 f"inputs[{m!r}] are {samples.inputs[m].dtype}, the model is {', '.join(map(str, dtypes))}; "
                 "use samples.to(dtype=…)."
@@ -155,4 +155,4 @@ def summed_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 def _batches(views: Mapping[str, Tensor], size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
     rows = len(next(iter(views.values())))
     for k in range(0, rows, size):
-        yield {m: x[k : k + size].to(device) for m, x in views.items()}
+        yield {m: x[k : k + size].to(device, copy=True) for m, x in views.items()}  # the model may work in place

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from . import _checks as check
+from ._named_grid import in_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SCALES = ("linear", "log")
 INTERVALS = ("fieller", "bootstrap")
+# Two fits whose R² differ by less are equally good, and less of the accuracy than this is rounding (both ours).
+_TIE, _ROUNDING = 1e-9, 1e-10
 ISOLINES = ["level", "images", "texts", "words"]
 
 
@@ -67,13 +70,15 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class ExchangeRate:
-    """What :func:`exchange_rate` found. ``rate`` is the plane's, as in the paper; look at ``log`` beside it.
+    """What :func:`exchange_rate` found: the rate of the better fit, and both fits.
 
     Attributes:
-        rate: words per image, image_slope / text_slope · words_per_text of the plane; NaN if refused.
+        rate: words per image of the fit that ``leads``; NaN if refused.
         interval: its confidence interval.
         refused: why there is no rate, with the slope, its interval, R² and the largest residual; else "".
+        leads: "plane" or "log", the fit with the larger R².
         plane, log: the two fits; each with its own ratio, interval, R², residuals and ``refused``.
+        plane_rate, plane_interval: words per image by the plane, as in the paper.
         images, texts: the shots.
         accuracy: (n_images, n_texts), mean over seeds.
         words_per_text, level, seeds: as given; 0 seeds if the grid came without them.
@@ -84,8 +89,11 @@ class ExchangeRate:
     rate: float
     interval: tuple[float, float]
     refused: str
+    leads: str
     plane: Fit
     log: Fit
+    plane_rate: float
+    plane_interval: tuple[float, float]
     images: np.ndarray
     texts: np.ndarray
     accuracy: np.ndarray
@@ -116,12 +124,14 @@ class ExchangeRate:
         axes = {"images": self.images, "texts": self.texts}
         return xr.DataArray(self.accuracy, axes, ("images", "texts"), "accuracy", {"long_name": "accuracy"})
 
-    def isolines(self, levels: Sequence[float] | None = None, fit: str = "plane", points: int = 101) -> pd.DataFrame:
+    def isolines(
+        self, levels: Sequence[float] | None = None, fit: str | None = None, points: int = 101
+    ) -> pd.DataFrame:
         """Points of equal accuracy inside the window, as in Fig 8 and 9.
 
         Args:
             levels: accuracies; six between the fit's ends when left out (ours).
-            fit: "plane" or "log".
+            fit: "plane" or "log"; the one that leads when left out.
             points: per line (ours).
 
         Returns:
@@ -132,7 +142,8 @@ class ExchangeRate:
         """
         import pandas as pd
 
-        chosen = self.plane if check.one_of("fit", fit, ("plane", "log")) == "plane" else self.log
+        fit = self.leads if fit is None else check.one_of("fit", fit, ("plane", "log"))
+        chosen = self.plane if fit == "plane" else self.log
         if chosen.refused:
             raise ValueError(f"there are no isolines: {chosen.refused}")
         fitted = chosen.predict(self.images[:, None], self.texts)
@@ -154,12 +165,21 @@ class ExchangeRate:
         )
 
     def summary(self) -> str:
-        """One line: the rate with its interval and R², or the reason why there is none."""
+        """One line: the better fit's rate with interval and R², or why there is none; the other fit beside it."""
+        other = self._said("log" if self.leads == "plane" else "plane")
         if self.refused:
-            return f"no exchange rate: {self.refused}"
-        low, high = self.interval
-        words = f"1 image ≈ {self.rate:.0f} words ({100 * self.level:.0f} % interval {low:.0f} to {high:.0f}"
-        return f"{words}; plane, R² {self.plane.r2:.2f})"
+            return f"no exchange rate: {self.refused} (The other fit: {other}.)"
+        return f"1 image ≈ {self._said(self.leads)}; {other}"
+
+    def _said(self, fit: str) -> str:
+        plane = fit == "plane"
+        found = self.plane if plane else self.log
+        rate, (low, high) = (self.plane_rate, self.plane_interval) if plane else (self.log_rate, self.log_interval)
+        name = "plane" if plane else f"log fit at {self.centre[0]:.1f} images and {self.centre[1]:.1f} texts"
+        if found.refused:
+            return f"{name} refused, R² {found.r2:.2f}"
+        interval = f"{100 * self.level:.0f} % interval {low:.0f} to {high:.0f}"
+        return f"{rate:.0f} words ({interval}; {name}, R² {found.r2:.2f})"
 
 
 def exchange_rate(
@@ -180,13 +200,17 @@ def exchange_rate(
 
         acc ≈ b + b_I · images + b_T · texts,     words per image = b_I / b_T · words_per_text
 
-    The paper fits this plane; its slope is global. Beside it stands a log fit, s(n) = log(1 + n),
-    with a local rate, since accuracy saturates in both. There is no rate, and ``refused`` says why, when
-    the text slope is not above 0 (its confidence interval reaches 0, so the ratio has no upper bound), or
-    when the fit explains less than ``least_r2`` of the variance. That is a result, not an error.
+    The paper fits this plane; its slope is global. Beside it stands a log fit, s(n) = log(1 + n), with a local rate,
+    since accuracy saturates in both. Both have three numbers, so the one with the larger R² leads, and the plane where
+    they are equal (ours); the other is told beside it. There is no rate, and ``refused`` says why, when the text
+    slope is not above 0 (its confidence interval reaches 0, so the ratio has no upper bound), when the image slope
+    is not above 0 (an image is not worth less than nothing), or when the fit explains less than ``least_r2`` of the
+    variance. That is a result, not an error. The interval may reach below 0 where the image slope's does.
 
     Args:
-        acc: (n_images, n_texts) or (n_images, n_texts, seeds), in any unit.
+        acc: (n_images, n_texts) or (n_images, n_texts, seeds), in any unit. The dimensions of a DataArray, and the
+            index and columns of a DataFrame, are found by their names ("images", "image_shots", "text_shots",
+            "seed", …), else by their coordinates, in whatever order they come.
         images, texts: the shots, increasing, at least two of each; 0 texts is allowed.
         words_per_text: mean number of words of a text.
         images_window, texts_window: (low, high), the shots to use, both ends included; all by default.
@@ -199,8 +223,9 @@ def exchange_rate(
         resamples, seed: of the bootstrap (ours).
 
     Raises:
-        ValueError, TypeError: NaN in the grid (says where); shapes that disagree; shots that do not increase or are
-            negative; words_per_text not above 0; a window with fewer than two shots; a bootstrap without seeds.
+        ValueError, TypeError: NaN in the grid (says where); shapes or shots that disagree; names that do not tell which
+            axis is which; shots that do not increase or are negative; words_per_text not above 0; a window with fewer
+            than two shots; a bootstrap without seeds.
 
     Example:
         >>> import numpy as np
@@ -224,14 +249,19 @@ def exchange_rate(
     draws = (resamples, seed) if interval == "bootstrap" else None
     plane, log = (_fit(grid, rows, columns, scale, level, least_r2, draws) for scale in SCALES)
     centre = (float(np.expm1(np.log1p(rows).mean())), float(np.expm1(np.log1p(columns).mean())))
+    leads, best = ("log", log) if log.r2 > plane.r2 + _TIE else ("plane", plane)
     local = words * (1 + centre[1]) / (1 + centre[0])
+    unit = words if leads == "plane" else local
     seeds = grid.shape[2] if np.ndim(acc) == 3 else 0  # type: ignore[arg-type]
     return ExchangeRate(
-        rate=words * plane.ratio,
-        interval=(words * plane.interval[0], words * plane.interval[1]),
-        refused=plane.refused,
+        rate=unit * best.ratio,
+        interval=(unit * best.interval[0], unit * best.interval[1]),
+        refused=best.refused,
+        leads=leads,
         plane=plane,
         log=log,
+        plane_rate=words * plane.ratio,
+        plane_interval=(words * plane.interval[0], words * plane.interval[1]),
         images=rows,
         texts=columns,
         accuracy=grid.mean(2),
@@ -247,6 +277,8 @@ def exchange_rate(
 def _checked(
     acc: object, images: Any, texts: Any, images_window: Any, texts_window: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    images, texts = check.listed("images", images), check.listed("texts", texts)
+    acc = in_order(acc, images, texts)
     grid = check.finite("acc", check.as_tensor("acc", acc, torch.float64)).detach().cpu().numpy()
     if not np.abs(grid).max(initial=0.0) < 1e100:
         raise ValueError(f"acc reaches {np.abs(grid).max():.3g}; accuracies are shares or per cent.")
@@ -254,7 +286,7 @@ def _checked(
         raise ValueError(f"acc must be (n_images, n_texts) or (n_images, n_texts, seeds), got shape {grid.shape}.")
     shots = []
     for axis, (name, values, window) in enumerate((("images", images, images_window), ("texts", texts, texts_window))):
-        found = check.finite(name, check.as_tensor(name, check.listed(name, values), torch.float64)).numpy()
+        found = check.finite(name, check.as_tensor(name, values, torch.float64)).numpy()
         if found.shape != (grid.shape[axis],):
             raise ValueError(f"{name} must name the {grid.shape[axis]} shots of acc's axis {axis}, got {len(found)}.")
         if (found < 0).any() or (np.diff(found) <= 0).any():
@@ -294,7 +326,9 @@ def _fit(
     variance = float(((mean - mean.mean()) ** 2).sum())
     r2 = 1 - float((residuals**2).sum()) / variance if variance > 0 else math.nan
     slope = (float(b_t - half), float(b_t + half))
-    refused = _refusal(scale, float(b_t), slope, level, r2, least_r2, residuals)
+    # A slope that moves the accuracy by no more than rounding is none, though its interval may have no width.
+    least = [_ROUNDING * float(np.abs(grid).max()) / float(np.ptp(_scaled(s, scale))) for s in (images, texts)]
+    refused = _refusal(scale, (float(b_i), float(b_t)), slope, least, level, r2, least_r2, residuals)
     ratio, interval = math.nan, (math.nan, math.nan)
     if not refused:
         ratio = float(b_i / b_t)
@@ -314,16 +348,19 @@ def _spread(each: np.ndarray, design: np.ndarray, residuals: np.ndarray) -> tupl
 
 
 def _refusal(
-    scale: str, b_t: float, slope: tuple[float, float], level: float, r2: float, least: float, residuals: np.ndarray
-) -> str:
+    scale: str, slopes: tuple[float, float], of_text: tuple[float, float], rounding: Sequence[float], level: float,
+    r2: float, least: float, residuals: np.ndarray,
+) -> str:  # fmt: skip
     name = "plane" if scale == "linear" else "log fit"
     at = np.unravel_index(int(np.abs(residuals).argmax()), residuals.shape)
     fit = f"the {name} has R² {r2:.2f}, its largest residual is {residuals[at]:+.3g} at cell {tuple(map(int, at))}"
-    if not slope[0] > 0:
-        interval = f"{100 * level:.0f} % interval {slope[0]:.3g} to {slope[1]:.3g}"
-        return f"the text slope {b_t:.3g} ({interval}) is not above 0, so words do not buy accuracy here; {fit}."
+    if not of_text[0] > 0 or not slopes[1] > rounding[1]:
+        interval = f"{100 * level:.0f} % interval {of_text[0]:.3g} to {of_text[1]:.3g}"
+        return f"the text slope {slopes[1]:.3g} ({interval}) is not above 0, so words do not buy accuracy here; {fit}."
     if not r2 >= least:
         return f"{fit}; it explains less than {least:.2g} of the variance. Narrow the window, or look at the other fit."
+    if not slopes[0] > rounding[0]:
+        return f"the image slope {slopes[0]:.3g} is not above 0, so images do not buy accuracy here; {fit}."
     return ""
 
 

@@ -121,7 +121,7 @@ def variance(information: Tensor, v: Tensor, rtol: float = RTOL) -> float:
 
 def symmetric(what: str, matrix: object) -> Tensor:
     """A square symmetric matrix as float64, or an error that says what came."""
-    found = check.as_tensor(what, matrix, torch.float64).detach()
+    found = check.as_tensor(what, matrix, torch.float64).detach().cpu()
     if found.dim() != 2 or found.shape[0] != found.shape[1] or not len(found):
         raise ValueError(f"{what} must be a square matrix (d, d), got shape {tuple(found.shape)}.")
     check.finite(what, found)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import _checks as check
-from ._encoder_inputs import batch_of, batches, items_of, pooled
+from ._encoder_inputs import batch_of, batches, items_of, pixels_of, pooled
 from ._feature_cache import data_hash, folder_hash, remembered
 from .samples import Dataset, Samples
 
@@ -103,8 +103,9 @@ class Pretrained:
     def on(self, dataset: Dataset, modality: str | None = None, *, name: str | None = None, **options: Any) -> Dataset:
         """The dataset with a modality replaced by its features, of kind "vector".
 
-        Texts are read from ``Samples.strings``; rows that lack the modality stay absent. An
-        "image+text" encoder adds a modality (``name``, "joint") beside the two.
+        Texts are read from ``Samples.strings``; rows that lack the modality stay absent. Images of a dataset that
+        says how it was standardised are brought back to [0, 1], what noise put outside is clipped, and the
+        provenance says so. An "image+text" encoder adds a modality (``name``, "joint") beside the two.
         ``options`` are those of :meth:`__call__`.
 
         Raises:
@@ -121,13 +122,17 @@ class Pretrained:
         if self.modality == "audio" and "rate" not in options:
             options["rate"] = dataset.provenance.get("rate")
         splits: dict[str, Any] = {
-            s: self._of(samples, wanted, target, options) for s, samples in dataset.splits.items()
+            s: self._of(samples, wanted, target, options, dataset) for s, samples in dataset.splits.items()
         }
         encoder = {"model": self.name, "revision": self.revision, "pool": self.pool, "normalize": self.normalize}
+        if self.modality.startswith("image"):
+            encoder["pixels"] = pixels_of(dataset, wanted[0], dataset.train.inputs[wanted[0]])[1]
         kinds = {**{m: k for m, k in dataset.kinds.items() if m in splits["train"].inputs}, target: "vector"}
         return replace(dataset, **splits, kinds=kinds, provenance={**dataset.provenance, f"{target} encoder": encoder})
 
-    def _of(self, samples: Samples, wanted: tuple[str, ...], target: str, options: Mapping[str, Any]) -> Samples:
+    def _of(
+        self, samples: Samples, wanted: tuple[str, ...], target: str, options: Mapping[str, Any], dataset: Dataset
+    ) -> Samples:
         here = torch.stack([samples.present[m].cpu() for m in wanted]).all(0)
         rows = here.nonzero().flatten()
         views: dict[str, Any] = {}
@@ -138,6 +143,8 @@ class Pretrained:
                 views[m] = [samples.strings[m][i] for i in rows.tolist()]
             else:
                 views[m] = samples.inputs[m].cpu()[rows]
+                if self.modality.startswith("image"):
+                    views[m], _ = pixels_of(dataset, m, views[m])
         features = torch.zeros(len(samples), self.width)
         if len(rows):
             features[rows] = self(views if len(wanted) > 1 else views[wanted[0]], **options)
@@ -147,7 +154,8 @@ class Pretrained:
         order = dict.fromkeys([*renamed.values(), target])  # the feature stands where its modality stood
         present = {**{m: p for m, p in samples.present.items() if m in kept}, target: here.to(samples.labels.device)}
         strings = {renamed.get(m, m): lines for m, lines in samples.strings.items()}
-        return replace(samples, inputs={m: inputs[m] for m in order}, present=present, strings=strings)
+        kinds = {m: k for m, k in samples.kinds.items() if m in kept} | {target: "vector"}
+        return replace(samples, inputs={m: inputs[m] for m in order}, present=present, strings=strings, kinds=kinds)
 
     @torch.no_grad()
     def _run(self, items: list[Any], progress: bool | None) -> Tensor:

@@ -9,7 +9,8 @@ batch, the outputs of every member on the same samples, and the state of member 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,15 @@ from torch.func import grad, vmap
 from . import fusion
 from ._functional import call_with, places_of
 from .fusion import LateFusion
+from .latents import Seen, alone, see
 from .losses import Params
 
 _DENSE = (nn.Linear, nn.ReLU, nn.Flatten, nn.Identity)
 _FUSIONS = (fusion.Additive, fusion.ConcatLinear, fusion.ConcatMLP)
+# (modality, x (K, n, ...)) → logits (K, n, C) of that modality alone through the shared part.
+Alone = Callable[[str, Tensor], Tensor]
+# What a recipe makes of a batch that was seen, with the terms' own parameters: (K,) losses.
+Objective = Callable[[Seen, Alone, Params], Tensor]
 
 
 class Stack:
@@ -33,6 +39,28 @@ class Stack:
 
     def gradients(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Params]:
         """Loss (K,), outputs (K, B, C) and gradients of each member on its own batch (K, B, ...)."""
+        raise NotImplementedError
+
+    def under(
+        self, inputs: Mapping[str, Tensor], objective: Objective, own: Params
+    ) -> tuple[Tensor, Tensor, Params, Params]:
+        """Loss (K,), outputs (K, B, C), gradients, and those of the terms' own parameters, under a recipe."""
+        params = {name: p.requires_grad_() for name, p in self.params.items()}
+        mine = {name: p.requires_grad_() for name, p in own.items()}
+        seen, one_alone = self.seen(params, inputs)
+        losses = objective(seen, one_alone, mine)
+        found = torch.autograd.grad(losses.sum(), [*params.values(), *mine.values()], materialize_grads=True)
+        for p in (*params.values(), *mine.values()):
+            p.requires_grad_(False)
+        gradients = [g.contiguous() for g in found]  # fused Adam on the CPU misreads transposed strides
+        ours, theirs = gradients[: len(params)], gradients[len(params) :]
+        return (
+            losses.detach(), seen.outputs.detach(), dict(zip(params, ours, strict=True)),
+            dict(zip(mine, theirs, strict=True)),
+        )  # fmt: skip
+
+    def seen(self, params: Params, inputs: Mapping[str, Tensor]) -> tuple[Seen, Alone]:
+        """Latents and outputs of each member on its own batch (K, B, ...), and the way of one modality alone."""
         raise NotImplementedError
 
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -61,22 +89,23 @@ class ProductStack(Stack):
     """
 
     def __init__(self, nets: Sequence[LateFusion], modalities: Sequence[str]) -> None:
-        seen = {m for net in nets for m in net.modalities}
+        seen = {m for net in nets for m in net.encoders}
         self.modalities = tuple(m for m in modalities if m in seen)
+        self.auxiliary = nets[0].auxiliary
         self.nets = nets
         self.count = len(nets)
         self.encoders = {
-            m: _chain(next(net.encoders[m] for net in nets if m in net.modalities), f"encoders.{m}")
+            m: _chain(next(net.encoders[m] for net in nets if m in net.encoders), f"encoders.{m}")
             for m in self.modalities
         }
         mix = nets[0].fusion
         self.fusion = None if isinstance(mix, fusion.Additive) else _chain(mix, "fusion")
         self.head = _chain(nets[0].head, "head")
-        self.places = [[self.modalities.index(m) for m in net.modalities] for net in nets]
+        self.places = [[self.modalities.index(m) for m in net.encoders] for net in nets]
         like = next(nets[0].parameters())
         self.masks: dict[str, Tensor] = {}
         for m in self.modalities:
-            mask = torch.tensor([m in net.modalities for net in nets])
+            mask = torch.tensor([m in net.encoders for net in nets])
             if not bool(mask.all()):
                 self.masks[m] = mask.to(like).view(-1, 1, 1)
         states = [dict(net.named_parameters()) for net in nets]
@@ -88,7 +117,7 @@ class ProductStack(Stack):
 
     def prepare(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Samples as vectors, (n, d)."""
-        return {m: inputs[m].flatten(1) for m in self.modalities}
+        return {m: inputs[m].flatten(1) for m in self.modalities if m not in self.auxiliary}
 
     def gradients(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Params]:
         """Loss (K,), outputs (K, B, C) and gradients of each member on its own batch (K, B, d)."""
@@ -103,7 +132,17 @@ class ProductStack(Stack):
     @torch.no_grad()
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Outputs (K, n, C) of every member on the same samples (n, d)."""
-        return self._forward(self.params, {m: inputs[m].expand(self.count, -1, -1) for m in self.modalities})
+        seen = {m: x.expand(self.count, -1, -1) for m, x in inputs.items() if m in self.modalities}
+        return self._forward(self.params, seen)
+
+    def seen(self, params: Params, inputs: Mapping[str, Tensor]) -> tuple[Seen, Alone]:
+        """Latents and outputs of each member on its own batch (K, B, d), and the way of one modality alone."""
+        features = self._features(params, inputs)
+
+        def one_alone(modality: str, x: Tensor) -> Tensor:
+            return self._classified(params, self._features(params, {modality: x.flatten(2)}))
+
+        return Seen(features, {}, self._classified(params, features)), one_alone
 
     def state(self, k: int) -> Params:
         """The parameters of member k, as its module names them."""
@@ -111,14 +150,24 @@ class ProductStack(Stack):
         return {name: self._narrow(name, self.params[name][k], k).clone() for name in own}
 
     def _forward(self, params: Params, inputs: Mapping[str, Tensor]) -> Tensor:
-        features = []
+        return self._classified(params, self._features(params, inputs))
+
+    def _features(self, params: Params, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Modality -> (K, n, d), of those among ``inputs``."""
+        found = {}
         for m in self.modalities:
-            feature = _through(self.encoders[m], inputs[m], params)
-            features.append(feature * self.masks[m] if m in self.masks else feature)
+            if m in inputs:
+                feature = _through(self.encoders[m], inputs[m], params)
+                found[m] = feature * self.masks[m] if m in self.masks else feature
+        return found
+
+    def _classified(self, params: Params, features: Mapping[str, Tensor]) -> Tensor:
+        """Logits (K, n, C); modalities without a feature count as 0."""
         if self.fusion is None:
-            fused = torch.stack(features).sum(0)
+            fused = torch.stack(list(features.values())).sum(0)
         else:
-            fused = _through(self.fusion, torch.cat(features, 2), params)
+            nothing = torch.zeros_like(next(iter(features.values())))
+            fused = _through(self.fusion, torch.cat([features.get(m, nothing) for m in self.modalities], 2), params)
         return _through(self.head, fused, params)
 
     def _wide(self, name: str, value: Tensor | None, k: int) -> Tensor | None:
@@ -171,6 +220,20 @@ class MappedStack(Stack):
         # Fused Adam on the CPU misreads gradients with transposed strides.
         return losses, outputs, {name: g.contiguous() for name, g in found.items()}
 
+    def seen(self, params: Params, inputs: Mapping[str, Tensor]) -> tuple[Seen, Alone]:
+        """Latents and outputs of each member on its own batch (K, B, ...), and the way of one modality alone."""
+
+        def one(p: Params, x: dict[str, Tensor]) -> tuple[Any, Any, Tensor]:
+            found = call_with(_Asked(self.base, see), _below(p), (x,))
+            return dict(found.latents), dict(found.masks), found.outputs
+
+        def one_alone(modality: str, x: Tensor) -> Tensor:
+            asked = _Asked(self.base, lambda net, rows: alone(net, modality, rows))
+            logits: Tensor = vmap(lambda p, rows: call_with(asked, _below(p), (rows,)))(params, x)
+            return logits
+
+        return Seen(*vmap(one)(params, dict(inputs))), one_alone
+
     @torch.no_grad()
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Outputs (K, n, C) of every member on the same samples (n, ...)."""
@@ -181,6 +244,21 @@ class MappedStack(Stack):
     def state(self, k: int) -> Params:
         """The parameters of member k."""
         return {name: p[k].clone() for name, p in self.params.items()}
+
+
+class _Asked(nn.Module):
+    """A net that is asked something else than its forward, with other tensors in the places of its parameters."""
+
+    def __init__(self, net: nn.Module, ask: Callable[[nn.Module, Any], Any]) -> None:
+        super().__init__()
+        self.net, self.ask = net, ask
+
+    def forward(self, x: Any) -> Any:
+        return self.ask(self.net, x)
+
+
+def _below(params: Params) -> Params:
+    return {f"net.{name}": p for name, p in params.items()}
 
 
 def member_losses(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -214,12 +292,14 @@ def why_not_products(nets: Sequence[nn.Module]) -> str | None:
                 return "it has a Linear without bias"
         if (reason := _odd_parameters(net)) is not None:
             return reason
+    if len({net.auxiliary for net in nets if isinstance(net, LateFusion)}) > 1:
+        return "the nets have different auxiliary modalities"
     shapes: dict[str, torch.Size] = {}
     for net in (n for n in nets if isinstance(n, LateFusion)):
         if type(net.fusion) is not type(nets[0].fusion):
             return "the nets have different fusions"
         for name, p in net.named_parameters():
-            blocks = len(net.modalities) if name in _FIRST else 1
+            blocks = len(net.encoders) if name in _FIRST else 1
             shape = torch.Size((*p.shape[:-1], p.shape[-1] // blocks))
             if shapes.setdefault(name, shape) != shape:
                 return f"{name} has different shapes"

@@ -19,7 +19,7 @@ from . import _checks as check
 class AlphaStar:
     """The interpolation that brings z_k = (1-α) z_i + α z_j closest to the true latent, by Theorem 1.
 
-    Numbers, arrays or tensors, as the distances were given.
+    Numbers, arrays, DataArrays or tensors, as the distances were given.
 
     Attributes:
         raw: α* by Eq 4. It may lie outside [0, 1]: the triangle inequality does not confine it.
@@ -48,7 +48,8 @@ def alpha_star(delta_i: Any, delta_j: Any, delta_ij: Any, *, delta: Any = None, 
 
     Args:
         delta_i, delta_j: W2(P*, P_i) and W2(P*, P_j), not squared.
-        delta_ij: W2(P_i, P_j), above 0. All three: numbers, arrays or tensors that broadcast.
+        delta_ij: W2(P_i, P_j), above 0. All three: numbers, arrays or tensors that broadcast; DataArrays do so by
+            the names of their dimensions.
         delta: δ = W2(P_j, P̂_j) of Def 4, or None for Theorem 1.
         tolerance: how far the triangle inequality may be missed, relative to the longest side (1e-6: ours, for
             rounding; estimates by different methods may need more).
@@ -63,7 +64,7 @@ def alpha_star(delta_i: Any, delta_j: Any, delta_ij: Any, *, delta: Any = None, 
         >>> round(best.raw, 3), round(best.clipped, 3)
         (-0.167, 0.0)
     """
-    d_i, d_j, d_ij, back = _sides(delta_i, delta_j, delta_ij)
+    d_i, d_j, d_ij, back, beside = _sides(delta_i, delta_j, delta_ij, 0.0 if delta is None else delta)
     tolerance = check.non_negative("tolerance", tolerance)
     longest = torch.maximum(torch.maximum(d_i, d_j), d_ij)
     excess = 2 * longest - (d_i + d_j + d_ij)
@@ -82,7 +83,7 @@ def alpha_star(delta_i: Any, delta_j: Any, delta_ij: Any, *, delta: Any = None, 
     )
     raw = (d_i.square() - d_j.square() + d_ij.square()) / (2 * d_ij.square())
     clipped = raw.clamp(0, 1)
-    extra = torch.zeros_like(d_i) if delta is None else _side("delta", delta).to(d_i.device)
+    extra = _side("delta", beside)
     if extra.ndim > d_i.ndim or any(n not in (1, m) for n, m in zip(extra.shape[::-1], d_i.shape[::-1], strict=False)):
         raise ValueError(f"delta must broadcast to the distances' {tuple(d_i.shape)}, got {tuple(extra.shape)}.")
     j_is_better = d_i > d_j
@@ -110,8 +111,8 @@ def interpolation_cost(alpha: Any, delta_i: Any, delta_j: Any, delta_ij: Any) ->
         >>> [xl.transport.interpolation_cost(alpha, 1.0, 1.0, 1.0) for alpha in (0.0, 0.5, 1.0)]
         [1.0, 0.75, 1.0]
     """
-    weight = check.finite("alpha", check.as_tensor("alpha", alpha, torch.float64))
-    d_i, d_j, d_ij, back = _sides(delta_i, delta_j, delta_ij, alpha)
+    d_i, d_j, d_ij, back, weight = _sides(delta_i, delta_j, delta_ij, alpha)
+    weight = check.finite("alpha", _double("alpha", weight))
     try:
         return back(_quadratic(weight, d_i, d_j, d_ij))
     except RuntimeError:
@@ -124,30 +125,66 @@ def _quadratic(alpha: Tensor, d_i: Tensor, d_j: Tensor, d_ij: Tensor) -> Tensor:
     return (1 - alpha) * d_i.square() + alpha * d_j.square() - alpha * (1 - alpha) * d_ij.square()
 
 
-def _sides(delta_i: Any, delta_j: Any, delta_ij: Any, *others: Any) -> tuple[Tensor, Tensor, Tensor, Any]:
-    """The three sides in float64, broadcast, and what turns a result back into the kind that was given."""
-    given = (delta_i, delta_j, delta_ij, *others)
-    named = zip(("delta_i", "delta_j", "delta_ij"), given[:3], strict=True)
-    sides = [_side(name, value) for name, value in named]
+def _sides(delta_i: Any, delta_j: Any, delta_ij: Any, other: Any) -> tuple[Tensor, Tensor, Tensor, Any, Any]:
+    """The three sides in float64, broadcast; what turns a result into the kind that was given; the fourth."""
+    given, frame = _aligned((delta_i, delta_j, delta_ij, other))
+    names = ("delta_i", "delta_j", "delta_ij", "alpha")
+    tensors = {name: value for name, value in zip(names, given, strict=False) if isinstance(value, Tensor)}
+    # Numbers on the CPU go with tensors of any device, as in PyTorch.
+    placed = {name: t for name, t in tensors.items() if t.ndim or t.device.type != "cpu"}
+    if placed:
+        check.one_device(**placed)
+    device = next(iter(placed.values())).device if placed else torch.device("cpu")
+    sides = [_side(name, value) for name, value in zip(names, given[:3], strict=False)]
     try:
         d_i, d_j, d_ij = torch.broadcast_tensors(*sides)
     except RuntimeError:
         shapes = ", ".join(str(tuple(side.shape)) for side in sides)
         raise ValueError(f"delta_i, delta_j and delta_ij must broadcast, got shapes {shapes}.") from None
-    tensors = [value for value in given if isinstance(value, Tensor)]
-    if tensors:
-        dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
-        return d_i, d_j, d_ij, lambda result: check.finite("the result (from squares that overflow)", result.to(dtype))
-    if any(isinstance(value, (np.ndarray, list, tuple)) for value in given):
-        return d_i, d_j, d_ij, lambda result: check.finite("the result (from squares that overflow)", result).numpy()
-    return d_i, d_j, d_ij, lambda result: float(check.finite("the result (from squares that overflow)", result))
+
+    def back(result: Tensor) -> Any:
+        check.finite("the result (from squares that overflow)", result)
+        if tensors:
+            dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors.values()) else torch.float32
+            return check.finite("the result (from squares that overflow)", result.to(dtype)).to(device)
+        if frame is not None:
+            return frame.copy(data=np.broadcast_to(result.numpy(), frame.shape))
+        several = any(isinstance(value, (np.ndarray, list, tuple)) for value in given)
+        return result.numpy() if several else float(result)
+
+    return d_i, d_j, d_ij, back, given[3]
+
+
+def _aligned(given: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """DataArrays broadcast by the names of their dimensions, as arrays, and one of their frame; others as they are."""
+    named = [k for k, value in enumerate(given) if hasattr(value, "dims") and hasattr(value, "coords")]
+    if not named:
+        return given, None
+    import xarray as xr
+
+    try:
+        frames = xr.broadcast(*xr.align(*(given[k] for k in named), join="exact"))
+    except ValueError as error:
+        raise ValueError(f"the distances' labels differ, so they do not belong together: {error}") from None
+    if any(np.ndim(v) for k, v in enumerate(given) if k not in named):
+        raise ValueError("give all distances as DataArrays, or none: axes without names do not say where they belong.")
+    values = list(given)
+    for k, frame in zip(named, frames, strict=True):
+        values[k] = frame.values
+    plain = frames[0].drop_attrs() if hasattr(frames[0], "drop_attrs") else frames[0]
+    return tuple(values), plain.rename(None)
 
 
 def _side(name: str, value: Any) -> Tensor:
-    side = check.finite(name, check.as_tensor(name, value, torch.float64))
+    side = check.finite(name, _double(name, value))
     if bool((side < 0).any()):
         raise ValueError(f"{name} is a distance and must be at least 0, got {float(side.min()):g}.")
     return side
+
+
+def _double(name: str, value: Any) -> Tensor:
+    """In double precision, on the CPU: not every device has it."""
+    return check.as_tensor(name, value.cpu() if isinstance(value, Tensor) else value, torch.float64)
 
 
 def _refuse(bad: Tensor, message: str, shown: Tensor) -> None:

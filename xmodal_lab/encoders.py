@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _checks as check
+from ._kinds import check_channels, kind_of
 from ._pretrained import Pretrained as Pretrained
 from ._pretrained import pretrained as pretrained
 
@@ -67,24 +68,62 @@ class ConvEncoder(nn.Sequential):
         super().__init__(*layers)
 
 
+class TokenEncoder(nn.Module):
+    """Token ids → a table of vectors → their mean over what is no padding → Linear → ReLU: (N, L) → (N, width).
+
+    Args:
+        ids: rows of the table: the largest id, and one. Id 0 is padding.
+        width: of the feature.
+        hidden: of the vectors (64: ours).
+    """
+
+    def __init__(self, ids: int, width: int = 32, hidden: int = 64) -> None:
+        super().__init__()
+        width, hidden = check.integer("width", width, at_least=1), check.integer("hidden", hidden, at_least=1)
+        self.table = nn.Embedding(check.integer("ids", ids, at_least=1), hidden)
+        self.linear = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, width) of ids (N, L); zeros stand for the words of a row that is all padding."""
+        here = (x > 0).unsqueeze(-1).to(self.table.weight.dtype)
+        mean = (self.table(x) * here).sum(1) / here.sum(1).clamp(min=1)
+        return torch.relu(self.linear(mean))
+
+
 def encoder(
-    kind: str, shape: Sequence[int], width: int = 32, architecture: str = "auto", norm: str = "group"
+    kind: str,
+    shape: Sequence[int],
+    width: int = 32,
+    architecture: str = "auto",
+    norm: str = "group",
+    ids: int | None = None,
 ) -> nn.Module:
     """The small encoder for one modality.
 
     Args:
-        kind: "image" | "audio" | "text" | "vector", as in ``Dataset.kinds``.
+        kind: "image" | "audio" | "text" | "vector" | "tokens" | "series", as in ``Dataset.kinds``.
         shape: of one sample.
         width: of the feature.
         architecture: "cnn", "mlp", or "auto": a CNN for images and audio of shape (C, H, W), else an MLP.
         norm: of the CNN.
+        ids: how many token ids there are, for kind "tokens", such as ``dataset.vocabulary[modality]``.
+
+    Returns:
+        A module from (N, *shape) to (N, width).
 
     Raises:
-        ValueError: unknown kind, architecture or norm; a CNN for samples that are not (C, H, W).
+        ValueError: unknown kind, architecture or norm; a CNN for samples that are not (C, H, W); tokens without
+            ``ids`` or of more than one axis.
     """
-    check.one_of("kind", kind, ("image", "audio", "text", "vector"))
+    kind = kind_of("kind", kind)
     check.one_of("architecture", architecture, ARCHITECTURES)
     shape, width = sizes("shape", shape), check.integer("width", width, at_least=1)
+    if kind == "image":
+        check_channels("samples of an image encoder", shape)
+    if kind == "tokens":
+        if ids is None or len(shape) != 1:
+            raise ValueError(f"an encoder of tokens needs samples of shape (L,) and ids=, got {shape} and {ids}.")
+        return TokenEncoder(ids, width)
     if architecture == "auto":
         architecture = "cnn" if kind in ("image", "audio") and len(shape) == 3 else "mlp"
     return ConvEncoder(shape, width, norm) if architecture == "cnn" else MLPEncoder(shape, width)
@@ -108,6 +147,13 @@ def zeros_like_absent(reference: Tensor, shape: Sequence[int]) -> Tensor:
     return torch.zeros(len(rows), *sizes("shape", shape), dtype=rows.dtype, device=rows.device)
 
 
+def input_dtype(module: nn.Module, fallback: Tensor) -> torch.dtype:
+    """The dtype that ``module`` reads: int64 where it holds a table of ids, else its own, else ``fallback``'s."""
+    if any(isinstance(part, nn.Embedding) for part in module.modules()):
+        return torch.int64
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), fallback.dtype)
+
+
 def sizes(what: str, value: Sequence[int]) -> tuple[int, ...]:
     """Return ``value`` as a tuple of whole numbers of at least 1; ``what`` names it in the message."""
     return tuple(check.integer(f"a size in {what}", n, at_least=1) for n in check.listed(what, value))
@@ -127,8 +173,9 @@ def check_input(modality: str, x: object, shape: Sequence[int], module: nn.Modul
     if given.is_inference() and torch.is_grad_enabled():
         raise ValueError(f"inputs[{modality!r}] come from inference mode, which no gradient can pass; use .clone().")
     known = next(module.parameters(), given)
-    if given.dtype != known.dtype or given.device != known.device or given.layout != torch.strided:
+    wanted = input_dtype(module, given)
+    if given.dtype != wanted or given.device != known.device or given.layout != torch.strided:
         raise ValueError(
-            f"inputs[{modality!r}] are {given.dtype}, {given.layout} on {given.device}, the net is {known.dtype} on "
+            f"inputs[{modality!r}] are {given.dtype}, {given.layout} on {given.device}, the net is {wanted} on "
             f"{known.device}; use .to(dtype) and .to(device)."
         )

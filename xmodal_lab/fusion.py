@@ -127,6 +127,8 @@ class LateFusion(nn.Module):
         fusion: module from a list of (N, d) to (N, d).
         head: module from (N, d) to (N, C).
         shapes: modality -> shape of one sample.
+        auxiliary: modalities that have an encoder but are no input of the task: they pass through the shared
+            fusion and head alone (uml, Alg 2). In a row that is classified their feature is 0.
 
     Example:
         >>> import xmodal_lab as xl
@@ -142,6 +144,7 @@ class LateFusion(nn.Module):
         fusion: nn.Module,
         head: nn.Module,
         shapes: Mapping[str, Sequence[int]],
+        auxiliary: Sequence[str] = (),
     ) -> None:
         super().__init__()
         for m, part in check.mapping("encoders", encoders, "modules").items():
@@ -153,11 +156,14 @@ class LateFusion(nn.Module):
         self.fusion = check.instance("fusion", fusion, nn.Module)
         self.head = check.instance("head", head, nn.Module)
         self.shapes = {m: sizes(f"shapes[{m!r}]", shapes[m]) for m in self.encoders}
+        self.auxiliary = tuple(check.one_of("auxiliary modality", m, self.encoders) for m in auxiliary)
+        if not self.modalities:
+            raise ValueError(f"all of {', '.join(self.encoders)} are auxiliary, so there is nothing to classify.")
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities, in the order of fusion."""
-        return tuple(self.encoders)
+        """Names of the modalities that are classified, in the order of fusion."""
+        return tuple(m for m in self.encoders if m not in self.auxiliary)
 
     def encode(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Features by modality, each (N, d).
@@ -169,22 +175,40 @@ class LateFusion(nn.Module):
             raise TypeError(f"inputs must be a dict from modalities to tensors, got {type(inputs).__name__}.")
         if present is not None and not isinstance(present, Mapping):
             raise TypeError(f"present must be a dict from modalities to masks, got {type(present).__name__}.")
-        known = [x for m, x in inputs.items() if m in self.shapes and x is not None]
+        names = self.modalities
+        known = [x for m, x in inputs.items() if m in names and x is not None]
         if not known:
-            raise ValueError(f"inputs hold none of {', '.join(self.modalities)}; they hold {list(inputs)}.")
+            raise ValueError(f"inputs hold none of {', '.join(names)}; they hold {list(inputs)}.")
         features = {}
-        for m, enc in self.encoders.items():
+        for m in names:
             x = inputs.get(m)
             if x is None:
-                x = encoders.zeros_like_absent(known[0], self.shapes[m])
+                x = encoders.zeros_like_absent(known[0], self.shapes[m]).to(
+                    encoders.input_dtype(self.encoders[m], known[0])
+                )
             elif present is not None and m in present:
                 x = self._only_present(m, x, present[m])
-            try:
-                features[m] = enc(x)
-            except Exception:
-                encoders.check_input(m, x, self.shapes[m], enc)
-                raise
+            features[m] = self._encoded(m, x)
         return features
+
+    def latents(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Features (N, d) of the modalities among ``inputs`` alone, auxiliary ones too; what a recipe's terms read.
+
+        Raises:
+            TypeError, ValueError: inputs that hold no modality of this net, other shapes.
+        """
+        known = {m: x for m, x in check.mapping("inputs", inputs, "tensors").items() if m in self.encoders}
+        if not known:
+            raise ValueError(f"inputs hold none of {', '.join(self.encoders)}; they hold {list(inputs)}.")
+        return {m: self._encoded(m, x) for m, x in known.items()}
+
+    def _encoded(self, m: str, x: Tensor) -> Tensor:
+        try:
+            feature: Tensor = self.encoders[m](x)
+        except Exception:
+            encoders.check_input(m, x, self.shapes[m], self.encoders[m])
+            raise
+        return feature
 
     def _only_present(self, m: str, x: Tensor, here: Tensor) -> Tensor:
         if not isinstance(x, Tensor) or not isinstance(here, Tensor) or here.shape != x.shape[:1] or here.is_meta:
@@ -198,9 +222,12 @@ class LateFusion(nn.Module):
         Raises:
             TypeError, ValueError: a modality that is missing, features of another shape, dtype or device.
         """
-        if not isinstance(features, Mapping) or not all(isinstance(features.get(m), Tensor) for m in self.encoders):
+        if not isinstance(features, Mapping) or not all(isinstance(features.get(m), Tensor) for m in self.modalities):
             raise TypeError(f"features must be a dict with one tensor for each of {', '.join(self.modalities)}.")
         try:
+            if self.auxiliary:
+                nothing = torch.zeros_like(features[self.modalities[0]])
+                features = {m: nothing if m in self.auxiliary else features[m] for m in self.encoders}
             fused: Tensor = self.fusion([features[m] for m in self.encoders])
         except Exception:
             self._check_features(features)
@@ -209,7 +236,7 @@ class LateFusion(nn.Module):
 
     def _check_features(self, features: Mapping[str, Tensor]) -> None:
         known = next(self.parameters())
-        for m in self.encoders:
+        for m in self.modalities:
             f = features[m]
             if (
                 f.ndim != 2
@@ -221,10 +248,24 @@ class LateFusion(nn.Module):
                     f"are {tuple(f.shape)}, {f.dtype} on {f.device}."
                 )
 
-    def classify(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Logits from features, (N, C)."""
-        logits: Tensor = self.head(self.fuse(features))
-        return logits
+    def classify(self, features: Mapping[str, Tensor], only: str | None = None) -> Tensor:
+        """Logits from features, (N, C).
+
+        Args:
+            features: as :meth:`encode` or :meth:`latents` give them.
+            only: send this modality alone through the shared fusion and head, with features of 0 in the others'
+                places (uml, Alg 2).
+
+        Raises:
+            ValueError: ``only`` is no modality of this net.
+        """
+        if only is None:
+            logits: Tensor = self.head(self.fuse(features))
+            return logits
+        check.one_of("modality", only, self.encoders)
+        nothing = torch.zeros_like(features[only])
+        alone: Tensor = self.head(self.fusion([features[m] if m == only else nothing for m in self.encoders]))
+        return alone
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits from inputs, (N, C); ``present[m]`` (N,) bool marks the rows that have modality m."""
@@ -242,43 +283,61 @@ class LateFusion(nn.Module):
         norm: str = "group",
         outputs: int | None = None,
         seed: int = 0,
+        auxiliary: Sequence[str] = (),
     ) -> LateFusion:
         """A small net that fits ``dataset``, of its dtype.
 
         Args:
             dataset: gives shapes, kinds and classes.
-            modalities: which of its modalities the net sees; all of them when not given.
+            modalities: which of its modalities the net sees; all of them (but the auxiliary) when not given.
+            auxiliary: modalities with an encoder of their own that only a recipe's terms use.
             fusion: "additive" | "concat_linear" | "concat_mlp" | "cross_attention".
             width: d, of every feature (32; ours).
             architecture: "auto" | "cnn" | "mlp", see :func:`xmodal_lab.encoders.encoder`.
             norm: "group" | "batch" | "none", of the CNNs.
-            outputs: C; the number of classes, or 1 for real-valued labels, when not given.
+            outputs: C; ``dataset.outputs`` when not given: the number of classes, or of real-valued targets.
             seed: of the initial weights. Each part is drawn from its own name, so the image
                 encoder starts the same whether or not the net also hears.
 
         Raises:
-            ValueError: a modality, fusion, architecture or norm that is not known.
+            ValueError: a modality, fusion, architecture or norm that is not known; modalities of several dtypes.
         """
         check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('digits'), not one split of it")
+        extra = check.modalities_of(auxiliary, dataset.modalities) if auxiliary else ()
+        if modalities is None and extra:
+            modalities = [m for m in dataset.modalities if m not in extra]
         names = check.modalities_of(modalities, dataset.modalities)
+        if both := set(names) & set(extra):
+            raise ValueError(f"{', '.join(sorted(both))}: a modality is an input of the task or auxiliary, not both.")
         make_fusion = FUSIONS[check.one_of("fusion", fusion, FUSIONS)]
-        if outputs is None:
-            outputs = len(dataset.classes)
-            if dataset.train.labels.is_floating_point():
-                outputs = 1
-            elif outputs == 0:
-                outputs = int(dataset.train.labels.max()) + 1
+        outputs = dataset.outputs if outputs is None else outputs
+        dtype = _one_dtype(dataset, (*names, *extra))
         check.integer("outputs (number of classes)", outputs, at_least=1)
         parts = {}
-        for m in names:
+        for m in (*names, *extra):
             with _seeded(seed, f"encoders.{m}"):
-                parts[m] = encoders.encoder(dataset.kinds[m], dataset.shapes[m], width, architecture, norm)
+                parts[m] = encoders.encoder(
+                    dataset.kinds[m], dataset.shapes[m], width, architecture, norm, ids=dataset.vocabulary.get(m)
+                )
         with _seeded(seed, "fusion"):
-            mix = make_fusion(width, len(names))
+            mix = make_fusion(width, len(parts))
         with _seeded(seed, "head"):
             head = nn.Linear(width, outputs)
-        net = cls(parts, mix, head, {m: dataset.shapes[m] for m in names})
-        return net.to(dataset.train.inputs[names[0]].dtype)
+        net = cls(parts, mix, head, {m: dataset.shapes[m] for m in parts}, extra)
+        return net.to(dtype)
+
+
+def _one_dtype(dataset: Dataset, names: Sequence[str]) -> torch.dtype:
+    """The floating dtype of the named modalities; float32 where all are token ids.
+
+    Raises:
+        ValueError: several.
+    """
+    found = {m: x.dtype for m, x in dataset.train.inputs.items() if m in names and x.is_floating_point()}
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"{m!r} is {dtype}" for m, dtype in found.items())
+        raise ValueError(f"a net computes in one dtype: {told}; use dataset.to(dtype=torch.float32).")
+    return next(iter(found.values()), torch.float32)
 
 
 @contextmanager

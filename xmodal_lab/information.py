@@ -37,13 +37,12 @@ from ._loewner import RTOL as RTOL
 from ._loewner import Order as Order
 from ._loewner import order as order
 from ._loewner import schur as schur
+from ._trade import Help
 
 if TYPE_CHECKING:
     import pandas as pd
 
 METHODS = ("schur", "block", "printed")
-# A Y that must be taken more often than this to make up for one X never does (ours).
-_MOST = 2.0**60
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +65,12 @@ class Channel:
     samples: int | None = None
 
     def __post_init__(self) -> None:
-        shared = check.finite("the shared design", check.as_tensor("the shared design", self.shared, torch.float64))
+        shared = _given("the shared design", self.shared)
         if shared.dim() not in (2, 3) or 0 in shared.shape:
             raise ValueError(f"a design is (m, d_c) or (n, m, d_c), none of them 0; got {tuple(shared.shape)}.")
         own = self.own
         if own is not None:
-            own = check.finite("the own design", check.as_tensor("the own design", own, torch.float64)).detach()
+            own = _given("the own design", own)
         if own is not None and own.shape[:-1] != shared.shape[:-1]:
             raise ValueError(
                 f"the designs of one modality differ in their last dimension only, got shared {tuple(shared.shape)} "
@@ -82,7 +81,7 @@ class Channel:
         samples = each if self.samples is None else check.integer("samples", self.samples, at_least=0)
         if each is not None and samples != each:
             raise ValueError(f"{each} designs make {each} samples, got samples={samples}; leave it out.")
-        for name, value in (("shared", shared.detach()), ("own", own), ("samples", 1 if samples is None else samples)):
+        for name, value in (("shared", shared), ("own", own), ("samples", 1 if samples is None else samples)):
             object.__setattr__(self, name, value)
 
     @property
@@ -158,9 +157,9 @@ def fisher(
         check.one_of("matrix of a design", name, known)
     if missing := [name for name in ("A_c", "B_c") if design.get(name) is None]:
         raise ValueError(f"a design needs 'A_c' and 'B_c', it lacks {', '.join(missing)}.")
-    seen = check.as_tensor("A_c", design["A_c"], torch.float64)
+    seen = _given("A_c", design["A_c"])
     if design.get("a") is not None:
-        seen = seen * check.as_tensor("a", design["a"], torch.float64)
+        seen = seen * _given("a", design["a"])
     x = Channel(seen, design.get("A_x"), sigma_x, n_x)  # type: ignore[arg-type]
     y = Channel(design["B_c"], design.get("B_y"), sigma_y, n_y)  # type: ignore[arg-type]
     return Fisher({"x": x, "y": y}, rtol)
@@ -245,16 +244,11 @@ class Fisher:
         eigenvector is it vᵀ M_one v / vᵀ M_of v, the ratio of informations along v (cf. Cor 1).
 
         Returns:
-            The rate; infinite when ``of`` does not help, NaN when neither does or Var is infinite.
+            The rate; infinite when ``of`` does not help, NaN when neither does or Var is infinite. What is less than
+            1e-12 of Var counts as rounding (ours: squares of single precision).
         """
-        first, second = self._channel(one), self._channel(of)
-        v, whole = self.direction(v), self.information(None, method)
-        if not _loewner.in_range(whole, v, self.rtol):
-            return math.nan
-        w = _loewner.pseudo_inverse(whole, self.rtol) @ v
-        worth = [float(w @ c.per_sample(method, self.rtol) @ w) for c in (first, second)]
-        worth = [x if x > self.rtol * max(worth) else 0.0 for x in worth]
-        return worth[0] / worth[1] if worth[1] else math.inf if worth[0] else math.nan
+        first, second = self._helps(v, one, of, method)
+        return math.nan if first is None or second is None else first.rate(second)
 
     def trade(self, v: object, n: float = 1.0, one: str = "x", of: str = "y", method: str = "schur") -> float:
         """How many samples of ``of`` lower Var(vᵀθ_c) as much as ``n`` more of ``one`` would: the rate of a whole step.
@@ -265,26 +259,18 @@ class Fisher:
         Raises:
             ValueError: n not above 0.
         """
-        first, second = self._channel(one), self._channel(of)
+        first, second = self._helps(v, one, of, method)
+        n = check.positive("n", n)
+        return math.nan if first is None or second is None else first.trade(n, second)
+
+    def _helps(self, v: object, one: str, of: str, method: str) -> tuple[Help | None, Help | None]:
+        """What more samples of two modalities would do to Var(vᵀθ_c); None where that is infinite."""
+        channels = self._channel(one), self._channel(of)
         v, whole = self.direction(v), self.information(None, method)
-        step, other = (c.per_sample(method, self.rtol) for c in (first, second))
-        start = _loewner.variance(whole, v, self.rtol)
-        goal = _loewner.variance(whole + check.positive("n", n) * step, v, self.rtol)
-        if not start < math.inf or goal >= start * (1 - 1e-12):
-            return math.nan
-
-        def reached(k: float) -> bool:
-            return _loewner.variance(whole + k * other, v, self.rtol**2) <= goal
-
-        low, high = 0.0, 1.0
-        while not reached(high):
-            low, high = high, 2 * high
-            if high > _MOST:
-                return math.inf
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (low, middle) if reached(middle) else (middle, high)
-        return high
+        if not _loewner.in_range(whole, v, self.rtol):
+            return None, None
+        first, second = (Help.of(whole, v, c.per_sample(method, self.rtol), self.rtol) for c in channels)
+        return first, second
 
     def orthogonal(self, data: str | None = None) -> bool:
         """Whether θ_c is Fisher-orthogonal to the own parameters: then "block" and "schur" agree (App C.2)."""
@@ -321,7 +307,7 @@ class Fisher:
 
     def direction(self, v: object) -> Tensor:
         """``v`` as a float64 vector (d_c,)."""
-        found = check.finite("v", check.as_tensor("v", v, torch.float64))
+        found = _given("v", v)
         if found.shape != (self.shared,) or not bool(found.any()):
             raise ValueError(f"v must be a vector of {self.shared} numbers, not all 0; got {found.tolist()}.")
         return found
@@ -333,6 +319,11 @@ class Fisher:
 
     def _channel(self, name: str) -> Channel:
         return self.channels[check.one_of("modality", name, self.channels)]
+
+
+def _given(what: str, value: object) -> Tensor:
+    """What was handed in as float64 on the CPU, where all of this is computed."""
+    return check.finite(what, check.as_tensor(what, value, torch.float64)).detach().cpu()
 
 
 def _on_shared(channel: Channel, method: str, rtol: float) -> Tensor:
@@ -386,8 +377,7 @@ def monte_carlo(
     draws, seed = check.integer("draws", draws, at_least=2), check.integer("seed", seed)
     check.instance("world", world, Fisher, "make one with fisher(...)")
     names = world._names(data)
-    truth = check.as_tensor("theta_c", [0.0] * world.shared if theta_c is None else theta_c, torch.float64)
-    check.finite("theta_c", truth)
+    truth = _given("theta_c", [0.0] * world.shared if theta_c is None else theta_c)
     if truth.shape != (world.shared,):
         raise ValueError(f"theta_c must be a vector of {world.shared} numbers, got shape {tuple(truth.shape)}.")
     rows = [world.channels[name].stacked() for name in names]

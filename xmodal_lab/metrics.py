@@ -156,6 +156,7 @@ def functional_margin(
         raise ValueError(
             f"features have {x.shape[1]} columns, weights {w.shape[1]}; they must be the head's input and weight."
         )
+    check.one_device(features=x, weights=w)
     if len(w) < 2:
         raise ValueError("a margin needs at least 2 classes, got weights with one row.")
     dtype = torch.promote_types(x.dtype, w.dtype)
@@ -218,6 +219,7 @@ def prototype_alignment(prototypes: Any, text_means: Any) -> PrototypeAlignment:
             f"prototypes and text_means must have the same shape (C, d) with C ≥ 2, got {tuple(rows.shape)} and "
             f"{tuple(columns.shape)}."
         )
+    check.one_device(prototypes=rows, text_means=columns)
     for what, x in (("prototypes", rows), ("text_means", columns)):
         if bool((x == 0).all(1).any()):
             raise ValueError(f"{what} has a row of length 0, which has no direction; is a class without samples?")

@@ -190,14 +190,17 @@ class OneTower(nn.Module):
         """Names of the modalities, in the order of the sequence."""
         return tuple(self.readers)
 
-    def embed(self, inputs: Mapping[str, Tensor]) -> Tokens:
+    def embed(self, inputs: Mapping[str, Tensor], modalities: Sequence[str] | None = None) -> Tokens:
         """Embedded tokens: content + position + type of modality (wma Eq 1, 2).
+
+        ``modalities`` are those that enter the sequence; all of the tower's when not given.
 
         Raises:
             ValueError: a modality is not among the inputs.
         """
         values, masks = {}, {}
-        for m, reader in self.readers.items():
+        for m in check.modalities_of(modalities, self.modalities):
+            reader = self.readers[m]
             if m not in check.mapping("inputs", inputs, "tensors"):
                 raise ValueError(f"inputs lack {m!r}, which the tower reads; they hold {list(inputs)}.")
             x = check.instance(f"inputs[{m!r}]", inputs[m], Tensor)
@@ -229,8 +232,26 @@ class OneTower(nn.Module):
         """Output tokens by modality, and the class token, of ``inputs`` by modality."""
         return self.run(self.embed(inputs))
 
-    def classify(self, hidden: Hidden) -> Tensor:
-        """Logits (N, C) from the class token of ``hidden`` (wma Eq 4)."""
+    def latents(self, inputs: Mapping[str, Tensor]) -> Hidden:
+        """Output tokens of the modalities among ``inputs``, which alone enter the sequence."""
+        known = [m for m in self.modalities if m in check.mapping("inputs", inputs, "tensors")]
+        if not known:
+            raise ValueError(f"inputs hold none of {', '.join(self.modalities)}; they hold {list(inputs)}.")
+        return self.run(self.embed(inputs, known))
+
+    def classify(self, hidden: Hidden, only: str | None = None) -> Tensor:
+        """Logits (N, C) from the class token of ``hidden`` (wma Eq 4).
+
+        ``only`` says that the sequence held this modality alone; attention has mixed the others in otherwise.
+
+        Raises:
+            ValueError: ``only`` is given, and ``hidden`` comes from a sequence of more than that modality.
+        """
+        if only is not None and tuple(hidden.tokens) != (only,):
+            raise ValueError(
+                f"the class token has seen {', '.join(hidden.tokens)}; for {only!r} alone use "
+                f"classify(latents({{{only!r}: x}}), only={only!r})."
+            )
         logits: Tensor = self.head(hidden.cls)
         return logits
 
@@ -256,11 +277,12 @@ class OneTower(nn.Module):
 
         Args:
             dataset: gives shapes and kinds: pictures (C, H, W) are cut into patches, sounds (C, bands, frames) into
-                slices of time, (L, f) are tokens already, and token ids come from :func:`with_tokens`.
+                slices of time, (L, f) are tokens already, and token ids are those of kind "tokens" or of
+                :func:`with_tokens`.
             modalities: which, in which order; all of them when not given.
             width, layers, heads: 32, 2, 2 (ours: a cell of a sweep takes seconds).
             patch, frames: pixels along a patch, frames in a slice (8, 4; ours: 16 patches, 8 slices on ``shapes``).
-            outputs: C; the number of classes, or 1 for real-valued labels, when not given.
+            outputs: C; ``dataset.outputs`` when not given.
             seed: of the initial weights.
 
         Raises:
@@ -272,8 +294,7 @@ class OneTower(nn.Module):
         width = check.integer("width", width, at_least=1)
         outputs = None if outputs is None else check.integer("outputs", outputs, at_least=1)
         if outputs is None:
-            real = dataset.train.labels.is_floating_point()
-            outputs = 1 if real else len(dataset.classes) or int(dataset.train.labels.max()) + 1
+            outputs = dataset.outputs
         with _seeded(seed):
             readers = {m: _reader(dataset, m, width, patch, frames) for m in names}
             return cls(readers, width, outputs, layers, heads)
@@ -282,8 +303,8 @@ class OneTower(nn.Module):
 def with_tokens(dataset: Dataset) -> Dataset:
     """The dataset with token ids in place of word counts, wherever its latents have ``"<modality>:tokens"``.
 
-    Ids become inputs (N, L), as whole numbers in the inputs' floating type, 0 for padding. A dataset without
-    such latents comes back as it is.
+    Ids become inputs (N, L) of int64, of kind "tokens", 0 for padding. A dataset without such latents comes back as
+    it is.
 
     Raises:
         ValueError: ids that are no (N, L) whole numbers ≥ 0, or that not every split has.
@@ -300,13 +321,14 @@ def with_tokens(dataset: Dataset) -> Dataset:
         for m in names:
             ids = _ids(samples, m, split)
             sizes[m] = max(sizes.get(m, 0), int(ids.max()) + 1)
-            inputs[m] = nn.functional.pad(ids, (0, longest[m] - ids.shape[-1])).to(inputs[m])
-        return replace(samples, inputs=inputs)
+            inputs[m] = nn.functional.pad(ids, (0, longest[m] - ids.shape[-1])).to(inputs[m].device)
+        return replace(samples, inputs=inputs, kinds={**samples.kinds, **dict.fromkeys(names, "tokens")})
 
     splits: dict[str, Any] = {k: told(k, s) for k, s in dataset.splits.items()}
     if "vocabulary" in dataset.provenance and len(names) == 1:
         sizes[names[0]] = max(sizes[names[0]], len(dataset.provenance["vocabulary"]))
-    return replace(dataset, **splits, provenance={**dataset.provenance, SIZES: sizes})
+    kinds = {**dataset.kinds, **dict.fromkeys(names, "tokens")}
+    return replace(dataset, **splits, kinds=kinds, provenance={**dataset.provenance, SIZES: sizes})
 
 
 def _ids(samples: Samples, m: str, split: str) -> Tensor:
@@ -320,7 +342,7 @@ def _ids(samples: Samples, m: str, split: str) -> Tensor:
 
 
 def _reader(dataset: Dataset, m: str, width: int, patch: int, frames: int) -> nn.Module:
-    shape, ids = dataset.shapes[m], dict(dataset.provenance.get(SIZES, {}))
+    shape, ids = dataset.shapes[m], {**dataset.vocabulary, **dataset.provenance.get(SIZES, {})}
     if m in ids:
         return Words(shape[0], ids[m], width)
     if len(shape) == 3:

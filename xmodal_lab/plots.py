@@ -73,7 +73,7 @@ def landscape(
     if given is None and not shown.count():
         raise ValueError("the landscape has no finite value.")
     low, high = given or (float(shown.min()), float(shown.max()))
-    high = high if high > low else low + 1e-9
+    high = high if high > low else low + 1e-9 * max(1.0, abs(low))  # a flat plane still has a scale
     a, b = values["a"].values, values["b"].values
     drawing: Any = ax
     if kind == "surface":

@@ -82,6 +82,11 @@ def add_noise(
     check.integer("seed", seed, at_least=0)
 
     def noisy(m: str, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            raise TypeError(
+                f"{m!r} holds token ids ({x.dtype}), to which no noise can be added; add it to features "
+                "(where='features'), or drop rows (drop_modality)."
+            )
         scale = size * deviation(f"modality {m!r}", x) if relative else size
         rng = generator(seed, "noise", m)
         # Low precision would draw from a coarse lattice.
@@ -304,7 +309,7 @@ def report(
     add("clean", "", "", math.nan, "inputs", clean)
     for place in places:
         for m in names:
-            for a in noise:
+            for a in noise if samples.inputs[m].is_floating_point() or place == "features" else ():
                 spoil = _bound(add_noise, m, a, noise_kind, relative_noise, seed)
                 add("noise", m, noise_kind, a, place, under(place, spoil))
             for share in missing:

@@ -21,6 +21,7 @@ from . import _checks as check
 from . import training
 from ._copies import copy_of
 from ._stacks import (
+    Alone,
     MappedStack,
     ProductStack,
     Stack,
@@ -32,6 +33,7 @@ from ._stacks import (
 from ._steps import first_averaged, sharpened
 from ._surroundings import gradients
 from .fusion import LateFusion
+from .latents import Seen
 from .losses import Params
 from .pairing import Pairs
 from .samples import Dataset, Samples
@@ -42,7 +44,7 @@ from .training import DivergedError, Options, Run
 PRODUCTS_PAY = 300_000
 VMAP_PAYS = 70_000
 # Settings that may differ between the members of a stack.
-OWN = ("pairing", "share", "lr", "weight_decay", "seed")
+OWN = ("pairing", "share", "lr", "weight_decay", "seed", "recipe")
 
 
 @gradients()
@@ -64,7 +66,8 @@ def fit_stack(
         snapshots: keep every member's parameters every so many epochs (and at the start).
         on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
         settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
-            pairing, share, lr, weight_decay and seed; the others are the same for all.
+            pairing, share, lr, weight_decay, seed and recipe; the others are the same for all. Recipes of one
+            stack differ in their settings alone.
 
     Returns:
         One Run per net; where a member diverged, its :class:`DivergedError` instead, since the
@@ -133,6 +136,9 @@ class _Together:
         self.union = [m for m in dataset.modalities if any(m in names for names in self.names)]
         self.stack = stack_of(nets, dataset)
         self.train = dataset.train.to(device)
+        self.objective = training.objective_of(nets, dataset, self.train, options, device)
+        if self.objective is not None and len(set(self.names)) > 1:
+            raise ValueError("under a recipe the members of a stack see the same modalities; put others in another.")
         self.inputs = self.stack.prepare(self.train.inputs)
         self.splits = {k: self._held_out(s.to(device)) for k, s in dataset.splits.items() if k != "train"}
         self.first = [self._draw(k, 0) for k in range(len(nets))]
@@ -157,16 +163,19 @@ class _Together:
 
     def epoch(self, epoch: int) -> None:
         """One pass of every member over its own pairs, in its own order, and one row of history each."""
-        index, labels = self._table(epoch)
+        index, labels, rows = self._table(epoch)
+        if self.objective is not None:
+            self.objective.epoch(rows, labels)
         sizes, losses, accuracies = [], [], []
         for start in range(0, self.rows, self.options[0].batch_size):
             part = slice(start, start + self.options[0].batch_size)
             wanted = labels[:, part]
             batch = self._changed({m: _gather(self.inputs[m], where[:, part]) for m, where in index.items()})
-            each, outputs, gradients = self.stack.gradients(batch, wanted)
+            each, outputs, gradients = self._gradients(part, rows[:, part], wanted, batch)
             if rho := self.options[0].sam:
-                with sharpened(list(self.stack.params.values()), list(gradients.values()), rho, members=True):
-                    gradients = self.stack.gradients(batch, wanted)[2]
+                moved = [*self.stack.params.values(), *(self.objective.params.values() if self.objective else ())]
+                with sharpened(moved, list(gradients.values()), rho, members=True):
+                    gradients = self._gradients(part, rows[:, part], wanted, batch, again=True)[2]
             self._step(gradients)
             sizes.append(wanted.shape[1])
             losses.append(each)
@@ -175,10 +184,12 @@ class _Together:
         if epoch >= self.first_averaged:
             self._add_to_average(1 + epoch - self.first_averaged)
         held_out = self._evaluate()
+        means = {} if self.objective is None else self.objective.means()
         for k, (loss, accuracy) in enumerate(seen):
             if self.errors[k] is None and not math.isfinite(loss):
                 self.errors[k] = self.options[k].diverged(loss, epoch)
-            row = {"epoch": epoch, "loss": loss, "accuracy": accuracy, **held_out[k]}
+            terms = {name: float(mean[k]) for name, mean in means.items()}
+            row = {"epoch": epoch, "loss": loss, "accuracy": accuracy, **terms, **held_out[k]}
             self.history[k].append({**row, "seconds": time.perf_counter() - self.started})
         if self.options[0].choose == "best":
             self._keep_best()
@@ -206,8 +217,22 @@ class _Together:
 
     # -- pairs -----------------------------------------------------------------------------------
 
-    def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
-        """By modality the rows that each member's inputs come from, in its order (K, n); and labels (K, n)."""
+    def _gradients(
+        self, part: slice, rows: Tensor, labels: Tensor, batch: dict[str, Tensor], again: bool = False
+    ) -> tuple[Tensor, Tensor, Params]:
+        """Loss (K,), outputs and gradients of the batch; those of a recipe's own parameters behind the nets'."""
+        objective = self.objective
+        if objective is None:
+            return self.stack.gradients(batch, labels)
+
+        def loss(seen: Seen, alone: Alone, own: Params) -> Tensor:
+            return objective(part, rows, labels, batch, seen, alone, own, again)
+
+        each, outputs, ours, theirs = self.stack.under(batch, loss, objective.params)
+        return each, outputs, {**ours, **theirs}
+
+    def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """By modality the rows that each member's inputs come from, in its order; labels; its own rows: (K, n) each."""
         index: dict[str, list[Tensor]] = {m: [] for m in self.union}
         rows = []
         for k, first in enumerate(self.first):
@@ -219,7 +244,8 @@ class _Together:
             for m in self.union:  # where a modality is masked, any row will do
                 index[m].append(pairs.index.get(m, pairs.rows)[order])
         together = {m: torch.stack(where).to(self.device) for m, where in index.items()}
-        return together, self.train.labels[torch.stack(rows).to(self.device)]
+        own = torch.stack(rows).to(self.device)
+        return together, self.train.labels[own], own
 
     def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch (K, B, ...) after augmentation: each member draws for what it sees, as alone."""
@@ -243,7 +269,8 @@ class _Together:
         found = []
         for rate in dict.fromkeys(rates):
             members = slice(rates.index(rate), rates.index(rate) + rates.count(rate))
-            parts = [p[members] for p in self.stack.params.values()]
+            own = () if self.objective is None else self.objective.params.values()
+            parts = [p[members] for p in (*self.stack.params.values(), *own)]
             found.append((members, parts, self.options[members.start].stepper(parts, self.device)))
         return found
 
@@ -339,3 +366,25 @@ def _epoch_mean(values: Sequence[Tensor], sizes: Sequence[int]) -> list[float]:
 def _gather(samples: Tensor, rows: Tensor) -> Tensor:
     """Samples (N, ...) at rows (K, B) -> (K, B, ...)."""
     return samples.index_select(0, rows.reshape(-1)).unflatten(0, rows.shape)
+
+
+def fit_all(nets: Sequence[nn.Module], dataset: Dataset, **settings: Any) -> list[Run | DivergedError]:
+    """Train all nets, as one stack where that is possible and faster, else one by one.
+
+    Args:
+        nets, dataset, settings: as of :func:`fit_stack`.
+
+    Returns:
+        As :func:`fit_stack`.
+    """
+    stackable = why_not_products(nets) is None or why_not_mapped(nets) is None
+    if len(nets) > 1 and stackable and pays(nets[0], settings.get("device", "auto")):
+        return fit_stack(nets, dataset, **settings)
+    found: list[Run | DivergedError] = []
+    for k, net in enumerate(nets):
+        mine = {name: value[k] if isinstance(value, (list, tuple)) else value for name, value in settings.items()}
+        try:
+            found.append(training.fit(net, dataset, **mine))
+        except DivergedError as error:
+            found.append(error)
+    return found

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,20 +19,25 @@ from . import augmentation
 from ._checkpoints import load_checkpoint as load_checkpoint
 from ._checkpoints import save_checkpoint as save_checkpoint
 from ._copies import copy_of
-from ._evaluation import answer, eval_mode
+from ._evaluation import answer, device_of, eval_mode
 from ._steps import Average, first_averaged, sharpened
 from ._surroundings import gradients
 from .augmentation import Augmentation
 from .batches import out_of_memory
+from .fusion import LateFusion
+from .latents import Seen, alone, answering, see
 from .losses import Params
 from .pairing import MODES, Pairing, Pairs
+from .recipe import Objective, Recipe
 from .samples import Dataset, Samples
+from .terms import Context
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OPTIMIZERS = ("adam", "sgd")
 CHOICES = ("last", "best")
+TEACHER_EPOCHS = 30  # of the net that a term's latents come from (ours)
 
 
 class DivergedError(FloatingPointError):
@@ -60,8 +66,16 @@ class Options:
     sam: float = 0.0
     swa: float = 0.0
     augment: str = ""
+    recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
+        if self.recipe is not None:
+            check.instance("recipe", self.recipe, Recipe, "such as xl.recipes.dml(1.0)")
+            if self.pairing != "fixed":
+                raise ValueError("a recipe names its own pairing; give recipe.with_settings(pairing=…, share=…).")
+            if self.label_smoothing:
+                raise ValueError("a recipe smooths labels itself; give xl.terms.Task(label_smoothing=…).")
+            object.__setattr__(self, "pairing", self.recipe.plan)
         if not isinstance(self.pairing, Pairing):
             mode = check.one_of("pairing", self.pairing, MODES)
             object.__setattr__(self, "pairing", Pairing(mode, self.share))
@@ -114,6 +128,7 @@ class Options:
             "optimizer": self.optimizer, "momentum": self.momentum, "weight_decay": self.weight_decay,
             "choose": self.choose, "label_smoothing": self.label_smoothing, "sam": self.sam, "swa": self.swa,
             "augment": self.augment, "seed": self.seed, "device": str(device), "torch": torch.__version__,
+            **({} if self.recipe is None else {"recipe": self.recipe.record()}),
         }  # fmt: skip
 
     def diverged(self, loss: float, epoch: int) -> DivergedError:
@@ -130,7 +145,8 @@ class Run:
 
     Attributes:
         model: the trained net, in eval mode, on the CPU unless asked otherwise.
-        history: one row per epoch: loss, accuracy, test_loss, test_accuracy (val_… too), seconds.
+        history: one row per epoch: loss, accuracy, test_loss, test_accuracy (val_… too), seconds; of a recipe also
+            the mean of each term before its weight, by its name.
         score: accuracy on the test split, of ``model``; minus the mean squared error for regression.
         settings: everything that :func:`fit` was asked, with versions and device.
         snapshots: parameters at the epochs named by ``snapshots``, for a trajectory plane.
@@ -156,6 +172,7 @@ def fit(
     net: nn.Module,
     dataset: Dataset,
     *,
+    recipe: Recipe | None = None,
     pairing: str | Pairing = "fixed",
     share: float = 1.0,
     epochs: int = 60,
@@ -182,6 +199,8 @@ def fit(
         net: a :class:`~xmodal_lab.LateFusion`, or any module from a dict of inputs to logits
             that has a ``modalities`` attribute.
         dataset: trains on ``train``, reports ``test`` (and ``val``, if there is one) every epoch.
+        recipe: the pairing and the terms of the loss, see :class:`~xmodal_lab.Recipe`; the task alone, under
+            ``pairing``, when not given. Held-out losses are the task's.
         pairing: a mode ("fixed", "same_class", "shuffled", "noisy") or a :class:`Pairing`.
         share: of the pairs that are drawn anew, in [0, 1]; 0 is SML, 1 is DML (dml, Sec 3.3).
         epochs, batch_size, lr, weight_decay: 60, 64, 1e-3, 1e-4 (WORLDS' digits world; ours).
@@ -216,7 +235,7 @@ def fit(
     """
     options = Options(
         pairing, share, epochs, batch_size, lr, optimizer, momentum, weight_decay, choose, seed,
-        label_smoothing, sam, swa, augment,
+        label_smoothing, sam, swa, augment, recipe,
     )  # fmt: skip
     plan, seed = options.plan, options.seed
     epochs, batch_size, swa = options.epochs, options.batch_size, options.swa
@@ -231,7 +250,9 @@ def fit(
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
     first = plan.draw(train, names, seed=seed, epoch=0)
-    steps = options.stepper(model.parameters(), where)
+    objective = objective_of([model], dataset, train, [options], where)
+    own = [] if objective is None else [p.requires_grad_() for p in objective.params.values()]
+    steps = options.stepper([*model.parameters(), *own], where)
     held_out = held_out_splits(dataset, names, where)
     rows: list[dict[str, float]] = []
     kept: dict[int, Params] = {0: _snapshot(model)} if snapshots else {}
@@ -242,11 +263,13 @@ def fit(
     started = time.perf_counter()
     for epoch in _bar(epochs, progress):
         pairs = first if epoch == 1 else plan.draw(train, names, seed=seed, epoch=epoch - 1)
-        loss, accuracy = _epoch(model, steps, train, pairs, options, change, draws)
+        loss, accuracy = _epoch(model, steps, train, pairs, options, change, draws, objective)
         if not math.isfinite(loss):
             raise options.diverged(loss, epoch)
         shown = average.after(epoch, (pairs.inputs(train, k) for k in torch.arange(len(pairs)).split(batch_size)))
         row = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
+        if objective is not None:
+            row |= {name: float(mean) for name, mean in objective.means().items()}
         for split, samples in held_out.items():
             row[f"{split}_loss"], row[f"{split}_accuracy"] = evaluate(shown, samples)
         row["seconds"] = time.perf_counter() - started
@@ -271,15 +294,16 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
     check.instance("model", model, nn.Module)
     check.instance("samples", samples, Samples, "such as dataset.test")
     batch_size = check.integer("batch_size", batch_size, at_least=1)
-    with eval_mode(model):
+    where = device_of(model, samples.labels.device)
+    with eval_mode(model):  # on copies, in case the model works on its inputs in place
         outputs = torch.cat(
             [
-                answer(model, {m: x[k : k + batch_size] for m, x in samples.inputs.items()})
+                answer(model, {m: x[k : k + batch_size].to(where, copy=True) for m, x in samples.inputs.items()})
                 for k in range(0, len(samples), batch_size)
             ]
         )
-    loss = float(criterion(outputs, samples.labels))
-    return loss, _accuracy(outputs, samples.labels)
+    labels = samples.labels.to(where)
+    return float(criterion(outputs, labels)), _accuracy(outputs, labels)
 
 
 def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -322,27 +346,100 @@ def _epoch(
     options: Options,
     change: Augmentation | None,
     draws: tuple[torch.Generator, torch.Generator],
+    objective: Objective | None = None,
 ) -> tuple[float, float]:
     """One pass over ``pairs``: mean loss and accuracy, as seen while training."""
-    labels, params = pairs.labels(train), list(model.parameters())
+    labels, params = pairs.labels(train), [*model.parameters(), *(objective.params.values() if objective else ())]
     total, right, count = 0.0, 0.0, len(pairs)
-    for take in torch.randperm(count, generator=draws[0]).split(options.batch_size):
+    order = torch.randperm(count, generator=draws[0])
+    if objective is not None:
+        objective.epoch(pairs.rows[order][None].to(labels.device), labels[order.to(labels.device)][None])
+    for at, take in enumerate(order.split(options.batch_size)):
         wanted, inputs = labels[take.to(labels.device)], pairs.inputs(train, take)
         if change is not None:
             inputs = change(inputs, draws[1])
-        outputs = answer(model, inputs)
-        loss = criterion(outputs, wanted, options.label_smoothing)
+        batch = _Batch(at * options.batch_size, pairs.rows[take].to(wanted.device), wanted, inputs)
+        outputs, loss = _outputs_and_loss(model, batch, options, objective)
         _backward(loss, params)
         if options.sam:
             moved = [p for p in params if p.grad is not None]
             with sharpened(moved, [p.grad for p in moved if p.grad is not None], options.sam):
-                _backward(criterion(model(inputs), wanted, options.label_smoothing), params)
+                _backward(_outputs_and_loss(model, batch, options, objective, again=True)[1], params)
         steps.step()
         total += float(loss.detach()) * len(take)
         right += _accuracy(outputs.detach(), wanted) * len(take)
         if not math.isfinite(total):
             break
     return total / count, right / count
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Rows of an epoch from ``start`` on: where they stand in the split, their labels and inputs."""
+
+    start: int
+    rows: Tensor
+    labels: Tensor
+    inputs: dict[str, Tensor]
+
+
+def _outputs_and_loss(
+    model: nn.Module, batch: _Batch, options: Options, objective: Objective | None, again: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The model's outputs, and the criterion or what the recipe makes of them."""
+    if objective is None:
+        outputs = answer(model, batch.inputs)
+        return outputs, criterion(outputs, batch.labels, options.label_smoothing)
+    seen = see(model, batch.inputs)
+    first = Seen(
+        {m: z[None] for m, z in seen.latents.items()}, {m: x[None] for m, x in seen.masks.items()}, seen.outputs[None]
+    )
+    part = slice(batch.start, batch.start + len(batch.labels))
+    loss = objective(
+        part, batch.rows[None], batch.labels[None], {m: x[None] for m, x in batch.inputs.items()}, first,
+        lambda m, x: alone(model, m, x[0])[None], again=again,
+    )  # fmt: skip
+    return seen.outputs, loss[0]
+
+
+def objective_of(
+    models: Sequence[nn.Module], dataset: Dataset, train: Samples, options: Sequence[Options], device: torch.device
+) -> Objective | None:
+    """The recipes' loss for members that train together; None where it is the plain task of :func:`criterion`.
+
+    Raises:
+        ValueError, TypeError: a recipe that the model or the data do not fit.
+    """
+    recipes = [o.recipe for o in options if o.recipe is not None]
+    if not recipes or all(recipe.plain for recipe in recipes):
+        return None
+    for model in models:
+        answering(model)
+    contexts = [
+        Context(model, dataset, train, o.seed, _teaching(dataset, o.seed, device))
+        for model, o in zip(models, options, strict=True)
+    ]
+    return Objective(recipes, contexts)
+
+
+# Nets that terms learn from, by dataset; forgotten with it.
+_TEACHERS: WeakKeyDictionary[Dataset, dict[tuple[str, int, int, str], nn.Module]] = WeakKeyDictionary()
+
+
+def _teaching(dataset: Dataset, seed: int, device: torch.device) -> Callable[[str, int], nn.Module]:
+    """``teach`` of a :class:`~xmodal_lab.terms.Context`: a net on one modality's training rows, trained once."""
+
+    def teach(modality: str, width: int) -> nn.Module:
+        known, key = _TEACHERS.setdefault(dataset, {}), (modality, width, seed, str(device))
+        if key not in known:
+            rows = dataset.train.select(modality).complete()
+            kinds = {modality: dataset.kinds[modality]}
+            world = Dataset(f"{dataset.name}: {modality}", rows, rows, dataset.classes, kinds=kinds)
+            net = LateFusion.for_dataset(world, modality, width=width, seed=seed)
+            known[key] = fit(net, world, epochs=TEACHER_EPOCHS, seed=seed, device=str(device)).model.to(device)
+        return known[key]
+
+    return teach
 
 
 def _backward(loss: Tensor, params: Sequence[Tensor]) -> None:

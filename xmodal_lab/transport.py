@@ -38,7 +38,8 @@ class ModalityGap:
         w2_squared: W2² between the clouds, 0 to 4, by ``method``.
         centroid_gap: ‖mean of a - mean of b‖, 0 to 2 (Liang et al. 2022).
         variance_a, variance_b: Tr Σ of each cloud, 0 to 1.
-        variance_ratio: the larger variance over the smaller, ≥ 1 (dml Tab 5).
+        variance_ratio: the larger variance over the smaller, ≥ 1 (dml Tab 5); infinite where one modality has
+            collapsed (all its latents point the same way), NaN where both have.
         method: how W2 was computed.
     """
 
@@ -79,7 +80,7 @@ def modality_gap(z_a: Any, z_b: Any, method: str = "exact", **options: Any) -> M
             centroid_gap=float((a.mean(0) - b.mean(0)).norm()),
             variance_a=float(latent_variance(a)),
             variance_b=float(latent_variance(b)),
-            variance_ratio=float(variance_ratio(a, b)),
+            variance_ratio=float(_ratio(latent_variance(a), latent_variance(b))),
             method=method,
         )
 
@@ -91,7 +92,7 @@ def latent_variance(z: Any) -> Tensor:
         z: (n, d) latents.
 
     Returns:
-        0-d tensor, differentiable.
+        0-d tensor, differentiable; exactly 0 where all latents point the same way, up to rounding.
 
     Raises:
         ValueError: an empty cloud, NaN or Inf, a latent of length 0.
@@ -99,8 +100,11 @@ def latent_variance(z: Any) -> Tensor:
     Source: dml Sec 5.2.
     """
     unit = _unit("z", z)
-    spread: Tensor = (unit - unit.mean(0)).square().sum(1).mean()
-    return spread
+    double = unit.double()
+    spread: Tensor = (double - double.mean(0)).square().sum(1).mean()
+    # Latents of length 1 lie within a rounding of each other where all point the same way.
+    rounding = (4 * torch.finfo(unit.dtype).eps) ** 2
+    return torch.where(spread > rounding, spread, 0 * spread).to(unit.dtype)
 
 
 def variance_ratio(z_a: Any, z_b: Any) -> Tensor:
@@ -109,14 +113,22 @@ def variance_ratio(z_a: Any, z_b: Any) -> Tensor:
     Args:
         z_a, z_b: (n, d), (m, d') latents of two modalities.
 
+    Returns:
+        0-d tensor, differentiable. Infinite where one modality has collapsed, so that all its latents point the same
+        way; NaN where both have, since 0 / 0 is no ratio.
+
     Raises:
-        ValueError: as :func:`latent_variance`; all latents of one modality point the same way.
+        ValueError: as :func:`latent_variance`.
     """
-    variances = torch.stack([latent_variance(z_a), latent_variance(z_b)])
-    low, high = variances.min(), variances.max()
-    if not float(low) > torch.finfo(variances.dtype).eps:
-        raise ValueError("one modality has variance 0 (all its latents point the same way), so there is no ratio.")
-    return high / low
+    return _ratio(latent_variance(z_a), latent_variance(z_b))
+
+
+def _ratio(a: Tensor, b: Tensor) -> Tensor:
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    low, high = torch.minimum(a.to(dtype), b.to(dtype)), torch.maximum(a.to(dtype), b.to(dtype))
+    if float(low) > 0:
+        return high / low
+    return (low + high) * 0 + (torch.inf if float(high) > 0 else torch.nan)  # a constant: nothing to pull by
 
 
 def _unit(what: str, value: Any) -> Tensor:

@@ -293,6 +293,6 @@ def _sound(
     if recipe.audio == "wave":
         out[heard] = np.rint(waves.clip(-1, 1) * 32767)
     else:
-        levels = log_mels(waves, _sounds.RATE, bands=SIDE, frames=SIDE, n_fft=N_FFT, floor_db=FLOOR_DB)
+        levels = log_mels(waves, _sounds.RATE, bands=SIDE, frames=SIDE, n_fft=N_FFT, floor_db=FLOOR_DB, loud=True)
         out[heard] = np.rint((levels - FLOOR_DB) / STEP_DB).clip(0, 255)
     return out

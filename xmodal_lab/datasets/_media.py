@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ Reader = Callable[[Any], npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """One sample: its id, label, modality → file (or files, or text), and the group that must not be split."""
+    """One sample: its id, label, modality → file (or files, or text), and the group that must not be split.
+
+    A modality that ``views`` lacks is absent from the row, and so is an empty text.
+    """
 
     id: str
     label: int
@@ -45,13 +49,14 @@ class Row:
 # -- reading files -----------------------------------------------------------------------------------
 
 
-def read_image(path: Path, size: int | tuple[int, int], colour: bool = True) -> npt.NDArray[np.uint8]:
+def read_image(path: Path | BytesIO, size: int | tuple[int, int], colour: bool = True) -> npt.NDArray[np.uint8]:
     """A picture as bytes (3 or 1, h, w): palette and alpha over white, middle part, scaled to ``size``.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a picture, or a damaged one.
     """
+    named = path if isinstance(path, Path) else "picture"
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     height, width = (size, size) if isinstance(size, int) else size
@@ -68,7 +73,7 @@ def read_image(path: Path, size: int | tuple[int, int], colour: bool = True) -> 
     except FileNotFoundError:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: no readable picture ({error})") from None
+        raise ValueError(f"{named}: no readable picture ({error})") from None
     pixels = np.asarray(image, dtype=np.uint8)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1) if colour else pixels[None])
 
@@ -209,15 +214,22 @@ def assemble(
         for s, rows in splits.items():
             read[s] = []
             for row in rows:
-                views = {m: _view(row.views[m], readers[m], problems) for m in readers}
-                if all(view is not None for view in views.values()):
+                there = {m: row.views[m] for m in readers if _is_said(row.views.get(m))}
+                views = {m: _view(source, readers[m], problems) for m, source in there.items()}
+                if not there:
+                    problems.malformed(problems.root / row.id, f"all of {', '.join(readers)} are empty")
+                elif all(view is not None for view in views.values()):
                     read[s].append((row, views))
                 bar.update()
     problems.finish()
     for s in ("train", "test"):
         if not read.get(s):
             raise ValueError(f"{name}: no row is left for the {s} split in {problems.root}. {problems.layout}")
-    parts = {s: _samples(rows, readers) for s, rows in read.items() if rows}
+    for m in readers:
+        if not any(m in views for _, views in read["train"]):
+            raise ValueError(f"{name}: no training row has modality {m!r} in {problems.root}; leave it out.")
+    shapes = {m: np.shape(next(v[m] for _, v in read["train"] if m in v)) for m, r in readers.items() if r is not None}
+    parts = {s: _samples(rows, readers, shapes) for s, rows in read.items() if rows}
     return Dataset(
         name=name, train=parts["train"], test=parts["test"], val=parts.get("val"), classes=tuple(classes),
         kinds=kinds or {}, provenance={**provenance, "seed": seed},
@@ -249,21 +261,34 @@ def _view(source: Any, reader: Reader | None, problems: Problems) -> Any:
     return problems.attempt(path, lambda: reader(source))
 
 
-def _samples(rows: Sequence[tuple[Row, dict[str, Any]]], readers: Mapping[str, Reader | None]) -> Samples:
+def _is_said(source: Any) -> bool:
+    """Whether a row has something of a modality: no empty text, and no empty cell of a table."""
+    return bool(source.strip()) if isinstance(source, str) else source is not None
+
+
+def _samples(
+    rows: Sequence[tuple[Row, dict[str, Any]]], readers: Mapping[str, Reader | None],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Samples:  # fmt: skip
     inputs: dict[str, Tensor] = {}
     strings: dict[str, tuple[str, ...]] = {}
+    present = {m: torch.tensor([m in views for _, views in rows]) for m in readers}
     for m, reader in readers.items():
         if reader is None:
-            strings[m] = tuple(views[m] for _, views in rows)
+            strings[m] = tuple(views.get(m, "") for _, views in rows)
             inputs[m] = torch.from_numpy(hashed(strings[m]))
         else:
-            stacked = torch.from_numpy(np.stack([views[m] for _, views in rows]))
+            views_of = [views.get(m) for _, views in rows]
+            kind = next((view.dtype for view in views_of if view is not None), np.dtype(np.float32))
+            empty = np.zeros(shapes[m], dtype=kind)
+            stacked = torch.from_numpy(np.stack([empty if view is None else view for view in views_of]))
             inputs[m] = stacked.float().div_(255.0) if stacked.dtype == torch.uint8 else stacked
             if m == "image":
                 strings[m] = tuple(row.id for row, _ in rows)
     names = rows[0][0].latents
     latents = {k: torch.tensor([row.latents[k] for row, _ in rows]) for k in names}
-    return Samples(inputs, torch.tensor([row.label for row, _ in rows]), latents=latents or None, strings=strings)
+    labels = torch.tensor([row.label for row, _ in rows])
+    return Samples(inputs, labels, present, latents=latents or None, strings=strings)
 
 
 def standardized(dataset: Dataset, modality: str) -> Dataset:
@@ -272,7 +297,7 @@ def standardized(dataset: Dataset, modality: str) -> Dataset:
 
     if modality not in dataset.modalities:
         return dataset
-    seen = dataset.train.inputs[modality]
+    seen = dataset.train.inputs[modality][dataset.train.present[modality]]
     mean, sd = float(seen.mean()), max(float(seen.std()), 1e-6)
     changed: dict[str, Any] = {
         s: replace(part, inputs={**part.inputs, modality: (part.inputs[modality] - mean) / sd})

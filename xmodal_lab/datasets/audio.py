@@ -23,21 +23,64 @@ _RATES = (100, 768_000)  # samples per second that can be resampled: beyond them
 _LOUDEST = 1e9  # full scale is 1, or 2^31 where someone forgot to scale (ours); far above it a power is infinite
 _CHUNK = 32  # waves transformed at a time, so that their frames stay in the processor's cache
 
+_ABOVE_FULL = 8.0  # clipped and resampled waves go a little above 1; whole numbers as floats go far beyond (ours)
+
 Floats = npt.NDArray[np.float32]
+
+
+def full_scale(wave: npt.ArrayLike, *, loud: bool = False) -> npt.NDArray[Any]:
+    """A wave, or several, with full scale ±1: float32 or float64 as it came, whole numbers over their full scale.
+
+    int8, int16 and int32 are divided by 2^7, 2^15 and 2^31; uint8 has its zero at 128, as in a WAV file.
+
+    Args:
+        wave: (..., samples).
+        loud: let floats go far above 1.
+
+    Returns:
+        The same shape, floating.
+
+    Raises:
+        TypeError: no numbers, complex ones, bool, or whole numbers of a width that no recording has.
+        ValueError: NaN, Inf, or floats far above 1, which are whole numbers that someone cast.
+    """
+    given = check.as_tensor("wave", wave)
+    if given.dtype in _FULL:
+        zero = 128.0 if given.dtype == torch.uint8 else 0.0
+        scaled = (given.double() - zero) / _FULL[given.dtype]
+        return scaled.float().numpy()
+    if not given.is_floating_point():
+        raise TypeError(
+            f"wave must be floating with full scale ±1, or int16, int32 or uint8 as recorders write it, got "
+            f"{given.dtype}, which has no full scale; divide by it first (32768 for 16 bits)."
+        )
+    sound = given.detach().cpu().to(torch.float64 if given.dtype == torch.float64 else torch.float32).numpy()
+    if not np.isfinite(sound).all():
+        raise ValueError("wave holds NaN or infinite values; remove or fill them first.")
+    peak = float(np.abs(sound).max()) if sound.size else 0.0
+    if peak > _ABOVE_FULL and not loud:
+        raise ValueError(
+            f"wave reaches {peak:.5g}, full scale is ±1; whole numbers cast to floats must be divided by their full "
+            "scale first (32768 for 16 bits), or given as int16."
+        )
+    return sound
+
+
+_FULL = {torch.uint8: 2.0**7, torch.int8: 2.0**7, torch.int16: 2.0**15, torch.int32: 2.0**31}
 
 
 def log_mel(wave: npt.ArrayLike, rate: int = 8000, **options: Any) -> Floats:
     """Log-mel power spectrogram of the first ``seconds`` of a mono wave, in dB: (bands, frames).
 
     Args:
-        wave: (samples,), full scale is ±1.
+        wave: (samples,), full scale is ±1, or whole numbers, which :func:`full_scale` reads.
         rate: samples per second of ``wave`` (no resampling is done).
         options: of :func:`log_mels`.
 
     Raises:
-        ValueError: a wave that is empty, not mono, NaN or Inf; what :func:`log_mels` refuses.
+        ValueError: a wave that is empty, not mono, NaN or Inf, or far above full scale; what :func:`log_mels` refuses.
     """
-    sound = np.asarray(wave)
+    sound = full_scale(wave, loud=bool(options.get("loud")))
     if sound.ndim != 1 or sound.size == 0:
         raise ValueError(f"wave must have shape (samples,) and hold a sample, got {sound.shape}; average the channels.")
     return log_mels(sound[None], rate, **options)[0]
@@ -54,6 +97,7 @@ def log_mels(
     high: float | None = None,
     n_fft: int = 256,
     floor_db: float = FLOOR_DB,
+    loud: bool = False,
 ) -> Floats:
     """Log-mel power spectrograms of many mono waves of one length, in dB: (n, bands, frames).
 
@@ -62,7 +106,7 @@ def log_mels(
     with unit area, and 10 log10(max(power, floor)). Of float32 waves it is computed in float32.
 
     Args:
-        waves: (n, samples), full scale is ±1.
+        waves: (n, samples), full scale is ±1, or whole numbers, which :func:`full_scale` reads.
         rate: samples per second (no resampling is done).
         bands: number of mel bands between ``low`` and ``high``.
         frames: number of windows.
@@ -71,6 +115,7 @@ def log_mels(
         high: upper edge of the highest band in Hz; half the rate for None.
         n_fft: window length in samples.
         floor_db: smallest value that is returned.
+        loud: let floats go far above full scale, as a mixture that is made and never played may.
 
     Raises:
         ValueError: waves that are empty, NaN or Inf; a frequency above half the rate; bands so
@@ -90,12 +135,9 @@ def log_mels(
     hop = length // frames
     if hop < 1:
         raise ValueError(f"{seconds:g} s at {rate} Hz are {length} samples, too few for {frames} frames.")
-    many = np.asarray(waves)
-    many = many if many.dtype == np.float32 else many.astype(np.float64)
+    many = full_scale(waves, loud=loud)
     if many.ndim != 2 or many.size == 0:
         raise ValueError(f"waves must have shape (n, samples) and hold a sample, got {many.shape}.")
-    if not np.isfinite(many).all():
-        raise ValueError("wave holds NaN or infinite values; remove or fill them first.")
     kind = torch.float32 if many.dtype == np.float32 else torch.float64
     bank = torch.from_numpy(_bank(n_fft, bands, low, high, rate)).to(kind)
     taper = torch.hann_window(n_fft, dtype=kind)
@@ -158,11 +200,15 @@ def read_wave(
 
 
 def resample(wave: Floats, before: int, after: int) -> Floats:
-    """The same sound with ``after`` samples per second: polyphase filtering along the last axis."""
+    """The same sound with ``after`` samples per second: polyphase filtering along the last axis.
+
+    Returns:
+        (..., samples) float32, full scale ±1, of what :func:`full_scale` reads.
+    """
     from scipy.signal import resample_poly
 
     step = gcd(before, after)
-    out: Floats = resample_poly(wave, after // step, before // step, axis=-1).astype(np.float32)
+    out: Floats = resample_poly(full_scale(wave), after // step, before // step, axis=-1).astype(np.float32)
     return out
 
 

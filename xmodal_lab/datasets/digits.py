@@ -128,6 +128,7 @@ def load_digits(
                 "audio_noise": noise,
             },
             "statistics": statistics,
+            "range": {"image": [0.0, 1.0]},
             "recipe": _files.recipe("spoken_digits") if "audio" in chosen else {},
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -9,22 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from .. import _checks as check
 from ..samples import Dataset, Samples
+from . import _unpickle
 from ._layout import Problems, data_root
 from ._rows import balanced
 
-SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")
+SUFFIXES = (".npz", ".npy", ".safetensors", ".pth", ".pt", ".pkl", ".pickle")
+ARRAYS = (".npy", ".npz", ".pt", ".pth", ".pkl", ".pickle")  # that may hold one array
 LAYOUT = "Expected 'labels' (N,) and one or more arrays (N, ...), under the modalities' names or 'features'."
 _MOST_CLASSES = 1_000_000  # (ours) a label above it is an id or damage
 _ASIDE = ("labels", "labelnames", "paths", "prompts", "eot_indices", "lab2cname", "classnames")
 
 
 def read_features(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of an npz, safetensors or torch file; nothing in it is run.
+    """The contents of an npz, npy, safetensors, torch or pickle file; nothing in it is run.
+
+    A npy file is {"features": its array}, mapped from disk; beside ``x.npy`` the labels stand in ``x_labels.npy`` or
+    ``labels.npy``. A pickle may hold NumPy arrays and plain containers, and nothing else.
 
     Raises:
         FileNotFoundError: no such file.
@@ -48,15 +55,73 @@ def read_features(path: str | os.PathLike[str]) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix.lower() == ".npy":
+            return {"features": np.load(path, mmap_mode="r", allow_pickle=False), **_labels_beside(path)}
+        if path.suffix.lower() in (".pkl", ".pickle"):
+            content = _unpickle.load(path)
+        else:
+            with torch.serialization.safe_globals(_ARRAY_PARTS):  # arrays of NumPy are no code either
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"{path}: holds more than tensors and plain containers, or is damaged: {first}") from None
     except Exception as error:  # zip, header and torch errors of many kinds
+        if str(error).startswith(str(path)):  # says it itself
+            raise ValueError(str(error)) from None
         raise ValueError(f"{path}: damaged ({type(error).__name__}: {error})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a dict expected, got {type(content).__name__}")
     return content
+
+
+def read_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """The one array of a npy, npz, torch or pickle file; nothing in it is run.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another suffix, a damaged file, one that holds several arrays or none.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy" and path.is_file():
+        try:
+            found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise ValueError(f"{path}: damaged ({error})") from None
+        return found
+    try:
+        content = read_features(path)
+    except ValueError as error:
+        if "a dict expected" not in str(error):
+            raise
+        content = {"array": _unpickle.load(path) if path.suffix.lower() in (".pkl", ".pickle") else _torch(path)}
+    arrays = [v for v in content.values() if isinstance(v, Tensor) or hasattr(v, "__array__")]
+    if len(arrays) != 1:
+        raise ValueError(f"{path}: one array expected, got {len(arrays)} under {', '.join(map(repr, content))}")
+    return np.asarray(check.as_tensor(path.name, arrays[0]).detach().cpu())
+
+
+def _torch(path: Path) -> Any:
+    with torch.serialization.safe_globals(_ARRAY_PARTS):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _labels_beside(path: Path) -> dict[str, Any]:
+    for name in (f"{path.stem}_labels.npy", "labels.npy"):
+        if (path.parent / name).is_file() and path.name != name:
+            return {"labels": np.load(path.parent / name, allow_pickle=False)}
+    raise ValueError(f"{path}: no labels beside it; name them {path.stem}_labels.npy or labels.npy")
+
+
+def _array_parts() -> list[Any]:
+    """What rebuilds arrays of NumPy in a torch file, under the names of both of its versions."""
+    core = importlib.import_module("numpy._core" if hasattr(np, "_core") else "numpy.core").multiarray
+    kinds = [type(np.dtype(code)) for code in ("?bBhHiIlLqQefd")]
+    rebuild = core._reconstruct
+    old = [(rebuild, f"numpy.{home}.multiarray._reconstruct") for home in ("core", "_core")]
+    return [*old, np.ndarray, np.dtype, *dict.fromkeys(kinds)]
+
+
+_ARRAY_PARTS = _array_parts()
 
 
 def load_features(
@@ -78,7 +143,7 @@ def load_features(
 
     Args:
         root: folder of the files; ``XMODAL_DATA`` for None. Absolute paths need none.
-        train: file of the training rows (npz, safetensors, pth, pt).
+        train: file of the training rows (npz, npy, safetensors, pth, pt, pkl); see :func:`read_features`.
         test: of the test rows; None splits off ``test_share`` of the training rows.
         val: of validation rows, if any.
         modalities: which of those in the files; None for all.

@@ -44,6 +44,8 @@ def load_folder(
     Images are (3, size, size) in [0, 1], sounds standardised log-mels (1, mel, mel), texts bags
     of hashed words (256,) with the texts in ``strings``: ``xl.encoders.pretrained`` gives better.
 
+    An empty cell says that the row lacks the modality. Paths may be absolute, if they lie in the folder.
+
     Args:
         root: the folder; ``XMODAL_DATA`` for None.
         modalities: which of those that have a column; None for all.
@@ -92,17 +94,22 @@ def load_folder(
         views: dict[str, object] = {}
         for m, column in columns.items():
             cell = cells[at[column]]
+            if not cell:  # absent from this row
+                continue
             if m == "text":
                 views[m] = cell
-            elif not cell:
-                problems.malformed(path, f"{cells[0]}: no file in column {column!r}")
-            elif (where := _named(cell, media_files)) is None:
-                problems.missing(folder / cell)
+            elif (name := _inside(cell, folder)) is None:
+                problems.malformed(path, f"{cells[0]}: {cell!r} lies outside of the folder; give root= above it")
+            elif (where := _named(name, media_files)) is None:
+                problems.missing(folder / name)
             elif len(where) > 1:
-                problems.malformed(folder / cell, "several files are called so but for their case; rename them")
+                problems.malformed(folder / name, "several files are called so but for their case; rename them")
             else:
                 views[m] = where[0]
-        first = next((cells[at[c]] for m, c in columns.items() if m != "text"), cells[0])
+        told = len(views) == sum(bool(cells[at[c]]) for c in columns.values())
+        if not any(cells[at[c]] for c in columns.values()):
+            problems.malformed(path, f"{cells[0]}: {', '.join(columns.values())} are all empty")
+        first = next((cells[at[c]] for m, c in columns.items() if m != "text" and cells[at[c]]), cells[0])
         file = next((str(view) for m, view in views.items() if m != "text"), first)
         if file in used:
             problems.malformed(path, f"{cells[0]}: {first!r} is on {used[file]} already")
@@ -111,7 +118,7 @@ def load_folder(
         part = cells[at[split]].lower() if split else "all"
         if split and part not in ("train", "val", "test"):
             problems.malformed(path, f"{cells[0]}: split must be train, val or test, got {part!r}")
-        elif len(views) == len(columns):
+        elif views and told:
             rows.setdefault(part, []).append(media.Row(first, number, views, cells[at[group]] if group else ""))
     named = {str(view) for part in rows.values() for row in part for view in row.views.values()}
     endings = (*(media.PICTURES if image else ()), *(media.SOUNDS if audio else ()))
@@ -149,6 +156,18 @@ def _below(folder: Path, problems: Problems, above: frozenset[tuple[int, int]] =
         for below, paths in _below(folder / name, problems, above | {own}).items():
             found.setdefault(f"{_plain(name)}/{below}", []).extend(paths)
     return found
+
+
+def _inside(cell: str, folder: Path) -> str | None:
+    """A cell of the csv as a path below the folder, absolute or not; None for one that lies elsewhere."""
+    plain = cell.replace("\\", "/")
+    if not (plain.startswith(("/", "~")) or plain[1:3] == ":/"):
+        return plain
+    absolute = Path(posixpath.normpath(Path(plain).expanduser().as_posix()))
+    for base in (folder.absolute(), folder.resolve()):  # a link may stand above the folder
+        if absolute.is_relative_to(base):
+            return absolute.relative_to(base).as_posix()
+    return None
 
 
 def _named(cell: str, files: Mapping[str, list[Path]]) -> list[Path] | None:

@@ -137,6 +137,7 @@ def load_shapes(
             "seed": seed,
             "options": options,
             "vocabulary": render.VOCABULARY,
+            "range": {"image": [0.0, 1.0]},  # without the noise that image_noise adds
         },
     )
 

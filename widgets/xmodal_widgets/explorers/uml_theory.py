@@ -159,7 +159,7 @@ def isolines_cube(acc: Any, images: Sequence[float], texts: Sequence[float], wor
                 planes["accuracy"][here] = found.accuracy
                 planes["fitted"][here] = fit.predict(found.images[:, None], found.texts)
                 planes["local"][here] = words_per_text * fit.texts_per_image(found.images[:, None], found.texts)
-                numbers["words"][f, i, t] = found.log_rate if fit is found.log else found.rate
+                numbers["words"][f, i, t] = found.log_rate if fit is found.log else found.plane_rate
                 numbers["r2"][f, i, t] = fit.r2
     labels = {"accuracy": "accuracy", "fitted": "fitted accuracy", "local": "words", "words": "words per image"}
     labels["r2"] = "R²"

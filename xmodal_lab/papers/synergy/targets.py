@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from ... import _checks as check
+from ...targets import Pool as Pool
+from ...targets import controls as controls
+from ...targets import drawn as drawn
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,6 @@ PAPERS_OWN: Mapping[str, str] = {
 DIRECTIONS = tuple(PAPERS_OWN)
 
 
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Latents (P, d) to draw from; ``labels`` (P,) for the rule label, ``own`` (rows,) for the rule own."""
-
-    z: Tensor
-    labels: Tensor | None = None
-    own: Tensor | None = None
-
-
 def applicable(target: str, direction: str) -> None:
     """Refuse a kind that the direction does not have.
 
@@ -80,43 +71,3 @@ def applicable(target: str, direction: str) -> None:
         raise ValueError(
             f"target {target!r} is a sentence, but M_j of {direction} reads none; use a direction of {spoken}."
         )
-
-
-def drawn(pool: Pool, rule: str, labels: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Which latent of ``pool`` each entry meets, int64 of the shape of ``labels``.
-
-    Args:
-        pool: the latents.
-        rule: "any", "label" or "own".
-        labels: of the entries.
-        rows: of the entries, into ``pool.own``.
-        generator: of the draw.
-
-    Raises:
-        ValueError: a class without a latent; a pool that does not know its rows' own.
-    """
-    if rule == "own":
-        if pool.own is None:
-            raise ValueError("these latents belong to no row, so there is none of a row's own.")
-        return pool.own[rows]
-    chance = torch.rand(labels.shape, generator=generator, dtype=torch.float64)
-    if rule == "any":
-        return (chance * len(pool.z)).long()
-    if pool.labels is None:
-        raise ValueError("these latents have no class, so none can be drawn by label.")
-    order = torch.argsort(pool.labels, stable=True)
-    counts = torch.bincount(pool.labels, minlength=int(labels.max()) + 1)
-    if bool((counts[labels.flatten().unique()] == 0).any()):
-        raise ValueError("a class of M_i has no latent of M_j to draw; add samples, or use another target.")
-    starts = counts.cumsum(0) - counts
-    return order[starts[labels] + (chance * counts[labels]).long()]
-
-
-def controls(reference: Tensor, seed: int = 0, rows: int = 2048) -> dict[str, Pool]:
-    """The pools of the three controls, for the imperfect latents ``reference`` (P, d)."""
-    mean = reference.mean(0, keepdim=True)
-    per_entry = (reference - mean).square().mean().sqrt()
-    noise = torch.randn(
-        rows, reference.shape[1], generator=torch.Generator().manual_seed(seed + 17), dtype=torch.float32
-    )
-    return {"constant": Pool(mean), "zero": Pool(torch.zeros_like(mean)), "noise": Pool(mean + per_entry * noise)}

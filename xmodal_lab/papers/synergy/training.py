@@ -19,29 +19,16 @@ from torch.nn import functional
 from ..._surroundings import float32
 from ...descent import descend, stack
 from ...losses import Params
+from ...targets import LOSSES as LOSSES
+from ...targets import Pool, drawn
+from ...targets import latent_losses as latent_losses
 from . import nets
-from .targets import KINDS, Pool, drawn
+from .targets import KINDS
 from .worlds import World
 
-LOSSES = ("mse_mean", "mse_sum", "cosine")
 Values = Mapping[str, Any]
 # A stream of random numbers for each purpose, so that members that differ in one setting differ in nothing else.
 _BATCHES, _TARGETS, _ROWS, _VAL = 1, 2, 3, 4
-
-
-def latent_losses(z: Tensor, target: Tensor, names: Sequence[str]) -> Tensor:
-    """L_z of each member, (K,), for latents and targets (K, N, d).
-
-    Args:
-        names: per member, one of :data:`LOSSES`. A target of length 0 has cosine 0 with everything.
-    """
-    d = z.shape[2]
-    half = 0.5 * (z - target).square().sum(2).mean(1)
-    found = half * torch.tensor([1 / d if name == "mse_mean" else 1.0 for name in names])
-    if "cosine" in names:
-        angles = 1 - functional.cosine_similarity(z, target, dim=2).mean(1)
-        found = torch.where(torch.tensor([name == "cosine" for name in names]), angles, found)
-    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,7 +133,7 @@ def exchange(conditions: Conditions) -> Measured:
         rates[pair] = exchange_rate(accuracy, images, lines, words)
         each = (exchange_rate(accuracy[..., k], images, lines, words).log for k in range(accuracy.shape[2]))
         slopes[pair] = np.array([(fit.image_slope, fit.text_slope) for fit in each]).T
-    said = "; ".join(f"{pair}: {r.summary()}, log fit {_rate(r)}" for pair, r in rates.items())
+    said = "; ".join(f"{pair}: {r.summary()}" for pair, r in rates.items())
     trap = "Trap: a plane's rate is one slope for the whole window; look at the local ones."
     images, lines = (np.stack([slopes[pair][k] for pair in ("unaligned", "aligned")]) for k in (0, 1))
     if min(images.min(), lines.min()) > 0:
@@ -149,13 +149,6 @@ def exchange(conditions: Conditions) -> Measured:
     seeds = lines.shape[1]
     text = f"a slope is not above 0, so there is no rate, in {none[1]} of {seeds} seeds aligned, {none[0]} unaligned"
     return Measured("not seen here", text, n=seeds, note=note)
-
-
-def _rate(r: Any) -> str:
-    if r.log.refused:
-        return "refused"
-    low, high = r.log_interval
-    return f"{r.log_rate:.0f} ({low:.0f} to {high:.0f}) words, R² {r.log.r2:.2f}"
 
 
 CLAIMS: tuple[Claim, ...] = (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -12,56 +10,14 @@ import torch
 from torch import Tensor
 
 from ... import _checks as check
-from ... import transport
-from ..._costs import COSTS
+from ...alignment import CEILING as CEILING
+from ...alignment import REFERENCES as REFERENCES
+from ...alignment import SOLVERS as SOLVERS
+from ...alignment import Transport as Transport
+from ...alignment import coefficient as coefficient
+from ...alignment import penalty as penalty
+from ...alignment import token_distances
 from ...tokens import Hidden, check_masks
-
-SOLVERS = ("exact", "ipot", "sinkhorn")
-REFERENCES = ("first_batch", "batch")
-# The largest cosine cost, between opposite tokens: no D can exceed it, so no target above it can be reached.
-CEILING = {"cosine": 2.0, "squared_euclidean": float("inf")}
-
-
-@dataclass(frozen=True)
-class Transport:
-    """How D is computed.
-
-    Attributes:
-        solver: "exact" (POT's network simplex; on a CPU also the fastest exact one), "ipot" as in wma Sec 3.2, or
-            "sinkhorn", which blurs.
-        cost: "cosine" or "squared_euclidean"; the paper leaves it open (Sec 3.2: "manually defined"), the cosine is
-            UNITER's and ViLT's. α means another thing under another cost: compare runs by D / D_0.
-        steps, step_size: proximal steps of IPOT and its β (50 and 0.5, as in UNITER and ViLT).
-        epsilon: blur of Sinkhorn (0.05; ours).
-
-    Raises:
-        ValueError: an unknown solver or cost, a step or size that is not above 0.
-    """
-
-    solver: str = "exact"
-    cost: str = "cosine"
-    steps: int = 50
-    step_size: float = 0.5
-    epsilon: float = 0.05
-
-    def __post_init__(self) -> None:
-        check.one_of("transport", self.solver, SOLVERS)
-        check.one_of("cost", self.cost, COSTS)
-        check.integer("steps of IPOT", self.steps, at_least=1)
-        check.positive("step size of IPOT", self.step_size)
-        check.positive("epsilon of Sinkhorn", self.epsilon)
-
-    def plan(self, a: Tensor, b: Tensor, mask_a: Tensor, mask_b: Tensor) -> transport.TransportPlan:
-        """The plan between tokens a (N, p, d) and b (N, q, d), with its value D (N,) (wma Eq 5-8).
-
-        ``mask_a`` (N, p) and ``mask_b`` (N, q) say which tokens count.
-        """
-        cost = transport.cost_matrix(a, b, self.cost)
-        if self.solver == "exact":
-            return transport.emd(cost, mask_a, mask_b)
-        if self.solver == "ipot":
-            return transport.ipot(cost, mask_a, mask_b, self.step_size, self.steps)
-        return transport.sinkhorn(cost, mask_a, mask_b, self.epsilon)
 
 
 def pairs_of(hidden: Hidden) -> tuple[tuple[str, str], ...]:
@@ -88,65 +44,7 @@ def distances(hidden: Hidden, how: Transport | None = None, *, quiet: bool = Fal
         raise ValueError(f"alignment needs at least two modalities, the tower has {', '.join(hidden.tokens)}.")
     check_masks(hidden.masks)
     how = Transport() if how is None else check.instance("how", how, Transport)
-    with warnings.catch_warnings():
-        if quiet:
-            warnings.filterwarnings("ignore", message=".*did not converge", category=UserWarning)
-        each = [
-            how.plan(hidden.tokens[a], hidden.tokens[b], hidden.masks[a], hidden.masks[b]).value
-            for a, b in pairs_of(hidden)
-        ]
-    return torch.stack(each, -1)
-
-
-def penalty(distance: Tensor, alpha: Any, beta: Any, first: Tensor | None = None) -> Tensor:
-    """α · 1/N Σ_i Σ_pairs (D_i - β D̄)²  (wma Eq 9, 10).
-
-    Args:
-        distance: (..., N, pairs) from :func:`distances`; leading sizes are members of a grid.
-        alpha, beta: ≥ 0; numbers, or tensors that broadcast with the leading sizes.
-        first: (..., pairs) mean D of the first batch at initialisation, a constant: ``reference="first_batch"``, what
-            the paper's text says. None: D̄ is the mean of this very batch, with its gradient, as Eq 9 is printed.
-            That does not pull D to β D̄, since D̄ moves along: at β = 1 only the spread of D shrinks, otherwise
-            mean (D - β D̄)² = Var D + (1 - β)² D̄² shrinks D itself.
-
-    Returns:
-        (...) one penalty per member.
-
-    Raises:
-        ValueError: α or β below 0.
-    """
-    for what, x in (("distance", distance), ("first", distance if first is None else first)):
-        if (
-            not isinstance(x, Tensor)
-            or not x.is_floating_point()
-            or x.element_size() == 1
-            or x.is_meta
-            or not x.numel()
-        ):
-            came = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"{what} must be a tensor of real numbers, as distances gives them, got {came}.")
-    if distance.ndim < 2 or (first is not None and first.shape[-1:] != distance.shape[-1:]):
-        raise ValueError(
-            f"distance must be (..., N, pairs) and first (..., pairs), got {tuple(distance.shape)} and "
-            f"{None if first is None else tuple(first.shape)}."
-        )
-    a, b = coefficient("alpha", alpha, distance), coefficient("beta", beta, distance)
-    reference = distance.mean(-2) if first is None else first
-    try:
-        off = distance - (b[..., None] * reference)[..., None, :]
-        found: Tensor = a * off.square().sum(-1).mean(-1)
-    except RuntimeError as error:
-        raise ValueError(f"alpha, beta, first and distance {tuple(distance.shape)} do not broadcast: {error}") from None
-    return found
-
-
-def coefficient(name: str, value: Any, like: Tensor) -> Tensor:
-    """``value`` as a tensor like ``like``, refused below 0."""
-    found = check.finite(name, check.as_tensor(name, value, like.dtype)).to(like.device)
-    if not bool((found >= 0).all()):
-        what = "weight of the regulariser" if name == "alpha" else "target as a multiple of the reference"
-        raise ValueError(f"{name}, the {what}, must be at least 0, got {found.tolist()} (wma Eq 9).")
-    return found
+    return token_distances(hidden.tokens, hidden.masks, how, quiet=quiet)
 
 
 class Alignment:

@@ -242,20 +242,20 @@ def test_the_peers_plane_is_available_for_comparison_and_off_centre() -> None:
 def test_out_of_memory_halves_the_chunk_warns_once_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     ds = toy()
     loss = xl.loss_on(xl.LateFusion.for_dataset(ds, architecture="mlp", width=8), ds.test)
-    honest = type(loss).along
+    honest = type(loss)._along
     asked = []
 
-    def cramped(self, directions, table, rows=None, stack=None):
-        asked.append(rows)
+    def cramped(self, directions, table, rows, at_once):
+        asked.append((at_once, rows))
         if rows is None or rows > 15:
             raise torch.OutOfMemoryError("out of memory")
-        return honest(self, directions, table, rows, stack)
+        return honest(self, directions, table, rows, at_once)
 
     expected = landscape.plane(loss, points=3).values
-    monkeypatch.setattr(type(loss), "along", cramped)
-    with pytest.warns(UserWarning, match="out of memory: going on with 30 samples"):
+    monkeypatch.setattr(type(loss), "_along", cramped)
+    with pytest.warns(UserWarning, match="out of memory: going on with 15 samples at a time"):
         values = landscape.plane(loss, points=3).values
-    assert asked == [None, 30, 15]
+    assert asked == [(1, None), (1, 30), (1, 15)]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
 
 

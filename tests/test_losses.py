@@ -15,7 +15,8 @@ from worlds import quadratic, toy
 
 import xmodal_lab as xl
 from xmodal_lab._cross_entropy import cross_entropy
-from xmodal_lab.losses import Loss, moved
+from xmodal_lab._moving import moved
+from xmodal_lab.losses import Loss
 
 
 def classifier(norm: nn.Module | None = None) -> nn.Module:

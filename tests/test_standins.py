@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from xmodal_lab import grids, landscape, standins
-from xmodal_lab.losses import Loss, moved
+from xmodal_lab._moving import moved
+from xmodal_lab.losses import Loss
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,7 @@ class Whispers(nn.Module):
 
 
 class Thinned(nn.Module):
-    """Its first layer is a 1x1 convolution with a stride, which the private copy rewrites, and has a hook."""
+    """Its first layer is a 1x1 convolution with a stride, and has a hook."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,16 +201,6 @@ class Shortcut(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.out((self.body(x) + self.beside(x)).mean((2, 3)))
-
-
-def test_the_private_copy_is_rewritten_where_that_changes_nothing() -> None:
-    for net, last in ((Shortcut(), True), (Shortcut(nn.GroupNorm(2, 8)), False)):
-        with pictures(net).scratch() as (copy, _):
-            assert copy.body[2].inplace and copy.beside.stride == (1, 1)
-            assert copy.body[0].weight.is_contiguous(memory_format=torch.channels_last) is last
-        assert not net.body[2].inplace and net.beside.stride == (2, 2)
-    with pictures(Flattens()).scratch() as (copy, _):  # .view() refuses channels last, so it is taken back
-        assert copy.conv.weight.is_contiguous()
 
 
 @pytest.mark.parametrize("make", [Flattens, perceptron, Shortcut, lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))])  # fmt: skip

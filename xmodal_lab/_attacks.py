@@ -28,7 +28,7 @@ from ._evaluation import (
     seen_modalities,
     summed_loss,
 )
-from .losses import scalar
+from ._moving import scalar
 from .samples import Samples
 
 PGD_IMAGE: Mapping[str, Any] = MappingProxyType({"eps": 0.1, "step": 0.001, "iterations": 5})

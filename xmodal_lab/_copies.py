@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -28,6 +30,22 @@ def copy_of(module: nn.Module) -> nn.Module:
         ) from error
 
 
+def copy_in(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A deep copy whose floating tensors are in ``dtype``, and whose complex ones are as wide.
+
+    ``module.to(dtype)`` would cut the imaginary part off complex buffers, such as those of rotary embeddings.
+    """
+    wide = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def cast(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_complex():
+            return tensor.to(wide)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    with torch.inference_mode(False):
+        return copy_of(module)._apply(cast)
+
+
 def bare(module: nn.Module) -> nn.Module:
     """The module inside a wrapper whose parameters torch cannot replace for one call.
 
@@ -48,3 +66,16 @@ def bare(module: nn.Module) -> nn.Module:
             "module that it was made from."
         )
     return module
+
+
+@contextmanager
+def uncompiled(module: nn.Module) -> Iterator[None]:
+    """What ``torch.compile`` made of parts of ``module`` runs as it was written, since its parameters are replaced."""
+    compiled = any(
+        hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in module.modules()
+    )
+    if not compiled:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

@@ -155,4 +155,4 @@ def summed_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 def _batches(views: Mapping[str, Tensor], size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
     rows = len(next(iter(views.values())))
     for k in range(0, rows, size):
-        yield {m: x[k : k + size].to(device) for m, x in views.items()}
+        yield {m: x[k : k + size].to(device, copy=True) for m, x in views.items()}  # the model may work in place

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 Places = dict[str, list[str]]
+Params = dict[str, Tensor]
+Direction = Mapping[str, Tensor]
 
 
 def places_of(module: nn.Module) -> Places:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import takewhile
@@ -15,11 +14,10 @@ from torch import Tensor, nn
 from . import _checks as check
 from . import standins
 from ._copies import copy_of
-from ._moving import write
+from ._moving import moved, write
 from ._surroundings import seeded
-from .batches import each, out_of_memory
-from .losses import Direction, Loss, Params, moved
-from .module_loss import ModuleLoss
+from .batches import each, within_memory
+from .losses import Direction, Loss, ModuleLoss, Params
 
 # Rows whose features are kept at once for a separable plane (ours).
 SEPARABLE_ROWS = 1024
@@ -31,22 +29,27 @@ def pairs_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def evaluate(loss: Loss, pair: Sequence[Direction], coefficients: np.ndarray) -> np.ndarray:
-    """``loss.along``, with half the rows per chunk as often as memory runs out."""
-    table = torch.from_numpy(np.ascontiguousarray(coefficients))
-    rows: int | None = None
-    while True:
-        try:
-            return loss.along(pair, table, rows).numpy()
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            before = rows or (loss.cache_rows() if isinstance(loss, ModuleLoss) else 1)
-            halved = before // 2
-            if halved < 1:
-                raise
-            if rows is None:
-                warnings.warn(f"out of memory: going on with {halved} samples at a time.", stacklevel=3)
-            rows = halved
+    """``loss.along`` for NumPy."""
+    return loss.along(pair, torch.from_numpy(np.ascontiguousarray(coefficients))).numpy()
+
+
+@torch.no_grad()
+def between(loss: Loss, direction: Params, beside: Params, a: np.ndarray) -> np.ndarray:
+    """The loss at θ + a d, where buffers and frozen parameters go from their own values to those in ``beside`` too.
+
+    Whole numbers, such as counters, jump at the end.
+    """
+    if not isinstance(loss, ModuleLoss):
+        raise TypeError(f"only the loss of a module has more state than its parameters, got {type(loss).__name__}.")
+    start, values = loss.data.rest(), []
+    for t in a.tolist():
+        held = {
+            k: start[k] + t * (v - start[k]) if v.is_floating_point() else (v if t == 1 else start[k])
+            for k, v in beside.items()
+        }
+        there = loss.at({**moved(loss.params, [direction], [t]), **held})
+        values.append(sum(term.weight * float(term.fn(there.params)) for term in there.terms()))
+    return np.array(values)
 
 
 def coarse_to_fine(
@@ -93,16 +96,21 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
     """
     if not isinstance(loss, ModuleLoss) or not loss.has_scratch():
         return None
+    return within_memory(lambda _points, rows: _separable(loss, pair, a, rows), 1, loss.most_rows)
+
+
+def _separable(loss: ModuleLoss, pair: Sequence[Params], a: np.ndarray, rows: int | None) -> np.ndarray | None:
+    """:func:`separable_plane`, with ``rows`` at once."""
     names = [_part_of(direction) for direction in pair]
     if not all(names) or any(f"{x}.".startswith(f"{y}.") for x, y in (names, names[::-1])):
         return None
     values = np.zeros((len(a), len(a)))
-    piece = loss.cache_rows()
+    piece = rows or loss.data.chunks.cache_rows()
     with loss.scratch() as (module, parameters):
         beside = _siblings(module, names[0]) + _siblings(module, names[1])
         beside = [n for n in beside if not any(f"{name}.".startswith(f"{n}.") for name in names)]  # nor around them
         parts = {name: module.get_submodule(name) for name in [*names, *beside]}
-        few = partial(loss.score, module, loss.chunks(standins.FEW_ROWS)[0][1])
+        few = partial(loss.data.score, module, loss.chunks(standins.FEW_ROWS)[0][1])
         inputs = standins.known_inputs(module, few, parts)
         if not set(names) <= set(inputs) or not all(inputs.values()):
             return None
@@ -133,12 +141,12 @@ def separable_plane(loss: Loss, pair: Sequence[Params], a: np.ndarray) -> np.nda
         write(parameters, loss.params, pair, [0.0, 0.0])
         if not agreed:
             return None
-        for weight, batch in loss.chunks(max(piece, SEPARABLE_ROWS)):
+        for weight, batch in loss.chunks(rows or max(piece, SEPARABLE_ROWS)):
             grid = known()
             one, two = (grid[name] for name in names)
             with standins.swapped(module, grid):
                 for one.step, two.step in np.ndindex(values.shape):
-                    values[one.step, two.step] += weight * float(loss.score(module, batch))
+                    values[one.step, two.step] += weight * float(loss.data.score(module, batch))
     return values
 
 
@@ -179,8 +187,8 @@ def peer_plane(loss: Loss, points: int, span: float, normalization: str | None, 
     except ImportError:
         raise check.missing_extra("loss-landscapes", "peers") from None
     # It keeps its directions on the CPU, so its copy of the module and the batches are there too.
-    batches = [(weight, each(batch, lambda tensor: tensor.cpu())) for weight, batch in loss.whole_batches()]
-    score = loss.score
+    batches = [(weight, each(batch, lambda tensor: tensor.cpu())) for weight, batch in loss.data.chunks.whole()]
+    score = loss.data.score
 
     class Seen(Metric):  # type: ignore[misc]
         def __call__(self, wrapper: Any) -> float:

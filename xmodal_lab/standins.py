@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._functional import call_with
+from ._criteria import FAILURES
+from ._functional import Params, call_with
 from ._moving import WeightedSum
-from .losses import Params
+from .batches import out_of_memory
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d)
 # Rows on which a module's parts are looked for, and tried (ours).
@@ -207,6 +208,23 @@ def swapped(module: nn.Module, stand_ins: Mapping[str, nn.Module]) -> Iterator[N
     finally:
         for parent, child, original in originals:
             parent._modules[child] = original
+
+
+def vmaps(fn: Callable[[Params], Tensor], stacked: Params, dtype: torch.dtype) -> bool:
+    """Whether ``vmap`` of ``fn`` gives what ``fn`` gives, for the first and the last member of ``stacked``.
+
+    It cannot follow an ``if`` on a value, cells of recurrent nets, random numbers, or masks of any number.
+    """
+    ends = {name: value.detach()[[0, -1]] for name, value in stacked.items()}
+    try:
+        with torch.no_grad():
+            seen = torch.func.vmap(fn)(ends).tolist()
+            expected = [float(fn({name: value[k] for name, value in ends.items()})) for k in (0, 1)]
+    except FAILURES as error:
+        if out_of_memory(error):
+            raise
+        return False
+    return all(agree(a, b, dtype) for a, b in zip(seen, expected, strict=True))
 
 
 def agree(seen: float, expected: float, dtype: torch.dtype) -> bool:

@@ -19,7 +19,7 @@ from . import augmentation
 from ._checkpoints import load_checkpoint as load_checkpoint
 from ._checkpoints import save_checkpoint as save_checkpoint
 from ._copies import copy_of
-from ._evaluation import answer, eval_mode
+from ._evaluation import answer, device_of, eval_mode
 from ._steps import Average, first_averaged, sharpened
 from ._surroundings import gradients
 from .augmentation import Augmentation
@@ -294,15 +294,16 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
     check.instance("model", model, nn.Module)
     check.instance("samples", samples, Samples, "such as dataset.test")
     batch_size = check.integer("batch_size", batch_size, at_least=1)
-    with eval_mode(model):
+    where = device_of(model, samples.labels.device)
+    with eval_mode(model):  # on copies, in case the model works on its inputs in place
         outputs = torch.cat(
             [
-                answer(model, {m: x[k : k + batch_size] for m, x in samples.inputs.items()})
+                answer(model, {m: x[k : k + batch_size].to(where, copy=True) for m, x in samples.inputs.items()})
                 for k in range(0, len(samples), batch_size)
             ]
         )
-    loss = float(criterion(outputs, samples.labels))
-    return loss, _accuracy(outputs, samples.labels)
+    labels = samples.labels.to(where)
+    return float(criterion(outputs, labels)), _accuracy(outputs, labels)
 
 
 def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:

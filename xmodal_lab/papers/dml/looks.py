@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ... import _checks as check
 from ... import curvature, flatness, landscape, transport
-from ...experiments import Variable
+from ...experiments import Variable, on_demand
 from ...fusion import LateFusion
 from ...module_loss import loss_on
 from ...samples import Dataset, Samples
@@ -71,7 +70,7 @@ def variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
             "w2_squared": Variable(label="W2² between the modalities"),
             "shift_spread": Variable(label="spread of the shift, in that of the other modality's feature"),
         }
-    return found
+    return on_demand(found)
 
 
 def check_looks(s: Values) -> None:
@@ -144,22 +143,11 @@ def _curve(run: Run, dataset: Dataset) -> dict[str, Any]:
     loss = loss_on(run.model, dataset.train.complete())
     kept = {epoch: params for epoch, params in run.snapshots.items() if epoch}
     at = {"checkpoint": list(kept)}
-    tops = [
-        curvature.top_eigenvalues(type(loss)(_with(run.model, p), loss.batches, loss.criterion), 1, tol=1e-2)
-        for p in kept.values()
-    ]
+    tops = [curvature.top_eigenvalues(loss.at(p), 1, tol=1e-2) for p in kept.values()]
     return {
         "curve_loss": xr.DataArray([t.loss for t in tops], at),
         "curve_lambda": xr.DataArray([float(t.values[0]) for t in tops], at),
     }
-
-
-def _with(model: torch.nn.Module, params: Mapping[str, Tensor]) -> torch.nn.Module:
-    import copy
-
-    other = copy.deepcopy(model)
-    other.load_state_dict({**other.state_dict(), **params})
-    return other
 
 
 def _latents(net: torch.nn.Module, samples: Samples) -> dict[str, Any]:

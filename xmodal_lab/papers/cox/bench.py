@@ -18,7 +18,7 @@ import torch
 
 from ... import _checks as check
 from ..._factors import principal_components
-from ...experiments import Experiment, Report, Variable
+from ...experiments import Experiment, Report, Variable, on_demand
 from ...samples import Dataset
 from .options import Options
 from .perceptors import PERCEPTORS, STEPS
@@ -168,7 +168,7 @@ class Bench:
         points = max(values["points"])
         if points:
             row = {"point": range(points)}
-            found |= {name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")}
+            found |= on_demand({name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")})
         return found
 
 

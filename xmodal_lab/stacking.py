@@ -143,8 +143,10 @@ class _Together:
         if self.objective is not None and len(set(self.names)) > 1:
             raise ValueError("under a recipe the members of a stack see the same modalities; put others in another.")
         self.inputs = self.stack.prepare(self.train.inputs)
-        self.splits = {k: self._held_out(s.to(device)) for k, s in dataset.splits.items() if k != "train"}
+        self.splits = {k: self._held_out(k, s.to(device)) for k, s in dataset.splits.items() if k != "train"}
         self.first = [self._draw(k, 0) for k in range(len(nets))]
+        for pairs in self.first:
+            training.check_known("train", pairs.labels(self.train))
         counts = sorted({len(pairs) for pairs in self.first})
         if len(counts) > 1:
             raise ValueError(
@@ -307,7 +309,7 @@ class _Together:
 
     # -- held-out data ---------------------------------------------------------------------------
 
-    def _held_out(self, samples: Samples) -> list[tuple[list[int], dict[str, Tensor], Tensor]]:
+    def _held_out(self, split: str, samples: Samples) -> list[tuple[list[int], dict[str, Tensor], Tensor]]:
         """(members, inputs, labels): members whose modalities are present in the same rows stand together."""
         by_rows: dict[tuple[bool, ...], list[int]] = {}
         for k, names in enumerate(self.names):
@@ -316,6 +318,7 @@ class _Together:
         found = []
         for members in by_rows.values():
             seen = samples.complete(self.names[members[0]])
+            training.check_known(split, seen.labels)
             found.append((members, self.stack.prepare(seen.inputs), seen.labels))
         return found
 

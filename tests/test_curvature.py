@@ -362,12 +362,11 @@ def test_ratio_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [6, 400])
-@pytest.mark.parametrize("kind", ["linear", "constant", "detached"])
+@pytest.mark.parametrize("kind", ["linear", "constant"])
 def test_no_curvature_is_zero(size: int, kind: str) -> None:
     fn = {
         "linear": lambda p: (2 * p["x"]).sum() + 0 * p["y"].sum(),
         "constant": lambda p: torch.tensor(3.0),
-        "detached": lambda p: p["x"].detach().square().sum(),
     }[kind]
     loss = Loss(fn, {"x": torch.ones(size), "y": torch.ones(2)})
     found = curvature.top_eigenvalues(loss)
@@ -604,14 +603,15 @@ def test_wrong_arguments() -> None:
 def test_float64_of_a_function_that_holds_float32() -> None:
     x = torch.randn(5, 3)
     loss = Loss(lambda p: (x @ p["w"]).square().sum(), {"w": torch.ones(3)})
-    with pytest.raises(ValueError, match=r"cannot be evaluated in torch\.float64"):
+    with pytest.raises(ValueError, match=r"cannot be evaluated in float64"):
         curvature.top_eigenvalues(loss, k=1, dtype=DOUBLE)
 
 
 def test_half_precision_and_mixed_dtypes_are_raised() -> None:
     values = torch.linspace(1, 2, 200)
     half = Loss(lambda p: 0.5 * (values.to(p["x"].dtype) * p["x"] ** 2).sum(), {"x": torch.ones(200).bfloat16()})
-    found = curvature.top_eigenvalues(half, k=2)
+    with pytest.warns(UserWarning, match="in bfloat16, .* looked at in float32"):
+        found = curvature.top_eigenvalues(half, k=2)
     torch.testing.assert_close(found.values.float(), values.flip(0)[:2], rtol=1e-4, atol=0)
     mixed = Loss(
         lambda p: p["x"].square().sum() + 2 * p["y"].double().square().sum(),

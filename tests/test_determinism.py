@@ -1,7 +1,9 @@
 """The same seed gives the same numbers: to the bit in another process with as many threads, and nearly so with more.
 
 The tolerances stand in ``NEARLY``: the largest difference between 1 and 2 threads, relative to the largest number of
-the result. Threads change the order of sums, training multiplies the last digit, and an eigenvector's sign is free.
+the result. Threads change the order of sums, and training multiplies the last digit. Nothing else may change: a sign
+that is free and flips, or a set that one bit turns over, shows as 1e-2 and more. A small member of each paper is among
+the results, with all that it keeps.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ NEARLY = {
     "fit": TRAINED, "history": TRAINED, "sweep sequential": TRAINED, "sweep stacked": TRAINED,
     "plane": SUMMED, "modality plane": SUMMED, "eigenvalues": SUMMED, "density": SUMMED, "trace": SUMMED,
     "lpf": SUMMED, "gap": SUMMED, "pgd": TRAINED, "noise": 0.0,
+    "dml": TRAINED, "cox": TRAINED, "synergy": TRAINED, "uml": TRAINED, "wma": TRAINED,
     "w2 exact": EXACT, "w2 sliced": EXACT, "w2 entropic": EXACT, "ipot": EXACT, "exchange rate": EXACT,
 }  # fmt: skip
 
@@ -33,7 +36,6 @@ import numpy as np, torch
 torch.set_num_threads(int(sys.argv[1]))
 warnings.simplefilter("ignore")
 import xmodal_lab as xl
-from xmodal_lab.papers import dml
 found = {}
 
 def keep(name, *values):
@@ -49,12 +51,12 @@ pairs = xl.Pairing("same_class", share=0.5).draw(ds.train, ("image", "audio"), s
 keep("pairs", pairs.rows, *pairs.index.values())
 net = xl.LateFusion.for_dataset(ds, modalities=("image", "audio"), architecture="mlp", width=8, seed=1)
 keep("weights", *net.parameters())
-run = xl.fit(net, ds, pairing="same_class", share=0.5, epochs=3, seed=1, progress=False)
+run = xl.fit(net, ds, pairing="same_class", share=0.5, epochs=2, seed=1, progress=False)
 keep("fit", *run.model.parameters())
 keep("history", run.history[["loss", "accuracy"]].to_numpy(), run.score)
-axes = {"alpha": [0.0, 1.0], "seed": [0, 1]}
+axes = {"alpha": [0.0, 1.0], **small}
 for how in ("sequential", "stacked"):
-    cube = xl.sweep(dml.experiment(ds, epochs=2, width=4), how=how, progress=False, landscape_points=3, eigenvalues=1, **axes)
+    cube = xl.sweep("dml", how=how, progress=False, epochs=1, width=4, landscape_points=3, eigenvalues=1, **axes)
     keep(f"sweep {how}", *(cube[v] for v in ("accuracy", "loss", "landscape", "eigenvalue")))
 loss = xl.loss_on(run.model, ds.test)
 keep("plane", xl.landscape.plane(loss, points=5, seed=2))
@@ -76,12 +78,23 @@ acc = 0.5 + 0.05 * np.log2([1, 2, 4])[:, None, None] + 0.02 * np.log2([1, 2, 4])
 acc = acc + 0.001 * np.random.default_rng(0).standard_normal((3, 3, 6))
 rate = xl.information.exchange_rate(acc, [1, 2, 4], [1, 2, 4], words_per_text=5.0, interval="bootstrap", seed=7)
 keep("exchange rate", rate.rate, rate.interval)
+MEMBERS = {
+    "dml": {**small, "epochs": 2, "width": 8, "eigenvalues": 1, "landscape_points": 3},
+    "cox": {"perceptor_steps": 30, "steps": 20, "hidden": 16, "width": 16, "points": 50},
+    "synergy": {"images_per_class": 10, "clips_per_class": 10, "texts_per_class": 4, "steps": 20, "teacher_steps": 20, "hidden": 16, "width": 16},
+    "uml": {"steps": 30, "text_shots": [0, 12], "text_encoder": ["minilm", "words"]},
+    "wma": {"n_train": 64, "n_val": 32, "n_test": 32, "width": 8, "layers": 1, "pretraining": 4, "steps": 4, "warmup": 1, "alpha": 1.0},
+}
+for paper, settings in MEMBERS.items():
+    cube = xl.sweep(paper, how="sequential", progress=False, **settings)
+    keep(paper, *(values for values in cube.data_vars.values() if values.dtype.kind == "f"))
 print(json.dumps(found))
 """
 
 
 def computed(threads: int, hash_seed: str) -> dict[str, list[float]]:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": str(threads)}
+    environment["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait must not burn the core that another test needs
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(threads)], capture_output=True, text=True, env=environment, timeout=600
     )

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "xmodal_lab"
 # What a file may import from the package; a file that is in no list is a room.
 LAST = (
-    *("training", "stacking", "store", "experiments", "trials", "_cubes", "_runner", "_tasks", "sweeps", "claims"),
+    *("training", "stacking", "store", "experiments", "trials", "_cubes", "_runner", "_tasks", "_compact", "_edited"),
+    *("sweeps", "claims"),
     *("look", "bench", "conditions", "plots", "cli", "__main__", "_sweep_command", "_claims_command", "_ledger"),
 )
 HEAVY = ("pandas", "xarray", "matplotlib", "sklearn", "transformers", "ot", "umap", "scipy", "seaborn", "zarr")

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import math
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,7 @@ from sklearn.metrics import davies_bouldin_score, f1_score, pairwise, roc_auc_sc
 from torch import Tensor
 from torch.testing import assert_close
 
-from xmodal_lab import metrics
+from xmodal_lab import _medians, _mmd, metrics
 
 quick = settings(max_examples=25, deadline=None)
 
@@ -317,6 +321,49 @@ def test_mmd_bandwidth_is_the_median_distance() -> None:
     assert np.isnan(metrics.mmd(x, y, "linear").bandwidth)
 
 
+@pytest.mark.parametrize("unbiased", [False, True])
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian", "linear", "polynomial"])
+def test_mmd_by_tiles_is_mmd_at_once(kernel: str, unbiased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = normal(31, 3).requires_grad_(), normal(24, 3, seed=1) + 0.4
+    options = {"unbiased": unbiased, "permutations": 30}
+    whole = metrics.mmd(x, y, kernel, **options)
+    (slope,) = torch.autograd.grad(whole.value, x)
+    for name, value in {"_ROWS": 7, "_WHOLE": 0, "_LABELS": 200}.items():
+        monkeypatch.setattr(_mmd, name, value)
+    tiled = metrics.mmd(x, y, kernel, **options)
+    assert_close(tiled.value, whole.value, rtol=1e-12, atol=1e-14)
+    assert_close(torch.autograd.grad(tiled.value, x)[0], slope, rtol=1e-11, atol=1e-14)
+    assert tiled.p_value == whole.p_value
+    assert np.isnan(whole.bandwidth) or tiled.bandwidth == pytest.approx(whole.bandwidth, rel=1e-13)
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("world", ["normal", "ties", "two points"])
+def test_the_median_distance_is_exact_however_it_is_found(
+    world: str, far: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many equal distances, and a first guess that missed, cost a further pass and no digit."""
+    points = {
+        "normal": normal(90, 3),
+        "ties": torch.nn.functional.one_hot(classes(90, 5), 5).double(),
+        "two points": torch.arange(90).remainder(2)[:, None] * torch.ones(3, dtype=torch.float64),
+    }[world]
+    found = torch.pdist(points)
+    expected = float(found[found > 1e-9].median())
+    monkeypatch.setattr(_medians, "_KEPT", 40)
+    if far:
+        monkeypatch.setattr(_medians, "_guess", lambda *a: (0.0, 1e-9))
+    assert metrics.mmd(points[:40], points[40:]).bandwidth == pytest.approx(expected, rel=1e-12)
+
+
+def test_points_that_are_equal_up_to_rounding_are_at_distance_0() -> None:
+    """Two collapsed clouds: rounding of equal points once passed for distances, and made a bandwidth of 1e-8."""
+    one, two = normal(1, 64).expand(60, 64), normal(1, 64, seed=1).expand(50, 64)
+    found = metrics.mmd(one, two)
+    assert found.bandwidth == pytest.approx(float((one[0] - two[0]).norm()))
+    assert float(found.value) == pytest.approx(2 - 2 * math.exp(-0.5))
+
+
 @pytest.mark.parametrize("kernel", ["rbf", "laplacian", "linear", "polynomial"])
 def test_mmd_of_equal_clouds_is_0_and_has_a_gradient(kernel: str) -> None:
     x = normal(6, 3)
@@ -352,6 +399,18 @@ def test_unbiased_mmd_is_0_on_average_under_the_null() -> None:
     )
     assert abs(float(values.mean())) < 4 * float(values.std()) / 200**0.5
     assert float(values.min()) < 0
+
+
+def test_mmd_of_many_points_takes_no_table_of_them() -> None:
+    """20,000 points: the table was 3.2 GB, and four more of its size on the way."""
+    code = (
+        "import resource, torch, xmodal_lab as xl; x = torch.randn(10000, 2); y = torch.randn(10000, 2)\n"
+        "xl.metrics.mmd(x[:50], y[:50]); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "xl.metrics.mmd(x, y, bandwidth=1.0); xl.metrics.mmd(x[:3000], y[:3000])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300_000  # kB
 
 
 def test_bad_clouds_for_mmd_are_named() -> None:

@@ -292,3 +292,131 @@ def test_masked_object_and_foreign_columns() -> None:
     sounds = [{"array": np.sin(np.arange(4000) / 9), "sampling_rate": 8000} for _ in range(8)]
     ds = xl.Dataset.from_hf([{"audio": s, "label": i % 2} for i, s in enumerate(sounds)], seconds=0.5, mel=16)
     assert ds.shapes["audio"] == (1, 16, 16) and ds.kinds["audio"] == "audio"
+
+
+# -- folders -----------------------------------------------------------------------------------------
+
+
+def picture(path: Path, shade: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (12, 10), (shade, shade, 0)).save(path)
+
+
+def test_classes_as_subfolders_with_and_without_splits(tmp_path: Path) -> None:
+    for i in range(20):
+        picture(tmp_path / "flat" / ("cat", "dog")[i % 2] / f"{i}.jpg", 10 * i)
+        part = ("train", "train", "val", "test")[i % 4]
+        picture(tmp_path / "split" / part / ("cat", "dog")[i // 4 % 2] / f"{i}.png", 10 * i)
+        soundfile.write(
+            tmp_path / "split" / part / ("cat", "dog")[i // 4 % 2] / f"{i}.wav", np.zeros(800) + 0.01 * i, 8000
+        )
+    flat = xl.load("folder", root=tmp_path / "flat", size=8)
+    assert flat.classes == ("cat", "dog") and flat.modalities == ("image",) and sum(split_of(flat).values()) == 20
+    assert flat.provenance["form"] == "classes as subfolders"
+    both = xl.load("folder", root=tmp_path / "split", size=8, mel=16, seconds=0.1)
+    assert split_of(both) == {"train": 10, "val": 5, "test": 5} and both.shapes["audio"] == (1, 16, 16)
+    for part in both.splits.values():
+        for name, label in zip(part.strings["image"], part.labels.tolist(), strict=True):
+            assert name.split("/")[1] == both.classes[label]
+        assert [n[:-4] for n in part.strings["image"]] == [n[:-4] for n in part.strings["audio"]]
+
+
+def test_a_table_for_each_split_in_any_form(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"image": [f"{i}.png" for i in range(12)], "text": ["a b", "c"] * 6, "class": ["x", "y"] * 6})
+    for form in ("csv", "tsv", "jsonl"):
+        root = tmp_path / form
+        for i in range(12):
+            picture(root / f"{i}.png", 10 * i)
+        for part, rows in (("train", slice(0, 8)), ("validation", slice(8, 10)), ("test", slice(10, 12))):
+            some = frame.iloc[rows]
+            if form == "jsonl":
+                some.to_json(root / f"{part}.jsonl", orient="records", lines=True)
+            else:
+                some.to_csv(root / f"{part}.{form}", sep=",\t"[form == "tsv"], index=False)
+        ds = xl.load("folder", root=root, size=8)
+        assert split_of(ds) == {"train": 8, "test": 2, "val": 2} and ds.modalities == ("image", "text")
+        assert ds.test.strings["image"] == ("10.png", "11.png") and ds.classes == ("x", "y")
+
+
+def test_metadata_jsonl_as_hugging_face_has_it(tmp_path: Path) -> None:
+    for part, n in (("train", 8), ("test", 4)):
+        lines = []
+        for i in range(n):
+            picture(tmp_path / part / f"{i}.png", 20 * i)
+            lines.append(
+                f'{{"file_name": "{i}.png", "caption": {"null" if i == 1 else f"""["one {i}", "two"]"""}, "label": {i % 2}}}'
+            )
+        (tmp_path / part / "metadata.jsonl").write_text("\n".join(lines))
+    ds = xl.load("folder", root=tmp_path, size=8)
+    assert ds.modalities == ("image", "text") and split_of(ds) == {"train": 15, "test": 7}
+    assert ds.train.strings["image"][:2] == ("train/0.png", "train/0.png")
+    assert ds.train.strings["text"][:2] == ("one 0", "two") and not bool(ds.train.present["text"][2])
+    (tmp_path / "train" / "metadata.jsonl").write_text('{"file_name": "9.png", "label": 0}\n[1]\n{')
+    with pytest.raises(xl.datasets.LayoutError, match=r"line 2: a json object expected, got list; line 3: not json"):
+        xl.load("folder", root=tmp_path)
+
+
+def test_own_names_several_labels_and_values_in_a_folder(tmp_path: Path) -> None:
+    lines = ["left,right,tags,score"]
+    for i in range(10):
+        picture(tmp_path / f"l{i}.png", 10 * i)
+        np.save(tmp_path / f"r{i}.npy", np.full(3, i))
+        lines.append(f"l{i}.png,{'' if i == 3 else f'r{i}.npy'},{('red|blue', 'blue', '')[i % 3]},{i / 4}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    inputs = {"left_eye": "left", "right_ear": "right"}
+    kinds = {"right_ear": "features"}
+    ds = xl.load(
+        "folder", root=tmp_path, inputs=inputs, label="tags", separator="|", task="labels", size=8, kinds=kinds
+    )
+    assert ds.kinds == {"left_eye": "image", "right_ear": "vector"} and ds.classes == ("blue", "red")
+    assert ds.task == "labels" and sum(int((~s.present["right_ear"]).sum()) for s in ds.splits.values()) == 1
+    real = xl.load("folder", root=tmp_path, inputs=inputs, label="score", task="values", size=8, kinds=kinds)
+    assert real.task == "values" and sum(float(s.labels.sum()) for s in real.splits.values()) == pytest.approx(45 / 4)
+    both = xl.load(
+        "folder", root=tmp_path, inputs=inputs, label="score", task="values", modalities="left_eye", kinds=kinds
+    )
+    assert both.modalities == ("left_eye",)
+    with pytest.raises(ValueError, match=r"unknown column 'centre'"):
+        xl.load("folder", root=tmp_path, inputs={"a": "centre"}, label="score")
+    (tmp_path / "t.csv").write_text("\n".join([*lines[:4], "/elsewhere/x.png,r1.npy,blue,1"]))
+    with pytest.raises(xl.datasets.LayoutError, match=r"row 3: '/elsewhere/x.png' lies outside"):
+        xl.load("folder", root=tmp_path, inputs=inputs, label="score")
+
+
+def test_folders_in_no_known_form_say_what_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must hold one csv .*subfolders of pictures"):
+        xl.load("folder", root=tmp_path)
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("image,class\n")
+    with pytest.raises(ValueError, match=r"found a.csv, b.csv; name it with table="):
+        xl.load("folder", root=tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "pkl", "pt", "npz"])
+def test_feature_files_of_every_sort(tmp_path: Path, suffix: str) -> None:
+    x, y = rng().standard_normal((20, 5)).astype(np.float32), np.arange(20) % 2
+    if suffix == "npy":
+        np.save(tmp_path / "f.npy", x)
+        np.save(tmp_path / "labels.npy", y)
+    elif suffix == "pkl":
+        (tmp_path / "f.pkl").write_bytes(pickle.dumps({"features": x, "labels": y}))
+    elif suffix == "pt":
+        torch.save({"features": x, "labels": y}, tmp_path / "f.pt")
+    else:
+        np.savez(tmp_path / "f.npz", features=x, labels=y)
+    ds = xl.load("features", root=tmp_path, train=f"f.{suffix}", modality="touch")
+    whole = torch.cat([s.inputs["touch"] for s in ds.splits.values()])
+    assert torch.equal(whole.sort(0).values, torch.from_numpy(x).sort(0).values)
+
+
+def test_pickles_that_ask_for_code_are_refused(tmp_path: Path) -> None:
+    class Harm:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (print, ("harm",))
+
+    (tmp_path / "f.pkl").write_bytes(pickle.dumps(Harm()))
+    with pytest.raises(ValueError, match=r"asks for builtins.print"):
+        xl.load("features", root=tmp_path, train="f.pkl")
+    frame = pd.DataFrame({"x": ["f.pkl"] * 4, "y": ["a", "b"] * 2})
+    with pytest.raises(ValueError, match=r"asks for builtins.print"):
+        xl.Dataset.from_frame(frame, label="y", root=tmp_path)

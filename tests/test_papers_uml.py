@@ -148,17 +148,25 @@ def test_a_dataset_goes_through_the_sweep() -> None:
 
 
 def test_a_stack_trains_each_head_as_if_alone() -> None:
+    """In float32, so the heads are such that rounding stays rounding: asked of the same heads on data one bit off.
+
+    Stack and single sum in another order, which one bit of the data does as well; both are far below the tolerance.
+    (At lr .3 from the texts' means, one bit becomes 1 % in 30 steps, and on some processors 6 %.)
+    """
     data = views(names=("image", "text", "audio"))
     base = Head(auxiliary=("text", "audio"), steps=30, batch_size=16)
     heads = [
-        base, replace(base, aux_shots=0), replace(base, lam=0.3, seed=1), replace(base, init="text", lr=0.3),
+        base, replace(base, aux_shots=0), replace(base, lam=0.3, seed=1), replace(base, init="text", lr=0.03),
         replace(base, ratio=0.5, start=10), replace(base, relation="permuted", shots=4),
     ]  # fmt: skip
     together = uml.train_heads(data, heads)
-    for head, stacked in zip(heads, together, strict=True):
+    off = {m: (x * (1 + 2 * torch.finfo(x.dtype).eps), y) for m, (x, y) in data.train.items()}
+    for head, stacked, moved in zip(heads, together, uml.train_heads(replace(data, train=off), heads), strict=True):
         (single,) = uml.train_heads(data, head)
         for name, p in single.params.items():
-            np.testing.assert_allclose(p, stacked.params[name], atol=2e-4, rtol=1e-3)
+            largest = float(p.abs().max())
+            np.testing.assert_allclose(moved.params[name], stacked.params[name], atol=3e-5 * largest, rtol=0)
+            np.testing.assert_allclose(p, stacked.params[name], atol=3e-4 * largest, rtol=0)
 
 
 def test_a_head_is_what_torch_trains() -> None:

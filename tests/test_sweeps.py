@@ -24,7 +24,7 @@ from worlds import toy
 import xmodal_lab as xl
 from xmodal_lab import _runner, _sweep_command, _tasks, cli, experiments
 from xmodal_lab._cubes import fact, layout_of
-from xmodal_lab.experiments import Experiment, Variable
+from xmodal_lab.experiments import Experiment, Variable, on_demand
 from xmodal_lab.papers import dml
 from xmodal_lab.sweeps import band, sweep, trainer
 
@@ -136,6 +136,9 @@ def test_bad_sweeps_are_refused_before_any_work(tmp_path, given: dict, error: ty
     ("result", "error", "message"),
     [
         (3.0, TypeError, "must return a dict"),
+        (None, TypeError, "must return a dict .*, got NoneType"),
+        ({"value": 1.0}, ValueError, r"returned no 'surface', 'curve', only 'value'; .* Variable\(optional=True\)"),
+        ({"value": None, "surface": np.zeros((24, 24)), "curve": range(4)}, ValueError, "returned no 'value', only 's"),
         ({"valu": 1}, ValueError, "unknown variable .* 'valu'; known: 'value'"),
         ({"surface": np.zeros(3)}, ValueError, r"shape \(3,\), declared is \(24, 24\)"),
         ({"value": 1j}, TypeError, "real numbers, got complex"),
@@ -152,13 +155,14 @@ def test_results_that_were_not_declared_are_named(result: object, error: type, m
 
 def test_results_of_many_kinds_are_taken() -> None:
     partly = xr.DataArray([[1.0], [2.0]], {"step": [3, 1], "seed": [0]}).isel(seed=0, drop=True)
+    loose = dataclasses.replace(CHEAP, variables=on_demand(CHEAP.outputs({})))
     cube = quiet(
-        dataclasses.replace(CHEAP, member=lambda s, r: {"value": torch.tensor(2.0), "curve": partly, "surface": None})
+        dataclasses.replace(loose, member=lambda s, r: {"value": torch.tensor(2.0), "curve": partly, "surface": None})
     )
     assert cube["value"] == 2
     np.testing.assert_array_equal(cube["curve"], [np.nan, 2, np.nan, 1])
     assert cube["surface"].isnull().all()
-    assert np.isinf(quiet(dataclasses.replace(CHEAP, member=lambda s, r: {"value": np.inf}))["value"])
+    assert np.isinf(quiet(dataclasses.replace(loose, member=lambda s, r: {"value": np.inf}))["value"])
 
 
 def test_experiments_that_make_no_sense() -> None:

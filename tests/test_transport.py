@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from xmodal_lab import _clouds, _room, _simplex, transport
+from xmodal_lab import _clouds, _room, _scaling, _simplex, transport
 
 METHODS = ("exact", "gaussian", "sliced", "entropic")
 quick = settings(max_examples=25, deadline=None)
@@ -191,7 +191,7 @@ def test_what_memory_does_not_hold_is_refused_before_it_starts() -> None:
     """These once ended in an allocator's error of 80 and of 7 GB, the first of them after a minute."""
     many = torch.zeros(200_000, 2)
     with pytest.raises(ValueError, match=r"exact W2 between 200000 and 200000 points needs about 2e\+03 GB .*sliced"):
-        transport.w2(many, many)
+        transport.w2(many, many + 1)
     with pytest.raises(ValueError, match=r"entropic W2 between 3 and 200000 points needs about .* GB .* subset"):
         transport.w2(many[:3], many, "entropic")
     with pytest.raises(ValueError, match=r"a cost matrix of shape \(200000, 200000\) needs about .* fewer tokens"):
@@ -421,8 +421,8 @@ def test_cost_matrix_names_bad_tokens() -> None:
 
 SOLVERS = {
     "emd": transport.emd,
-    "ipot": lambda cost, *masks: transport.ipot(cost, *masks, beta=0.1, iterations=300),
-    "sinkhorn": lambda cost, *masks: transport.sinkhorn(cost, *masks, epsilon=0.1, tol=1e-5),
+    "ipot": lambda cost, *masks, **k: transport.ipot(cost, *masks, beta=0.1, iterations=300, **k),
+    "sinkhorn": lambda cost, *masks, **k: transport.sinkhorn(cost, *masks, epsilon=0.1, tol=1e-5, **k),
 }
 solvers = pytest.mark.parametrize("solve", SOLVERS.values(), ids=SOLVERS.keys())
 
@@ -554,6 +554,68 @@ def test_sinkhorn_is_pots() -> None:
     cost = uniform(7, 5)
     plan = ot.sinkhorn([], [], cost.numpy(), 0.05, method="sinkhorn_log", stopThr=1e-12, numItermax=10000)
     assert_close(transport.sinkhorn(cost, tol=1e-10).plan, torch.from_numpy(plan), rtol=1e-6, atol=1e-9)
+
+
+SPREADS = [0.5, 0.1, 0.05, 0.03, 0.01]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("step", SPREADS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.filterwarnings("ignore:.*did not converge")
+def test_scaling_and_the_log_domain_are_one(
+    step: float, dtype: torch.dtype, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where exp(-C/β) is a number its fiftieth power is none: pairs lost that way once cost 5 % of the value."""
+    cost = transport.cost_matrix(normal(9, 12, 8), normal(9, 15, 8, seed=1)).to(dtype)
+    masks = (uniform(9, 12) > 0.3, uniform(9, 15, seed=1) > 0.2) if masked else (None, None)
+
+    def both() -> list[transport.TransportPlan]:
+        c = cost.clone().requires_grad_()
+        return [transport.ipot(c, *masks, beta=step), transport.sinkhorn(c, *masks, epsilon=step, iterations=200)]
+
+    quick = both()
+    monkeypatch.setattr(_scaling, "SPREAD", {})
+    for fast, slow in zip(quick, both(), strict=True):
+        assert fast.iterations == slow.iterations
+        assert_close(fast.value, slow.value, rtol=1e-6, atol=1e-6)
+        assert_close(fast.plan, slow.plan, rtol=1e-5, atol=1e-6)
+        assert_close(fast.lower_bound, slow.lower_bound, rtol=1e-5, atol=1e-6)
+
+
+def test_sinkhorn_looks_seldom_where_the_host_would_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten sweeps between two looks stop at the same sweep: the ones beyond it are forgotten."""
+    cost = transport.cost_matrix(normal(3, 12, 8), normal(3, 15, 8, seed=1))
+    found = transport.sinkhorn(cost)
+    for spread in ({torch.float64: 600.0}, {}):
+        monkeypatch.setattr(_scaling, "SPREAD", spread)
+        monkeypatch.setattr(_scaling, "at_once", lambda device: 10)
+        seldom = transport.sinkhorn(cost)
+        assert seldom.iterations == found.iterations and found.iterations % 10
+        assert_close(seldom.plan, found.plan, rtol=1e-9, atol=1e-12)
+
+
+@solvers
+def test_masses_weigh_tokens(solve) -> None:
+    cost, a, b = uniform(5, 4, 6), uniform(5, 4, seed=1), uniform(6, seed=2)
+    b[2] = 0  # a token that weighs nothing is not there
+    found = solve(cost, mass_a=a, mass_b=3 * b)
+    share_a, share_b = a / a.sum(1, keepdim=True), (b / b.sum()).expand(5, 6)
+    assert_close(found.plan.sum(1), share_b, rtol=0, atol=2e-2)
+    assert_close(found.plan.sum(2), share_a, rtol=0, atol=2e-2)
+    assert found.plan[:, :, 2].abs().max() == 0
+    exact = [ot.emd2(p.numpy(), q.numpy(), c.numpy()) for p, q, c in zip(share_a, share_b, cost, strict=True)]
+    assert (found.lower_bound <= torch.tensor(exact, dtype=torch.float64) + 1e-6).all()
+    assert_close(found.value, torch.tensor(exact, dtype=torch.float64), rtol=0, atol=0.03)
+    twice = solve(cost.repeat_interleave(2, -1), mask_b=(b > 0).repeat_interleave(2))
+    even = solve(cost, mass_b=(b > 0).double())
+    assert_close(twice.value, even.value, rtol=0, atol=1e-3)
+    with pytest.raises(ValueError, match=r"mass_a must be at least 0 and not all 0 where tokens are, .* sample 0"):
+        solve(cost, mass_a=-a)
+    with pytest.raises(ValueError, match=r"mass_b must have shape \(5, 6\)"):
+        solve(cost, mass_b=torch.ones(7))
+    with pytest.raises(TypeError, match="mass_a must hold weights"):
+        solve(cost, mass_a=torch.ones(4, dtype=torch.bool))
 
 
 def test_threads_change_nothing() -> None:

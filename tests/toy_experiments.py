@@ -77,11 +77,36 @@ def deadly(settings: dict, report: Report) -> dict:
     return member(settings, report)
 
 
+class Odd(Exception):
+    """An exception that cannot be made again from its message, as pickle tries to."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def odd(settings: dict, report: Report) -> dict:
+    raise Odd("this", "that")
+
+
+def ending(settings: dict, report: Report) -> dict:
+    os._exit(3)
+
+
+def picky(settings: dict, report: Report) -> dict:
+    began(settings)
+    if settings["seed"] in (1, 3):
+        raise KeyError(f"no {settings['seed']}")
+    return {"value": settings["x"] + settings["seed"]}
+
+
 CHEAP = Experiment("cheap", DEFAULTS, member, VARIABLES, labels={"x": "a place"})
 STACKED = Experiment("stacked", DEFAULTS, member, VARIABLES, stack=stack)
 DIVERGING = Experiment("diverging", DEFAULTS, diverging, ["value"])
 FAILING = Experiment("failing", DEFAULTS, failing, VARIABLES)
 INTERRUPTED = Experiment("interrupted", DEFAULTS, interrupted, VARIABLES)
+ODD = Experiment("odd", DEFAULTS, odd, ["value"])
+ENDING = Experiment("ending", DEFAULTS, ending, ["value"])
+PICKY = Experiment("picky", DEFAULTS, picky, ["value"])
 DEADLY = Experiment("deadly", DEFAULTS, deadly, VARIABLES)
 
 

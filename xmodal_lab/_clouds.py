@@ -27,7 +27,7 @@ METHODS = ("exact", "gaussian", "sliced", "entropic")
 # Pairs of points above which an exact distance takes over 1 GB and ten seconds (ours).
 EXACT_PAIRS = 25_000_000
 # Memory that a pair of points takes (measured).
-EXACT_BYTES, ENTROPIC_BYTES = 50, 56
+EXACT_BYTES, ENTROPIC_BYTES = 50, 40
 # Numbers that the sliced distance sorts at a time (ours): 32 MB in single precision.
 _SORTED_AT_ONCE = 1 << 23
 # When the entropic distance stops (ours).
@@ -345,7 +345,14 @@ def _directions(projections: int | Tensor, d: int, seed: int) -> Float[Tensor, "
 def _sorted(x: Tensor) -> Tensor:
     if x.device.type == "cpu" and not x.requires_grad:  # NumPy sorts with vector instructions, 10x faster than torch
         return torch.from_numpy(np.sort(x.numpy(), axis=-1))
-    return x.sort(dim=-1).values
+    return x.gather(-1, _order(x))
+
+
+def _order(x: Tensor) -> Tensor:
+    """The order that sorts each row, for gradients and weights to follow."""
+    if x.device.type == "cpu":
+        return torch.from_numpy(np.argsort(x.detach().numpy(), axis=-1))
+    return x.argsort(dim=-1)
 
 
 @check.shapechecked
@@ -363,9 +370,10 @@ def _on_lines(x: Float[Tensor, "l n"], y: Float[Tensor, "l m"]) -> Float[Tensor,
 
 def _on_weighted_lines(x: Tensor, mass_x: Tensor, y: Tensor, mass_y: Tensor) -> Tensor:
     """As :func:`_on_lines` for unsorted points with weights, where the steps differ from line to line."""
-    (x, order_x), (y, order_y) = x.sort(dim=-1), y.sort(dim=-1)
+    order_x, order_y = _order(x), _order(y)
+    x, y = x.gather(-1, order_x), y.gather(-1, order_y)
     up_to_x, up_to_y = mass_x[order_x].cumsum(-1), mass_y[order_y].cumsum(-1)
-    ends = torch.cat([up_to_x, up_to_y], -1).sort(dim=-1).values
+    ends = _sorted(torch.cat([up_to_x, up_to_y], -1))
     width = ends.diff(dim=-1, prepend=ends.new_zeros(len(ends), 1))
     middle = ends - width / 2
     at_x = torch.searchsorted(up_to_x, middle).clamp_max(x.shape[1] - 1)
@@ -403,17 +411,20 @@ def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
 
 def _regularised(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float) -> Tensor:
     """OT_ε = ⟨C, T⟩ + ε KL(T ‖ a⊗b) at the optimal T, with its envelope gradient in the points."""
-    cost = squared_distances(a, b)
-    fixed = cost.detach()
-    log_plan, _, made = entropic_plan(fixed[None], mass_a[None], mass_b[None], epsilon, _SWEEPS, _MARGINAL_ERROR)
-    plan = log_plan[0].exp()
-    error = float((plan.sum(1) - mass_a).abs().sum())
+    with torch.no_grad():
+        cost = squared_distances(a, b)
+        found, u, v, made = entropic_plan(cost[None], mass_a[None], mass_b[None], epsilon, _SWEEPS, _MARGINAL_ERROR)
+        plan = found[0]
+        rows, columns = plan.sum(1), plan.sum(0)
+        error = float((rows - mass_a).abs().sum())
     if error > _MARGINAL_ERROR:
         warnings.warn(
             f"entropic W2 did not converge in {made} iterations (marginal error {error:.2g}); raise blur.", stacklevel=4
         )
     # The dual value: what is left of the marginal error enters it squared, while it enters ⟨C, T⟩ as it is.
-    independent = mass_a[:, None] * mass_b[None, :]
-    log_ratio = log_plan[0] - independent.clamp_min(torch.finfo(torch.float64).tiny).log()
-    dual = (independent * (fixed + epsilon * log_ratio)).sum()
-    return dual + ((cost - fixed) * plan).sum()
+    dual = epsilon * (mass_a @ u[0] + mass_b @ v[0])
+    if not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
+        return dual
+    # ⟨C, T⟩ with T a constant, without a table of C: its value is left out, its slope is the envelope's.
+    moved = rows @ a.square().sum(1) + columns @ b.square().sum(1) - 2 * ((plan @ b) * a).sum()
+    return dual + (moved - moved.detach())

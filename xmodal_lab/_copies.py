@@ -30,6 +30,22 @@ def copy_of(module: nn.Module) -> nn.Module:
         ) from error
 
 
+def copy_in(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A deep copy whose floating tensors are in ``dtype``, and whose complex ones are as wide.
+
+    ``module.to(dtype)`` would cut the imaginary part off complex buffers, such as those of rotary embeddings.
+    """
+    wide = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def cast(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_complex():
+            return tensor.to(wide)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    with torch.inference_mode(False):
+        return copy_of(module)._apply(cast)
+
+
 def bare(module: nn.Module) -> nn.Module:
     """The module inside a wrapper whose parameters torch cannot replace for one call.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Place = tuple[int, ...]
 Arrays = dict[str, np.ndarray]
+# Numbers so many units in the last place apart are one setting (ours): 3 * 0.1 and 0.3 are one apart, the values of a
+# linspace and those that one types a few.
+ULPS = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Layout:
     def shape(self) -> tuple[int, ...]:
         """Members along each axis."""
         return tuple(len(values) for values in self.axes.values())
+
+    @property
+    def members(self) -> int:
+        """How many there are."""
+        return math.prod(self.shape)
 
     def places(self) -> Iterator[Place]:
         """Every member's place, the last axis running fastest."""
@@ -51,11 +60,11 @@ class Layout:
         return {n: np.full((*self.shape, *v.shape), np.nan, dtype=v.dtype) for n, v in self.variables.items()}
 
     def checked(self, result: Any) -> Arrays:
-        """One member's result as arrays of the declared shapes; what it leaves out is NaN.
+        """One member's result as arrays of the declared shapes; an optional variable that is left out is NaN.
 
         Raises:
             TypeError: not a dict, not numbers.
-            ValueError: an undeclared variable, a shape or coordinate that was not declared.
+            ValueError: an undeclared variable or one that is missing, a shape or coordinate that was not declared.
         """
         if not isinstance(result, Mapping):
             raise TypeError(f"a member must return a dict {{variable: value}}, got {type(result).__name__}.")
@@ -63,7 +72,14 @@ class Layout:
             check.one_of(
                 "variable returned by a member (declare it in the experiment's variables)", name, self.variables
             )
-        return {name: self._value(name, result.get(name)) for name in self.variables}
+        found = {name: self._value(name, result.get(name)) for name in self.variables}
+        if missing := [n for n, v in self.variables.items() if result.get(n) is None and not v.optional]:
+            came = ", ".join(repr(name) for name in result if name not in missing) or "nothing"
+            raise ValueError(
+                f"a member returned no {', '.join(map(repr, missing))}, only {came}; return every declared variable, "
+                "or declare it Variable(optional=True), which is NaN where it is left out."
+            )
+        return found
 
     def _value(self, name: str, value: Any) -> np.ndarray:
         variable = self.variables[name]
@@ -125,6 +141,31 @@ def fact(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def alike(a: Any, b: Any) -> bool:
+    """Whether two settings, or lists and dicts of them, are the same but for rounding (``ULPS``)."""
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or abs(a - b) <= ULPS * math.ulp(max(abs(a), abs(b)))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(alike(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(alike, a, b))
+    return bool(a == b)
+
+
+def places_of(known: Sequence[Any], values: Iterable[Any]) -> list[int | None]:
+    """Where each of ``values`` stands among ``known``, but for rounding; None where it does not."""
+    exact = {v: i for i, v in enumerate(known)}
+    floats = sorted((v, i) for i, v in enumerate(known) if isinstance(v, float))
+
+    def near(value: Any) -> int | None:
+        if not isinstance(value, float):
+            return None
+        k = bisect.bisect_left(floats, (value,))
+        return next((i for v, i in floats[max(0, k - 1) : k + 1] if alike(v, value)), None)
+
+    return [exact[v] if v in exact else near(v) for v in values]
+
+
 def layout_of(experiment: Experiment, given: Mapping[str, Any]) -> tuple[Layout, dict[str, Any]]:
     """The layout that ``given`` asks for, and the settings that are the same for all members.
 
@@ -168,6 +209,10 @@ def _axis(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     kinds = {type(v) for v in listed}
     if kinds == {int, float}:
         listed, kinds = [float(v) for v in listed], {float}
+    if kinds == {float}:
+        for low, high in itertools.pairwise(sorted(listed)):
+            if alike(low, high):
+                raise ValueError(f"axis {name!r} holds {low!r} twice, once as {high!r}; give each value once.")
     if len(kinds) > 1 or None in listed:
         raise TypeError(f"axis {name!r} mixes {', '.join(sorted(k.__name__ for k in kinds))}; give values of one type.")
     return tuple(listed)

@@ -39,9 +39,11 @@ def seen_modalities(model: nn.Module, samples: Samples) -> tuple[str, ...]:
         raise ValueError(
             "some labels are unknown (-1), so accuracy is not defined; use samples.subset(samples.labels >= 0)."
         )
-    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    # half precision goes on in float32, on either side
+    dtypes = {torch.promote_types(p.dtype, torch.float32) for p in model.parameters() if p.is_floating_point()}
     for m in names:
-        if dtypes and samples.inputs[m].is_floating_point() and samples.inputs[m].dtype not in dtypes:
+        x = samples.inputs[m]
+        if dtypes and x.is_floating_point() and torch.promote_types(x.dtype, torch.float32) not in dtypes:
             raise ValueError(
                 f"inputs[{m!r}] are {samples.inputs[m].dtype}, the model is {', '.join(map(str, dtypes))}; "
                 "use samples.to(dtype=…)."

@@ -10,6 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
+from ._checked import check_function, refused, symmetrised
+from ._derivatives import twice_differentiable
+from ._surroundings import full_precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,7 @@ class FeatureHessian:
         return float(self.norms.mean())
 
 
+@full_precision()
 def feature_hessian(loss_of_feature: Callable[[Tensor], Tensor], features: Tensor) -> FeatureHessian:
     """∇²_f ℓ(f | y), the Hessian of dml Thm 2 (Eq 6), for each of n features.
 
@@ -49,7 +53,7 @@ def feature_hessian(loss_of_feature: Callable[[Tensor], Tensor], features: Tenso
 
     Raises:
         ValueError: features not (n, d) or not finite, losses not (n,) or not finite, a loss that
-            depends on another row.
+            depends on another row, a second derivative that is not the derivative of the first.
     """
     check.function("loss_of_feature", loss_of_feature, "from features (n, d) to losses (n,)")
     given = check.finite("features", check.as_tensor("features", features))
@@ -57,10 +61,7 @@ def feature_hessian(loss_of_feature: Callable[[Tensor], Tensor], features: Tenso
         given = given.float()
     if given.ndim != 2 or given.numel() == 0 or not given.is_floating_point():
         raise ValueError(f"features must be floating point of shape (n, d), got {given.dtype} {tuple(given.shape)}.")
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    # The fused attention kernels cannot be differentiated twice, the plain one can.
-    with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+    with twice_differentiable(), refused("loss_of_feature"):
         point = given.detach().clone().requires_grad_()
         losses = loss_of_feature(point)
         if not isinstance(losses, Tensor) or losses.shape != point.shape[:1]:
@@ -77,7 +78,8 @@ def feature_hessian(loss_of_feature: Callable[[Tensor], Tensor], features: Tenso
                 row = torch.autograd.grad(slope[:, i].sum(), point, retain_graph=True, allow_unused=True)[0]
                 matrix[:, i] = zero if row is None else row
     matrix = check.finite("the Hessian in the feature", matrix.detach())
-    spectrum = torch.linalg.eigvalsh((matrix + matrix.mT) / 2)
+    check_function("loss_of_feature", lambda p: loss_of_feature(p["features"]).sum(), {"features": given})
+    spectrum = torch.linalg.eigvalsh(symmetrised(matrix, "loss_of_feature"))
     return FeatureHessian(norms=spectrum.abs().amax(1), largest=spectrum[:, -1])
 
 

@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
-from ._second_order import FastSecondDerivatives
+from ._checked import check_derivatives, refused, symmetrised
+from ._derivatives import twice_differentiable
+from ._precision import looked_at, value_in
 from ._surroundings import full_precision
 from .batches import out_of_memory
 from .directions import parameter_names
@@ -41,6 +43,7 @@ class Hessian:
         ValueError: see :func:`xmodal_lab.curvature.hessian`.
     """
 
+    @full_precision()
     def __init__(
         self,
         loss: Loss,
@@ -49,17 +52,12 @@ class Hessian:
         dtype: torch.dtype | None = None,
     ) -> None:
         as_loss(loss)
-        if dtype is not None and not dtype.is_floating_point:
-            raise ValueError(f"dtype must be a floating dtype such as torch.float64, got {dtype}.")
         if rows is not None:
             rows = check.integer("rows", rows, at_least=1)
         self.names = _chosen(loss, params)
-        if dtype is None:  # half precision is too coarse for a second derivative
-            dtype = torch.promote_types(loss.dtype, torch.float32)
-        fits = all(p.dtype == dtype for p in loss.params.values())
-        self.loss = loss if fits else loss.to(dtype)
+        self.loss = looked_at(loss, dtype, uniform=True)
         self.products = 0
-        self.value = self._value(cast_to=None if fits else dtype)
+        self.value = self._value(loss)
         with torch.inference_mode(False):
             self._theta = {n: self.loss.params[n].clone().requires_grad_() for n in self.names}
         self._sizes = [p.numel() for p in self._theta.values()]
@@ -68,6 +66,8 @@ class Hessian:
         self._terms: list[Term] = self.loss.terms(rows)
         self._graphs: list[Gradient] | None = None
         self._retain = True
+        with refused(self.loss.name):
+            check_derivatives(loss, self.loss, self.names)
 
     # -- facts -----------------------------------------------------------------------------------
 
@@ -120,14 +120,10 @@ class Hessian:
         vector = vector.to(self.device, self.dtype)
         while True:
             try:
-                product = self._product(vector)
+                with refused(self.loss.name):
+                    product = self._product(vector)
                 break
             except (RuntimeError, MemoryError) as error:
-                if isinstance(error, NotImplementedError) or "is not implemented" in str(error):
-                    raise ValueError(
-                        f"{self.loss.name} cannot be differentiated twice: {error} Put operations that torch can "
-                        "differentiate twice in its place, such as Embedding and a mean for EmbeddingBag."
-                    ) from error
                 if not out_of_memory(error) or not self._shrink():
                     raise
         self.products += 1
@@ -142,27 +138,23 @@ class Hessian:
         return self.matvec(vector)
 
     def dense(self) -> Float[Tensor, "n n"]:
-        """The whole matrix in float64 on the CPU, from n products, symmetrised."""
+        """The whole matrix in float64 on the CPU, from n products, symmetrised.
+
+        Raises:
+            ValueError: as :meth:`matvec`; the products are not those of a symmetric matrix, by more than rounding.
+        """
         matrix = torch.empty(self.shape, dtype=torch.float64)
         unit = torch.zeros(self.size, dtype=self.dtype, device=self.device)
         for i in range(self.size):
             unit[i] = 1
             matrix[i] = self.matvec(unit).cpu()
             unit[i] = 0
-        return (matrix + matrix.T) / 2
+        return symmetrised(matrix, self.loss.name)
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _value(self, cast_to: torch.dtype | None) -> float:
-        try:
-            value = self.loss.value()
-        except RuntimeError as error:
-            if cast_to is None or out_of_memory(error):
-                raise
-            raise ValueError(
-                f"{self.loss.name} cannot be evaluated in {cast_to}: {error}. "
-                "Its function holds data of another dtype; build the loss in that dtype."
-            ) from error
+    def _value(self, given: Loss) -> float:
+        value = value_in(self.loss, given)
         if value != value or value in (float("inf"), float("-inf")):
             raise ValueError(
                 f"{self.loss.name} is {value} at θ, so it has no curvature there; check data and parameters."
@@ -171,10 +163,7 @@ class Hessian:
 
     def _gradient(self, term: Term) -> Gradient:
         """∇ of one term, differentiable once more: (position of the parameter, its gradient)."""
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-
-        # The fused attention kernels cannot be differentiated twice, the plain one can.
-        with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FastSecondDerivatives():
+        with twice_differentiable():
             value = term.fn(self._theta)
             if not value.requires_grad:
                 return []

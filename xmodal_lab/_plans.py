@@ -1,4 +1,4 @@
-"""Transport plans by iteration, in the log domain: proximal (IPOT) and entropic (Sinkhorn)."""
+"""Transport plans by iteration: proximal (IPOT) and entropic (Sinkhorn), in the log domain where numbers underflow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
+from . import _scaling
 from ._token_sets import TokenSets, TransportPlan
 
 GRADIENTS = ("envelope", "unrolled")
@@ -27,11 +28,15 @@ def ipot(
     inner: int = 1,
     gradient: str = "envelope",
     tol: float = 0.02,
+    *,
+    mass_a: Any = None,
+    mass_b: Any = None,
 ) -> TransportPlan:
     """Optimal transport by inexact proximal points (Xie et al. 2018), which wma Sec 3.2 uses.
 
     T ← the plan closest to T ∘ exp(-C/β) in relative entropy, ``iterations`` times. Unlike Sinkhorn it tends to
-    the exact plan, not to a blurred one. It runs in the log domain, so no β underflows.
+    the exact plan, not to a blurred one. It scales rows and columns of exp(-C/β) where that is safe, and runs in the
+    log domain where (max C - min C)/β is over 60 (600 in double precision), so no β underflows.
 
     Args:
         cost: (..., p, q) cost of moving token p to token q.
@@ -43,6 +48,7 @@ def ipot(
         gradient: ``"envelope"``: the plan is a constant, as in UNITER, ∂value/∂C = T, right in the limit.
             ``"unrolled"``: through every iteration, the derivative of what was computed; keeps them all in memory.
         tol: called converged when ``marginal_error`` ≤ tol and value - lower_bound ≤ tol · mean |C| (ours).
+        mass_a, mass_b: (..., p), (..., q); weights ≥ 0 of the tokens, brought to sum 1. None: all weigh the same.
 
     Warns:
         UserWarning: not converged.
@@ -63,11 +69,10 @@ def ipot(
     iterations = check.integer("iterations", iterations, at_least=1)
     inner = check.integer("inner", inner, at_least=1)
     check.one_of("gradient", gradient, GRADIENTS)
-    sets = TokenSets.of(cost, mask_a, mask_b)
+    sets = TokenSets.of(cost, mask_a, mask_b, mass_a, mass_b)
     unrolled = gradient == "unrolled"
     with torch.set_grad_enabled(unrolled and torch.is_grad_enabled()):
-        log_plan, dual = sets.in_pieces(lambda part: _proximal(part, beta, iterations, inner))
-        plan = log_plan.exp()
+        plan, dual = _proximal(sets, beta, iterations, inner, unrolled)
     value = (sets.cost * plan).sum((-2, -1))
     with torch.no_grad():
         lower = sets.lower_bound(dual)
@@ -78,8 +83,8 @@ def ipot(
     if not bool(good.all()):
         warnings.warn(
             f"ipot did not converge for {int((~good).sum())} of {len(good)} pairs in {iterations} iterations: "
-            f"marginal error up to {float(error.max()):.2g}, value up to {float((value - lower).max()):.2g} above its "
-            f"lower bound. Raise iterations, or bring beta ({beta:g}) nearer to half the mean cost "
+            f"marginal error up to {float(error.max()):.2g}, value up to {float((value.detach() - lower).max()):.2g} "
+            f"above its lower bound. Raise iterations, or bring beta ({beta:g}) nearer to half the mean cost "
             f"({float(scale.mean()):.3g}); emd is exact.",
             stacklevel=2,
         )
@@ -93,6 +98,9 @@ def sinkhorn(
     epsilon: float = 0.05,
     iterations: int = 1000,
     tol: float = 1e-3,
+    *,
+    mass_a: Any = None,
+    mass_b: Any = None,
 ) -> TransportPlan:
     """Entropic optimal transport: the T that minimises ⟨C, T⟩ + ε KL(T ‖ a⊗b), in the log domain.
 
@@ -105,6 +113,7 @@ def sinkhorn(
         epsilon: blur, in the units of the cost (0.05: ours, for cosine costs).
         iterations: sweeps at most.
         tol: stops when the marginal error of every sample is at most this (1e-3: ours).
+        mass_a, mass_b: (..., p), (..., q); weights ≥ 0 of the tokens, brought to sum 1. None: all weigh the same.
 
     Warns:
         UserWarning: not converged.
@@ -121,11 +130,10 @@ def sinkhorn(
     """
     epsilon, tol = check.positive("epsilon", epsilon), check.positive("tol", tol)
     iterations = check.integer("iterations", iterations, at_least=1)
-    sets = TokenSets.of(cost, mask_a, mask_b)
+    sets = TokenSets.of(cost, mask_a, mask_b, mass_a, mass_b)
     with torch.no_grad():
-        log_plan, dual, made = entropic_plan(sets.cost, sets.a, sets.b, epsilon, iterations, tol)
-        plan = log_plan.exp()
-        lower = sets.lower_bound(dual)
+        plan, u, _, made = entropic_plan(sets.cost, sets.a, sets.b, epsilon, iterations, tol)
+        lower = sets.lower_bound(epsilon * u)
         error = sets.marginal_error(plan)
     value = (sets.cost * plan).sum((-2, -1))
     _refuse_overflow("epsilon", epsilon, sets, value.detach(), lower)
@@ -145,7 +153,22 @@ def _refuse_overflow(what: str, step: float, sets: TokenSets, value: Tensor, low
         raise ValueError(f"{what} {step:g} is out of all proportion to costs of up to {largest:.3g}: numbers overflow.")
 
 
-def _proximal(part: TokenSets, beta: float, iterations: int, inner: int) -> tuple[Tensor, Tensor]:
+def _proximal(sets: TokenSets, beta: float, iterations: int, inner: int, unrolled: bool) -> tuple[Tensor, Tensor]:
+    """The plan after ``iterations`` proximal steps, and the dual variable of the rows that goes with it."""
+    scale = not unrolled and _scaling.may_scale(sets.cost.detach(), beta, sets.present())
+
+    def solve(part: TokenSets) -> tuple[Tensor, Tensor]:
+        if scale:
+            found = _scaling.proximal(part.cost.detach(), part.a, part.b, beta, iterations, inner)
+            if found is not None and bool(torch.isfinite(found[0].sum() + found[1].sum())):
+                return found
+        log_plan, dual = _log_proximal(part, beta, iterations, inner)
+        return log_plan.exp(), dual
+
+    return sets.in_pieces(solve)
+
+
+def _log_proximal(part: TokenSets, beta: float, iterations: int, inner: int) -> tuple[Tensor, Tensor]:
     """Log plan after ``iterations`` proximal steps, and the dual variable of the rows that goes with it."""
     log_a, log_b = _log(part.a), _log(part.b)
     log_plan = log_a[..., :, None] + log_b[..., None, :]
@@ -168,20 +191,39 @@ def entropic_plan(
     epsilon: float,
     iterations: int,
     tol: float,
-) -> tuple[Tensor, Tensor, int]:
-    """Log plan of entropic transport between weights ``a`` and ``b``, the rows' dual variable, sweeps made."""
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Plan of entropic transport between weights ``a`` and ``b``, both potentials, sweeps made.
+
+    log T = log a⊗b + u + v - C/ε, in whichever domain it was computed.
+    """
+    present = None if bool((a > 0).all() & (b > 0).all()) else (a > 0)[:, :, None] & (b > 0)[:, None, :]
+    if _scaling.may_scale(cost, epsilon, present):
+        found = _scaling.entropic(cost, a, b, epsilon, iterations, tol)
+        if bool(torch.isfinite(found[0].sum())):
+            return found
+    return _log_entropic(cost, a, b, epsilon, iterations, tol)
+
+
+def _log_entropic(
+    cost: Tensor, a: Tensor, b: Tensor, epsilon: float, iterations: int, tol: float
+) -> tuple[Tensor, Tensor, Tensor, int]:
     log_a, log_b = _log(a), _log(b)
     kernel = log_a[..., :, None] + log_b[..., None, :] - cost / epsilon
     u, v = _sweep(kernel, log_a, log_b, torch.zeros_like(log_b))
-    made = 1
-    while made < iterations:
-        before = u
-        u, v = _sweep(kernel, log_a, log_b, v)
-        made += 1
-        # Rows of the plan before this sweep summed to a · exp(before - u): an error that costs no pass over the plan.
-        if bool(((a * (before - u).exp() - a).abs().sum(-1) <= tol).all()):
-            break
-    return kernel + u[..., :, None] + v[..., None, :], epsilon * u, made
+    made, done = 1, False
+    every = _scaling.at_once(cost.device)
+    while made < iterations and not done:
+        seen, errors = [], []
+        for _ in range(min(every, iterations - made)):
+            before = u
+            u, v = _sweep(kernel, log_a, log_b, v)
+            # Rows of the plan before this sweep summed to a · exp(before - u): an error that costs no pass over it.
+            errors.append((a * (before - u).exp() - a).abs().sum(-1).amax())
+            seen.append((u, v))
+        within = [k for k, error in enumerate(torch.stack(errors).tolist()) if error <= tol]
+        chosen = within[0] if within else len(seen) - 1
+        (u, v), made, done = seen[chosen], made + chosen + 1, bool(within)
+    return (kernel + u[..., :, None] + v[..., None, :]).exp(), u, v, made
 
 
 def _sweep(kernel: Tensor, log_a: Tensor, log_b: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

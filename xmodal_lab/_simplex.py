@@ -18,8 +18,11 @@ from ._token_sets import TokenSets, TransportPlan
 PIVOTS = 10_000_000
 
 
-def emd(cost: Any, mask_a: Any = None, mask_b: Any = None, *, workers: int | None = None) -> TransportPlan:
-    """Exact optimal transport between uniform token sets: min_T ⟨C, T⟩ (wma Eq 5-8).
+def emd(
+    cost: Any, mask_a: Any = None, mask_b: Any = None, *, workers: int | None = None, mass_a: Any = None,
+    mass_b: Any = None,
+) -> TransportPlan:  # fmt: skip
+    """Exact optimal transport between token sets, uniform unless masses are given: min_T ⟨C, T⟩ (wma Eq 5-8).
 
     POT's network simplex, pair by pair in float64 on the CPU. The gradient of the value in the
     cost is the plan itself (envelope theorem), so nothing is recorded while solving.
@@ -28,6 +31,7 @@ def emd(cost: Any, mask_a: Any = None, mask_b: Any = None, *, workers: int | Non
         cost: (..., p, q) cost of moving token p to token q; any sign.
         mask_a, mask_b: (..., p), (..., q); True (or 1) where there is a token. None: all are there.
         workers: threads to spread the pairs over; as many as torch uses when None.
+        mass_a, mass_b: (..., p), (..., q); weights ≥ 0 of the tokens, brought to sum 1. None: all weigh the same.
 
     Warns:
         UserWarning: the simplex ran out of pivots.
@@ -44,7 +48,7 @@ def emd(cost: Any, mask_a: Any = None, mask_b: Any = None, *, workers: int | Non
         (tensor([[0.0000, 0.5000],
                 [0.5000, 0.0000]]), 1.5)
     """
-    sets = TokenSets.of(cost, mask_a, mask_b)
+    sets = TokenSets.of(cost, mask_a, mask_b, mass_a, mass_b)
     workers = torch.get_num_threads() if workers is None else check.integer("workers", workers, at_least=1)
     plan, exact, error, optimal = _solve(sets, workers)
     value: Tensor = cast(Any, _Priced).apply(sets.cost, plan, exact)
@@ -76,6 +80,7 @@ def _solve(sets: TokenSets, workers: int) -> tuple[Tensor, Tensor, Tensor, Tenso
     """
     costs = sets.cost.detach().cpu().numpy()
     a, b = (side.cpu().double().numpy() for side in (sets.a, sets.b))
+    a, b = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)  # to the last digit, as the simplex wants it
     n = len(costs)
     plans, values, errors, optimal = np.zeros_like(costs), np.empty(n), np.empty(n), np.empty(n, dtype=bool)
 

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             executor = leaving.enter_context(processes(asked.workers, True)) if asked.workers else None
             cube = sweep(
                 arguments[0], store=store, executor=executor, how=asked.how, stack=asked.stack,
-                progress=not asked.quiet, **axes,
+                progress=not asked.quiet, on_error=asked.on_error, accept_edited=asked.accept_edited, **axes,
             )  # fmt: skip
     except (ValueError, TypeError) as error:
         if getattr(error, "__notes__", None):  # from within a member: the traceback is needed
@@ -144,6 +144,8 @@ def _parser(experiment: Experiment, program: str) -> argparse.ArgumentParser:
     parser.add_argument("--stack", type=int, default=STACK, help=f"members trained together at most ({STACK})")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 lets the sweep choose")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--on-error", choices=("raise", "nan"), default="raise", help="of members that raise: raise")
+    parser.add_argument("--accept-edited", action="store_true", help="of a store that other code has filled")
     settings = parser.add_argument_group("settings, and their defaults")
     for name, default in experiment.defaults.items():
         spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from . import _checks as check
@@ -52,7 +52,7 @@ class TokenSets:
     masked: bool
 
     @staticmethod
-    def of(cost: Any, mask_a: Any, mask_b: Any) -> TokenSets:
+    def of(cost: Any, mask_a: Any, mask_b: Any, mass_a: Any = None, mass_b: Any = None) -> TokenSets:
         """What the user handed in, or an error that says what is wrong with it."""
         given = check.as_tensor("cost", cost)
         cost = floating("cost", given)
@@ -68,20 +68,27 @@ class TokenSets:
             raise ValueError(f"cost holds no sample, shape {tuple(cost.shape)}.")
         here_a = _mask("mask_a", mask_a, cost, p)
         here_b = _mask("mask_b", mask_b, cost, q)
+        weight_a = _masses("mass_a", mass_a, here_a, cost)
+        weight_b = _masses("mass_b", mass_b, here_b, cost)
+        here_a, here_b = here_a & (weight_a > 0), here_b & (weight_b > 0)
         cost = cost.reshape(-1, p, q)
-        masked = mask_a is not None or mask_b is not None
+        masked = any(given is not None for given in (mask_a, mask_b, mass_a, mass_b))
         if masked:  # padding may hold anything, also NaN
             cost = torch.where(here_a[:, :, None] & here_b[:, None, :], cost, 0)
         if not bool(torch.isfinite(cost.detach().sum())):  # one pass, where check.finite makes several
             check.finite("cost", cost.detach())
-        a = here_a.to(cost.dtype) / here_a.sum(-1, keepdim=True)
-        b = here_b.to(cost.dtype) / here_b.sum(-1, keepdim=True)
+        a = weight_a / weight_a.sum(-1, keepdim=True)
+        b = weight_b / weight_b.sum(-1, keepdim=True)
         dtype = given.dtype if given.is_floating_point() else cost.dtype
         return TokenSets(cost, a, b, tuple(batch), dtype, masked)
 
     def independent(self) -> Tensor:
         """The plan that ignores the cost, a ⊗ b."""
         return self.a[:, :, None] * self.b[:, None, :]
+
+    def present(self) -> Tensor | None:
+        """(n, p, q) which pairs are there; None for all."""
+        return (self.a > 0)[:, :, None] & (self.b > 0)[:, None, :] if self.masked else None
 
     def marginal_error(self, plan: Tensor) -> Tensor:
         """max(‖T1 - a‖₁, ‖Tᵀ1 - b‖₁) of each plan."""
@@ -152,3 +159,28 @@ def _mask(what: str, mask: Any, cost: Tensor, tokens: int) -> Bool[Tensor, "n to
             "drop those samples, or keep one token (the class token, say)."
         )
     return here
+
+
+def _masses(what: str, mass: Any, here: Tensor, cost: Tensor) -> Float[Tensor, "n tokens"]:
+    """The weights of the tokens that are there, in the dtype of the cost; 0 for the others."""
+    if mass is None:
+        return here.to(cost.dtype)
+    given = check.as_tensor(what, mass).detach()
+    if given.dtype == torch.bool or given.is_complex():
+        raise TypeError(
+            f"{what} must hold weights, real numbers of at least 0, got {given.dtype}; a mask goes to mask_a."
+        )
+    given = check.finite(what, given.to(cost.device, torch.float64 if cost.device.type == "cpu" else cost.dtype))
+    batch, tokens = cost.shape[:-2], here.shape[-1]
+    try:
+        weights = given.expand(*batch, tokens).reshape(-1, tokens) * here
+    except RuntimeError:
+        raise ValueError(
+            f"{what} must have shape {(*batch, tokens)} (or broadcast to it) for a cost of shape {tuple(cost.shape)}, "
+            f"got {tuple(given.shape)}."
+        ) from None
+    total = weights.sum(-1, keepdim=True)
+    if bool((weights < 0).any()) or not bool((total > 0).all()):
+        first = int(((weights < 0).any(-1) | ~(total[:, 0] > 0)).nonzero()[0])
+        raise ValueError(f"{what} must be at least 0 and not all 0 where tokens are, which fails in sample {first}.")
+    return (weights / total).to(cost.dtype)

@@ -62,6 +62,7 @@ def draw(
         direction = {}
         for name in names:
             theta = loss.params[name]
+            theta = theta.to(torch.promote_types(theta.dtype, torch.float32))  # as the instruments see it
             part = gaussian(theta, generator)
             if vectors == "zero" and theta.ndim < 2:
                 part.zero_()

@@ -46,7 +46,20 @@ KNOWN: dict[str, str] = {
     "wma": "xmodal_lab.papers.wma",
 }
 # Arguments of sweep itself.
-RESERVED = ("experiment", "store", "executor", "how", "stack", "progress", "retries", "workers", "quiet", "help")
+RESERVED = (
+    "experiment",
+    "store",
+    "executor",
+    "how",
+    "stack",
+    "progress",
+    "retries",
+    "workers",
+    "quiet",
+    "help",
+    "on_error",
+    "accept_edited",
+)
 DTYPES = ("float64", "float32")
 # Values along one dimension, and members of one grid, at most: more is a slip of the pen (ours).
 MOST = 1_000_000
@@ -60,12 +73,15 @@ class Variable:
         dims: its own dimensions, name -> coordinates; none for a number. Those of the axes come before.
         label, units: as axes and colour bars write them.
         dtype: "float64" or "float32"; NaN stands where nothing was computed yet.
+        optional: a member may leave it out or give None (NaN), as one that was not asked for it; otherwise that is
+            an error. NaN in the result is always a number.
     """
 
     dims: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     label: str = ""
     units: str = ""
     dtype: str = "float64"
+    optional: bool = False
 
     def __post_init__(self) -> None:
         check.one_of("dtype of a variable", self.dtype, DTYPES)
@@ -77,6 +93,11 @@ class Variable:
     def shape(self) -> tuple[int, ...]:
         """Sizes of its own dimensions."""
         return tuple(len(values) for values in self.dims.values())
+
+
+def on_demand(variables: Mapping[str, Variable]) -> dict[str, Variable]:
+    """The same variables, which a member that was not asked for them may leave out."""
+    return {name: replace(variable, optional=True) for name, variable in variables.items()}
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import _checks as check
+from ._precision import looked_at, value_in
+from ._surroundings import full_precision
 from .directions import gaussian, norm_of, normalize_, parameter_names
-from .losses import Loss, Params, as_loss
+from .losses import Loss, Params
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +56,7 @@ class Lpf:
         loss: L(θ).
         samples_values: (samples,) the single L(θ + ε); NaN and infinity are kept and reach ``value``.
         sigma, noise: the perturbation.
+        dtype: in which the losses were computed.
     """
 
     value: float
@@ -63,8 +66,10 @@ class Lpf:
     samples_values: Float[Tensor, " samples"]
     sigma: float
     noise: str
+    dtype: str = "float32"
 
 
+@full_precision()
 def lpf(
     loss: Loss,
     sigma: float = 0.01,
@@ -74,6 +79,7 @@ def lpf(
     seed: int = 0,
     params: str | Sequence[str] | None = None,
     antithetic: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Lpf:
     """L_LPF = E L(θ + ε), the loss under Gaussian weight noise (Bisla et al. 2022; dml Sec 5.1).
 
@@ -91,6 +97,7 @@ def lpf(
         seed: of the noise. The same seed and shapes give the same ε, so train and test are paired.
         params: a block, a modality (its encoder), parameter names; the rest stays put. All for None.
         antithetic: use ε and -ε in pairs, which removes the gradient's share of the variance.
+        dtype: in which losses are computed; the loss's own when not given, at least float32.
 
     Raises:
         ValueError: sigma not above 0, fewer than 2 samples (4 and even if antithetic), unknown noise or
@@ -108,7 +115,7 @@ def lpf(
     samples = check.integer("samples", samples, at_least=4 if antithetic else 2)
     if antithetic and samples % 2:
         raise ValueError(f"antithetic samples come in pairs, got an odd number: {samples}.")
-    centre, names = _start(loss, noise, params)
+    loss, centre, names = _start(loss, noise, params, dtype)
     generator = torch.Generator().manual_seed(check.integer("seed", seed, at_least=0))
     table = [[sigma], [-sigma]] if antithetic else [[sigma]]
     draws = [loss.along([_noise(loss, names, noise, generator)], table) for _ in range(samples // len(table))]
@@ -122,6 +129,7 @@ def lpf(
         samples_values=values.reshape(-1),
         sigma=sigma,
         noise=noise,
+        dtype=str(loss.dtype).removeprefix("torch."),
     )
 
 
@@ -139,6 +147,7 @@ class Gap:
         differences: (directions, R) the single L(θ') - L(θ), signed; NaN and infinity are kept.
         loss: L(θ).
         noise: the kind of direction.
+        dtype: in which the losses were computed.
     """
 
     radii: Float[Tensor, " R"]
@@ -147,8 +156,10 @@ class Gap:
     differences: Float[Tensor, "directions R"]
     loss: float
     noise: str
+    dtype: str = "float32"
 
 
+@full_precision()
 def gap(
     loss: Loss,
     radii: Sequence[float] | Tensor | None = None,
@@ -157,6 +168,7 @@ def gap(
     noise: str = "absolute",
     seed: int = 0,
     params: str | Sequence[str] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Gap:
     """F_gap(θ) = E|L(θ + r d) - L(θ)| at each radius r, over random directions d (SWAD; dml Sec 5.1, Fig 4).
 
@@ -173,6 +185,7 @@ def gap(
         noise: see above.
         seed: of the directions. The same seed and shapes give the same d, so train and test are paired.
         params: a block, a modality (its encoder), parameter names; the rest stays put. All for None.
+        dtype: in which losses are computed; the loss's own when not given, at least float32.
 
     Raises:
         ValueError: a radius below 0 or not finite, fewer than 2 directions, and as :func:`lpf`.
@@ -190,7 +203,7 @@ def gap(
     if steps.ndim != 1 or len(steps) == 0 or bool((steps < 0).any()):
         raise ValueError(f"radii must be a list of numbers of at least 0, got {radii!r}.")
     directions = check.integer("directions", directions, at_least=2)
-    centre, names = _start(loss, noise, params)
+    loss, centre, names = _start(loss, noise, params, dtype)
     generator = torch.Generator().manual_seed(check.integer("seed", seed, at_least=0))
     differences = torch.zeros(directions, len(steps), dtype=torch.float64)
     moves = steps > 0  # at radius 0 nothing moves and the gap is 0, to the last digit
@@ -206,6 +219,7 @@ def gap(
         differences=differences,
         loss=centre,
         noise=noise,
+        dtype=str(loss.dtype).removeprefix("torch."),
     )
 
 
@@ -222,6 +236,7 @@ def compare(
     radii: Sequence[float] | None = None,
     directions: int = 100,
     seed: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> pd.DataFrame:
     """A tidy table of :func:`lpf` and :func:`gap` for several losses, such as train and test, uni and multi.
 
@@ -233,7 +248,7 @@ def compare(
         noises: kinds of noise, as there.
         sigma, samples: of :func:`lpf`.
         radii, directions: of :func:`gap`.
-        seed: of both.
+        seed, dtype: of both.
 
     Returns:
         One row per loss, measure, noise and radius: ``name``, ``parameters``, ``loss``, ``measure``,
@@ -254,10 +269,10 @@ def compare(
         for measure in wanted:
             for noise in kinds:
                 if measure == "lpf":
-                    low = lpf(loss, sigma, samples, noise=noise, seed=seed)
+                    low = lpf(loss, sigma, samples, noise=noise, seed=seed, dtype=dtype)
                     centre, points = low.loss, [(sigma, low.delta, low.stderr)]
                 else:
-                    wide = gap(loss, radii, directions, noise=noise, seed=seed)
+                    wide = gap(loss, radii, directions, noise=noise, seed=seed, dtype=dtype)
                     centre = wide.loss
                     points = list(zip(*(t.tolist() for t in (wide.radii, wide.values, wide.stderr)), strict=True))
                 facts = {"name": name, "parameters": loss.size, "loss": centre, "measure": measure, "noise": noise}
@@ -268,21 +283,23 @@ def compare(
 # -- noise -------------------------------------------------------------------------------------------
 
 
-def _start(loss: Loss, noise: str, params: str | Sequence[str] | None) -> tuple[float, list[str]]:
-    """Check what every measure needs; return L(θ) and the parameters that move."""
-    as_loss(loss)
+def _start(
+    given: Loss, noise: str, params: str | Sequence[str] | None, dtype: torch.dtype | None
+) -> tuple[Loss, float, list[str]]:
+    """Check what every measure needs; return the loss in its dtype, L(θ) and the parameters that move."""
+    loss = looked_at(given, dtype)
     check.one_of("noise", noise, NOISES)
     names = parameter_names(loss, params)
     if not names:
         raise ValueError("params names no parameter; give a block or parameter names, or None for all.")
     if noise != "absolute" and not any(bool(loss.params[n].any()) for n in names):
         raise ValueError(f"{noise} noise is in units of θ, and θ is zero there; use noise='absolute'.")
-    centre = loss.value()
+    centre = value_in(loss, given)
     if not math.isfinite(centre):
         raise ValueError(
             f"{loss.name} is {centre} at θ, so nothing can be compared with it; check data and parameters."
         )
-    return centre, names
+    return loss, centre, names
 
 
 def _noise(loss: Loss, names: Sequence[str], noise: str, generator: torch.Generator) -> Params:

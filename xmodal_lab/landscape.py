@@ -19,6 +19,8 @@ from torch import Tensor
 from . import _checks as check
 from . import grids
 from ._factors import eigh, oriented
+from ._precision import looked_at, value_in
+from ._surroundings import full_precision
 from .directions import draw, norm_of, parameter_names
 from .directions import draw as directions
 from .directions import eigenvectors as eigenvectors
@@ -35,6 +37,7 @@ ENGINES = ("xmodal", "loss-landscapes")
 # -- lines and planes --------------------------------------------------------------------------------
 
 
+@full_precision()
 def line(
     loss: Loss,
     points: int = 51,
@@ -45,6 +48,7 @@ def line(
     normalization: str | None = "filter",
     seed: int = 0,
     params: str | Sequence[str] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> xr.DataArray:
     """The loss along a line through θ.
 
@@ -56,12 +60,14 @@ def line(
             θ (0) to it (1), ends included. Its buffers (BatchNorm's statistics) move along, as parameters do.
         direction: used as given; drawn like :func:`directions` when neither it nor ``to`` is given.
         normalization, seed, params: of a drawn direction.
+        dtype: in which it is computed; the loss's own when not given, at least float32.
 
     Returns:
         DataArray, dim "a" (points).
 
     Raises:
-        ValueError: points < 3, span ≤ 0, a direction of the wrong shape, a stochastic loss.
+        ValueError: points < 3, span ≤ 0, a direction of the wrong shape, a stochastic loss, a ``dtype`` in which
+            the loss cannot be evaluated.
 
     Example:
         >>> import torch
@@ -71,6 +77,7 @@ def line(
         array([  0.,  25., 100.])
     """
     points, span = _check_grid(loss, points, span)
+    given, loss = loss, looked_at(loss, dtype)
     if to is not None and direction is not None:
         raise ValueError("give either to= (another point) or direction=, not both.")
     how, beside = "given", Params()
@@ -86,7 +93,7 @@ def line(
         else:
             how = str(normalization)
             chosen = draw(loss, 1, normalization=normalization, seed=seed, params=params)[0]
-    centre = loss.value()
+    centre = value_in(loss, given)
     if beside:
         values = grids.between(loss, chosen, beside, a)
     else:
@@ -97,6 +104,7 @@ def line(
     return xr.DataArray(values, {"a": ("a", a, {"long_name": "a"})}, ("a",), "loss", attrs)
 
 
+@full_precision()
 def plane(
     loss: Loss,
     points: int = 41,
@@ -109,6 +117,7 @@ def plane(
     params: str | Sequence[str] | None = None,
     vectors: str = "normalize",
     tolerance: float | None = None,
+    dtype: torch.dtype | None = None,
 ) -> xr.DataArray:
     """The loss on a plane through θ: value at (a, b) = loss(θ + a·d1 + b·d2).
 
@@ -127,6 +136,7 @@ def plane(
             computed, the rest filled by bicubic splines, if the error seen when the coarser half
             predicts the finer half stays below ``tolerance`` times the range of values. The
             attributes ``error_bound`` and ``computed`` say what came of it.
+        dtype: in which it is computed; the loss's own when not given, at least float32.
 
     Returns:
         DataArray, dims ("a", "b"). Non-finite values are kept.
@@ -144,14 +154,15 @@ def plane(
         (('a', 'b'), (5, 5), 25.0)
     """
     points, span = _check_grid(loss, points, span)
+    given, loss = loss, looked_at(loss, dtype)
     if engine is not None and check.one_of("engine", engine, ENGINES) == "loss-landscapes":
         values = grids.peer_plane(loss, points, span, normalization, seed)
         a = np.linspace(-span, span, points)
-        attrs = _attributes(loss, loss.value(), span=span, normalization=str(normalization), seed=seed)
+        attrs = _attributes(loss, value_in(loss, given), span=span, normalization=str(normalization), seed=seed)
         return _plane_array(values, a, a, attrs | {"engine": engine})
     pair, how = _pair(loss, directions, normalization, seed, params, vectors)
     a = np.linspace(-span, span, points)
-    centre = loss.value()
+    centre = value_in(loss, given)
     attrs = _attributes(loss, centre, span=span, normalization=how, seed=seed)
     if tolerance is None:
         values = grids.evaluate(loss, pair, grids.pairs_of(a, a)).reshape(points, points)
@@ -161,6 +172,7 @@ def plane(
     return _plane_array(values, a, a, attrs)
 
 
+@full_precision()
 def modality_plane(
     loss: Loss,
     first: str,
@@ -170,6 +182,8 @@ def modality_plane(
     normalization: str | None = "filter",
     seed: int = 0,
     directions: Sequence[Direction] | None = None,
+    *,
+    dtype: torch.dtype | None = None,
 ) -> xr.DataArray:
     """A plane with d1 in one modality's encoder and d2 in another's.
 
@@ -180,7 +194,7 @@ def modality_plane(
     Args:
         loss: what to look at.
         first, second: two modalities, or two blocks of ``loss.blocks``.
-        points, span, normalization, seed, directions: as in :func:`plane`.
+        points, span, normalization, seed, directions, dtype: as in :func:`plane`.
 
     Returns:
         DataArray, dims ("a", "b"): a moves ``first``, b moves ``second``.
@@ -189,6 +203,7 @@ def modality_plane(
         ValueError: an unknown modality or block, twice the same one, and as :func:`plane`.
     """
     points, span = _check_grid(loss, points, span)
+    given, loss = loss, looked_at(loss, dtype)
     seed = check.integer("seed", seed, at_least=0)
     names = [parameter_names(loss, first), parameter_names(loss, second)]
     if set(names[0]) & set(names[1]):
@@ -205,7 +220,7 @@ def modality_plane(
             for name in d:
                 check.one_of(f"parameter of {m!r}", name, block)
     a = np.linspace(-span, span, points)
-    centre = loss.value()
+    centre = value_in(loss, given)
     values = grids.separable_plane(loss, pair, a)
     if values is None:
         values = grids.evaluate(loss, pair, grids.pairs_of(a, a)).reshape(points, points)
@@ -216,11 +231,14 @@ def modality_plane(
     return result
 
 
+@full_precision()
 def trajectory_plane(
     loss: Loss,
     runs: Mapping[str, Sequence[Direction]] | Sequence[Direction],
     points: int = 41,
     margin: float = 0.25,
+    *,
+    dtype: torch.dtype | None = None,
 ) -> xr.Dataset:
     """The plane that training took: the first two principal components of its checkpoints.
 
@@ -233,6 +251,7 @@ def trajectory_plane(
             one run's checkpoints.
         points: along each axis.
         margin: room around the paths, as a share of their extent (0.25; ours).
+        dtype: as in :func:`plane`.
 
     Returns:
         Dataset: ``loss`` (a, b); ``path`` (run, step, axis), NaN where a run is shorter;
@@ -241,7 +260,7 @@ def trajectory_plane(
     Raises:
         ValueError: fewer than two checkpoints, or checkpoints that span no plane.
     """
-    as_loss(loss)
+    given, loss = loss, looked_at(loss, dtype)
     points, margin = check.integer("points", points, at_least=3), check.non_negative("margin", margin)
     named = dict(runs) if isinstance(runs, Mapping) else {"run": runs}
     named = {k: check.listed(f"the checkpoints of {k!r}", v) for k, v in named.items()}
@@ -268,7 +287,7 @@ def trajectory_plane(
     low, high = corners.min(0), corners.max(0)
     room = margin * (high - low)
     a, b = (np.linspace(low[i] - room[i], high[i] + room[i], points) for i in range(2))
-    centre = loss.value()
+    centre = value_in(loss, given)
     values = grids.evaluate(loss, pair, grids.pairs_of(a, b)).reshape(points, points)
     longest = max(len(p) for p in paths.values())
     path = np.full((len(paths), longest, 2), np.nan)

@@ -22,7 +22,7 @@ from torch.func import vmap
 
 from . import _checks as check
 from . import standins
-from ._copies import bare, copy_of
+from ._copies import bare, copy_in
 from ._functional import Direction as Direction
 from ._functional import Params as Params
 from ._moving import Term as Term
@@ -342,6 +342,11 @@ class ModuleLoss(Loss):
 
         return [Term(weight, on(batch)) for weight, batch in self.chunks(rows)]
 
+    def on_few(self, rows: int) -> Term:
+        """The loss of ``rows`` telling rows, or of the first batch: to try something on, not a share of the whole."""
+        few = self.data.chunks.few(rows)
+        return Term(1.0, lambda params: self.data.on({**self.params, **params}, few))
+
     # -- what the instruments ask of it ----------------------------------------------------------
 
     @property
@@ -376,11 +381,10 @@ class ModuleLoss(Loss):
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
         data = self.data
-        module = copy_of(self.module).to(dtype)
+        module = copy_in(self.module, dtype)
         batches = [cast(batch, dtype) for batch in self.batches]
-        found = ModuleLoss(
-            module, batches, data.criterion, target=data.target, batchnorm=data.batchnorm, name=self.name
-        )
+        criterion = copy_in(data.criterion, dtype) if isinstance(data.criterion, nn.Module) else data.criterion
+        found = ModuleLoss(module, batches, criterion, target=data.target, batchnorm=data.batchnorm, name=self.name)
         held = {k: v.to(dtype) if v.is_floating_point() else v for k, v in data.held.items()}
         found.params = {k: v.to(dtype) for k, v in self.params.items()}
         found._settle(held)

@@ -13,7 +13,7 @@ import platform
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,14 +23,14 @@ import numpy as np
 import torch
 
 from . import _checks as check
-from . import experiments
+from . import _edited, experiments
 from ._cubes import fact, layout_of
 from ._runner import Here, Results, Runner, processes, workers
-from ._tasks import STACK, WAYS, cores, described, jobs_of, tasks_of, worth_processes
+from ._tasks import STACK, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
 from ._version import __version__
 from .experiments import Experiment as Experiment
 from .experiments import Variable as Variable
-from .store import Store
+from .store import Store, settled
 from .store import StoreError as StoreError
 from .training import pick_device
 
@@ -49,6 +49,8 @@ def sweep(
     stack: int = STACK,
     retries: int = 3,
     progress: bool = True,
+    on_error: str = "raise",
+    accept_edited: bool = False,
     **axes: Any,
 ) -> xr.Dataset:
     """Compute an experiment at every point of a grid.
@@ -58,7 +60,8 @@ def sweep(
             :class:`Experiment` of your own.
         store: a folder for the results, such as "runs/dml.zarr" (a Zarr group). Finished members are
             kept there as they come; the same call goes on where a killed one stopped. Several
-            processes may fill one store.
+            processes may fill one store. It grows: new values of an axis compute only what is missing.
+            A finished grid of many members gets a copy that is read at once, in ``compact/``.
         executor: any ``concurrent.futures.Executor``: a ``ProcessPoolExecutor`` (give it the spawn
             context), or ``client.get_executor()`` of dask. None computes in this process, or in
             processes of its own where the members are many and long.
@@ -66,6 +69,9 @@ def sweep(
         stack: members in one stack at most.
         retries: how often a member may be lost with its worker.
         progress: show a tqdm bar.
+        on_error: "raise" what a member raises: what is finished is kept, and the next call tries that member last;
+            "nan": the member is NaN and listed in ``attrs["diverged"]`` with its error.
+        accept_edited: take a store that was filled by another version of the experiment's code.
         axes: settings of the experiment. A list, tuple, range or vector becomes a dimension, a single
             value replaces the default.
 
@@ -77,7 +83,8 @@ def sweep(
 
     Raises:
         ValueError, TypeError: an unknown experiment or setting, an axis that makes no sense;
-            StoreError if the store belongs to another sweep. All before any work is done.
+            StoreError if the store belongs to another sweep, or its experiment has been edited since (its functions,
+            what they call and the values they read). All before any work is done.
         RuntimeError: workers die again and again.
 
     Warns:
@@ -91,8 +98,10 @@ def sweep(
     """
     known = experiments.get(experiment)
     _check_ways(executor, how, stack, retries)
+    check.one_of("on_error", on_error, ("raise", "nan"))
     store = None if store is None else check.path("store", store)
     layout, fixed = layout_of(known, axes)
+    layout = layout if store is None else settled(store, layout)
     jobs = jobs_of(known, layout, fixed)
     tasks = tasks_of(known, jobs, how, stack, workers(executor))
     story, facts = _story(known, fixed)
@@ -101,7 +110,14 @@ def sweep(
     if store is not None and known.data is not None:
         read = sorted({known.data(dict(job.settings)) for job in jobs} - {""})
         identity |= {"data": read} if read else {}
-    results = Results(layout, None if store is None else Store(store, layout, identity, facts, story))
+    identity |= {} if store is None else {"code": _edited.parts(known)}
+    opened = None if store is None else Store(store, layout, identity, facts, story, accept_edited)
+    results = Results(layout, opened)
+    if opened is not None:
+        tasks = _by_generation(known, opened, jobs, how, stack, workers(executor))
+        if on_error == "raise":
+            opened.forget_raised()
+        results.share(tasks)
     started, total = time.perf_counter(), int(np.prod(layout.shape))
     by_name = isinstance(experiment, str)
     with ExitStack() as leaving:
@@ -112,7 +128,12 @@ def sweep(
             executor = leaving.enter_context(processes(min(cores(), len(tasks)), by_name))
         here = Here(lambda share=0.0, message="": bar.set_postfix_str(message or f"{share:.0%}"))
         runner = Runner(
-            experiment if by_name else known, results, executor or here, retries, lambda n: bar.update(n - bar.n)
+            experiment if by_name else known,
+            results,
+            executor or here,
+            retries,
+            lambda n: bar.update(n - bar.n),
+            on_error,
         )
         try:
             runner.run(tasks)
@@ -122,16 +143,23 @@ def sweep(
                 runner.run(tasks)
                 if results.gather():
                     raise StoreError(f"the store {store} does not keep what is written to it; name another store=.")
+            if opened is not None:
+                opened.pack(results.arrays)
         except BaseException as error:
-            if results.store is not None:
-                results.store.let_go()
+            if opened is not None:
+                opened.let_go()
             kept = (
                 f"call sweep again with store={str(store)!r} to go on."
                 if store
                 else "give sweep a store= to keep them."
             )
+            if isinstance(error, Exception) and on_error == "raise":
+                kept += ' on_error="nan" records members that raise and goes past them.'
             error.add_note(f"{len(results.done())} of {total} members are computed; {kept}")
             raise
+        finally:
+            if opened is not None:
+                opened.unsteady(_edited.differing(identity["code"], _edited.parts(known)))
     diverged = [f"{described(layout.at(place))}: {why}" for place, why in sorted(results.failures.items())]
     if diverged:
         message = f"{len(diverged)} of {total} members diverged and are NaN; the first, {diverged[0]}"
@@ -144,6 +172,16 @@ def sweep(
         "diverged": diverged,
     }
     return layout.dataset(results.arrays, attrs)
+
+
+def _by_generation(
+    experiment: Experiment, store: Store, jobs: Sequence[Job], how: str, size: int, workers: int
+) -> list[Task]:
+    """Tasks of the jobs that found room in the store at the same time, one generation after the other."""
+    born: dict[int, list[Job]] = {}
+    for job in jobs:
+        born.setdefault(store.generation(job.places), []).append(job)
+    return [task for g in sorted(born) for task in tasks_of(experiment, born[g], how, size, workers)]
 
 
 def names() -> list[str]:
@@ -230,6 +268,64 @@ def band(values: Labelled, dim: str = "seed", level: float = 0.95) -> Labelled:
     half = spread / np.sqrt(enough) * stats.t.ppf((1 + level) / 2, enough - 1)
     banded = xr.concat([mean, mean - half, mean + half], xr.IndexVariable("band", ["mean", "low", "high"]))
     return banded.transpose(..., "band").assign_attrs(values.attrs).rename(values.name)
+
+
+def choose(
+    cube: xr.Dataset,
+    over: str | Sequence[str],
+    by: str | xr.DataArray = "val_accuracy",
+    across: str | Sequence[str] = (),
+) -> xr.Dataset:
+    """The cube at the settings that do best on validation data; what is reported is then the test split's.
+
+        best = argmax over ``over`` of mean over ``across`` of by
+
+    Of equal ones the first along the cube's axes counts, the last of ``over`` running fastest: put the value that does
+    least first (no weight decay, the smallest α). A member without a value (NaN) is never chosen while another has one.
+
+    Args:
+        cube: a sweep.
+        over: axes to choose from, together.
+        by: the variable to choose by, where more is better; or values of one's own, over axes of the cube.
+        across: axes over which one choice is made for all (by the mean); for each of the others one of its own. By
+            default each seed chooses for itself, as a reader would who has only that run.
+
+    Returns:
+        The cube without the axes ``over``; their chosen values are coordinates of what is left.
+
+    Raises:
+        ValueError: an axis or a variable that the cube lacks; no value at all to choose by.
+
+    Example:
+        >>> import xarray as xr
+        >>> import xmodal_lab as xl
+        >>> cube = xr.Dataset({"val_accuracy": ("lr", [0.6, 0.8]), "accuracy": ("lr", [0.7, 0.75])}, {"lr": [0.1, 0.3]})
+        >>> best = xl.sweeps.choose(cube, over="lr")
+        >>> float(best["lr"]), float(best["accuracy"])
+        (0.3, 0.75)
+    """
+    import xarray as xr
+
+    check.instance("cube", cube, xr.Dataset, "such as xl.sweep returns")
+    axes, shared = ([names] if isinstance(names, str) else list(names) for names in (over, across))
+    for name in (*axes, *shared):
+        check.one_of("dimension", name, [str(d) for d in cube.dims])
+    if not axes:
+        raise ValueError("over is empty; name the axes to choose from.")
+    if isinstance(by, str):
+        by = cube[check.one_of("variable of the cube", by, list(cube.data_vars))]
+    for name in axes:
+        check.one_of("dimension of what is chosen by", name, [str(d) for d in by.dims])
+    score = by.mean([d for d in shared if d in by.dims]) if shared else by
+    flat = score.stack({"point": axes}, create_index=False)
+    if bool(flat.isnull().all("point").any()):
+        raise ValueError(
+            f"{by.name or 'by'} is NaN for every value of {', '.join(axes)}, so there is nothing to choose."
+        )
+    best = flat.fillna(-np.inf).argmax("point")
+    sizes = [cube.sizes[name] for name in axes]
+    places = np.unravel_index(best.values, sizes)
+    return cube.isel({n: best.copy(data=np.asarray(at)) for n, at in zip(axes, places, strict=True)})
 
 
 def _check_ways(executor: Executor | None, how: str, stack: int, retries: int) -> None:

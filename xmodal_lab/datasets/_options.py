@@ -72,6 +72,10 @@ def _pair(option: str, value: Any) -> tuple[int, int]:
 
 _KINDS: Mapping[str, Callable[[str, Any], Any]] = {
     "int": _whole, "float": _real, "str": _text, "bool": _flag, "Sequence[str]": _texts, "Sequence[float]": _reals,
+    "Mapping[str, str]": lambda option, value: {
+        check.instance(f"a name in {option}", name, str): check.instance(f"{option}[{name!r}]", one, str)
+        for name, one in check.mapping(option, value, "names of columns").items()
+    },
     "tuple[int, int]": _pair, "Mapping[str, Mapping[str, float]]": lambda option, value: {
         name: check.mapping(f"{option}[{name!r}]", one, "numbers")
         for name, one in check.mapping(option, value, "dicts").items()

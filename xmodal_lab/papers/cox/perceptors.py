@@ -95,13 +95,17 @@ def perceive(
 
 @torch.no_grad()
 def _encoded(net: nn.Module, splits: Sequence[Samples], name: str) -> tuple[Tensor, ...]:
-    return _standard([torch.cat([net(x) for x in s.inputs[name].split(512)]) for s in splits])
+    found = [torch.cat([net(x.double()) for x in s.inputs[name].split(512)]) for s in splits]
+    return tuple(z.float() for z in _standard(found))
 
 
 def _net(kind: str, shape: Sequence[int], width: int, seed: int, name: str) -> nn.Module:
     with seeded(1000 * seed + sum(map(ord, name))):
         # The rooms' encoders end in a ReLU; features to be matched by distance want both signs.
-        return nn.Sequential(encoder(kind, shape, 2 * width), nn.Linear(2 * width, width))
+        net = nn.Sequential(encoder(kind, shape, 2 * width), nn.Linear(2 * width, width))
+    # Adam divides small gradients by their own size: in 30 steps of float32 rounding became 1 % of a feature, another
+    # on each processor, and D with it. In float64, which costs as much at this size, it stays below float32's rounding.
+    return net.double()
 
 
 def _batches(n: int, steps: int, seed: int) -> Any:
@@ -112,10 +116,10 @@ def _batches(n: int, steps: int, seed: int) -> Any:
 
 def _supervise(net: nn.Module, x: Tensor, labels: Tensor, classes: int, steps: int, seed: int) -> None:
     with seeded(seed):
-        head = nn.Linear(net[-1].out_features, classes)  # type: ignore[index,union-attr,arg-type]
+        head = nn.Linear(net[-1].out_features, classes).double()  # type: ignore[index,union-attr,arg-type]
     stepper = torch.optim.Adam([*net.parameters(), *head.parameters()], 1e-3, weight_decay=1e-4)
     for rows in _batches(len(x), steps, seed):
-        loss = F.cross_entropy(head(net(x[rows])), labels[rows])
+        loss = F.cross_entropy(head(net(x[rows].double())), labels[rows])
         stepper.zero_grad()
         loss.backward()
         stepper.step()
@@ -125,7 +129,7 @@ def _bind(nets: Sequence[nn.Module], views: Sequence[Tensor], steps: int, seed: 
     """Symmetric InfoNCE between every two modalities of the same instances; no label is used."""
     stepper = torch.optim.Adam([p for net in nets for p in net.parameters()], 1e-3, weight_decay=1e-4)
     for rows in _batches(len(views[0]), steps, seed):
-        seen = [F.normalize(net(x[rows]), dim=1) for net, x in zip(nets, views, strict=True)]
+        seen = [F.normalize(net(x[rows].double()), dim=1) for net, x in zip(nets, views, strict=True)]
         own = torch.arange(len(rows))
         # A row drawn twice in a batch is no wrong partner of itself.
         twin = (rows[:, None] == rows[None]) & ~torch.eye(len(rows), dtype=torch.bool)

@@ -10,7 +10,7 @@ import torch
 
 from ... import _checks as check
 from ... import curvature, flatness, landscape, transport
-from ...experiments import Variable
+from ...experiments import Variable, on_demand
 from ...fusion import LateFusion
 from ...module_loss import loss_on
 from ...samples import Dataset, Samples
@@ -70,7 +70,7 @@ def variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
             "w2_squared": Variable(label="W2² between the modalities"),
             "shift_spread": Variable(label="spread of the shift, in that of the other modality's feature"),
         }
-    return found
+    return on_demand(found)
 
 
 def check_looks(s: Values) -> None:

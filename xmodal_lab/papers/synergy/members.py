@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ... import _checks as check
-from ...experiments import Experiment, Report, Variable
+from ...experiments import Experiment, Report, Variable, on_demand
 from ...samples import Dataset
 from ...trials import DATA as TRIAL_DATA
 from ...trials import Trials
@@ -153,11 +153,14 @@ def _variables(values: dict[str, tuple[Any, ...]]) -> dict[str, Variable]:
                 "all members of a sweep share the moments at which one looks; give one watch and one steps."
             )
         shares = {"moment": _shares({"steps": values["steps"][0], "watch": watched.pop()})}
-        found["latent_loss"] = Variable(shares, "latent loss / its start")
-        found["latent_floor"] = Variable(label="least latent loss / start")
+        asked = {
+            "latent_loss": Variable(shares, "latent loss / its start"),
+            "latent_floor": Variable(label="least latent loss / start"),
+        }
         if points:
-            found |= {name: Variable(shares, label) for name, label in DISTANCES.items()}
-            found |= {name: Variable(label=label) for name, label in TRIANGLE.items()}
+            asked |= {name: Variable(shares, label) for name, label in DISTANCES.items()}
+            asked |= {name: Variable(label=label) for name, label in TRIANGLE.items()}
+        found |= on_demand(asked)
     return found
 
 

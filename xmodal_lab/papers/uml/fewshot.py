@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ... import _checks as check
-from ...experiments import Experiment, Report, Variable
+from ...experiments import Experiment, Report, Variable, on_demand
 from ...samples import Dataset
 from . import grids, texts
 from .geometry import Geometry, geometry
@@ -145,7 +145,7 @@ def _variables(values: Mapping[str, Sequence[Any]]) -> dict[str, Variable]:
         "loss": Variable(label="test loss", units="nats"),
     }
     if any(values["geometry"]):
-        found |= {f.name: Variable(label=f.name.replace("_", " ")) for f in fields(Geometry)}
+        found |= on_demand({f.name: Variable(label=f.name.replace("_", " ")) for f in fields(Geometry)})
     return found
 
 

@@ -154,17 +154,18 @@ def digit_net(modality: str, encoder: str = "trained") -> nn.Sequential:
     x, y = _singles(modality)["encoder"]
     with seeded(0):
         body = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 64), nn.ReLU(), nn.Linear(64, WIDTH // 2))
-        head = nn.Linear(WIDTH // 2, 10)
+        head = nn.Linear(WIDTH // 2, 10).double()
+        body.double()  # trained in float64, where Adam makes nothing of rounding
         if encoder == "trained":
             optimizer = torch.optim.AdamW([*body.parameters(), *head.parameters()], 2e-3, weight_decay=1e-2)
             for _ in range(300):
                 rows = torch.randint(len(y), (128,))
                 noisy = x[rows] + 0.3 * torch.randn_like(x[rows])
-                loss = nn.functional.cross_entropy(head(body(noisy).relu()), y[rows], label_smoothing=0.1)
+                loss = nn.functional.cross_entropy(head(body(noisy.double()).relu()), y[rows], label_smoothing=0.1)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-    return body.eval().requires_grad_(False)
+    return body.float().eval().requires_grad_(False)
 
 
 # -- shapes ------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def _variables(towers: Towers, values: dict[str, tuple[Any, ...]]) -> dict[str, 
     }
     if any(values["strengths"]):
         own = found["score"].dims
-        found["curve"] = Variable({"strength": STRENGTHS, "case": own["case"]}, found["score"].label)
+        found["curve"] = Variable({"strength": STRENGTHS, "case": own["case"]}, found["score"].label, optional=True)
     if max(values["shown"]) >= 0:
         s = {k: v[0] for k, v in values.items()}
         names = s["modalities"].split("+")
@@ -163,7 +163,9 @@ def _variables(towers: Towers, values: dict[str, tuple[Any, ...]]) -> dict[str, 
         readers: Any = OneTower.for_dataset(towers.load(s), names[:2], outputs=1, **shape).readers
         counts = [readers[m].count for m in names[:2]]
         found["plan"] = Variable(
-            {"token_1": range(counts[0]), "token_2": range(counts[1])}, f"mass from {names[0]} to {names[1]}"
+            {"token_1": range(counts[0]), "token_2": range(counts[1])},
+            f"mass from {names[0]} to {names[1]}",
+            optional=True,
         )
     return found
 

@@ -52,3 +52,6 @@ from .training import recipes as recipes
 from .training import terms as terms
 from .training.recipe import Recipe as Recipe
 from .utils.version import __version__ as __version__
+
+# The sharpest directions are drawn as any others are, but it is the curvature that finds them.
+landscape.eigenvectors = curvature.eigenvectors

@@ -193,7 +193,7 @@ def cast(batch: Any, dtype: torch.dtype) -> Any:
 
 
 def ordinary(batch: Any) -> Any:
-    """The batch, with copies of what was made in inference mode; see :func:`._checks.ordinary`."""
+    """The batch, with copies of what was made in inference mode; see :func:`.utils.checks.ordinary`."""
     return each(batch, check.ordinary) if any(t.is_inference() for t in tensors_in(batch)) else batch
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..instruments.metrics.predictions import class_numbers
 from ..utils import checks as check
+from ..utils.checks import class_numbers
 from .samples import Dataset, Samples
 
 Split = Mapping[str, tuple[Tensor, Tensor]]  # modality -> (x (n, ...), labels (n,))

@@ -26,10 +26,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..losses import Loss, Params
+from ..losses.directions import gaussian, norm_of, normalize_, parameter_names
 from ..losses.precision import looked_at, value_in
 from ..utils import checks as check
 from ..utils.torch_state import full_precision
-from .landscape.axes import gaussian, norm_of, normalize_, parameter_names
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..losses import Params
+from .modules import Params
 
 ARCHITECTURES = ("mlp", "cnn")
 _CHANNELS = (8, 16, 16)  # of the three convolutions (ours)

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from ..training import pick_device
 from ..utils import checks as check
+from ..utils.torch_state import pick_device
 from ..utils.version import __version__
 from . import edited
 from . import experiment as experiments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..utils.torch_state import pick_device as pick_device
 from .checkpoints import load_checkpoint as load_checkpoint
 from .checkpoints import save_checkpoint as save_checkpoint
 from .fitting import CHOICES as CHOICES
@@ -21,5 +22,4 @@ from .fitting import held_out_splits as held_out_splits
 from .fitting import judged_alike as judged_alike
 from .fitting import modalities_of as modalities_of
 from .fitting import objective_of as objective_of
-from .fitting import pick_device as pick_device
 from .fitting import share_teachers as share_teachers

@@ -27,7 +27,7 @@ from ..models.evaluation import answer, device_of, eval_mode
 from ..models.fusion import LateFusion
 from ..models.latents import Seen, alone, answering, see
 from ..utils import checks as check
-from ..utils.torch_state import gradients
+from ..utils.torch_state import gradients, pick_device
 from .checkpoints import load_checkpoint as load_checkpoint
 from .checkpoints import save_checkpoint as save_checkpoint
 from .flat_minima import Average, first_averaged, sharpened
@@ -331,19 +331,6 @@ def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> 
             f"outputs ({outputs.dtype}, {tuple(outputs.shape)}, {outputs.device}) and labels ({labels.dtype}, "
             f"{tuple(labels.shape)}, {labels.device}) make no loss with label smoothing {label_smoothing!r}: {error}."
         ) from error
-
-
-def pick_device(device: str = "auto") -> torch.device:
-    """The device that ``device`` names; "auto" is cuda, else mps, else cpu.
-
-    Raises:
-        ValueError: a device that this machine does not have.
-    """
-    if not (isinstance(device, str) and device == "auto"):
-        return check.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _epoch(

@@ -25,7 +25,7 @@ from ..models.copies import copy_of
 from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
-from ..utils.torch_state import gradients
+from ..utils.torch_state import gradients, pick_device
 from . import fitting as training
 from .fitting import DivergedError, Options, Run
 from .flat_minima import first_averaged, sharpened
@@ -80,7 +80,7 @@ def fit_stack(
     """
     options = _options(len(nets), settings)
     training.check_trainable(dataset, options[0])
-    where = training.pick_device(device)
+    where = pick_device(device)
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
     together = _Together(
@@ -121,7 +121,7 @@ def pays(net: nn.Module, device: str = "auto") -> bool:
     On a GPU always, if it can be stacked; on a CPU for small nets of dense layers.
     """
     products, mapped = why_not_products([net]) is None, why_not_mapped([net]) is None
-    if training.pick_device(device).type == "cuda":
+    if pick_device(device).type == "cuda":
         return products or mapped
     size = sum(p.numel() for p in net.parameters())
     conv = any(isinstance(m, nn.modules.conv._ConvNd) for m in net.modules())

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from . import checks as check
+
 _DRAWING = RLock()
 # Devices whose autocast an instrument switches off.
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")
@@ -158,3 +160,16 @@ def seeded(seed: int) -> Iterator[None]:
             yield
         finally:
             generator.set_state(before)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device that ``device`` names; "auto" is cuda, else mps, else cpu.
+
+    Raises:
+        ValueError: a device that this machine does not have.
+    """
+    if not (isinstance(device, str) and device == "auto"):
+        return check.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

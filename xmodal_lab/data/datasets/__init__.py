@@ -192,7 +192,7 @@ def fake(name: str, folder: str | os.PathLike[str], *, rows: int = 4, seed: int 
 
 
 def download(name: str, root: str | os.PathLike[str] | None = None, **options: Any) -> Path:
-    """Fetch the public dataset ``name`` into ``root`` (``XMODAL_DATA`` for None): see :func:`._download.download`.
+    """Fetch the public dataset ``name`` into ``root`` (``XMODAL_DATA`` for None): see :func:`.download.download`.
 
     ``options`` go there.
 

@@ -20,6 +20,7 @@ from .spectrum import R as R
 from .spectrum import Trace as Trace
 from .spectrum import by_block as by_block
 from .spectrum import density as density
+from .spectrum import eigenvectors as eigenvectors
 from .spectrum import hessian as hessian
 from .spectrum import top_eigenvalues as top_eigenvalues
 from .spectrum import trace as trace

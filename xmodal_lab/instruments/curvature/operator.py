@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ...data.batches import out_of_memory
 from ...losses import Loss, Params, Term, as_loss
+from ...losses.directions import parameter_names
 from ...losses.precision import looked_at, value_in
 from ...utils import checks as check
 from ...utils.torch_state import full_precision
-from ..landscape.axes import parameter_names
 from .checked import check_derivatives, refused, symmetrised
 from .derivatives import twice_differentiable
 

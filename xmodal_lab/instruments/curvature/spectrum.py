@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...losses import Loss, Params, as_loss
+from ...losses.directions import norm_of
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
 from .feature import FeatureHessian as FeatureHessian
@@ -427,3 +428,21 @@ def _operator(loss: Loss | Hessian, params: str | Sequence[str] | None, dtype: t
             "a Hessian has its params and dtype already; give them to curvature.hessian(…), or hand over the loss."
         )
     return loss
+
+
+def eigenvectors(loss: Loss, count: int = 2, *, seed: int = 0, scale: float | None = None) -> list[Params]:
+    """The Hessian's top eigenvectors as directions: where the loss is sharpest.
+
+    Args:
+        loss: gives θ and the Hessian.
+        count: how many.
+        seed: of the Lanczos start.
+        scale: norm of each direction; ‖θ‖ when not given, so that spans compare with other planes.
+    """
+    wanted = None if scale is None else check.positive("scale", scale)
+    found = top_eigenvalues(loss, k=count, vectors=True, seed=seed)
+    norm = float(norm_of(loss.params)) if wanted is None else wanted
+    return [
+        {name: check.finite(f"scale {norm:g} times the eigenvector", part * norm) for name, part in vector.items()}
+        for vector in found.vectors
+    ]

@@ -9,8 +9,10 @@ whose attributes say how it was made: loss, normalization, seed, span, engine.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ...models.modules import Params
 from .axes import draw as draw
-from .axes import eigenvectors as eigenvectors
 from .planes import ENGINES as ENGINES
 from .planes import line as line
 from .planes import modality_plane as modality_plane
@@ -18,3 +20,5 @@ from .planes import plane as plane
 from .planes import trajectory_plane as trajectory_plane
 
 directions = draw
+# The Hessian's, from the curvature: the package joins the two, since no instrument knows another.
+eigenvectors: Callable[..., list[Params]]

@@ -17,19 +17,16 @@ import torch
 from torch import Tensor
 
 from ...losses import Direction, Loss, Params, as_loss
+from ...losses.directions import norm_of, parameter_names
 from ...losses.precision import looked_at, value_in
 from ...utils import checks as check
 from ...utils.factors import eigh, oriented
 from ...utils.torch_state import full_precision
 from . import grids
-from .axes import draw, norm_of, parameter_names
-from .axes import draw as directions
-from .axes import eigenvectors as eigenvectors
+from .axes import draw
 
 if TYPE_CHECKING:
     import xarray as xr
-
-__all__ = ["directions", "eigenvectors", "line", "modality_plane", "plane", "trajectory_plane"]
 
 ENGINES = ("xmodal", "loss-landscapes")
 

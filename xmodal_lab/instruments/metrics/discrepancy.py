@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ...utils import checks as check
-from ..transport.clouds import cloud
+from ...utils.points import cloud
 from .medians import median_above_zero
 
 KERNELS = ("rbf", "laplacian", "linear", "polynomial")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ...utils import checks as check
-from ..transport.costs import floating
+from ...utils.checks import class_numbers
+from ...utils.points import floating
 
 
 def accuracy(predictions: Any, labels: Any) -> float:
@@ -222,23 +223,3 @@ def _largest(scores: Tensor) -> Tensor:
     if scores.dtype == torch.bool or scores.is_complex():  # the former have a largest one, the latter none
         scores = floating("predictions", scores)
     return check.finite("predictions", scores).argmax(-1)
-
-
-def class_numbers(what: str, value: Any, n: int, below: int | None = None) -> Tensor:
-    """Class numbers (n,) as int64 on the CPU, at least 0 and less than ``below``."""
-    labels = check.as_tensor(what, value).detach().cpu()
-    if labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"{what} must be whole class numbers, got {labels.dtype}; use .long().")
-    if labels.shape != (n,):
-        raise ValueError(f"{what} must have shape ({n},), one per row, got {tuple(labels.shape)}.")
-    if n == 0:
-        raise ValueError(f"{what} is empty; at least one sample is needed.")
-    labels = labels.long()
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0:
-        raise ValueError(f"{what} holds {low}; drop the rows whose label is unknown (-1) first.")
-    if high > 1000 * n + 1000:  # counting would take memory for every number in between
-        raise ValueError(f"{what} go up to {high} in {n} rows; number the classes from 0.")
-    if below is not None and high >= below:
-        raise ValueError(f"{what} holds {high}, but there are only {below} (0 to {below - 1}).")
-    return labels

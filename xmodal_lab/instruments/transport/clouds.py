@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ...utils import checks as check
 from ...utils.memory import free_bytes, gigabytes, require
+from ...utils.points import cloud, floating, magnitude, squared_distances
 from ...utils.torch_state import full_precision
-from .costs import floating, magnitude, squared_distances
 from .plans import entropic_plan
 from .simplex import simplex
 
@@ -195,33 +195,6 @@ class _Clouds:
         a, b = self.a.double() / unit, self.b.double() / unit
         centre = a.detach().mean(0)
         return a - centre, b - centre, _mass(self.weights_a, a), _mass(self.weights_b, b), unit
-
-
-def cloud(what: str, value: Any) -> Tensor:
-    """``value`` as a cloud (n, d), n and d at least 1, finite and of floating dtype."""
-    _in_rows(what, value)
-    points = floating(what, value)
-    if points.ndim != 2:
-        hint = f"; use {what}[:, None] for points on a line" if points.ndim == 1 else ""
-        raise ValueError(f"{what} must have shape (points, d), got {tuple(points.shape)}{hint}.")
-    if 0 in points.shape:
-        raise ValueError(f"{what} is empty, shape {tuple(points.shape)}; a cloud needs at least one point.")
-    check.finite(what, points.detach())
-    return points
-
-
-# Dimensions of a DataArray that count the numbers of a point (ours).
-_ACROSS = ("feature", "features", "d", "dim", "latent", "component", "channel", "embedding")
-
-
-def _in_rows(what: str, value: Any) -> None:
-    """Refuse a DataArray whose names say that its points are columns; a plain array has none."""
-    names = [str(d) for d in getattr(value, "dims", ())] if hasattr(value, "coords") else []
-    if len(names) == 2 and names[0].casefold() in _ACROSS and names[1].casefold() not in _ACROSS:
-        raise ValueError(
-            f"{what} has dimensions ({names[0]!r}, {names[1]!r}), but a cloud has its points first; use "
-            f"{what}.transpose({names[1]!r}, {names[0]!r})."
-        )
 
 
 def _weights(what: str, value: Any, points: Tensor) -> Tensor | None:

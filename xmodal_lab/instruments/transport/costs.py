@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...utils import checks as check
 from ...utils.memory import require
+from ...utils.points import floating, power_near, squared_distances
 from ...utils.torch_state import full_precision
 
 COSTS = ("cosine", "squared_euclidean")
@@ -70,36 +69,9 @@ def cost_matrix(a: Any, b: Any, kind: str = "cosine") -> Tensor:
     a, b = a.to(dtype), b.to(dtype)
     if kind == "cosine":
         # Tokens of huge numbers are made smaller first, since squares overflow.
-        a, b = (x / _power(x).clamp_min(1) for x in (a, b))
+        a, b = (x / power_near(x).clamp_min(1) for x in (a, b))
         return 1 - F.normalize(a, dim=-1, eps=1e-5) @ F.normalize(b, dim=-1, eps=1e-5).transpose(-1, -2)
     return squared_distances(a, b)
-
-
-@full_precision()
-@check.shapechecked
-def squared_distances(a: Float[Tensor, "... p d"], b: Float[Tensor, "... q d"]) -> Float[Tensor, "... p q"]:
-    """‖a_p - b_q‖² by one matrix product, centred first so that a common offset costs no digits."""
-    centre = a.detach().nan_to_num(0, 0, 0).mean(-2, keepdim=True)  # any centre will do, but not a padded NaN
-    a, b = a - centre, b - centre
-    inner = a @ b.transpose(-1, -2)
-    return (a.square().sum(-1)[..., :, None] + b.square().sum(-1)[..., None, :] - 2 * inner).clamp_min(0)
-
-
-def of_length_one(x: Tensor) -> Tensor:
-    """The rows of ``x`` (..., d) brought to length 1, however large or small; rows of zeros stay zeros."""
-    return F.normalize(x / _power(x), dim=-1)
-
-
-def _power(x: Tensor) -> Tensor:
-    """Per row a power of two near its largest number, by which one divides without rounding; 1 for rows of zeros."""
-    largest = x.detach().abs().amax(-1, keepdim=True)
-    return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1)
-
-
-def magnitude(*clouds: Tensor) -> float:
-    """A power of two near the largest number in ``clouds``: divided by it, squares neither overflow nor vanish."""
-    largest = max(float(x.detach().abs().max()) for x in clouds)
-    return 2.0 ** max(-1000, min(math.frexp(largest)[1], 1000))
 
 
 def _tokens(what: str, value: Any) -> Tensor:
@@ -109,13 +81,3 @@ def _tokens(what: str, value: Any) -> Tensor:
     if 0 in tokens.shape:
         raise ValueError(f"{what} is empty, shape {tuple(tokens.shape)}; every set needs at least one token.")
     return tokens
-
-
-def floating(what: str, value: Any) -> Tensor:
-    """``value`` as a real floating tensor of at least single precision."""
-    tensor = check.as_tensor(what, value)
-    if tensor.is_complex():
-        raise TypeError(f"{what} must be real, got {tensor.dtype}; take .real or .abs() first.")
-    if not tensor.is_floating_point():
-        return tensor.to(torch.get_default_dtype())
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

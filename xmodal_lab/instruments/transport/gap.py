@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from ...utils import checks as check
+from ...utils.points import cloud, magnitude, of_length_one
 from .clouds import SlicedW2 as SlicedW2
-from .clouds import cloud
 from .clouds import sliced_w2 as sliced_w2
 from .clouds import w2 as w2
 from .costs import cost_matrix as cost_matrix
-from .costs import magnitude, of_length_one
 from .plans import ipot as ipot
 from .plans import sinkhorn as sinkhorn
 from .simplex import emd as emd

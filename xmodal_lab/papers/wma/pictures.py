@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...instruments.transport.costs import floating
 from ...utils import checks as check
+from ...utils.points import floating
 from ...utils.statistics import mean_interval
 from .claims import choosing as choices
 

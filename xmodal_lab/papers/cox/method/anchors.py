@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ....instruments.metrics import disagreement
-from ....instruments.metrics.predictions import class_numbers
-from ....instruments.transport.costs import floating, magnitude
 from ....utils import checks as check
+from ....utils.checks import class_numbers
 from ....utils.factors import top
+from ....utils.points import floating, magnitude
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ....instruments.metrics import recall_at_k
-from ....instruments.metrics.predictions import class_numbers
 from ....utils import checks as check
+from ....utils.checks import class_numbers
 from ..worlds.problem import Problem
 from .nets import affine, optimal_classifiers
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ....data.pairing import Pairing
 from ....data.samples import Dataset, Samples
-from ....instruments.metrics.predictions import class_numbers
 from ....utils import checks as check
+from ....utils.checks import class_numbers
 from .perceptors import perceive
 
 # Pictures and spectrograms with a longer side are averaged 2x2: the learner is a small MLP (ours).

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import _checks as check
-from ...information import ExchangeRate, exchange_rate
-from . import own, two_sets
-from .grids import search
-from .heads import Head
-from .unpaired import Unpaired, unpaired
+from ...data.unpaired import Unpaired, unpaired
+from ...instruments.information import ExchangeRate, exchange_rate
+from ...utils import checks as check
+from .method.grids import search
+from .method.heads import Head
+from .worlds import given as own
+from .worlds import two_sets
 
 if TYPE_CHECKING:
     import pandas as pd

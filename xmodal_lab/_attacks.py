@@ -29,6 +29,7 @@ from ._evaluation import (
     summed_loss,
 )
 from ._moving import scalar
+from .objectives import task_of
 from .samples import Samples
 
 PGD_IMAGE: Mapping[str, Any] = MappingProxyType({"eps": 0.1, "step": 0.001, "iterations": 5})
@@ -238,7 +239,7 @@ def pgd(
 def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:
     """Σ log Σ_{c≠y} exp z_c - z_y: rises with the cross-entropy of each row and never saturates."""
     loss = summed_loss(outputs, labels)
-    if labels.is_floating_point() or outputs.shape[1] == 1:  # of a single class there is nothing to confuse
+    if task_of(labels) != "classes" or outputs.shape[1] == 1:  # of a single class there is nothing to confuse
         return loss
     own = nn.functional.one_hot(labels, outputs.shape[1]).bool()
     return (outputs.masked_fill(own, -math.inf).logsumexp(1) - outputs[own]).sum()

@@ -85,3 +85,10 @@ def test_settings_name_what_the_issue_of_rounding_needs(everywhere: Any) -> None
     assert ("MKL_CBWR", "COMPATIBLE") in asked
     assert {s.threads for s in everywhere.SETTINGS.values()} == {1, 2}
     assert any(s.shuffle is not None for s in everywhere.SETTINGS.values())
+
+
+def test_what_is_left_out_of_a_second_run_exists() -> None:
+    once = _module("conftest_alone", CONFTEST).ONCE
+    known = {path.stem for path in CONFTEST.parent.rglob("test_*.py")}
+    assert once <= known, once - known
+    assert len(once) < len(known) / 2

@@ -10,7 +10,7 @@ import torch
 
 import xmodal_lab as xl
 from xmodal_lab.bench import with_shots
-from xmodal_lab.look import LINEAR, WIDTH, lambdas, on_lambdas
+from xmodal_lab.spectral_axis import LINEAR, WIDTH, lambdas, on_lambdas
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_every_look_is_what_its_instrument_says(world: tuple[xl.Dataset, xl.Run]
     u = np.arcsinh(lambdas() / LINEAR)
     assert np.trapezoid(seen.density, u) == pytest.approx(1, abs=1e-3)
     with torch.no_grad():
-        z = run.model.encode({m: x[:400] for m, x in ds.test.inputs.items()})
+        z = run.model.encode({m: x[:300] for m, x in ds.test.inputs.items()})
     gap = xl.transport.modality_gap(z["image"], z["audio"])
     assert float(seen.w2) == pytest.approx(gap.w2_squared**0.5, rel=1e-6)
     cosine = torch.nn.functional.cosine_similarity(z["image"], z["audio"])
@@ -54,6 +54,9 @@ def test_a_density_of_known_eigenvalues_stands_where_they_are() -> None:
         for at, share in ((-3.0, 0.25), (0.0, 0.5), (20.0, 0.25))
     )
     np.testing.assert_allclose(found, want, atol=1e-6)
+    labelled = xl.curvature.density(loss).to_xarray()
+    np.testing.assert_array_equal(labelled, found)
+    assert labelled.attrs["trace"] == pytest.approx(17)
 
 
 def test_what_a_net_cannot_answer_is_nan_and_says_why(world: tuple[xl.Dataset, xl.Run]) -> None:
@@ -150,3 +153,17 @@ def test_shots_are_nested_and_counted_by_class() -> None:
     assert few <= pictures
     with pytest.raises(ValueError, match="are asked for"):
         with_shots(ds, {"image": 10_000})
+
+
+def test_densities_and_trajectories_are_drawn(world: tuple[xl.Dataset, xl.Run]) -> None:
+    ds, run = world
+    seen = xl.look(run, ds.test, density=True, eigenvalues=3)
+    axes = xl.plots.density({"last": seen.density}, eigenvalues={"last": seen.eigenvalue.values})
+    assert axes.get_xscale() == "symlog" and len(axes.lines) == 1 + 3
+    with pytest.raises(TypeError, match="density over lambda_"):
+        xl.plots.density(seen.eigenvalue)
+    path = xl.along(run, ds.test, trajectory=5)
+    axes = xl.plots.trajectory(path)
+    assert axes.lines[0].get_xydata().shape == (3, 2)
+    with pytest.raises(TypeError, match="must hold a trajectory"):
+        xl.plots.trajectory(seen)

@@ -285,7 +285,7 @@ def test_a_module_in_a_wrapper_is_looked_at_and_a_scripted_one_is_refused() -> N
         assert loss.value() == Loss.from_module(module, batch()).value()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of torch.jit
-        traced = torch.jit.trace(module, batch()[0])
+        traced = torch.jit.trace(module, batch()[0].to(next(module.parameters()).device))
     with pytest.raises(ValueError, match="scripted or traced"):
         Loss.from_module(nn.Sequential(traced), batch())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from worlds import toy
 
 import xmodal_lab as xl
 from xmodal_lab import flatness, landscape
@@ -152,6 +154,45 @@ def test_a_criterion_with_weights_follows() -> None:
         warnings.filterwarnings("ignore", message=".*not a mean over the rows")
         found = landscape.line(loss, points=3, dtype=torch.float64)
         np.testing.assert_allclose(found, landscape.line(loss, points=3), rtol=1e-5)
+
+
+# -- what trains and scores ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_a_half_net_is_trained_and_scored_in_float32(dtype: torch.dtype) -> None:
+    dataset = toy(24)
+    start = xl.LateFusion.for_dataset(dataset, architecture="mlp").to(dtype)
+    with pytest.warns(UserWarning, match="LateFusion is in .* looked at in float32"):
+        run = xl.fit(start, dataset, epochs=2)
+    assert {p.dtype for p in run.model.parameters()} == {torch.float32}
+    assert {p.dtype for p in start.parameters()} == {dtype}
+    expected = xl.fit(start.float(), dataset, epochs=2)
+    np.testing.assert_allclose(run.history["loss"], expected.history["loss"], rtol=1e-6)
+    half, samples = run.model.to(dtype), dataset.test.to(dtype=dtype)
+    single, rounded = copy.deepcopy(half).float(), samples.to(dtype=torch.float32)
+    for given in (samples, rounded):
+        measures: list[Callable[[nn.Module, Any], Any]] = [
+            lambda model, rows: xl.robustness.pgd(model, rows, "image", eps=0.1, iterations=3).adversarial_loss,
+            lambda model, rows: xl.robustness.evaluate_under(model, rows).loss,
+            lambda model, rows: xl.training.evaluate(model, rows)[0],
+        ]
+        for measure in measures:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*looked at in float32")
+                assert measure(half, given) == measure(single, rounded)
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_heads_on_half_embeddings_start_from_factors_in_float32(dtype: torch.dtype) -> None:
+    from xmodal_lab.papers import uml
+
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(30, 8, generator=g), torch.arange(30) % 3
+    data = uml.unpaired({"image": (x.to(dtype), y)}, test={"image": (x.to(dtype), y)})
+    same = uml.unpaired({"image": (x.to(dtype).float(), y)}, test={"image": (x.to(dtype).float(), y)})
+    assert torch.equal(data.train["image"][0], same.train["image"][0])
+    assert data.train["image"][0].dtype == torch.float32
 
 
 # -- what a caller has set -----------------------------------------------------------------------------------

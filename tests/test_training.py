@@ -291,3 +291,51 @@ def test_what_does_not_fit_the_dataset_is_refused() -> None:
     ))  # fmt: skip
     with pytest.raises(ValueError, match=r"'crop' needs image samples of shape \(C, H, W\)"):
         xl.fit(net(flat), flat, augment="crop")
+
+
+def test_unknown_labels_are_refused_before_training() -> None:
+    ds = toy(n=30)
+    for split in ("train", "test", "val"):
+        samples = getattr(ds, split)
+        labels = samples.labels.clone()
+        labels[3:5] = -1
+        unknown = dataclasses.replace(ds, **{split: dataclasses.replace(samples, labels=labels)})
+        with pytest.raises(ValueError, match=rf"2 of 30 {split} rows have unknown labels \(-1\), .*\.subset\("):
+            xl.fit(net(ds), unknown, on_epoch=lambda row: pytest.fail("trained"))
+        with pytest.raises(ValueError, match=rf"2 of 30 {split} rows have unknown labels"):
+            xl.stacking.fit_stack([net(ds)], unknown)
+
+
+class Normed(torch.nn.Module):
+    """A net with BatchNorm over rows, which has no variance of one row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.BatchNorm1d(8))
+        self.head, self.seen = torch.nn.Linear(8, 3), []
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        if self.training:
+            self.seen.append(len(inputs["image"]))
+        return self.head(self.net(inputs["image"]))
+
+
+def test_a_last_batch_of_one_row_joins_the_one_before_it_for_batchnorm() -> None:
+    ds = toy(n=31)
+    assert xl.fit(Normed(), ds, epochs=1, batch_size=10).model.seen == [10, 10, 11]
+    averaged = xl.fit(Normed(), ds, epochs=2, batch_size=10, swa=0.5).model
+    assert averaged.seen[-3:] == [10, 10, 11], "where SWA renews the statistics, too"
+    with pytest.raises(ValueError, match=r"BatchNorm needs at least two rows in a batch, .*batch_size 1, 31 rows"):
+        xl.fit(Normed(), ds, epochs=1, batch_size=1)
+    # Others keep their batches.
+    assert [len(k) for k in training.cut_rows(torch.arange(31), 10, net(ds))] == [10, 10, 10, 1]
+
+
+def test_labels_beyond_the_outputs_of_a_net_are_told() -> None:
+    ds = toy(n=30)
+    narrow = xl.LateFusion.for_dataset(ds, architecture="mlp", width=8, outputs=2)
+    with pytest.raises(
+        ValueError, match="labels run from 0 to 2, and the module has 2 outputs, for the classes 0 to 1"
+    ):
+        xl.fit(narrow, ds, epochs=1)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from ._balls import BALLS, row_norms
+from ._coarse import single, single_samples
 from ._corruptions import generator
 from ._evaluation import (
     answer,
@@ -168,6 +169,7 @@ def pgd(
         (0.1, True)
     """
     seen = seen_modalities(model, samples)
+    model, samples = single(model), single_samples(samples)
     names = check.modalities_of(modality, samples.modalities)
     for m in names:
         if not samples.inputs[m].is_floating_point():

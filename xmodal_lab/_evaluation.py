@@ -37,9 +37,11 @@ def seen_modalities(model: nn.Module, samples: Samples) -> tuple[str, ...]:
         raise TypeError(f"samples must be Samples, such as dataset.test, got {type(samples).__name__}.")
     names = check.modalities_of(getattr(model, "modalities", None), samples.modalities)
     objectives.check_known(samples.labels)
-    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    # half precision goes on in float32, on either side
+    dtypes = {torch.promote_types(p.dtype, torch.float32) for p in model.parameters() if p.is_floating_point()}
     for m in names:
-        if dtypes and samples.inputs[m].is_floating_point() and samples.inputs[m].dtype not in dtypes:
+        x = samples.inputs[m]
+        if dtypes and x.is_floating_point() and torch.promote_types(x.dtype, torch.float32) not in dtypes:
             raise ValueError(
                 f"inputs[{m!r}] are {samples.inputs[m].dtype}, the model is {', '.join(map(str, dtypes))}; "
                 "use samples.to(dtype=…)."

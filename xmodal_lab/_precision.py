@@ -6,19 +6,16 @@ shows a handful of values, the gap at a radius comes out as 0.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import reduce
-from weakref import WeakSet
 
 import torch
 from torch import nn
 
+from ._coarse import plain, tell_once
 from .batches import out_of_memory
 from .losses import Loss, as_loss
-
-_TOLD: WeakSet[Loss | nn.Module] = WeakSet()
 
 
 def looked_at(loss: Loss, dtype: torch.dtype | None = None, *, uniform: bool = False) -> Loss:
@@ -78,7 +75,7 @@ def _another(given: Loss, dtype: torch.dtype) -> Iterator[None]:
         own = dtypes_of(given)
         as_it_is = f"; dtype={next(iter(own))} looks at it as it is" if len(own) == 1 else ""
         raise ValueError(
-            f"{given.name} cannot be evaluated in {_plain(dtype)}: {error}. Its function holds data of another "
+            f"{given.name} cannot be evaluated in {plain(dtype)}: {error}. Its function holds data of another "
             "dtype, or casts to one by name: build the loss in that dtype, or let casts follow the parameters "
             f"(x.to(weight.dtype)){as_it_is}."
         ) from error
@@ -96,20 +93,3 @@ def dtypes_of(loss: Loss) -> set[torch.dtype]:
 def widest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
     """The dtype that holds the numbers of all of them, at least float32."""
     return reduce(torch.promote_types, (d for d in dtypes if d.itemsize > 1), torch.float32)
-
-
-def tell_once(what: Loss | nn.Module, name: str, coarse: Iterable[torch.dtype], dtype: torch.dtype) -> None:
-    """Warn that ``what`` is looked at in ``dtype``, the first time."""
-    if what in _TOLD:
-        return
-    _TOLD.add(what)
-    listed = " and ".join(sorted(map(_plain, coarse)))
-    warnings.warn(
-        f"{name} is in {listed}, which holds too few digits for differences; it is looked at in {_plain(dtype)}.",
-        UserWarning,
-        stacklevel=4,
-    )
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

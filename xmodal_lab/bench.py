@@ -1,8 +1,7 @@
 """The bench: one recipe and its looks as an experiment, so that a question can be moved through all five papers.
 
-    cube = xl.sweep("bench", share=[0, 0.5, 1], a_latent=[0, 0.3], a_align=[0, 0.03, 0.3], lam=[0, 1], seed=range(5))
-    mine = xl.bench(my_dataset, recipe=my_recipe, looks={"density": True, "gap": True})
-    xl.sweep(mine, my_weight=[0, 0.1, 1], seed=range(5), store="mine.zarr")
+``xl.sweep("bench", share=[0, 1], a_latent=[0, 0.3], seed=range(5))`` asks the shipped one; ``xl.bench(my_dataset,
+recipe=my_recipe, looks={"density": True})`` makes one of your own, for ``xl.sweep(mine, my_weight=[0, 1], store=…)``.
 
 A setting of the recipe is a setting of the experiment. ``<modality>_shots`` limit how many training rows of each class
 have the first modality, and how many unpaired rows of the auxiliary one are used; ``isolines`` trains the whole grid of
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 
 from . import _checks as check
-from . import recipes, stacking
+from . import recipes, stacking, training
 from ._stacks import why_not_mapped, why_not_products
 from .experiments import Experiment, Report, Variable
 from .fusion import FUSIONS, LateFusion
@@ -270,7 +269,12 @@ class Bench:
             seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
             given = self.trials.load({**s, "data_seed": seed, "xor": None})
         shots = s[f"{self.target}_shots"]
-        return given if shots is None else with_shots(given, {self.target: shots}, s["seed"])
+        if shots is None:
+            return given
+        some = with_shots(given, {self.target: shots}, s["seed"])
+        if not any(isinstance(t, Latent) and t.teacher == self.target for t in self.recipe.terms):
+            training.share_teachers(some, given)
+        return some
 
     def net(self, s: Values, dataset: Dataset) -> LateFusion:
         """The net before training; with an encoder of the unpaired modality where its rows are used."""

@@ -14,7 +14,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ from ._feature_hessian import feature_hessian as feature_hessian
 from ._hessian import Hessian as Hessian
 from ._lanczos import Array, Krylov, leading
 from .losses import Loss, Params, as_loss
+from .spectral_axis import lambdas, on_lambdas
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 R = TypeVar("R")
 
@@ -263,6 +267,29 @@ class Density:
     def trace(self) -> float:
         """Trace of H: n times the mean of the spectrum."""
         return self.size * self.moment(1)
+
+    def to_xarray(self) -> xr.DataArray:
+        """The density on an axis that all spectra share, for sweeps, plots and live views.
+
+        Returns:
+            (lambda_) float64, λ = 0.1 sinh(u) from -10⁴ to 10⁴ in equal steps of u: linear near 0, logarithmic on
+            both sides; per unit of u, so that it integrates to 1 over u. What lies beyond counts at the ends.
+            ``attrs`` hold the trace, the number of eigenvalues and the products spent.
+
+        Example:
+            >>> import torch
+            >>> import xmodal_lab as xl
+            >>> bowl = xl.Loss(lambda p: (p["w"] ** 2).sum(), {"w": torch.tensor([3.0, 4.0])})
+            >>> spectrum = xl.curvature.density(bowl).to_xarray()
+            >>> round(float(spectrum.idxmax()), 1)  # near 2, on the nearest point of the axis
+            2.3
+        """
+        import xarray as xr
+
+        told = {"long_name": "spectral density", "units": "per unit of asinh(λ / 0.1)", "trace": self.trace,
+                "size": self.size, "hvps": self.hvps}  # fmt: skip
+        axis = ("lambda_", lambdas(), {"long_name": "eigenvalue λ"})
+        return xr.DataArray(on_lambdas(self), {"lambda_": axis}, ("lambda_",), "density", told)
 
 
 def density(

@@ -1,7 +1,6 @@
 """One look at a trained net: landscape, spectrum, gap, flatness and robustness of one setting, in one Dataset.
 
-    xl.look(run, ds.test, landscape=13, density=True, eigenvalues=10, gap=True, missing=0.5)
-    xl.along(run, ds.test, density=True, gap=True)         # the same at every checkpoint, with a dim "epoch"
+:func:`look` takes them at one net, :func:`along` at every checkpoint of a training, with a dim "epoch".
 
 Every look has the same coordinates for every net, one λ grid above all, so that looks can be laid side by side. What
 a net cannot answer (the gap of a lone modality) is NaN, and ``attrs["why"]`` says why.
@@ -33,16 +32,14 @@ from .latents import answering, apart, latents_of, pooled
 from .losses import Loss
 from .module_loss import loss_on
 from .samples import Samples
+from .spectral_axis import lambdas, on_lambdas
 
 if TYPE_CHECKING:
     import xarray as xr
 
-# The λ axis: sinh-spaced, so that near 0 it is linear and beyond LINEAR logarithmic, on both sides (ours).
-LINEAR, TOP, LAMBDAS = 0.1, 1e4, 97
-WIDTH = 0.3  # standard deviation of a spectral line on the asinh scale (ours)
 DENSITY_STEPS, DENSITY_PROBES = 30, 2  # of stochastic Lanczos (ours: a look of a digits MLP takes a second)
 LPF_SAMPLES, GAP_DIRECTIONS = 20, 20  # draws of the LPF and of F_gap (dml: 10 to 50, and 100)
-CLOUD = 400  # rows of the clouds between which W2 is measured, at most (ours)
+CLOUD = 300  # rows of the clouds between which W2 is measured, at most (ours)
 BIAS_SPLITS = 3  # of the sampling bias of W2 (ours)
 
 
@@ -58,7 +55,7 @@ class Look:
 
     Example:
         >>> import xmodal_lab as xl
-        >>> norm = xl.Look("norm", lambda net, samples: sum(float(p.norm()) ** 2 for p in net.parameters()) ** 0.5)
+        >>> norm = xl.Look("norm", lambda net, samples: max(float(p.detach().norm()) for p in net.parameters()))
         >>> ds = xl.load("shapes", modalities=("image", "audio"), n_train=40, n_test=20)
         >>> found = xl.look(xl.LateFusion.for_dataset(ds, architecture="mlp"), ds.test, looks=[norm])
         >>> bool(found.norm > 0)
@@ -255,27 +252,6 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
         found = found.assign_coords(ta=plane["a"].to_numpy(), tb=plane["b"].to_numpy(), axis=["ta", "tb"])
         found["path"] = (("epoch", "axis"), plane["path"].to_numpy()[0])
     return found
-
-
-def lambdas() -> np.ndarray:
-    """The λ axis of every density: λ = 0.1 sinh(u), u in equal steps, from -10⁴ to 10⁴."""
-    reach = math.asinh(TOP / LINEAR)
-    return np.round(LINEAR * np.sinh(np.linspace(-reach, reach, LAMBDAS)), 9)
-
-
-def on_lambdas(found: curvature.Density) -> np.ndarray:
-    """A density on :func:`lambdas`, per unit of u = asinh(λ / 0.1): it integrates to 1 over u.
-
-    Each node of the quadrature is a bell of width :data:`WIDTH` in u: on a scale that is logarithmic on both sides
-    of 0, a bell of one width in λ would be a needle at 10³ and cover everything at 10⁻³.
-    """
-    at = np.arcsinh(lambdas() / LINEAR)
-    nodes = np.arcsinh(found.nodes.reshape(-1).numpy() / LINEAR).clip(at[0], at[-1])
-    weights = found.weights.reshape(-1).numpy() / len(found.nodes)
-    used = weights > 0
-    bells = np.exp(-0.5 * ((at[:, None] - nodes[used]) / WIDTH) ** 2) / (WIDTH * math.sqrt(2 * math.pi))
-    density: np.ndarray = bells @ weights[used]
-    return np.where(density < 1e-9, 0.0, density)
 
 
 def model_of(run: Any) -> nn.Module:

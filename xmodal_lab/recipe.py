@@ -95,7 +95,7 @@ class Recipe:
         return found
 
     def with_settings(self, **given: Any) -> Recipe:
-        """The same recipe with other weights, targets, share or pairing.
+        """The same recipe with other weights, targets, share or pairing: ``given``, setting -> value.
 
         Raises:
             ValueError: a setting that this recipe has not; a value that makes no sense.
@@ -127,7 +127,7 @@ class Recipe:
         return {"name": self.name, "mix": self.mix, "terms": [t.called for t in self.terms], **self.settings}
 
     def weight(self, called: str) -> float:
-        """The weight of the term of that name; 1 for the task."""
+        """The weight of the term ``called`` so; 1 for the task."""
         return self.weights.get(called, 1.0)
 
     def _smoothing(self) -> float:

@@ -22,6 +22,7 @@ from ._attacks import PGD_SPECTROGRAM as PGD_SPECTROGRAM
 from ._attacks import Attack as Attack
 from ._attacks import pgd as pgd
 from ._attacks import relative_drop
+from ._coarse import single, single_samples
 from ._corruptions import CORRUPTIONS as CORRUPTIONS
 from ._corruptions import Corruption as Corruption
 from ._corruptions import corruption, deviation, generator, severity_of
@@ -214,6 +215,7 @@ def evaluate_under(
         True
     """
     names = seen_modalities(model, samples)
+    model, samples = single(model), single_samples(samples)
     check.one_of("place", where, PLACES)
     batch_size = check.integer("batch_size", batch_size, at_least=1)
     if transform is not None:
@@ -276,6 +278,7 @@ def report(
     import pandas as pd
 
     names = seen_modalities(model, samples)
+    model, samples = single(model), single_samples(samples)
     places = (where,) if isinstance(where, str) else tuple(check.listed("where", where))
     for place in places:
         check.one_of("place", place, PLACES)

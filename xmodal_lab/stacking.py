@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from . import _checks as check
 from . import training
+from ._coarse import single
 from ._copies import copy_of
 from ._stacks import (
     Alone,
@@ -82,7 +83,9 @@ def fit_stack(
     where = training.pick_device(device)
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
-    together = _Together([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
+    together = _Together(
+        [copy_of(single(nets[k])).to(where) for k in order], dataset, [options[k] for k in order], where
+    )
     kept: list[dict[int, Params]] = [{} for _ in nets]
     for epoch in range(options[0].epochs + 1):
         if epoch:
@@ -140,8 +143,10 @@ class _Together:
         if self.objective is not None and len(set(self.names)) > 1:
             raise ValueError("under a recipe the members of a stack see the same modalities; put others in another.")
         self.inputs = self.stack.prepare(self.train.inputs)
-        self.splits = {k: self._held_out(s.to(device)) for k, s in dataset.splits.items() if k != "train"}
+        self.splits = {k: self._held_out(k, s.to(device)) for k, s in dataset.splits.items() if k != "train"}
         self.first = [self._draw(k, 0) for k in range(len(nets))]
+        for pairs in self.first:
+            training.check_known("train", pairs.labels(self.train))
         counts = sorted({len(pairs) for pairs in self.first})
         if len(counts) > 1:
             raise ValueError(
@@ -304,7 +309,7 @@ class _Together:
 
     # -- held-out data ---------------------------------------------------------------------------
 
-    def _held_out(self, samples: Samples) -> list[tuple[list[int], dict[str, Tensor], Tensor]]:
+    def _held_out(self, split: str, samples: Samples) -> list[tuple[list[int], dict[str, Tensor], Tensor]]:
         """(members, inputs, labels): members whose modalities are present in the same rows stand together."""
         by_rows: dict[tuple[bool, ...], list[int]] = {}
         for k, names in enumerate(self.names):
@@ -313,6 +318,7 @@ class _Together:
         found = []
         for members in by_rows.values():
             seen = samples.complete(self.names[members[0]])
+            training.check_known(split, seen.labels)
             found.append((members, self.stack.prepare(seen.inputs), seen.labels))
         return found
 

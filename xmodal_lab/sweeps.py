@@ -190,7 +190,7 @@ def names() -> list[str]:
     Example:
         >>> import xmodal_lab as xl
         >>> xl.sweeps.names()
-        ['cox', 'dml', 'synergy', 'uml', 'wma']
+        ['bench', 'cox', 'dml', 'synergy', 'uml', 'wma']
     """
     return experiments.names()
 

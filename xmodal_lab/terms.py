@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -68,7 +68,11 @@ class Context:
     teach: Callable[[str, int], nn.Module]
 
     def width(self, modalities: Sequence[str]) -> int:
-        """D of the latents of ``modalities``, which must agree on it."""
+        """The size d of the latents of ``modalities``.
+
+        Raises:
+            ValueError: they do not agree on it.
+        """
         rows = {m: self.train.inputs[m][:2] for m in modalities}
         with torch.no_grad():
             found = self.model.latents(rows)  # type: ignore[operator]
@@ -144,7 +148,7 @@ class Term:
         return next(iter(self.weighs), None)
 
     def with_settings(self, **given: float) -> Term:
-        """The same term with other settings."""
+        """The same term with the ``given`` settings in place of its own."""
         return replace(self, **{self.weighs[name]: value for name, value in given.items()})
 
     def shape(self) -> tuple[Any, ...]:
@@ -155,22 +159,31 @@ class Term:
         return (type(self), *((k, v if isinstance(v, plain) else id(v)) for k, v in values.items()))
 
     def prepare(self, context: Context) -> Any:
-        """What one member needs for its whole run; refuses a model or data that do not fit.
+        """What one member needs for its whole run, from its ``context``; refuses a model or data that do not fit.
 
         Raises:
             ValueError: what is lacking.
         """
 
     def start(self, context: Context, generator: torch.Generator) -> Params:
-        """One member's own parameters of this term; none by default."""
+        """One member's own parameters of this term, drawn from ``generator`` for its ``context``; none by default."""
         return {}
 
     def draw(self, state: Any, rows: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """What is drawn for one member's epoch: name -> (n, ...), a row for each of ``rows`` (n,)."""
+        """What is drawn for one member's epoch.
+
+        Args:
+            state: what :meth:`prepare` gave for it.
+            rows, labels: (n,) of the epoch, in the order of training.
+            generator: the member's own, of this term.
+
+        Returns:
+            Name -> (n, ...), an entry for each row.
+        """
         return {}
 
     def value(self, view: View) -> Tensor:
-        """(K,), the term of each member on this batch, before its weight."""
+        """(K,), the term of each member on the batch in ``view``, before its weight."""
         raise NotImplementedError
 
 
@@ -190,7 +203,7 @@ class Task(Term):
             raise ValueError("label_smoothing must be below 1: at 1 the labels say nothing.")
 
     def value(self, view: View) -> Tensor:
-        """(K,) mean loss."""
+        """(K,) mean loss of ``view.outputs`` against its labels."""
         return member_losses(view.outputs, view.labels, self.label_smoothing)
 
 
@@ -229,7 +242,11 @@ class Latent(Term):
             object.__setattr__(self, "of", (self.of,) if isinstance(self.of, str) else tuple(self.of))
 
     def drawn_modalities(self, model: nn.Module) -> tuple[str, ...]:
-        """Whose latents are drawn."""
+        """Whose latents are drawn, of those that ``model`` sees.
+
+        Raises:
+            ValueError: none is left, or one that it does not see.
+        """
         names: Any = model.modalities
         asked = [m for m in names if m != self.teacher] if self.of is None else self.of
         for m in asked:
@@ -241,7 +258,11 @@ class Latent(Term):
         return tuple(asked)
 
     def prepare(self, context: Context) -> tuple[Pool, tuple[str, ...]]:
-        """The pool of targets."""
+        """The pool of targets in this ``context``, and whose latents are drawn to them.
+
+        Raises:
+            ValueError: a teacher that the dataset has not, latents of another number or width.
+        """
         of = self.drawn_modalities(context.model)
         width = context.width(of)
         if isinstance(self.teacher, str):
@@ -262,7 +283,13 @@ class Latent(Term):
         return _pool(self, z.detach(), context.train.labels, here), of
 
     def draw(self, state: Any, rows: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """The target of each row, (n, d)."""
+        """The target of each row, (n, d): the pool in ``state`` asked for ``rows`` of these ``labels``.
+
+        ``generator`` draws.
+
+        Raises:
+            ValueError: a row without a latent of its own.
+        """
         pool, _ = state
         index = drawn(pool, TARGETS[self.kind][1], labels.cpu(), rows.cpu(), generator)
         if bool((index < 0).any()):
@@ -273,7 +300,7 @@ class Latent(Term):
         return {"target": pool.z[index.to(pool.z.device)]}
 
     def value(self, view: View) -> Tensor:
-        """(K,) the mean of L_z over the drawn modalities."""
+        """(K,) the mean of L_z over the drawn modalities of ``view``."""
         _, of = view.states[0]
         names = [self.loss] * len(view.outputs)
         each = [latent_losses(pooled(view.latents[m], view.masks.get(m)), view.draws["target"], names) for m in of]
@@ -311,7 +338,11 @@ class Alignment(Term):
         Transport(self.solver, self.cost)
 
     def prepare(self, context: Context) -> None:
-        """Refuse a model of one modality."""
+        """Refuse a model of one modality.
+
+        Raises:
+            ValueError: the model of this ``context`` is one.
+        """
         names: Any = context.model.modalities
         if len(names) < 2:
             raise ValueError(
@@ -321,7 +352,7 @@ class Alignment(Term):
         context.width(names)
 
     def value(self, view: View) -> Tensor:
-        """(K,) the penalty with weight 1."""
+        """(K,) the penalty of ``view`` with weight 1."""
         distance = self.distance(view.latents, view.masks)
         first = None
         if self.reference == "first_batch":
@@ -329,7 +360,7 @@ class Alignment(Term):
         return penalty(distance, 1.0, view.settings["b_align"], first)
 
     def distance(self, latents: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
-        """D, (K, B, pairs) over tokens, (K, 1, pairs) over the batch."""
+        """D of ``latents`` with their ``masks``: (K, B, pairs) over tokens, (K, 1, pairs) over the batch."""
         how = Transport(self.solver, self.cost)
         if self.over == "tokens":
             return token_distances(latents, masks, how, quiet=True)
@@ -369,7 +400,11 @@ class Shared(Term):
             check.integer("shots", self.shots, at_least=1)
 
     def prepare(self, context: Context) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows that have the modality, and what each is called: inputs (M, ...), labels (M,), order of classes."""
+        """The rows of this ``context`` that have the modality: inputs (M, ...), labels (M,), where they stand (M,).
+
+        Raises:
+            ValueError: no row, fewer than ``shots``, a model that cannot send the modality alone.
+        """
         check.one_of(f"modality of term {self.called!r}", self.modality, encoders_of(context.model))
         train = context.train
         if train.labels.is_floating_point() and self.relation == "permuted":
@@ -392,13 +427,16 @@ class Shared(Term):
         return train.inputs[self.modality][here], labels, here
 
     def draw(self, state: Any, rows: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """(n, ⌈r⌉) of the unpaired rows: again and again through all of them in random order."""
+        """(n, ⌈r⌉) of the unpaired rows in ``state``, as many as ``rows`` ask for, whatever their ``labels``.
+
+        Again and again through all of them, in an order that ``generator`` draws.
+        """
         count = len(rows) * math.ceil(self.ratio)
         turns = [torch.randperm(len(state[1]), generator=generator) for _ in range(math.ceil(count / len(state[1])))]
         return {"row": torch.cat(turns)[:count].view(len(rows), -1)}
 
     def value(self, view: View) -> Tensor:
-        """(K,) mean loss of the unpaired rows."""
+        """(K,) mean loss of the unpaired rows that ``view`` drew."""
         take = max(1, round(self.ratio * view.labels.shape[1]))
         rows = view.draws["row"].flatten(1)[:, :take]
         x = torch.stack([state[0][at.to(state[0].device)] for state, at in zip(view.states, rows, strict=True)])
@@ -430,7 +468,11 @@ class Connection(Term):
         check.non_negative("beta_vib", self.beta_vib)
 
     def prepare(self, context: Context) -> tuple[str, tuple[str, ...]]:
-        """The modality that is out, and those inside."""
+        """The modality that is out, and those inside, in this ``context``.
+
+        Raises:
+            ValueError: fewer than two modalities, one that the model does not see.
+        """
         names: Any = context.model.modalities
         if len(names) < 2:
             raise ValueError(f"term {self.called!r} connects at least two modalities, the model sees {names[0]} alone.")
@@ -439,7 +481,7 @@ class Connection(Term):
         return out, tuple(m for m in names if m != out)
 
     def start(self, context: Context, generator: torch.Generator) -> Params:
-        """P and q of each modality inside: weights uniform in ±1/√fan-in, biases 0."""
+        """Maps p and q of each modality inside, for this ``context``: ``generator``'s uniform weights, biases 0."""
         out, inside = self.prepare(context)
         width, made = context.width((out, *inside)), {}
         like = next(context.model.parameters())
@@ -453,13 +495,16 @@ class Connection(Term):
         return made
 
     def draw(self, state: Any, rows: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Noise of v, (n, modalities inside, bottleneck); none without a KL term."""
+        """Noise of v for ``rows`` (any ``labels``): (n, modalities inside ``state``, bottleneck), of ``generator``.
+
+        None without a KL term.
+        """
         if not self.beta_vib:
             return {}
         return {"noise": torch.randn(len(rows), len(state[1]), BOTTLENECK, generator=generator)}
 
     def value(self, view: View) -> Tensor:
-        """(K,) mean over the modalities inside."""
+        """(K,) mean over the modalities inside ``view``."""
         out, inside = view.states[0]
         z = _normed(pooled(view.latents[out], view.masks.get(out)))
         total = z.new_zeros(len(z))
@@ -486,7 +531,7 @@ class Function(Term):
         weight: its value.
     """
 
-    function: Callable[[View], Tensor] = field(default=lambda view: view.outputs.new_zeros(len(view.outputs)))
+    function: Callable[[View], Tensor]
     label: str = "own"
     setting: str = "own"
     weight: float = 1.0
@@ -514,7 +559,7 @@ class Function(Term):
         return self.setting
 
     def with_settings(self, **given: float) -> Term:
-        """The same term with another weight."""
+        """The same term with the ``given`` weight, by its setting's name."""
         return replace(self, weight=given[self.setting])
 
     def shape(self) -> tuple[Any, ...]:
@@ -522,7 +567,7 @@ class Function(Term):
         return (type(self), id(self.function), self.label, self.setting)
 
     def value(self, view: View) -> Tensor:
-        """(K,) what the function gave.
+        """(K,) what the function gave for ``view``.
 
         Raises:
             ValueError: it gave something else.

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -18,7 +18,9 @@ from . import _checks as check
 from . import augmentation, objectives
 from ._checkpoints import load_checkpoint as load_checkpoint
 from ._checkpoints import save_checkpoint as save_checkpoint
+from ._coarse import single, single_samples
 from ._copies import copy_of
+from ._criteria import check_labels
 from ._evaluation import answer, device_of, eval_mode
 from ._steps import Average, first_averaged, sharpened
 from ._surroundings import gradients
@@ -246,10 +248,11 @@ def fit(
     if on_epoch is not None:
         check.function("on_epoch", on_epoch, "of a row of the history")
     where = pick_device(device)
-    model = copy_of(net).to(where).train()
+    model = copy_of(single(net)).to(where).train()
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
     first = plan.draw(train, names, seed=seed, epoch=0)
+    check_known("train", first.labels(train))
     objective = objective_of([model], dataset, train, [options], where)
     own = [] if objective is None else [p.requires_grad_() for p in objective.params.values()]
     steps = options.stepper([*model.parameters(), *own], where)
@@ -266,7 +269,9 @@ def fit(
         loss, accuracy = _epoch(model, steps, train, pairs, options, change, draws, objective)
         if not math.isfinite(loss):
             raise options.diverged(loss, epoch)
-        shown = average.after(epoch, (pairs.inputs(train, k) for k in torch.arange(len(pairs)).split(batch_size)))
+        shown = average.after(
+            epoch, (pairs.inputs(train, k) for k in cut_rows(torch.arange(len(pairs)), batch_size, model))
+        )
         row = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
         if objective is not None:
             row |= {name: float(mean) for name, mean in objective.means().items()}
@@ -294,6 +299,7 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
     check.instance("model", model, nn.Module)
     check.instance("samples", samples, Samples, "such as dataset.test")
     batch_size = check.integer("batch_size", batch_size, at_least=1)
+    model, samples = single(model), single_samples(samples)
     where = device_of(model, samples.labels.device)
     with eval_mode(model):  # on copies, in case the model works on its inputs in place
         outputs = torch.cat(
@@ -315,6 +321,8 @@ def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> 
     except (ValueError, TypeError, IndexError, RuntimeError) as error:
         if out_of_memory(error):
             raise
+        if not labels.is_floating_point() and outputs.device == labels.device:
+            check_labels(outputs, labels, [labels], None)
         raise ValueError(
             f"outputs ({outputs.dtype}, {tuple(outputs.shape)}, {outputs.device}) and labels ({labels.dtype}, "
             f"{tuple(labels.shape)}, {labels.device}) make no loss with label smoothing {label_smoothing!r}: {error}."
@@ -350,7 +358,7 @@ def _epoch(
     order = torch.randperm(count, generator=draws[0])
     if objective is not None:
         objective.epoch(pairs.rows[order][None].to(labels.device), labels[order.to(labels.device)][None])
-    for at, take in enumerate(order.split(options.batch_size)):
+    for at, take in enumerate(cut_rows(order, options.batch_size, model)):
         wanted, inputs = labels[take.to(labels.device)], pairs.inputs(train, take)
         if change is not None:
             inputs = change(inputs, draws[1])
@@ -367,6 +375,33 @@ def _epoch(
         if not math.isfinite(total):
             break
     return total / count, right / count
+
+
+def cut_rows(order: Tensor, batch_size: int, model: nn.Module) -> list[Tensor]:
+    """``order`` in batches; a last batch of one row joins the one before where BatchNorm needs two to have a variance.
+
+    Raises:
+        ValueError: BatchNorm and batches of one row only.
+    """
+    parts = list(order.split(batch_size))
+    if len(parts[-1]) > 1 or not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        return parts
+    if len(parts[0]) == 1 and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+        raise ValueError(
+            f"BatchNorm needs at least two rows in a batch, and there is one (batch_size {batch_size}, {len(order)} "
+            "rows of training data); use a larger batch_size, more rows, or norm='group'."
+        )
+    return [*parts[:-2], torch.cat(parts[-2:])] if batch_size > 1 else parts
+
+
+def check_known(split: str, labels: Tensor) -> None:
+    """Refuse class labels -1, which mark rows whose class nobody knows."""
+    unknown = 0 if labels.is_floating_point() or labels.dtype == torch.bool else int((labels < 0).sum())
+    if unknown:
+        raise ValueError(
+            f"{unknown} of {len(labels)} {split} rows have unknown labels (-1), of which there is no loss; leave them "
+            f"out with dataset.{split}.subset(dataset.{split}.labels >= 0)."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -420,6 +455,11 @@ def objective_of(
 
 # Nets that terms learn from, by dataset; forgotten with it.
 _TEACHERS: WeakKeyDictionary[Dataset, dict[tuple[str, int, int, str], nn.Module]] = WeakKeyDictionary()
+
+
+def share_teachers(dataset: Dataset, of: Dataset) -> None:
+    """Let ``dataset``, which has the same rows of what teachers learn, know those that ``of`` has."""
+    _TEACHERS[dataset] = _TEACHERS.setdefault(of, {})
 
 
 def _teaching(dataset: Dataset, seed: int, device: torch.device) -> Callable[[str, int], nn.Module]:
@@ -486,7 +526,26 @@ def check_trainable(dataset: Dataset, options: Options) -> None:
 
 def held_out_splits(dataset: Dataset, modalities: Sequence[str], device: torch.device) -> dict[str, Samples]:
     """The splits that are reported, not trained on; of each the rows that have all ``modalities``."""
-    return {k: s.to(device).complete(modalities) for k, s in dataset.splits.items() if k != "train"}
+    held_out = {k: s.to(device).complete(modalities) for k, s in dataset.splits.items() if k != "train"}
+    for split, samples in held_out.items():
+        check_known(split, samples.labels)
+    return held_out
+
+
+def judged_alike(dataset: Dataset) -> Dataset:
+    """The dataset whose held-out splits are cut to the rows that are complete in all its modalities.
+
+    Nets that see different modalities are then compared on the same rows. Otherwise a second modality of pure noise
+    that is missing where the task is hard would seem to help: the net that needs it would be scored on the easy rows.
+    A split in which no row is complete stays as it is: on it only nets of fewer modalities can be scored.
+    """
+    cut = {}
+    for name, samples in dataset.splits.items():
+        whole = torch.stack([samples.present[m] for m in dataset.modalities]).all(0)
+        if name == "train" or bool(whole.all()) or not bool(whole.any()):
+            continue
+        cut[name] = samples.complete(dataset.modalities)
+    return replace(dataset, **cut) if cut else dataset  # type: ignore[arg-type]
 
 
 def as_history(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:

@@ -17,12 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import _checks as check
 from . import datasets, parity, stacking
+from ._kept import kept
 from ._stacks import why_not_mapped, why_not_products
 from .experiments import Report
 from .fusion import FUSIONS, LateFusion
 from .pairing import Pairing
 from .samples import Dataset
-from .training import DivergedError, Options, Run, fit
+from .training import DivergedError, Options, Run, fit, judged_alike
 
 Values = Mapping[str, Any]
 
@@ -61,13 +62,17 @@ _RATE = 2e10
 
 @dataclass(frozen=True)
 class Trials:
-    """Nets on one dataset: on ``given``, or on the one that the settings in ``DATA`` name."""
+    """Nets on one dataset: on ``given``, or on the one that the settings in ``DATA`` name.
+
+    All are scored on the same rows, those that are complete in all modalities of the dataset.
+    """
 
     given: Dataset | None = None
 
     def __post_init__(self) -> None:
         if self.given is not None:
             check.instance("dataset", self.given, Dataset, "or None for the world of the paper")
+            object.__setattr__(self, "given", judged_alike(self.given))
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -226,9 +231,9 @@ def _ways(trials: Trials, shape: tuple[tuple[str, Any], ...]) -> tuple[bool, boo
 
 @lru_cache(maxsize=8)
 def _loaded(name: str, options: tuple[tuple[str, Any], ...]) -> Dataset:
-    return datasets.load(name, **dict(options))
+    return judged_alike(datasets.load(name, **dict(options)))
 
 
-@lru_cache(maxsize=8)
+@kept(8)
 def _mixed(dataset: Dataset, share: float) -> Dataset:
     return parity.xor(dataset, share)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,10 @@ import torch
 
 from ... import _checks as check
 from ..._factors import principal_components
+from ..._kept import kept
 from ...experiments import Experiment, Report, Variable, on_demand
 from ...samples import Dataset
+from ...training import judged_alike
 from .options import Options
 from .perceptors import PERCEPTORS, STEPS
 from .problem import Problem, of_dataset
@@ -62,6 +63,10 @@ class Bench:
     """
 
     given: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        if self.given is not None:
+            object.__setattr__(self, "given", judged_alike(self.given))
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -227,7 +232,7 @@ def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray
     return {name: v.numpy()[order] for name, v in chosen.items()}
 
 
-@lru_cache(maxsize=8)
+@kept(8)
 def _memory(bench: Bench, dataset: str | None, seed: int | None, split: str, shown: frozenset[str]) -> dict[Any, Any]:
     return {}  # one dict for each set of rows, filled by whoever asks
 

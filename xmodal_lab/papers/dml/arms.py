@@ -16,6 +16,7 @@ from ...conditions import Conditions
 from ...experiments import Experiment
 from ...pairing import Pairing
 from ...samples import Dataset, Samples
+from ...training import judged_alike
 from ...trials import Trials
 from ...verdicts import DIRECTION, HOLDS, Measured
 from . import EXPERIMENT, experiment
@@ -54,7 +55,18 @@ def bench(c: Conditions, count: int = 2) -> Bench:
         return Bench(EXPERIMENT.with_defaults(**defaults) if count > 2 else EXPERIMENT, names, epochs)
     dataset = c.once(f"dml dataset {count} {c.budget}", lambda: _cut(c, count))
     note = "" if not c.quick or len(dataset.train) == len(c.dataset.train) else f"{len(dataset.train)} training rows."
+    note = " ".join(part for part in (note, scored_on(dataset)) if part)
     return Bench(experiment(dataset), dataset.modalities, epochs, note)
+
+
+def scored_on(dataset: Dataset) -> str:
+    """On how many test rows all arms are scored, where some lack a modality."""
+    rows, whole = len(dataset.test), len(judged_alike(dataset).test)
+    return (
+        ""
+        if rows == whole
+        else f"Scored on {whole} of {rows} test rows, those with {' and '.join(dataset.modalities)}."
+    )
 
 
 def data(c: Conditions) -> Dataset:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..._kept import kept
 from ...samples import Dataset
 from ...trials import DATA, Trials
 from . import nets, prompts
@@ -90,7 +90,7 @@ def world_of(trials: Trials, s: Mapping[str, Any]) -> World:
     return _world(trials, data, tuple((k, s[k]) for k in OWN))
 
 
-@lru_cache(maxsize=12)
+@kept(12)
 def _world(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> World:
     s: dict[str, Any] = dict(own)
     dataset = trials.load({**trials.defaults, **dict(data)})

@@ -172,7 +172,8 @@ def _checked(split: str, given: Mapping[str, Any]) -> dict[str, tuple[Tensor, Te
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"{split}[{m!r}] must be a pair (x, labels), got {type(pair).__name__}.")
         x = check.as_tensor(f"{split}[{m!r}]", pair[0])
-        x = check.finite(f"{split}[{m!r}]", x if x.is_floating_point() else x.float())
+        # factors of embeddings are not made in half precision
+        x = check.finite(f"{split}[{m!r}]", x if x.is_floating_point() and x.dtype.itemsize >= 4 else x.float())
         y = check.as_tensor(f"labels of {split}[{m!r}]", pair[1])
         if x.ndim < 2 or len(x) == 0:
             raise ValueError(f"{split}[{m!r}] must be (n, ...) with n > 0, got shape {tuple(x.shape)}.")

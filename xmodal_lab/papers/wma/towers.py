@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from torch import Tensor
 
 from ... import _checks as check
 from ..._evaluation import eval_mode
+from ..._kept import kept
 from ..._surroundings import seeded
 from ...experiments import Report
 from ...one_tower import OneTower, with_tokens
 from ...samples import Dataset, Samples
-from ...training import DivergedError
+from ...training import DivergedError, judged_alike
 from ...trials import Trials
 from . import tasks
 from .loss import Alignment, Transport, distances
@@ -68,6 +68,11 @@ class Towers:
     """
 
     given: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        if self.given is not None:
+            check.instance("dataset", self.given, Dataset, "or None for the tasks that are drawn")
+            object.__setattr__(self, "given", judged_alike(self.given))
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -168,7 +173,7 @@ def transport_of(s: Values) -> Transport:
     return Transport(s["transport"], s["cost"], s["ipot_steps"], s["ipot_beta"], s["epsilon"])
 
 
-@lru_cache(maxsize=64)
+@kept(64)
 def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTower:
     """A tower that knows words: those of the world in other draws, or of the given training split."""
     s = dict(settings)
@@ -187,7 +192,7 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
     return masked_words(tower, dataset.train.complete(names), *worded, s["pretraining"], s["seed"])
 
 
-@lru_cache(maxsize=64)
+@kept(64)
 def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said) -> Trained:
     s = dict(settings)
     dataset, head, tower = towers.load(s), towers.head(s), towers.start(s).train()

@@ -76,7 +76,7 @@ def test_a_stack_scores_each_member_as_if_alone(task: str) -> None:
 @pytest.mark.parametrize(
     ("task", "outputs", "message"),
     [
-        ("labels", 2, r"several classes a row need one logit for each, \(64, 3\)|several classes a row need one logit"),
+        ("labels", 2, r"several classes a row need one logit for each, \(60, 3\), got outputs \(60, 2\)"),
         ("vectors", 2, "need 3 outputs per row"),
         ("values", 2, "need one output per row"),
     ],

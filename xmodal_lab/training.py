@@ -321,7 +321,7 @@ def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> 
     except (ValueError, TypeError, IndexError, RuntimeError) as error:
         if out_of_memory(error):
             raise
-        if not labels.is_floating_point() and outputs.device == labels.device:
+        if objectives.task_of(labels) == "classes" and outputs.device == labels.device:
             check_labels(outputs, labels, [labels], None)
         raise ValueError(
             f"outputs ({outputs.dtype}, {tuple(outputs.shape)}, {outputs.device}) and labels ({labels.dtype}, "

@@ -17,7 +17,7 @@ from . import shipped
 if TYPE_CHECKING:
     import xarray as xr
 
-    from xmodal_lab.experiments import Experiment
+    from xmodal_lab.sweeps.experiment import Experiment
 
 AXES: dict[str, list[Any]] = {
     "modalities": ["image", "audio", "image+audio"],
@@ -37,7 +37,7 @@ KEPT_BITS = 8
 def experiment() -> Experiment:
     """What the cube repeats, and "Train here" runs: every look and the isolines of one setting."""
     import xmodal_lab as xl
-    from xmodal_lab.bench import ISOLINES, LOOKS
+    from xmodal_lab.experiments.bench import ISOLINES, LOOKS
 
     return xl.bench(looks=LOOKS, isolines=ISOLINES, checkpoints=CHECKPOINTS, epochs=EPOCHS)
 

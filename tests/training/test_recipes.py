@@ -268,7 +268,7 @@ def test_what_the_model_lacks_is_said_before_training(ds: xl.Dataset) -> None:
 
 def test_the_preset_of_wma_takes_the_steps_of_the_papers_tower() -> None:
     from xmodal_lab.papers import wma
-    from xmodal_lab.papers.wma.towers import Towers
+    from xmodal_lab.papers.wma.method.towers import Towers
 
     towers = Towers()
     s = {**towers.defaults, "n_train": 60, "n_val": 20, "n_test": 20, "pretraining": 0, "steps": 4, "alpha": 0.7,
@@ -305,11 +305,11 @@ def test_the_preset_of_wma_takes_the_steps_of_the_papers_tower() -> None:
 
 @pytest.mark.parametrize("loss", ["mse_mean", "cosine"])
 def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None:
+    from xmodal_lab.experiments.late_fusion import Trials
+    from xmodal_lab.models import stacked as nets
     from xmodal_lab.papers import synergy
-    from xmodal_lab.papers.synergy import nets
-    from xmodal_lab.papers.synergy.training import Plan
+    from xmodal_lab.papers.synergy.method.training import Plan
     from xmodal_lab.papers.synergy.worlds import world_of
-    from xmodal_lab.trials import Trials
 
     experiment = synergy.experiment(images_per_class=10, steps=3, teacher_steps=5, loss=loss, alpha=0.4)
     s = {**experiment.settings(), "target": "same_class", "direction": "A→V"}
@@ -333,7 +333,7 @@ def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None
 
 
 def test_the_preset_of_uml_is_the_loss_of_the_papers_shared_head() -> None:
-    from xmodal_lab.papers.uml.nets import logits
+    from xmodal_lab.papers.uml.method.nets import logits
 
     x, y = {m: drawn(6, 4, seed=i) for i, m in enumerate(("image", "text"))}, torch.arange(6) % 3
     params = {"head": drawn(1, 3, 4, seed=9)}

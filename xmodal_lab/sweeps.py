@@ -25,6 +25,7 @@ import torch
 from . import _checks as check
 from . import _edited, experiments
 from ._cubes import fact, layout_of
+from ._factors import first_best
 from ._runner import Here, Results, Runner, processes, workers
 from ._tasks import STACK, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
 from ._version import __version__
@@ -280,8 +281,9 @@ def choose(
 
         best = argmax over ``over`` of mean over ``across`` of by
 
-    Of equal ones the first along the cube's axes counts, the last of ``over`` running fastest: put the value that does
-    least first (no weight decay, the smallest α). A member without a value (NaN) is never chosen while another has one.
+    Of equal ones (to rounding) the first along the cube's axes counts, the last of ``over`` running fastest: put the
+    value that does least first (no weight decay, the smallest α). A member without a value (NaN) is never chosen while
+    another has one.
 
     Args:
         cube: a sweep.
@@ -318,11 +320,9 @@ def choose(
         check.one_of("dimension of what is chosen by", name, [str(d) for d in by.dims])
     score = by.mean([d for d in shared if d in by.dims]) if shared else by
     flat = score.stack({"point": axes}, create_index=False)
-    if bool(flat.isnull().all("point").any()):
-        raise ValueError(
-            f"{by.name or 'by'} is NaN for every value of {', '.join(axes)}, so there is nothing to choose."
-        )
-    best = flat.fillna(-np.inf).argmax("point")
+    if bool(flat.isnull().all()):
+        raise ValueError(f"{by.name or 'by'} is NaN everywhere over {', '.join(axes)}, so there is nothing to choose.")
+    best = first_best(flat, "point")
     sizes = [cube.sizes[name] for name in axes]
     places = np.unravel_index(best.values, sizes)
     return cube.isel({n: best.copy(data=np.asarray(at)) for n, at in zip(axes, places, strict=True)})

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._factors import first_best
 from ...conditions import Conditions
 from ...experiments import Experiment
+from ...sweeps import choose
 from ...verdicts import DIRECTION, HOLDS, Measured, gain
 from .members import experiment
 from .targets import CONTROLS, DIRECTIONS
@@ -77,8 +77,8 @@ def chosen(cube: xr.Dataset, over: str) -> tuple[np.ndarray, float]:
 
     Of equal ones the first, so a baseline without weight decay and the smallest α are preferred.
     """
-    best = cube[over].values[first_best(cube["val_accuracy"].mean("seed"))]
-    return cube["accuracy"].sel({over: best}).transpose("seed", "test").values, float(best)
+    best = choose(cube, over, across="seed")
+    return best["accuracy"].transpose("seed", "test").values, float(best[over])
 
 
 def controlled(measured: Measured, over_control: np.ndarray, name: str) -> Measured:

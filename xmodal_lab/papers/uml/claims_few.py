@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
-from ..._factors import first_best
 from ...conditions import Claim, Conditions
 from ...experiments import Experiment
 from ...published import tables
 from ...samples import Dataset
+from ...sweeps import choose
 from ...verdicts import Measured, gain, missing, order
 from . import fewshot as exp
 from . import own
@@ -25,9 +25,7 @@ RATES = (0.1, 0.3)  # learning rates; each arm chooses on the validation split, 
 
 def chosen(cube: xr.Dataset, *over: str) -> xr.Dataset:
     """The cube where, for each of the other settings, the best validation accuracy over ``over`` was found."""
-    flat = cube.stack(point=list(over))
-    best = first_best(flat["val_accuracy"], "point")
-    return flat.isel(point=best).drop_vars(["point", *over])
+    return choose(cube, over).drop_vars(over)
 
 
 def asked(conditions: Conditions, shift: str = "", counts: str = "") -> Experiment:

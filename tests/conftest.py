@@ -22,7 +22,13 @@ hypothesis.settings.load_profile("shared machine")
 
 # Files on which another processor's rounding has no bearing: text, files, processes, refusals, and fuzz that repeats
 # others. Where the fast tier runs a second time on a machine, they stay aside.
-ONCE: frozenset[str] = frozenset()
+ONCE = {
+    "test_architecture", "test_cli", "test_damaged_data", "test_datasets", "test_determinism",
+    "test_docstrings", "test_everywhere", "test_faults", "test_feature_cache", "test_fuzz_data", "test_hostile",
+    "test_house", "test_layouts", "test_layouts_untrusted", "test_long_run", "test_memory", "test_newcomers",
+    "test_notebooks", "test_readme", "test_repository", "test_round_off", "test_store", "test_surroundings",
+    "test_systems",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -239,8 +239,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         Raises:
             ValueError: the folder does not exist.
         """
-        from xmodal_lab import _checks as check  # at use: a view needs no torch
-        from xmodal_lab._whole_files import beside
+        from xmodal_lab.utils import checks as check  # at use: a view needs no torch
+        from xmodal_lab.utils.files import beside
 
         from .page.html import page
 

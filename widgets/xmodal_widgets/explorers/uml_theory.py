@@ -16,7 +16,7 @@ from ..view.kinds import Contour, HeatMap, Lines, Scatter
 if TYPE_CHECKING:
     import xarray as xr
 
-    from xmodal_lab.information import Fisher
+    from xmodal_lab.instruments.information import Fisher
 
 MODALITIES = ("X", "Y", "X + Y")
 # All sizes are ours.
@@ -37,7 +37,7 @@ def world(attenuation: float, n_x: int = 1, n_y: int = 1, seed: int = 20) -> Fis
     """Two shared parameters, one of its own for X and for Y; X sees the second one attenuated (as in App E.14)."""
     import torch
 
-    from xmodal_lab.information import fisher
+    from xmodal_lab.instruments.information import fisher
 
     shapes = {"A_c": (3, 2), "A_x": (3, 1), "B_c": (3, 2), "B_y": (3, 1)}
     generator = torch.Generator().manual_seed(seed)
@@ -138,7 +138,7 @@ def isolines_cube(acc: Any, images: Sequence[float], texts: Sequence[float], wor
     """Exchange rates of every window from the first shots on; gaps where a fit is refused or a shot is outside."""
     import xarray as xr
 
-    from xmodal_lab.information import exchange_rate
+    from xmodal_lab.instruments.information import exchange_rate
 
     ends: dict[str, list[Any]] = {
         "surface": ["log fit", "plane"],
@@ -177,7 +177,7 @@ def _ellipses(informations: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.n
     """Points (own, attenuation, n_x, n_y, angle, point, 2) of the ellipses and of the line along v, and their kinds."""
     import torch
 
-    from xmodal_lab._factors import oriented
+    from xmodal_lab.utils.factors import oriented
 
     values, vectors = np.linalg.eigh(informations)
     vectors = oriented(torch.from_numpy(vectors)).numpy()  # a ring begins at the same point everywhere

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._kept import kept
-from ...samples import Dataset
-from ...trials import DATA, Trials
-from . import nets, prompts
-from .teachers import Split, Teacher, fitted, sentences, taught, teaching_rows
-from .views import Eye, spoilt
+from ...data.samples import Dataset
+from ...experiments.late_fusion import DATA, Trials
+from ...models import stacked as nets
+from ...utils.kept import kept
+from .method import prompts
+from .method.teachers import Split, Teacher, fitted, sentences, taught, teaching_rows
+from .method.views import Eye, spoilt
 
 LETTERS = {"V": "image", "A": "audio", "L": "text"}
 # Settings that the world depends on, besides those of the data.

@@ -165,10 +165,10 @@ def train_here(
     other = experiment.member(experiment.settings(**FIXED, **asked, algorithm=rival), progress)
     sets = [[result[f"{where}_{when}"] for when in ("before", "after")] for where in ("agree", "disagree")]
     scores = [result["accuracy"], result["relabelled"], other["accuracy"], other["relabelled"]]
-    import xarray as xr
-
-    found: dict[str, Any] = {name: np.asarray(result[name]) for name in VARIABLES if name in result}
+    found = {name: np.asarray(result[name]) for name in VARIABLES if name in result}
+    places = [SENSES.index(name) for name in modalities_in(str(setting["out"]))]
     for name in ("mmd", "in_modal_accuracy"):
-        dims = ("share", "source")
-        found[name] = xr.DataArray(found[name], {"source": modalities_in(str(setting["out"]))}, dims)
+        whole = np.full((len(found[name]), len(SENSES)), np.nan)
+        whole[:, places] = found[name]
+        found[name] = whole
     return {**found, "score": np.asarray(scores), "on_sets": np.asarray(sets)}

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from ..utils import checks as check
+from ..utils.factors import first_best
 from ..utils.torch_state import pick_device
 from ..utils.version import __version__
 from . import edited
@@ -290,8 +291,9 @@ def choose(
 
         best = argmax over ``over`` of mean over ``across`` of by
 
-    Of equal ones the first along the cube's axes counts, the last of ``over`` running fastest: put the value that does
-    least first (no weight decay, the smallest α). A member without a value (NaN) is never chosen while another has one.
+    Of equal ones (to rounding) the first along the cube's axes counts, the last of ``over`` running fastest: put the
+    value that does least first (no weight decay, the smallest α). A member without a value (NaN) is never chosen while
+    another has one.
 
     Args:
         cube: a sweep.
@@ -328,11 +330,9 @@ def choose(
         check.one_of("dimension of what is chosen by", name, [str(d) for d in by.dims])
     score = by.mean([d for d in shared if d in by.dims]) if shared else by
     flat = score.stack({"point": axes}, create_index=False)
-    if bool(flat.isnull().all("point").any()):
-        raise ValueError(
-            f"{by.name or 'by'} is NaN for every value of {', '.join(axes)}, so there is nothing to choose."
-        )
-    best = flat.fillna(-np.inf).argmax("point")
+    if bool(flat.isnull().all()):
+        raise ValueError(f"{by.name or 'by'} is NaN everywhere over {', '.join(axes)}, so there is nothing to choose.")
+    best = first_best(flat, "point")
     sizes = [cube.sizes[name] for name in axes]
     places = np.unravel_index(best.values, sizes)
     return cube.isel({n: best.copy(data=np.asarray(at)) for n, at in zip(axes, places, strict=True)})

@@ -345,7 +345,7 @@ class _Together:
                     for i in range(0, len(labels), rows)
                 ]
                 outputs = torch.cat(parts, 1)[members]
-                wanted = labels.expand(len(members), -1)
+                wanted = labels.expand(len(members), *labels.shape)
                 losses, right = member_losses(outputs, wanted).tolist(), member_accuracies(outputs, wanted).tolist()
                 for k, loss, accuracy in zip(members, losses, right, strict=True):
                     found[k] |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..utils import checks as check
+from .labels import task_of
 from .samples import Samples
 
 MODES = ("fixed", "same_class", "shuffled", "noisy")
@@ -153,8 +154,8 @@ class _Pool:
         rows = samples.present[modality].cpu().nonzero()[:, 0]
         if len(rows) == 0:
             raise ValueError(f"no row has modality {modality!r}, so no partner can be drawn from it.")
-        if labels.is_floating_point():
-            labels = torch.zeros(len(labels), dtype=torch.long)  # regression: everything is one class
+        if task_of(labels) != "classes":
+            labels = torch.zeros(len(labels), dtype=torch.long)  # everything is one class
         elif int(labels.min()) < 0:
             raise ValueError("some labels are unknown (-1); drawing partners by class needs every label.")
         order = torch.argsort(labels[rows], stable=True)
@@ -166,9 +167,10 @@ class _Pool:
 
     def draw(self, mode: str, labels: Tensor, current: Tensor, generator: torch.Generator, *, own: bool) -> Tensor:
         """One partner per entry of ``labels`` (n,), as rows of the samples (n,)."""
-        if labels.is_floating_point():
+        if task_of(labels) != "classes":
             if mode != "shuffled":
-                raise ValueError(f"pairing {mode!r} needs class labels; these are real-valued. Use 'shuffled'.")
+                sort = "real-valued" if labels.is_floating_point() else "several a row"
+                raise ValueError(f"pairing {mode!r} needs class labels; these are {sort}. Use 'shuffled'.")
             labels = torch.zeros(len(labels), dtype=torch.long)
         total = len(self.rows)
         starts, counts = self.starts[labels], self.counts[labels]

@@ -21,6 +21,7 @@ from ..data.pairing import MODES, Pairing, Pairs
 from ..data.samples import Dataset, Samples
 from ..losses import Params
 from ..losses.criteria import check_labels
+from ..models import objectives
 from ..models.coarse import single, single_samples
 from ..models.copies import copy_of
 from ..models.evaluation import answer, device_of, eval_mode
@@ -28,8 +29,7 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen, alone, answering, see
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from .checkpoints import load_checkpoint as load_checkpoint
-from .checkpoints import save_checkpoint as save_checkpoint
+from .checkpoints import save_checkpoint
 from .flat_minima import Average, first_averaged, sharpened
 from .recipe import Objective, Recipe
 from .terms import Context
@@ -313,19 +313,15 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
 
 
 def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy for class labels (N,) int64, mean squared error for real-valued ones."""
+    """The mean loss that the labels ask for; see :mod:`.objectives`."""
     for what, value in (("outputs", outputs), ("labels", labels)):
         check.instance(what, value, Tensor)
     try:
-        if labels.is_floating_point():
-            if outputs.numel() != labels.numel():
-                raise ValueError("real-valued labels need one output each")
-            return nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype))
-        return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+        return objectives.loss_of(outputs, labels, label_smoothing=label_smoothing)
     except (ValueError, TypeError, IndexError, RuntimeError) as error:
         if out_of_memory(error):
             raise
-        if not labels.is_floating_point() and outputs.device == labels.device:
+        if objectives.task_of(labels) == "classes" and outputs.device == labels.device:
             check_labels(outputs, labels, [labels], None)
         raise ValueError(
             f"outputs ({outputs.dtype}, {tuple(outputs.shape)}, {outputs.device}) and labels ({labels.dtype}, "
@@ -479,9 +475,7 @@ def _backward(loss: Tensor, params: Sequence[Tensor]) -> None:
 
 
 def _accuracy(outputs: Tensor, labels: Tensor) -> float:
-    if labels.is_floating_point():
-        return -float(nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype)))
-    return float((outputs.argmax(-1) == labels).float().mean())
+    return float(objectives.scores_of(outputs, labels).mean())
 
 
 def modalities_of(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:
@@ -501,10 +495,14 @@ def check_trainable(dataset: Dataset, options: Options) -> None:
         raise ValueError(f"choose='best' needs a validation split; {dataset.name!r} has none (load it with one).")
     options.changes(dataset)
     labels = dataset.train.labels
-    if options.label_smoothing and labels.is_floating_point():
-        raise ValueError("label_smoothing needs class labels; these are real-valued.")
-    if dataset.classes and not labels.is_floating_point():
-        counts = torch.bincount(labels[labels >= 0], minlength=len(dataset.classes))
+    if options.label_smoothing and dataset.task != "classes":
+        sort = "real-valued" if dataset.task == "values" else "several a row"
+        raise ValueError(f"label_smoothing needs class labels; these are {sort}.")
+    if dataset.classes and dataset.task != "values":
+        counts = (
+            labels.sum(0) if dataset.task == "labels"
+            else torch.bincount(labels[labels >= 0], minlength=len(dataset.classes))
+        )  # fmt: skip
         empty = [repr(dataset.classes[c]) for c in (counts == 0).nonzero()[:, 0].tolist()]
         if empty:
             raise ValueError(

@@ -25,10 +25,8 @@ from ...losses import Loss, Params, as_loss
 from ...losses.directions import norm_of
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
-from .feature import FeatureHessian as FeatureHessian
-from .feature import feature_hessian as feature_hessian
 from .lanczos import Array, Krylov, leading
-from .operator import Hessian as Hessian
+from .operator import Hessian
 from .spectral_axis import lambdas, on_lambdas
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import _checks as check
 from ._cross_entropy import cross_entropy
-from .batches import each, out_of_memory, said, tensors_in
+from .batches import each, out_of_memory, parts_of, said, tensors_in
 
 IGNORED = -100  # torch's own mark of a target that does not count
 FAILURES = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)
@@ -38,6 +38,11 @@ def as_labels(target: Any) -> Any:
         TypeError: text, or anything else that holds no numbers.
     """
     if not isinstance(target, Tensor):
+        if target is None or any(isinstance(part, Tensor) for part in parts_of(target)):
+            raise TypeError(
+                f"labels must be one tensor of class numbers, got {type(target).__name__}; give a criterion(output, "
+                "target) that takes what you have, and several batches as a list."
+            )
         items = np.asarray(target, dtype=object).ravel()[:1].tolist()
         if items and isinstance(items[0], (str, bytes)):
             raise TypeError(
@@ -151,7 +156,7 @@ def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, out
     def leaf(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
-        made = tensor.detach().requires_grad_()
+        made = check.ordinary(tensor.detach()).requires_grad_()
         leaves.add(id(made))
         return made.clone()  # which a criterion may work on in place
 

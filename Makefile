@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab app test check fast bench claims cubes docs clean format notebooks
+.PHONY: help lab app test check fast everywhere bench claims cubes docs clean format notebooks
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ test: $(STAMP)  ## every test: unit, property, notebooks, browser
 
 fast: $(STAMP)  ## unit and property tests only
 	$(BIN)/python tests/run_all.py --fast
+
+everywhere: $(STAMP)  ## the fast tier and the notebooks as other processors would run them; prints what differs
+	$(BIN)/python scripts/everywhere.py $(EVERYWHERE_ARGS)
 
 check: $(STAMP)  ## lint, format, types
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ def rows(repeats: int = 3) -> list[dict[str, Any]]:
 def cnn_plane(repeats: int) -> list[dict[str, Any]]:
     """About 150k parameters, 256 samples.
 
-    Once per loss we try what may be cut and rewritten, which takes as long as three points. On a usual
+    Once per loss we try what may be cut, which takes as long as three points. On a usual
     plane of 41x41 that is nothing, on this small one it shows: so the first plane has a row of its own.
     """
     module, loss, data = _subject(models.TwoBranchCNN(), 256, steps=30)

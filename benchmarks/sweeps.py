@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 import xmodal_lab as xl
 from xmodal_lab.papers import dml
-from xmodal_lab.stacking import fit_stack
 from xmodal_lab.sweeps import sweep
+from xmodal_lab.training.stacking import fit_stack
 
 from .timing import alternate, row
 

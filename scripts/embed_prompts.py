@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from embed_sentences import DATA, embed
 
-from xmodal_lab.datasets.shapes import SHARED
+from xmodal_lab.data.datasets.made.shapes import SHARED
 
 
 def sentences(recipe: dict) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from embed_sentences import DATA, embed
 
-from xmodal_lab.papers.uml import texts
+from xmodal_lab.data import sentences as texts
 
 
 def main() -> None:

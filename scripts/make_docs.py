@@ -75,7 +75,7 @@ def reference(out: Path) -> None:
     """The API reference, from the docstrings: no private modules, and a room's page has what the room passes on."""
     import pdoc
 
-    specs = ["xmodal_lab", "xmodal_widgets", r"!.*\._", r"!xmodal_lab\.cli"]
+    specs = ["xmodal_lab", "xmodal_widgets", r"!.*\._", r"!xmodal_lab\.app"]
     names = pdoc.extract.walk_specs(specs)
     for name in names:
         module = importlib.import_module(name)

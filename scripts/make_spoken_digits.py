@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import lfilter, resample_poly
 
-from xmodal_lab.datasets.audio import FLOOR_DB, log_mel
+from xmodal_lab.data.datasets.reading.audio import FLOOR_DB, log_mel
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RATE = 8000

@@ -21,8 +21,9 @@ from embed_sentences import DATA
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from xmodal_lab.datasets.shapes import SHARED, load_shapes
-from xmodal_lab.papers.uml import texts, worlds
+from xmodal_lab.data import sentences as texts
+from xmodal_lab.data.datasets.made.shapes import SHARED, load_shapes
+from xmodal_lab.papers.uml.worlds import small as worlds
 
 SAMPLES, EPOCHS, BATCH, LR = 8000, 15, 128, 2e-3
 

@@ -1,8 +1,9 @@
-"""Shared by all tests: shape checks on, one thread, no network for model hubs."""
+"""Shared by all tests: shape checks on, one thread, no network for model hubs, any order of tests on request."""
 
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +20,45 @@ hypothesis.settings.register_profile("shared machine", deadline=None)  # no test
 hypothesis.settings.load_profile("shared machine")
 
 
+# Files on which another processor's rounding has no bearing: text, files, processes, refusals, and fuzz that repeats
+# others. Where the fast tier runs a second time on a machine, they stay aside.
+ONCE = {
+    "test_architecture", "test_cli", "test_damaged_data", "test_datasets", "test_determinism",
+    "test_docstrings", "test_everywhere", "test_faults", "test_feature_cache", "test_fuzz_data", "test_hostile",
+    "test_house", "test_layouts", "test_layouts_untrusted", "test_long_run", "test_memory", "test_newcomers",
+    "test_notebooks", "test_readme", "test_repository", "test_round_off", "test_store", "test_surroundings",
+    "test_systems",
+}  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     """Results and timings must not depend on how many cores happen to be free."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("XMODAL_TEST_THREADS", "1")))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run files, and the tests of each, in random order")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in ONCE:
+            item.add_marker(pytest.mark.once)
+    seed = config.getoption("shuffle")
+    if seed is not None:
+        items[:] = shuffled(items, seed)
+
+
+def shuffled(items: list[pytest.Item], seed: int) -> list[pytest.Item]:
+    """Files in random order, and the tests of each; a file stays together, with what its tests share."""
+    draw = random.Random(seed)
+    files: dict[Any, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    order = list(files)
+    draw.shuffle(order)
+    return [item for path in order for item in draw.sample(files[path], len(files[path]))]
 
 
 @pytest.fixture

@@ -32,6 +32,12 @@ def test_each_kind_draws_names_axes_and_survives_gaps(kind: str) -> None:
     ax.figure.canvas.draw()
 
 
+@pytest.mark.parametrize("kind", plots.KINDS)
+@pytest.mark.parametrize("level", [0.0, 1e9, -3e12])
+def test_a_flat_plane_has_a_picture(kind: str, level: float) -> None:
+    plots.landscape(0 * plane() + level, kind).figure.canvas.draw()
+
+
 def test_a_heatmap_puts_a_on_the_horizontal_axis() -> None:
     ax = plots.landscape(plane(), "heatmap")
     drawn = ax.collections[0].get_array().reshape(5, 5)

@@ -17,31 +17,41 @@ A map of the rooms:
 from __future__ import annotations
 
 from . import claims as claims
-from . import curvature as curvature
-from . import datasets as datasets
-from . import encoders as encoders
-from . import flatness as flatness
-from . import fusion as fusion
-from . import information as information
-from . import landscape as landscape
 from . import losses as losses
-from . import metrics as metrics
-from . import one_tower as one_tower
-from . import pairing as pairing
 from . import plots as plots
-from . import published as published
-from . import robustness as robustness
 from . import sweeps as sweeps
-from . import transport as transport
-from ._version import __version__ as __version__
-from .datasets import load as load
-from .fusion import LateFusion as LateFusion
+from .claims import published as published
+from .claims.published import tables as tables
+from .data import datasets as datasets
+from .data import pairing as pairing
+from .data.datasets import load as load
+from .data.pairing import Pairing as Pairing
+from .data.samples import Dataset as Dataset
+from .data.samples import Samples as Samples
+from .experiments.bench import bench as bench
+from .instruments import curvature as curvature
+from .instruments import flatness as flatness
+from .instruments import information as information
+from .instruments import landscape as landscape
+from .instruments import metrics as metrics
+from .instruments import robustness as robustness
+from .instruments import transport as transport
+from .instruments.look import Look as Look
+from .instruments.look import along as along
+from .instruments.look import look as look
 from .losses import Loss as Loss
-from .module_loss import loss_on as loss_on
-from .pairing import Pairing as Pairing
-from .published import tables as tables
-from .samples import Dataset as Dataset
-from .samples import Samples as Samples
+from .losses.module_loss import loss_on as loss_on
+from .models import encoders as encoders
+from .models import fusion as fusion
+from .models import one_tower as one_tower
+from .models.fusion import LateFusion as LateFusion
 from .sweeps import sweep as sweep
 from .training import Run as Run
 from .training import fit as fit
+from .training import recipes as recipes
+from .training import terms as terms
+from .training.recipe import Recipe as Recipe
+from .utils.version import __version__ as __version__
+
+# The sharpest directions are drawn as any others are, but it is the curvature that finds them.
+landscape.eigenvectors = curvature.eigenvectors

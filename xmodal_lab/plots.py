@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _checks as check
-from .intervals import mean_interval as mean_interval
+from .utils import checks as check
+from .utils.statistics import mean_interval as mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ def landscape(
     if given is None and not shown.count():
         raise ValueError("the landscape has no finite value.")
     low, high = given or (float(shown.min()), float(shown.max()))
-    high = high if high > low else low + 1e-9
+    high = high if high > low else low + 1e-9 * max(1.0, abs(low))  # a flat plane still has a scale
     a, b = values["a"].values, values["b"].values
     drawing: Any = ax
     if kind == "surface":
@@ -201,6 +201,95 @@ def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = Non
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     ax.grid(alpha=0.3)
+    return ax
+
+
+def density(
+    spectra: Any, *, eigenvalues: Mapping[str, Sequence[float]] | Sequence[float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Spectral densities on a symmetric-log axis: the negative end, the bulk at 0 and the leading eigenvalues.
+
+    Args:
+        spectra: a density as ``xl.curvature.density`` returns it, its ``to_xarray()``, the ``density`` of
+            :func:`~xmodal_lab.look`, or a dict name -> one of these.
+        eigenvalues: leading ones to mark on the axis; of a dict of spectra, a dict of the same names.
+        ax: where to draw; a new figure when not given.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError, TypeError: nothing to draw, or no density over λ.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    named = dict(spectra) if isinstance(spectra, Mapping) else {"": spectra}
+    if not named:
+        raise ValueError("no density was given.")
+    marks = eigenvalues if isinstance(eigenvalues, Mapping) else {} if eigenvalues is None else {"": eigenvalues}
+    for name in marks:
+        check.one_of("spectrum whose eigenvalues are marked", name, named)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    for (name, found), color in zip(named.items(), sns.color_palette("colorblind"), strict=False):
+        array = found.to_xarray() if hasattr(found, "to_xarray") and not hasattr(found, "dims") else found
+        if getattr(array, "dims", None) != ("lambda_",):
+            came = getattr(array, "dims", type(found).__name__)
+            raise TypeError(
+                f"spectrum {name!r} must be a density over lambda_, as curvature.density gives it, got {came}."
+            )
+        ax.plot(array["lambda_"], array, color=color, label=_text(name) or None)
+        ax.fill_between(array["lambda_"], 0, array, color=color, alpha=0.15, linewidth=0)
+        for value in check.listed("eigenvalues", marks.get(name, ())):
+            ax.plot([float(value)] * 2, [0, 0.04], transform=ax.get_xaxis_transform(), color=color, linewidth=1.2)
+    ax.set_xscale("symlog", linthresh=0.1)
+    ax.set_xticks([-1e4, -1e2, -1, 0, 1, 1e2, 1e4])
+    ax.set_yscale("symlog", linthresh=1e-3)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("eigenvalue λ of the Hessian")
+    ax.set_ylabel("density")
+    if any(named):
+        ax.legend(frameon=False)
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def trajectory(path: xr.Dataset, *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Training drawn on the plane that it took.
+
+    Args:
+        path: as ``xl.landscape.trajectory_plane`` returns it, or :func:`~xmodal_lab.along` with ``trajectory=``.
+        ax: where to draw; a new figure when not given.
+        title: of the picture.
+
+    Returns:
+        The Axes: level lines of the loss, each run's checkpoints joined, a ring at the start and a dot at the end.
+
+    Raises:
+        TypeError: no trajectory.
+    """
+    import seaborn as sns
+    import xarray as xr
+
+    check.instance("path", path, xr.Dataset, "as landscape.trajectory_plane returns it")
+    if "path" not in path or not {"loss", "trajectory"} & set(path):
+        raise TypeError(f"path must hold a trajectory and its plane, got the variables {list(path)}.")
+    own = "trajectory" in path
+    plane = path["trajectory"].rename(ta="a", tb="b") if own else path["loss"]
+    ax = landscape(plane, ax=ax, title=title if title is not None else "the plane that training took")
+    runs = (
+        {"": path["path"].to_numpy()}
+        if own
+        else {str(r): path["path"].sel(run=r).to_numpy() for r in path["run"].values}
+    )
+    for (name, points), color in zip(runs.items(), sns.color_palette("colorblind")[1:], strict=False):
+        points = points[np.isfinite(points).all(1)]
+        ax.plot(*points.T, "-o", color=color, markersize=3, linewidth=1.5, label=_text(name) or None)
+        ax.plot(*points[0], "o", markerfacecolor="none", markeredgecolor=color, markersize=9)
+        ax.plot(*points[-1], "o", color=color, markersize=7)
+    if any(runs) and len(runs) > 1:
+        ax.legend(frameon=False)
     return ax
 
 

@@ -288,8 +288,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         Raises:
             ValueError: the folder does not exist.
         """
-        from xmodal_lab import _checks as check  # at use: a view needs no torch
-        from xmodal_lab._whole_files import beside
+        from xmodal_lab.utils import checks as check  # at use: a view needs no torch
+        from xmodal_lab.utils.files import beside
 
         from .page.html import page
 
@@ -377,7 +377,7 @@ def _trainable(cube: xr.Dataset, compute: Compute | None, experiment: Any) -> Co
 
 def _store_of(cube: xr.Dataset, store: str | Path | None, may_train: bool) -> Path | None:
     if store is not None:
-        from xmodal_lab import _checks as check  # at use: a view needs no torch
+        from xmodal_lab.utils import checks as check  # at use: a view needs no torch
 
         path = check.path("store", store)
         if path.is_file():

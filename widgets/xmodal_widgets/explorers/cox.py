@@ -155,7 +155,7 @@ def train_here(
     setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
 ) -> dict[str, Any]:
     """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
-    from xmodal_lab.experiments import get
+    from xmodal_lab.sweeps.experiment import get
 
     experiment = get("cox")
     asked = {name: setting[name] for name in AXES if name in setting}

@@ -128,7 +128,7 @@ def train_here(
     setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
 ) -> dict[str, Any]:
     """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
-    from xmodal_lab.experiments import get
+    from xmodal_lab.sweeps.experiment import get
 
     experiment = get("synergy")
     asked = {k: v for k, v in setting.items() if k in experiment.defaults}
@@ -145,7 +145,7 @@ def triangle(**options: Any) -> SweepView:
     """Theorem 1 live: drag the corners P*, P_i and P_j; the triangle, f(α), α* raw and clipped, bounds and Δ_k."""
     import xarray as xr
 
-    from xmodal_lab.transport import alpha_star, interpolation_cost
+    from xmodal_lab.instruments.transport import alpha_star, interpolation_cost
 
     lengths = np.round(np.linspace(0.2, 2.0, 19), 6)
     alpha = np.round(np.linspace(-0.5, 1.5, 41), 6)
@@ -208,7 +208,7 @@ def cigars(**options: Any) -> SweepView:
     import torch
     import xarray as xr
 
-    from xmodal_lab.papers.synergy.gaussians import COUPLINGS, example
+    from xmodal_lab.instruments.transport.gaussians import COUPLINGS, example
 
     theta, alpha = np.arange(0.0, 91.0, 5.0), np.round(np.linspace(0, 1, 21), 6)
     at = torch.from_numpy(alpha)

@@ -88,7 +88,7 @@ def train_here(
     setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
 ) -> dict[str, Any]:
     """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
-    from xmodal_lab.experiments import get
+    from xmodal_lab.sweeps.experiment import get
 
     asked = {k: v for k, v in setting.items() if k not in ("init", "modalities")}
     for name in ("image_shots", "text_shots"):  # a slider may stand between whole numbers

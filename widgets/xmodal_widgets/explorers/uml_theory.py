@@ -16,7 +16,7 @@ from ..view.kinds import Contour, HeatMap, Lines, Scatter
 if TYPE_CHECKING:
     import xarray as xr
 
-    from xmodal_lab.information import Fisher
+    from xmodal_lab.instruments.information import Fisher
 
 MODALITIES = ("X", "Y", "X + Y")
 # All sizes are ours.
@@ -37,7 +37,7 @@ def world(attenuation: float, n_x: int = 1, n_y: int = 1, seed: int = 20) -> Fis
     """Two shared parameters, one of its own for X and for Y; X sees the second one attenuated (as in App E.14)."""
     import torch
 
-    from xmodal_lab.information import fisher
+    from xmodal_lab.instruments.information import fisher
 
     shapes = {"A_c": (3, 2), "A_x": (3, 1), "B_c": (3, 2), "B_y": (3, 1)}
     generator = torch.Generator().manual_seed(seed)
@@ -145,7 +145,7 @@ def isolines_cube(acc: Any, images: Sequence[float], texts: Sequence[float], wor
     """Exchange rates of every window from the first shots on; gaps where a fit is refused or a shot is outside."""
     import xarray as xr
 
-    from xmodal_lab.information import exchange_rate
+    from xmodal_lab.instruments.information import exchange_rate
 
     ends: dict[str, list[Any]] = {
         "surface": ["log fit", "plane"],
@@ -166,7 +166,7 @@ def isolines_cube(acc: Any, images: Sequence[float], texts: Sequence[float], wor
                 planes["accuracy"][here] = found.accuracy
                 planes["fitted"][here] = fit.predict(found.images[:, None], found.texts)
                 planes["local"][here] = words_per_text * fit.texts_per_image(found.images[:, None], found.texts)
-                numbers["words"][f, i, t] = found.log_rate if fit is found.log else found.rate
+                numbers["words"][f, i, t] = found.log_rate if fit is found.log else found.plane_rate
                 numbers["r2"][f, i, t] = fit.r2
     labels = {"accuracy": "accuracy", "fitted": "fitted accuracy", "local": "words", "words": "words per image"}
     labels["r2"] = "R²"
@@ -182,7 +182,12 @@ def isolines_cube(acc: Any, images: Sequence[float], texts: Sequence[float], wor
 
 def _ellipses(informations: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (own, attenuation, n_x, n_y, angle, point, 2) of the ellipses and of the line along v, and their kinds."""
+    import torch
+
+    from xmodal_lab.utils.factors import oriented
+
     values, vectors = np.linalg.eigh(informations)
+    vectors = oriented(torch.from_numpy(vectors)).numpy()  # a ring begins at the same point everywhere
     with np.errstate(divide="ignore", invalid="ignore"):
         axes = np.minimum(1 / np.sqrt(np.where(_seen(values), values, 0.0)), EDGE)
     around = np.linspace(0, 2 * np.pi, AROUND)

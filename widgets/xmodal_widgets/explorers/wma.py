@@ -132,7 +132,7 @@ def train_here(
     """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
     import xarray as xr
 
-    from xmodal_lab.experiments import get
+    from xmodal_lab.sweeps.experiment import get
 
     experiment, cube = get("wma"), load_cube()
     words, ours = cube.attrs["words"], {"shown": cube.attrs["sample"]} | dict(training or {})
@@ -159,7 +159,7 @@ def train_here(
 def shown_sample(most: int = 9) -> tuple[int, list[str], np.ndarray]:
     """A test sample whose caption all tasks share and tells the colour: its number, words, picture (3, 32, 32)."""
     from xmodal_lab import load
-    from xmodal_lab.datasets.shapes import SHARED
+    from xmodal_lab.data.datasets.made.shapes import SHARED
     from xmodal_lab.papers.wma import world
 
     sizes = {"n_train": 800, "n_val": FIXED["n_val"], "n_test": FIXED["n_test"]}

@@ -253,11 +253,11 @@ def _draw_series(
     keep = [d for d in (view.hue, view.x, view.band) if d is not None]
     slices = [_less(grid, view, grid.take(view.var, setting, keep), keep) for setting in settings]
     log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
-    banded = [band(s, quantiles) if view.band else (s, np.zeros_like(s)) for s in slices]
-    reach = [mean + sign * np.nan_to_num(half) for mean, half in banded for sign in (-1, 1)]  # intervals are not cut
-    span = _scale(grid, view, reach, log, state["fit"][index])
-    for axis, values, setting in zip(axes, slices, settings, strict=False):
-        mean, half = band(values, quantiles) if view.band else (values, None)
+    span = _scale(grid, view, slices, log, state["fit"][index])
+    banded = [band(values, quantiles) if view.band else (values, None) for values in slices]
+    if view.limits is None and span is not None:
+        span = _with_whiskers(span, banded, log)
+    for axis, (mean, half), setting in zip(axes, banded, settings, strict=False):
         table = mean if view.hue else mean[None]
         spread = None if half is None else half if view.hue else half[None]
         if np.isfinite(table).any():
@@ -299,6 +299,16 @@ def band(values: np.ndarray, quantiles: Sequence[float]) -> tuple[np.ndarray, np
     table = np.asarray([np.nan, np.nan, *quantiles])
     half = table[np.minimum(count, len(table) - 1)] * np.sqrt(squares / np.maximum(count - 1, 1) / safe)
     return mean, np.where(count > 1, half, np.nan)
+
+
+def _with_whiskers(
+    span: tuple[float, float], banded: Sequence[tuple[np.ndarray, np.ndarray | None]], log: bool
+) -> tuple[float, float]:
+    """The scale, stretched to where intervals end: few members' are wider than the members lie apart."""
+    ends = [m + sign * np.nan_to_num(h) for m, h in banded if h is not None for sign in (-1, 1)]
+    numbers = np.concatenate([span, *(e.ravel() for e in ends)])
+    numbers = numbers[np.isfinite(numbers) & ((numbers > 0) | (not log))]
+    return float(numbers.min()), float(numbers.max())
 
 
 def _set_span(axis: Axes, view: Any, span: tuple[float, float], log: bool) -> None:

@@ -29,14 +29,14 @@ def one_of(what: str, value: object, known: Collection[str]) -> str:
     """Return ``value`` if it is one of ``known``; otherwise name the known ones."""
     if isinstance(value, str) and value in known:
         return value
-    from xmodal_lab import _checks as check  # at use: a view needs no torch
+    from xmodal_lab.utils import checks as check  # at use: a view needs no torch
 
     return check.one_of(what, value, known)
 
 
 def listed(what: str, value: object) -> list[Any]:
     """``value`` as a list of names, or an error that says what came."""
-    from xmodal_lab import _checks as check  # at use: a view needs no torch
+    from xmodal_lab.utils import checks as check  # at use: a view needs no torch
 
     return check.listed(what, value)
 

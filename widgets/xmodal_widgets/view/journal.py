@@ -28,7 +28,7 @@ def write(
     store: Path, setting: Mapping[str, Any], fixed: Mapping[str, Any], arrays: Mapping[str, xr.DataArray]
 ) -> Path:
     """Keep the ``arrays`` that were computed at ``setting`` and ``fixed``; an older result for both is replaced."""
-    from xmodal_lab._whole_files import beside  # at use: a view needs no torch
+    from xmodal_lab.utils.files import beside  # at use: a view needs no torch
 
     (store / FOLDER).mkdir(parents=True, exist_ok=True)
     told = {"setting": dict(setting), "fixed": dict(fixed), "dims": {name: list(a.dims) for name, a in arrays.items()}}

@@ -12,6 +12,6 @@ pairs: L = (1 - α) L_cls + α L_z. ``EXPERIMENT`` sweeps it; the theory has fil
 
 from __future__ import annotations
 
-from .members import EXPERIMENT as EXPERIMENT
-from .members import clouds as clouds
-from .members import experiment as experiment
+from .member import EXPERIMENT as EXPERIMENT
+from .member import clouds as clouds
+from .member import experiment as experiment

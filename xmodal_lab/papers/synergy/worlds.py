@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...samples import Dataset
-from ...trials import DATA, Trials
-from . import nets, prompts
-from .teachers import Split, Teacher, fitted, sentences, taught, teaching_rows
-from .views import Eye, spoilt
+from ...data.samples import Dataset
+from ...experiments.late_fusion import DATA, Trials
+from ...models import stacked as nets
+from ...utils.kept import kept
+from .method import prompts
+from .method.teachers import Split, Teacher, fitted, sentences, taught, teaching_rows
+from .method.views import Eye, spoilt
 
 LETTERS = {"V": "image", "A": "audio", "L": "text"}
 # Settings that the world depends on, besides those of the data.
@@ -90,7 +91,7 @@ def world_of(trials: Trials, s: Mapping[str, Any]) -> World:
     return _world(trials, data, tuple((k, s[k]) for k in OWN))
 
 
-@lru_cache(maxsize=12)
+@kept(12)
 def _world(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> World:
     s: dict[str, Any] = dict(own)
     dataset = trials.load({**trials.defaults, **dict(data)})

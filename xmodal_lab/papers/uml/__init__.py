@@ -5,6 +5,7 @@ how well it classifies the target. ``text_shots=0`` is the unimodal baseline wit
 
 - ``theory``, ``autoencoder``: Theorems 1-3 and Fig 3 as experiments
 - ``unpaired``, ``heads``, ``training``: supervised UML on any embeddings; ``grids``: search and closed-form baselines
+- ``exchange``: from two sets of embeddings to "one image is worth n words"; ``worlds.two_sets``: what it asks of them
 - ``worlds``, ``texts``, ``language``: two worlds with compositional classes, their sentences, a small language model
 - ``sequence``: self-supervised UML; ``transfer``: language weights in a vision transformer
 - ``geometry``, ``pictures``: what the classifier learned; ``claims``: the ledger's rows
@@ -12,24 +13,26 @@ how well it classifies the target. ``text_shots=0`` is the unimodal baseline wit
 
 from __future__ import annotations
 
-from .fewshot import CLASSIFIERS as CLASSIFIERS
-from .fewshot import DEFAULTS as DEFAULTS
-from .fewshot import EXPERIMENT as EXPERIMENT
-from .fewshot import experiment as experiment
-from .geometry import Geometry as Geometry
-from .geometry import confused as confused
-from .geometry import decision_plane as decision_plane
-from .geometry import geometry as geometry
-from .geometry import prototypes as prototypes
-from .grids import Search as Search
-from .grids import baseline as baseline
-from .grids import search as search
-from .heads import Head as Head
+from ...data.unpaired import SHOT_SEEDS as SHOT_SEEDS
+from ...data.unpaired import Unpaired as Unpaired
+from ...data.unpaired import draw_shots as draw_shots
+from ...data.unpaired import unpaired as unpaired
+from .exchange import Exchange as Exchange
+from .exchange import exchange as exchange
+from .member import CLASSIFIERS as CLASSIFIERS
+from .member import DEFAULTS as DEFAULTS
+from .member import EXPERIMENT as EXPERIMENT
+from .member import experiment as experiment
+from .method.geometry import Geometry as Geometry
+from .method.geometry import confused as confused
+from .method.geometry import decision_plane as decision_plane
+from .method.geometry import geometry as geometry
+from .method.geometry import prototypes as prototypes
+from .method.grids import Search as Search
+from .method.grids import baseline as baseline
+from .method.grids import search as search
+from .method.heads import Head as Head
+from .method.training import Trained as Trained
+from .method.training import train_heads as train_heads
 from .pictures import draw_decisions as draw_decisions
-from .training import Trained as Trained
-from .training import train_heads as train_heads
-from .unpaired import SHOT_SEEDS as SHOT_SEEDS
-from .unpaired import Unpaired as Unpaired
-from .unpaired import draw_shots as draw_shots
-from .unpaired import unpaired as unpaired
-from .worlds import world as world
+from .worlds.small import world as world

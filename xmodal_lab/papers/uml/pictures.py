@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ... import _checks as check
-from .geometry import decision_plane
-from .training import Trained
-from .unpaired import Unpaired
+from ...data.unpaired import Unpaired
+from ...utils import checks as check
+from .method.geometry import decision_plane
+from .method.training import Trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ def draw_decisions(data: Unpaired, heads: Mapping[str, Trained], classes: Sequen
     Args:
         data: what the heads were trained on.
         heads: by the words above each panel; the test accuracy over all classes is put behind them.
-        classes, points: as in :func:`~xmodal_lab.papers.uml.geometry.decision_plane`.
+        classes, points: as in :func:`~xmodal_lab.papers.uml.method.geometry.decision_plane`.
 
     Raises:
         ValueError: no head; classes that span no plane.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import _checks as check
-from ..._costs import floating
-from ...intervals import mean_interval
-from . import choosing as choices
+from ...utils import checks as check
+from ...utils.points import floating
+from ...utils.statistics import mean_interval
+from .claims import choosing as choices
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from xmodal_lab.app import main as cli
+
+
+def test_doctor_reports_versions_device_and_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path
+) -> None:
+    (tmp_path / "fsdd" / "recordings").mkdir(parents=True)
+    monkeypatch.setenv("XMODAL_DATA", str(tmp_path))
+    assert cli.main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("torch", "device", "chromium", "fsdd", "Everything that is needed is here."):
+        assert expected in printed
+
+
+def test_doctor_names_what_is_missing_and_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("XMODAL_DATA", raising=False)
+    monkeypatch.setattr(cli, "PACKAGES", ("torch", "a-package-that-does-not-exist"))
+    assert cli.main(["doctor"]) == 1
+    printed = capsys.readouterr().out
+    assert "NO  a-package-that-does-not-exist" in printed
+    assert "pip install a-package-that-does-not-exist" in printed
+    assert "export XMODAL_DATA" in printed
+
+
+class Server:
+    """In place of JupyterLab: it hears Ctrl-C once, and then ends."""
+
+    started: ClassVar[list[list[str]]] = []
+
+    def __init__(self, command: list[str]) -> None:
+        self.started.append(command)
+        self.waits = [KeyboardInterrupt, 0]
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self) -> int:
+        answer = self.waits.pop(0)
+        if isinstance(answer, int):
+            return answer
+        raise answer
+
+
+def test_lab_opens_the_first_lesson_and_waits_for_the_server_after_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli.subprocess, "Popen", Server)
+    assert cli.main(["lab", "--no-browser"]) == 0
+    command = Server.started.pop()
+    assert command[1:3] == ["-m", "jupyterlab"]
+    assert command[3].endswith("00_start_here.ipynb")
+    assert command[-1] == "--no-browser"
+    assert "00_start_here.ipynb; Ctrl-C twice ends it." in capsys.readouterr().out
+
+
+def test_lab_opens_a_notebook_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cli.subprocess, "Popen", Server)
+    mine = tmp_path / "mine.ipynb"
+    assert cli.main(["lab", "--no-browser", str(mine)]) == 1
+    assert f"there is no {mine}" in capsys.readouterr().err
+    mine.write_text("{}")
+    assert cli.main(["lab", "--no-browser", str(mine)]) == 0
+    assert [a for a in Server.started.pop() if a.endswith(".ipynb")] == [str(mine)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_lab_starts_without_a_warning_and_lets_the_server_end_itself(tmp_path: Path) -> None:
+    import pty
+
+    places = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    command = [sys.executable, "-m", "xmodal_lab", "lab", "--no-browser", "--ip=127.0.0.1", "--port=0"]
+    keyboard, terminal = pty.openpty()  # Jupyter asks only where there is one
+    lab = subprocess.Popen(
+        command, env={**os.environ, **places}, text=True, start_new_session=True,
+        stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert lab.stdout
+    try:
+        printed = ""
+        while "/lab?token=" not in printed:
+            line = lab.stdout.readline()
+            assert line, f"ended early: {printed}"
+            printed += line
+        os.killpg(lab.pid, signal.SIGINT)
+        os.write(keyboard, b"y\n")
+        said, _ = lab.communicate(timeout=60)
+    finally:
+        if lab.poll() is None:
+            os.killpg(lab.pid, signal.SIGKILL)
+        os.close(keyboard)
+        os.close(terminal)
+    assert "Warning" not in printed + said
+    assert "Shutdown confirmed" in said  # it was not killed while it asked
+    assert lab.returncode == 0
+
+
+def test_lab_outside_a_clone_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "notebooks", lambda: None)
+    assert cli.main(["lab"]) == 1
+    assert "run this from a clone" in capsys.readouterr().err
+
+
+def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([])
+    assert "command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["sweep dml --epochs 1 --quiet", "claims dml.T3 --run"])
+def test_a_store_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert cli.main([*line.split(), "--store", str(tmp_path / "file" / "store")]) != 0
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith(f"xmodal {line.split()[0]}: error:")  # a progress bar may stand before
+    assert str(tmp_path / "file") in said
+    assert "Traceback" not in said
+
+
+def test_write_without_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["claims", "--write"]) == 2
+    assert "--write keeps what --run measured" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "told"),
+    [
+        (f"{sys.executable} -m xmodal_lab claims | true; echo ${{PIPESTATUS[0]}}", "141", ""),
+        (f"{sys.executable} -m xmodal_lab claims > /dev/full; echo $?", "1", "xmodal: error: .*No space left"),
+        (f"{sys.executable} -m xmodal_lab sweep dml --epochs 1 --store /proc/x; echo $?", "1", "error: .*/proc/x"),
+    ],
+)
+def test_an_output_that_ends_or_is_full_is_no_traceback(line: str, status: str, told: str, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists() or not shutil.which("bash"):
+        pytest.skip("needs bash and Linux")
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.stdout.split()[-1:] == [status]
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+    assert re.search(told, done.stderr)

@@ -1,0 +1,96 @@
+"""A clear win, a tie and a loss give three different verdicts; intervals against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from xmodal_lab.claims.verdicts import Measured, exact, gain, missing, order, same
+from xmodal_lab.utils.statistics import mean_interval
+
+WIN, TIE, LOSS = [0.03, 0.04, 0.05, 0.04, 0.03], [0.03, -0.04, 0.02, -0.01, 0.01], [-0.03, -0.04, -0.05, -0.04, -0.03]
+
+
+def test_the_interval_is_students() -> None:
+    mean, half = mean_interval(WIN)
+    low, high = stats.t.interval(0.95, 4, np.mean(WIN), stats.sem(WIN))
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+    with pytest.raises(ValueError, match="strictly between 0 and 1"):
+        mean_interval(WIN, 1.0)
+
+
+def test_a_win_a_tie_and_a_loss() -> None:
+    assert [gain(d).verdict for d in (WIN, TIE, LOSS)] == ["holds", "not seen here", "fails"]
+    found = gain(WIN)
+    assert found.value == pytest.approx(3.8) and found.n == 5 and found.text.startswith("+3.8 ± 1.0 points")
+    assert gain([1e-4, 2e-4], scale=1, unit="nats").text.startswith("+0.00015")
+
+
+def test_a_control_that_shows_as_much_explains_the_gain() -> None:
+    assert gain(WIN, control=WIN).verdict == "holds"
+    explained = gain(WIN, control=TIE, control_name="a zero target")
+    assert explained.verdict == "direction holds" and "Over a zero target: " in explained.note
+    assert gain(LOSS, control=TIE).verdict == "fails"
+
+
+def test_steps_hold_together_or_in_part() -> None:
+    assert order({"a": WIN, "b": WIN}).verdict == "holds"
+    assert order({"a": WIN, "b": [abs(x) if x < -0.03 else x for x in TIE]}).verdict == "direction holds"
+    assert order({"a": WIN, "b": LOSS}).verdict == "fails"
+    assert order({"a": TIE, "b": TIE}).verdict == "not seen here"
+    with pytest.raises(ValueError, match="at least one"):
+        order({})
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_the_more_steps_the_more_it_takes_to_refute_one(k: int) -> None:
+    shape = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    needed = stats.t.ppf(1 - 0.025 / k, 4) * stats.sem(shape)  # Bonferroni: α / k for each of k steps
+    for mean, verdict in ((1.02 * needed, "fails"), (0.98 * needed, "not seen here")):
+        steps = {"refuted?": shape - mean} | {f"step {i}": WIN for i in range(k - 1)}
+        assert order(steps).verdict == verdict
+    if k == 1:
+        assert order({"one": LOSS}).verdict == gain(LOSS).verdict
+
+
+def test_no_difference_has_to_be_shown_not_assumed() -> None:
+    assert same(TIE, 0.1).verdict == "holds"
+    assert same(TIE, 0.001).verdict == "not seen here", "too few seeds to tell is not the same as equal"
+    assert same(WIN, 0.01).verdict == "fails"
+    with pytest.raises(ValueError, match="above 0"):
+        same(TIE, 0)
+
+
+def test_a_theorem_holds_in_all_cases_or_fails() -> None:
+    assert exact(10, 10, "designs", worst=1e-12).verdict == "holds"
+    assert exact(9, 10, "designs").verdict == "fails"
+    with pytest.raises(ValueError, match="between 0 and total"):
+        exact(3, 2, "designs")
+
+
+def test_lost_seeds_are_counted_and_lone_seeds_prove_nothing() -> None:
+    found = gain([*WIN, float("nan")])
+    assert found.n == 5 and "1 of 6 seeds diverged" in found.note
+    assert gain([0.1]).verdict == "not seen here" and gain([0.1]).interval is None
+    with pytest.raises(ValueError, match="no finite difference"):
+        gain([float("nan")])
+
+
+def test_what_is_missing_is_named() -> None:
+    assert missing("ImageNet").verdict == "needs ImageNet"
+    with pytest.raises(ValueError, match="say what is needed"):
+        missing("")
+    with pytest.raises(ValueError, match="a verdict is one of"):
+        Measured("great", "")
+    assert Measured("holds", "", numbers={"x": np.arange(2)}).numbers == {"x": [0, 1]}
+
+
+def test_the_text_shows_on_which_side_of_zero_the_interval_ends() -> None:
+    spread = np.array([-1.0, 0.0, 1.0, 0.5, -0.5])
+    spread *= 1.4630 / mean_interval(spread)[1]
+    assert gain(spread - 1.4907, scale=1).text == "-1.49 ± 1.46 points", "with one digit 1.5 ± 1.5, as if 0 were inside"
+    assert (
+        gain(spread - 1.6, scale=1).text == "-1.6 ± 1.5 points"
+        and gain([1.0, 1.0], scale=1).text == "+1.0 ± 0.0 points"
+    )

@@ -1,0 +1,139 @@
+"""Losses on an accelerator: data follow the model, odd modules go on, and memory that runs out is survived."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import xmodal_lab as xl
+
+
+def rows(n: int = 24, width: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(0)), torch.arange(n) % 3
+
+
+class Branches(nn.Module):
+    """Asks a number which way to go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.a(x)
+        return z / 2 if z.abs().max() > 50 else z
+
+
+class Masks(Branches):
+    """Writes where a mask says so."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.a(x).clone()
+        z[z > 0.3] = 0.3
+        return z
+
+
+class Reads(Branches):
+    """Takes a number to the host."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.a(x)
+        return z * (1 + z.detach().mean().item())
+
+
+def norm() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def perceptron(width: int = 8) -> nn.Module:
+    return nn.Sequential(nn.Linear(width, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def looks(loss: xl.Loss) -> list[np.ndarray]:
+    plane = xl.landscape.plane(loss, points=5)
+    return [
+        plane.values,
+        xl.landscape.line(loss, points=5).values,
+        np.array(xl.flatness.lpf(loss, 0.1, samples=3).value),
+        np.array(float(plane.sel(a=0, b=0)) - plane.attrs["centre"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "how"),
+    [(perceptron, "keep"), (Branches, "keep"), (Masks, "keep"), (Reads, "keep"), (norm, "keep"), (norm, "recalibrate")],
+)
+def test_instruments_on_a_device_give_what_the_cpu_gives(gpu: Any, make: Any, how: str) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "loss is not a mean over the rows")  # the masks and means look at all rows
+        torch.manual_seed(0)
+        module = make()
+        expected = looks(xl.Loss.from_module(module, rows(), batchnorm=how))
+        seen = looks(xl.Loss.from_module(module.to(gpu.type), rows(), batchnorm=how))
+    for a, b in zip(seen, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
+
+
+def test_batches_and_samples_follow_the_model(gpu: Any) -> None:
+    x, y = rows()
+    module = perceptron()
+    expected = xl.Loss.from_module(module, (x, y)).value()
+    loader = DataLoader(TensorDataset(x, y), batch_size=8)
+    loss = xl.Loss.from_module(module.to(gpu.type), loader)
+    assert loss.value() == pytest.approx(expected, rel=1e-5)
+    assert {t.device.type for batch in loss.batches for t in batch} == {gpu.type}
+    ds = xl.load("shapes", modalities=("image", "audio"), n_train=20, n_test=10)
+    net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+    here, score = xl.loss_on(net, ds.test).value(), xl.training.evaluate(net, ds.test)
+    assert xl.loss_on(net.to(gpu.type), ds.test).value() == pytest.approx(here, rel=1e-5)
+    assert xl.training.evaluate(net, ds.test) == pytest.approx(score, rel=1e-5)
+    assert xl.loss_on(net, ds.test.to(gpu.type)).value() == pytest.approx(here, rel=1e-5)
+    assert xl.loss_on(net.cpu(), ds.test.to(gpu.type)).value() == pytest.approx(here, rel=1e-5)
+
+
+@pytest.mark.parametrize("room", [100, 40, 20])
+def test_a_plane_survives_out_of_memory(gpu: Any, room: int) -> None:
+    x, y = rows(4096, 64)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
+    table = [[0.1 * i] for i in range(20)]
+    cpu = xl.Loss.from_module(module, (x, y))
+    direction = {k: torch.ones_like(p) for k, p in cpu.params.items()}
+    expected = cpu.along([direction], table)
+    loss = xl.Loss.from_module(module.to(gpu.type), (x, y))
+    with gpu.limited(room << 20), pytest.warns(UserWarning, match=r"out of memory: going on with \d points at a time"):
+        seen = loss.along([direction], table)
+    torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_are_halved_when_one_point_is_too_much(gpu: Any) -> None:
+    x, y = rows(4096, 64)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
+    expected = xl.Loss.from_module(module, (x, y)).value()
+    loss = xl.Loss.from_module(module.to(gpu.type), (x, y))
+    loss.data.look()
+    said = r"out of memory: going on with (\d+) samples at a time"
+    with gpu.limited(3 << 20):
+        with pytest.warns(UserWarning, match=said):
+            assert loss.value() == pytest.approx(expected, rel=1e-5)
+        with pytest.warns(UserWarning, match=said):
+            plane = xl.landscape.plane(loss, points=3)
+    assert float(plane.sel(a=0, b=0)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_point_of_a_plane_launches_few_kernels(gpu: Any) -> None:
+    """Parameters of 16 points move together; one after the other each point took 52 launches for this net."""
+    loss = xl.Loss.from_module(perceptron().to(gpu.type), rows())
+    pair = xl.landscape.directions(loss, 2)
+    table = [[0.1 * i, 0.2 * i] for i in range(64)]
+    loss.along(pair, table)
+    with gpu.counting() as seen:
+        loss.along(pair, table)
+    assert seen["launches"] < 8 * len(table)

@@ -1,0 +1,94 @@
+"""Caches forget a user's dataset with it; nets that see different modalities are scored on the same rows."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+
+import pytest
+import torch
+from worlds import toy
+
+import xmodal_lab as xl
+from xmodal_lab.claims.claim import Conditions
+from xmodal_lab.data.samples import Dataset, Samples
+from xmodal_lab.papers import cox, dml, synergy
+from xmodal_lab.papers.dml.claims.arms import bench
+from xmodal_lab.sweeps import sweep
+from xmodal_lab.training import judged_alike
+from xmodal_lab.utils.kept import kept
+
+TINY = {"epochs": 1, "width": 4, "batch_size": 20}
+
+
+def _dml(dataset: Dataset) -> None:
+    sweep(dml.experiment(dataset, choose="last", **TINY), seed=[0, 1], xor=0.5, progress=False)
+
+
+def _synergy(dataset: Dataset) -> None:
+    sweep(synergy.experiment(dataset, direction="A→V", steps=2), seed=[0, 1], progress=False)
+
+
+@pytest.mark.parametrize("use", [_dml, _synergy])
+def test_a_dataset_is_forgotten_with_its_last_name(use: Callable[[Dataset], None]) -> None:
+    dataset = xl.load("shapes", modalities=("image", "audio"), n_train=60, n_test=30)
+    alive = weakref.ref(dataset)
+    use(dataset)
+    del dataset
+    gc.collect()
+    assert alive() is None
+
+
+def test_what_is_kept_is_computed_once_and_bounded() -> None:
+    class Owner:
+        pass
+
+    asked = []
+
+    @kept(2)
+    def double(owner: Owner, x: int) -> int:
+        asked.append(x)
+        return 2 * x
+
+    first, second = Owner(), Owner()
+    assert [double(first, x) for x in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
+    assert asked == [1, 2, 3, 2]
+    assert double(second, 1) == 2 and asked[-1] == 1
+
+
+def hard_rows_without_noise() -> Dataset:
+    """A picture that says the class in half of the rows; noise beside it, missing where the picture says nothing."""
+    g = torch.Generator().manual_seed(0)
+
+    def split(n: int) -> Samples:
+        labels, easy = torch.arange(n) % 2, torch.arange(n) % 4 < 2
+        image = torch.randn(n, 4, generator=g)
+        image[:, 0] += torch.where(easy, 12.0 * labels - 6, 0.0)
+        present = {"image": torch.ones(n, dtype=torch.bool), "audio": easy}
+        return Samples({"image": image, "audio": torch.randn(n, 4, generator=g)}, labels, present=present)
+
+    return Dataset("hard", split(200), split(200), ("a", "b"), None, {"image": "vector", "audio": "vector"})
+
+
+def test_noise_that_is_missing_where_it_is_hard_gives_no_gain() -> None:
+    dataset = hard_rows_without_noise()
+    mine = dml.experiment(dataset, choose="last", epochs=20, width=8, lr=0.01, alpha=0.0)
+    cube = sweep(mine, modalities=["image", "image+audio"], seed=range(3), progress=False)
+    accuracy = cube["accuracy"].mean("seed")
+    assert accuracy.sel(modalities="image") > 0.95
+    assert abs(accuracy.diff("modalities")).max() < 0.03
+    told = bench(Conditions(dataset)).note
+    assert told == "Scored on 100 of 200 test rows, those with image and audio."
+    assert bench(Conditions(judged_alike(dataset))).note == ""
+
+
+def test_rows_are_cut_only_where_some_lack_a_modality() -> None:
+    dataset = hard_rows_without_noise()
+    cut = judged_alike(dataset)
+    assert (len(cut.train), len(cut.test)) == (200, 100)
+    assert judged_alike(cut) is cut
+    nowhere = {m: torch.zeros(100, dtype=torch.bool) if m == "audio" else p for m, p in cut.test.present.items()}
+    apart = Dataset("apart", cut.train, Samples(cut.test.inputs, cut.test.labels, present=nowhere), ("a", "b"))
+    assert judged_alike(apart) is apart
+    assert toy() is not None and cox.EXPERIMENT.name == "cox"

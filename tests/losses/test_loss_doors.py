@@ -1,0 +1,532 @@
+"""What a loss is handed, checked at the door: batches, labels, criteria, and what a criterion reads besides them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from worlds import toy
+
+import xmodal_lab as xl
+from xmodal_lab.data import batches as batches_file
+from xmodal_lab.losses import Loss
+
+F = nn.functional
+DOUBLE = torch.float64
+
+
+def net(norm: nn.Module | None = None) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 7), norm or nn.Identity(), nn.ReLU(), nn.Linear(7, 3)).double()
+
+
+def rows(n: int = 40, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 5, generator=g, dtype=DOUBLE), torch.randint(0, 3, (n,), generator=g)
+
+
+def line_of(loss: Loss) -> list[float]:
+    """The loss at three points along all ones, by every path: each term, ``along``, ``many``."""
+    ones = {k: torch.ones_like(p) for k, p in loss.params.items()}
+    table = [[-0.1], [0.0], [0.2]]
+    by_calls = [float(loss({k: p + t * ones[k] for k, p in loss.params.items()}).detach()) for (t,) in table]
+    stacked = {k: torch.stack([p + t * ones[k] for (t,) in table]) for k, p in loss.params.items()}
+    assert loss.along([ones], table).tolist() == pytest.approx(by_calls, rel=1e-12)
+    assert loss.along([ones], table, rows=7).tolist() == pytest.approx(by_calls, rel=1e-12)
+    assert loss.along([ones], table, stack=2).tolist() == pytest.approx(by_calls, rel=1e-12)
+    assert loss.many(stacked, vectorize=True).tolist() == pytest.approx(by_calls, rel=1e-12)
+    return by_calls
+
+
+# -- what a criterion reads --------------------------------------------------------------------------
+
+
+class Penalised(nn.Module):
+    """A criterion that holds the net; its parameters are the net's own."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(outputs, labels) + 0.05 * sum(p.norm() for p in self.module.parameters())
+
+
+class Tempered(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.zeros(()))
+
+    def forward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(outputs / self.log_temperature.exp(), labels)
+
+
+def closing(module: nn.Module) -> list[tuple[str, object, str]]:
+    """Criteria that read more than their arguments, and what the refusal says of it."""
+    captured = list(module.parameters())
+    other, weight = nn.Linear(3, 3).double(), torch.ones(3, dtype=DOUBLE, requires_grad=True)
+    ce = F.cross_entropy
+    return [
+        ("a penalty", lambda o, y: ce(o, y) + 0.05 * sum(p.norm() for p in module.parameters()), r"reads 0\.weight, "),
+        ("captured", lambda o, y: ce(o, y) + captured[-1].square().sum(), r"reads 3\.bias from the module"),
+        ("detached", lambda o, y: ce(o, y) + captured[0].detach().norm(), r"reads 0\.weight from the module"),
+        ("its numbers", lambda o, y: ce(o, y) + captured[0].data.norm(), r"reads 0\.weight from the module"),
+        ("a factor", lambda o, y: ce(o, y) * float(module[3].bias.detach().norm()), r"reads 3\.bias from the module"),
+        ("without gradients", torch.no_grad()(lambda o, y: ce(o, y) + captured[0].norm()), r"reads 0\.weight"),
+        ("a buffer", lambda o, y: ce(o, y) + module[1].running_mean.sum(), r"reads 1\.running_mean from the module"),
+        ("a module that holds the net", Penalised(module), r"reads 0\.weight, .* and 3 more from the module"),
+        (
+            "another net",
+            lambda o, y: ce(other(o), y),
+            r"reads a tensor float64 .* that wants a gradient and is no part of θ",
+        ),
+        (
+            "a weight",
+            lambda o, y: (ce(o, y, reduction="none") * weight[y]).mean(),
+            r"a tensor float64 \(3\,\) that wants a gradient",
+        ),
+        ("its own parameter", Tempered(), r"parameters of its own \(log_temperature\), .* left out of θ"),
+    ]
+
+
+@pytest.mark.parametrize("case", range(11))
+def test_a_criterion_that_reads_more_than_its_arguments_is_refused_at_the_first_evaluation(case: int) -> None:
+    module = net(nn.BatchNorm1d(7))
+    what, criterion, message = closing(module)[case]
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    for look in (
+        lambda loss: loss(),
+        lambda loss: loss.value(),
+        lambda loss: loss.terms(),
+        lambda loss: loss.along([dict(loss.params)], [[0.1]]),
+        lambda loss: loss.many({k: torch.stack([p, p]) for k, p in loss.params.items()}, vectorize=True),
+        lambda loss: xl.curvature.trace(loss, probes=2),
+    ):
+        loss = Loss.from_module(module, rows(), criterion)
+        for _ in range(2):  # and at every later one
+            with pytest.raises(ValueError, match=message):
+                look(loss)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items()), what
+    assert all(p.requires_grad and p.grad is None for p in module.parameters())
+
+
+def test_frozen_parameters_count_as_well() -> None:
+    module = net().requires_grad_(False)
+    loss = Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + module[0].weight.norm())
+    with pytest.raises(ValueError, match=r"reads 0\.weight from the module"):
+        loss.value()
+
+
+def test_constants_of_a_criterion_are_its_own_business() -> None:
+    x, y = rows()
+    module, teacher, weight = net(), nn.Linear(5, 3).double(), torch.tensor([1.0, 2.0, 4.0], dtype=DOUBLE)
+    soft = teacher(x).detach().softmax(1)
+
+    def distil(outputs: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            wanted = teacher(inputs).softmax(1)
+        return F.cross_entropy(outputs, wanted)
+
+    out = module(x).detach()
+    assert Loss.from_module(module, (x, x), distil).value() == pytest.approx(float(F.cross_entropy(out, soft)))
+    weighted = Loss.from_module(module, (x, y), nn.CrossEntropyLoss(weight))
+    assert weighted.value() == pytest.approx(float(F.cross_entropy(out, y, weight)))
+    frozen = Tempered().requires_grad_(False)
+    assert Loss.from_module(module, (x, y), frozen).value() == pytest.approx(float(F.cross_entropy(out, y)))
+
+
+def test_the_way_out_gives_the_whole_loss() -> None:
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.criterion = net(), Tempered().double()
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            penalty = 0.05 * sum(p.square().sum() for p in self.net.parameters())
+            return self.criterion(self.net(x), y) + penalty
+
+    whole, (x, y) = Whole(), rows()
+    loss = Loss.from_module(whole, (x, y, y), lambda value, _: value)
+    assert "criterion.log_temperature" in loss.params
+    assert loss.value() == pytest.approx(float(whole(x, y).detach()), rel=1e-12)
+    line_of(loss)
+
+
+# -- several batches ---------------------------------------------------------------------------------
+
+
+class Identity(nn.Module):
+    """Gives x times one parameter, so that losses can be written by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones((), dtype=DOUBLE))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale
+
+
+def by_hand(criterion, x: torch.Tensor, y: torch.Tensor, size: int) -> Loss:
+    return Loss.from_module(Identity(), DataLoader(TensorDataset(x, y), batch_size=size), criterion)
+
+
+def test_a_sum_over_batches_says_both_numbers() -> None:
+    x, y = torch.arange(1.0, 7.0, dtype=DOUBLE), torch.zeros(6, dtype=DOUBLE)
+    loss = by_hand(lambda o, t: (o - t).square().sum(), x, y, 2)  # 91 in all; (5 + 25 + 61) / 3 by batches
+    with pytest.warns(UserWarning, match=r"by batches it is 30\.3333, on all rows at once 91"):
+        assert float(loss()) == pytest.approx(91 / 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # once is enough
+        assert loss.value() == pytest.approx(91 / 3)
+
+
+def test_class_weights_and_ignored_labels_over_batches_say_both_numbers() -> None:
+    x, y = torch.zeros(4, 2, dtype=DOUBLE), torch.tensor([0, 0, 1, 1])
+    x[:2, 1] = 1.0  # each batch holds one class, where weights cancel within the batch
+    a, b = float(F.cross_entropy(x[:1], y[:1])), float(F.cross_entropy(x[2:3], y[2:3]))
+    weighted = by_hand(nn.CrossEntropyLoss(torch.tensor([1.0, 3.0], dtype=DOUBLE)), x, y, 2)
+    with pytest.warns(
+        UserWarning, match=f"by batches it is {(a + b) / 2:.6g}, on all rows at once {(a + 3 * b) / 4:.6g}"
+    ):
+        assert weighted.value() == pytest.approx((a + b) / 2)
+    ignored = by_hand(None, x, torch.tensor([0, -100, 1, 1]), 2)
+    with pytest.warns(
+        UserWarning, match=f"by batches it is {(a + b) / 2:.6g}, on all rows at once {(a + 2 * b) / 3:.6g}"
+    ):
+        assert ignored.value() == pytest.approx((a + b) / 2)
+
+
+def test_a_contrastive_loss_over_batches_says_both_numbers() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(12, 4, generator=g, dtype=DOUBLE), torch.randn(12, 4, generator=g, dtype=DOUBLE)
+
+    def clip(o: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(o @ t.T, torch.arange(len(o)))
+
+    whole = float(clip(x, y))
+    parts = sum(float(clip(x[i : i + 4], y[i : i + 4])) for i in (0, 4, 8)) / 3
+    with pytest.warns(UserWarning, match=f"by batches it is {parts:.6g}, on all rows at once {whole:.6g}"):
+        by_hand(clip, x, y, 4).value()
+
+
+def test_one_odd_class_in_one_of_many_batches_is_found() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(400, 3, generator=g, dtype=DOUBLE), torch.arange(400) % 2
+    y[333] = 2
+    loss = by_hand(nn.CrossEntropyLoss(torch.tensor([1.0, 1.0, 50.0], dtype=DOUBLE)), x, y, 4)
+    with pytest.warns(UserWarning, match="not a mean over rows"):
+        loss.value()
+
+
+def test_batches_of_different_length_say_both_numbers_of_one_of_them() -> None:
+    """Token means over texts padded to their own batch's length cannot be joined."""
+
+    def tokens(o: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(torch.stack([o, -o], 1), t)
+
+    g = torch.Generator().manual_seed(0)
+    batches = []
+    for length in (3, 5):
+        labels = torch.randint(0, 2, (6, length), generator=g)
+        labels[0, 1:] = -100
+        batches.append((torch.randn(6, length, generator=g, dtype=DOUBLE), labels))
+    with pytest.warns(UserWarning, match=r"not a mean over rows, .* \(for 1 of 2 batches\)"):
+        value = Loss.from_module(Identity(), batches, tokens).value()
+    assert value == pytest.approx(sum(float(tokens(x, y)) for x, y in batches) / 2)
+
+
+def test_a_mean_over_rows_of_uneven_batches_says_nothing() -> None:
+    x, y = rows(41)
+    module = net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss = Loss.from_module(module, DataLoader(TensorDataset(x, y), batch_size=16))
+        assert loss.value() == pytest.approx(float(F.cross_entropy(module(x), y).detach()), rel=1e-12)
+        line_of(loss)
+
+
+def test_one_batch_is_not_told_to_come_in_smaller_ones() -> None:
+    loss = Loss.from_module(net(), rows(), lambda o, y: F.cross_entropy(o, y, reduction="sum"))
+    with pytest.warns(UserWarning, match="all 40 rows at once; in smaller batches it would be another number"):
+        loss.terms(rows=8)
+
+
+# -- batches and labels at the door --------------------------------------------------------------------
+
+
+def test_a_list_as_a_loader_gives_it_is_one_batch() -> None:
+    x, y = rows()
+    one = next(iter(DataLoader(TensorDataset(x, y), batch_size=16)))
+    assert isinstance(one, list)
+    module = net()
+    assert Loss.from_module(module, one).value() == pytest.approx(
+        float(F.cross_entropy(module(x[:16]), y[:16]).detach())
+    )
+
+
+class Endless(IterableDataset):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        while True:
+            yield torch.ones(5, dtype=DOUBLE), torch.tensor(1)
+
+
+def test_an_endless_loader_is_refused_or_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches_file, "MOST_BATCHES", 50)
+    with pytest.raises(ValueError, match=r"after 51 batches \(0\.0 GiB\) there was no end; .*batches="):
+        Loss.from_module(net(), DataLoader(Endless(), batch_size=4))
+    monkeypatch.setattr(batches_file, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="after 6 batches"):
+        Loss.from_module(net(), DataLoader(Endless(), batch_size=4))
+    loss = Loss.from_module(net(), DataLoader(Endless(), batch_size=4), batches=3)
+    assert [len(x) for x, _ in loss.batches] == [4, 4, 4]
+    with pytest.raises(ValueError, match="batches must be at least 1, got 0"):
+        Loss.from_module(net(), DataLoader(Endless(), batch_size=4), batches=0)
+
+
+def test_labels_of_any_whole_numbers_are_class_numbers() -> None:
+    x, y = rows()
+    module = net()
+    expected = float(F.cross_entropy(module(x), y).detach())
+    for labels in (y.int(), y.to(torch.uint8), y.to(torch.int16), y.numpy(), y.tolist()):
+        assert Loss.from_module(module, (x, labels)).value() == pytest.approx(expected, rel=1e-12)
+        assert Loss.from_module(module, (x, labels), nn.CrossEntropyLoss()).value() == pytest.approx(expected)
+    keyed = Loss.from_module(module, {"input": x, "labels": y.int()}, F.cross_entropy)
+    assert keyed.value() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ((rows(128)[0], rows(100)[1]), ValueError, "gives 128 rows of outputs for 100 labels"),
+        ((rows()[0], rows()[1] + 1), ValueError, "labels run from 1 to 3, .* 3 outputs, .* 0 to 2; use labels - 1"),
+        ((rows()[0], rows()[1] * 2), ValueError, "labels run from 0 to 4, .*; give the module more outputs"),
+        ((rows()[0], rows()[1] - 1), ValueError, "class numbers from 0 to 2, got -1; leave rows of unknown labels out"),
+        ((rows()[0], ["cat", "dog"] * 20), TypeError, "got text such as 'cat'; number the classes: torch.tensor"),
+        ((rows()[0], np.array(["cat", "dog"] * 20)), TypeError, "got text such as 'cat'"),
+        ((rows()[0], rows()[1][:, None]), ValueError, r"got labels int64 \(40, 1\) .*; use labels\.squeeze\(1\)"),
+        ((rows()[0], rows()[1].double()), ValueError, r"real-valued labels float64 \(40,\).* use labels\.long\(\)"),
+        ((rows()[0], rows()[1][:, None].double()), ValueError, "criterion=torch.nn.functional.mse_loss"),
+        ((rows()[0][:, :4], rows()[1]), ValueError, r"Sequential failed on the first batch \(float64 \(40, 4\), int64"),
+        ((rows()[0].float(), rows()[1]), ValueError, r"Sequential failed on the first batch \(float32 \(40, 5\)"),
+        ({"image": rows()[0], "labels": rows()[1]}, TypeError, r"of \['image', 'labels'\], since no criterion was given"),
+        (rows()[0], TypeError, "iterable of batches, got Tensor; wrap it in torch.utils.data.DataLoader"),
+        (TensorDataset(*rows()), TypeError, "got TensorDataset; wrap it in torch.utils.data.DataLoader"),
+        ((rows()[0].numpy(), np.ones(40)), TypeError, "holds no tensor, it holds ndarray, ndarray; .* torch.as_tensor"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said_when_the_loss_is_made(batch: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Loss.from_module(net(), batch)
+
+
+def test_a_dict_loader_without_a_criterion_says_what_to_give() -> None:
+    ds = toy()
+    model = xl.LateFusion.for_dataset(ds, architecture="mlp")
+    items = [
+        {"image": x, "audio": a, "labels": y} for x, a, y in zip(*ds.test.inputs.values(), ds.test.labels, strict=True)
+    ]
+    with pytest.raises(TypeError, match=r"LateFusion failed .* one that takes one dict needs batches \(dict, labels\)"):
+        Loss.from_module(model, DataLoader(items, batch_size=8))
+    as_said = DataLoader([({"image": i["image"], "audio": i["audio"]}, i["labels"]) for i in items], batch_size=8)
+    assert Loss.from_module(model, as_said).value() == pytest.approx(xl.loss_on(model, ds.test).value(), rel=1e-5)
+
+
+def test_a_criterion_that_fails_says_on_what() -> None:
+    loss = Loss.from_module(net(), rows(), lambda o, y: (o @ y.double()).mean())
+    with pytest.raises(ValueError, match=r"the criterion failed on outputs float64 \(40, 3\) and target int64 \(40,\)"):
+        loss.value()
+
+
+# -- modules with habits -----------------------------------------------------------------------------
+
+
+class InPlace(nn.Module):
+    """Takes the mean off its input, in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x -= 0.5
+        x.mul_(2)
+        return self.net(x)
+
+
+def test_preprocessing_in_place_leaves_the_users_tensor_as_it_was() -> None:
+    x, y = rows()
+    kept, module = x.clone(), InPlace()
+    expected = float(F.cross_entropy(module(x.clone()), y).detach())
+    loss = Loss.from_module(module, (x, y))
+    assert loss.value() == pytest.approx(expected, rel=1e-12)
+    assert line_of(loss)[1] == pytest.approx(expected, rel=1e-12)
+    plane = xl.landscape.plane(loss, points=3)
+    assert plane.attrs["centre"] == pytest.approx(expected) == float(plane.sel(a=0, b=0))
+    xl.curvature.trace(loss, probes=2)
+    assert torch.equal(x, kept)
+    shifted = Loss.from_module(net(), (x, y), lambda o, t: F.mse_loss(o, t.sub_(1)[:, None].expand(-1, 3).double()))
+    assert shifted.value() == pytest.approx(
+        float(F.mse_loss(net()(x), (y - 1)[:, None].expand(-1, 3).double()).detach())
+    )
+    assert torch.equal(y, rows()[1])
+
+
+def test_a_fit_of_a_net_that_works_in_place_leaves_the_dataset_as_it_was() -> None:
+    class Scales(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+
+        def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+            return self.net(inputs["image"].div_(2))
+
+    ds = toy().to(dtype=torch.float32)
+    before = ds.fingerprint
+    run = xl.fit(Scales(), ds, epochs=2)
+    xl.training.evaluate(run.model, ds.test)
+    assert xl.Dataset("again", ds.train, ds.test, ds.classes, ds.val).fingerprint == before
+
+
+def test_a_line_to_a_state_dict_ends_at_that_checkpoint() -> None:
+    x, y = rows()
+    start, end = net(nn.BatchNorm1d(7).double()), net(nn.BatchNorm1d(7).double())
+    end.train()
+    with torch.no_grad():
+        for p in end.parameters():
+            p.add_(0.1)
+        end(3 * x + 1)  # other running statistics
+    loss = Loss.from_module(start, (x, y))
+    line = xl.landscape.line(loss, points=5, to=end.state_dict())
+    ends = [Loss.from_module(m, (x, y)).value() for m in (start, end)]
+    assert [float(line[0]), float(line[-1])] == pytest.approx(ends, rel=1e-12)
+    half = {k: (a + b) / 2 if a.is_floating_point() else a for (k, a), b in zip(start.state_dict().items(), end.state_dict().values(), strict=True)}  # fmt: skip
+    middle = net(nn.BatchNorm1d(7).double())
+    middle.load_state_dict(half)
+    assert float(line[2]) == pytest.approx(Loss.from_module(middle, (x, y)).value(), rel=1e-12)
+    with pytest.raises(ValueError, match=r"unknown parameter in to '0\.wait'"):
+        xl.landscape.line(loss, points=3, to={**end.state_dict(), "0.wait": x})
+
+
+def test_the_same_loss_looked_at_elsewhere() -> None:
+    x, y = rows()
+    here, there = net(nn.BatchNorm1d(7).double()), net(nn.BatchNorm1d(7).double())
+    with torch.no_grad():
+        for p in there.parameters():
+            p.mul_(1.5).add_(0.2)
+        there[1].running_mean.fill_(0.3)
+    loss, truth = Loss.from_module(here, (x, y)), Loss.from_module(there, (x, y))
+    before = loss.value()
+    moved = loss.at(there.state_dict())
+    assert moved.value() == pytest.approx(truth.value(), rel=1e-12)
+    assert line_of(moved) == pytest.approx(line_of(truth), rel=1e-12)
+    assert_close(xl.landscape.plane(moved, points=3).values, xl.landscape.plane(truth, points=3).values)
+    assert xl.curvature.trace(moved, probes=3).value == pytest.approx(xl.curvature.trace(truth, probes=3).value)
+    assert xl.flatness.lpf(moved, 0.1, samples=3).value == pytest.approx(xl.flatness.lpf(truth, 0.1, samples=3).value)
+    assert moved.to(torch.float32).value() == pytest.approx(truth.value(), rel=1e-5)
+    assert loss.value() == before and loss.module is here
+    part = loss.at({"3.bias": there[3].bias})
+    both = net(nn.BatchNorm1d(7).double())
+    both[3].bias.data.copy_(there[3].bias)
+    assert part.value() == pytest.approx(Loss.from_module(both, (x, y)).value(), rel=1e-12)
+    assert part.at(there.state_dict()).value() == pytest.approx(truth.value(), rel=1e-12)
+
+
+def test_elsewhere_for_a_function_and_bad_places() -> None:
+    bowl = Loss(lambda p: (p["w"] ** 2).sum() + p["b"], {"w": torch.tensor([3.0, 4.0]), "b": torch.tensor(1.0)})
+    moved = bowl.at({"w": [1.0, 2.0]})
+    assert (moved.value(), bowl.value()) == (6.0, 26.0)
+    assert moved.along([{"b": torch.tensor(1.0)}], [[2.0]]).tolist() == [8.0]
+    for params, error, message in (
+        ({"v": torch.ones(2)}, ValueError, "unknown parameter in params 'v'"),
+        ({"w": torch.ones(3)}, ValueError, r"params\['w'\] must have shape \(2,\) like the parameter, got \(3,\)"),
+        ({"w": torch.tensor([1.0, torch.nan])}, ValueError, "NaN"),
+        ({}, ValueError, "params is empty"),
+        ([1.0, 2.0], TypeError, "dict of tensors named like the parameters, got list"),
+    ):
+        with pytest.raises(error, match=message):
+            bowl.at(params)
+    with pytest.raises(TypeError, match="dict of tensors"):
+        Loss.from_module(net(), rows()).at([1.0])
+
+
+# -- vmap --------------------------------------------------------------------------------------------
+
+
+class Branches(nn.Module):
+    """Takes another way for large numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.net(x)
+        return z / 2 if z.abs().max() > 50 else z
+
+
+class Masks(Branches):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.net(x)
+        z = z.clone()
+        z[z > 0.1] = 0.1
+        return z
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.read, self.head = kind(1, 4, batch_first=True).double(), nn.Linear(4, 3).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.read(x[..., None])[0][:, -1])
+
+
+@pytest.mark.parametrize("make", [Branches, Masks, lambda: Recurrent(nn.LSTM), lambda: Recurrent(nn.GRU)])
+def test_what_vmap_cannot_do_goes_one_after_another(make) -> None:
+    line_of(Loss.from_module(make(), rows()))
+
+
+def test_a_net_that_vmap_gets_wrong_goes_one_after_another() -> None:
+    """A function whose rule for vmap forgets the members: tried on two members first, it is seen."""
+
+    class Forgets(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return 2 * x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def vmap(info, in_dims, x):
+            first = x.select(in_dims[0], 0)
+            return 2 * first.expand(info.batch_size, *first.shape), 0
+
+    loss = Loss(lambda p: Forgets.apply(p["w"]).sum(), {"w": torch.tensor([1.0, 2.0], dtype=DOUBLE)})
+    assert loss.many({"w": torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=DOUBLE)}, vectorize=True).tolist() == [
+        6.0,
+        14.0,
+    ]
+
+
+def test_a_compiled_part_is_looked_at_as_it_was_written() -> None:
+    x, y = rows()
+    plain, module = net(), net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of torch.jit
+        module[0] = torch.compile(module[0])
+        module[3].compile()
+    loss = Loss.from_module(module, (x, y))
+    assert loss.value() == pytest.approx(Loss.from_module(plain, (x, y)).value(), rel=1e-12)
+    assert line_of(loss) == pytest.approx(line_of(Loss.from_module(plain, (x, y))), rel=1e-12)
+    assert xl.curvature.trace(loss, probes=2).value == pytest.approx(
+        xl.curvature.trace(Loss.from_module(plain, (x, y)), probes=2).value
+    )

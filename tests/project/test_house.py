@@ -1,0 +1,45 @@
+"""The house's own rules: importing is cheap, names exist, nothing tells of the machine it was made on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xmodal_lab as xl
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("pandas", "xarray", "matplotlib", "sklearn", "transformers", "ot", "umap", "scipy", "seaborn", "zarr")
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = f"import sys, xmodal_lab; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before = subprocess.run(
+        [sys.executable, "-c", f"import sys, torch; print([m for m in {HEAVY!r} if m in sys.modules])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == before.stdout
+
+
+def test_public_names_exist_and_are_documented() -> None:
+    for name in ("load", "Samples", "Dataset", "LateFusion", "fit", "loss_on", "Loss", "Pairing", "Run"):
+        assert getattr(xl, name).__doc__, name
+    for room in ("datasets", "landscape", "curvature", "flatness", "transport", "metrics", "plots", "pairing"):
+        assert getattr(xl, room).__doc__, room
+
+
+def test_no_machine_paths_or_hosts_in_the_project() -> None:
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    forbidden = ("/" + "work/", "/ro" + "ot/", "/ho" + "me/")
+    for name in listed.stdout.split():
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".toml", ".txt", ".ipynb", ".js", ".json", ".yml") and path.is_file():
+            text = path.read_text()
+            assert not any(f in text for f in forbidden), name

@@ -1,0 +1,109 @@
+"""The files around the code agree with each other: bounds, pins, workflow, containers, site builder."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import xmodal_lab as xl
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M))
+REQUIRED = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRA = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
+LOWEST_PYTHON = PROJECT["requires-python"].removeprefix(">=")
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("requirement", REQUIRED + EXTRA, ids=lambda requirement: requirement.name)
+def test_what_the_tests_ran_with_lies_within_the_bounds(requirement: Requirement) -> None:
+    pins = {plain(name): version for name, version in PINS.items()}
+    assert plain(requirement.name) in pins, "constraints.txt names no version"
+    assert requirement.specifier.contains(pins[plain(requirement.name)], prereleases=True)
+
+
+@pytest.mark.parametrize("requirement", REQUIRED, ids=lambda requirement: requirement.name)
+def test_a_dependency_has_a_lower_bound_and_no_upper_one(requirement: Requirement) -> None:
+    assert [bound.operator for bound in requirement.specifier] == [">="]
+    assert Version(metadata.version(requirement.name)) >= Version(next(iter(requirement.specifier)).version)
+
+
+def test_containers_and_ci_use_the_lowest_python_and_the_pinned_torch() -> None:
+    binder = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    (pip,) = [part["pip"] for part in binder if isinstance(part, dict)]
+    assert f"python={LOWEST_PYTHON}" in binder and f"torch=={PINS['torch']}+cpu" in pip
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert container["image"].endswith(f"python:{LOWEST_PYTHON}")
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r'python-version: "([\d.]+)"', workflow)) == {LOWEST_PYTHON}
+    assert Version(f"{sys.version_info.major}.{sys.version_info.minor}") >= Version(LOWEST_PYTHON)
+
+
+def test_the_workflow_has_one_full_job_and_three_light_ones() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    assert {"run": ".ci/run"} in jobs["everything"]["steps"]
+    light = jobs["light"]["strategy"]["matrix"]
+    assert list(light) == ["include"], "no product of lists that could make more jobs"
+    runs = {(job["os"].partition("-")[0], job["bounds"]) for job in light["include"]}
+    assert runs == {("macos", "highest"), ("windows", "highest"), ("ubuntu", "lowest-direct")}
+
+
+def test_the_release_list_names_commands_that_exist() -> None:
+    steps = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A release")[2]
+    for path in re.findall(r"`([\w./]+/[\w.]+(?:\.py|\.cff|run)?)`", steps):
+        assert (ROOT / path).exists() or path in ("site/",), path
+    assert xl.__version__ and "twine check --strict" in steps and "python -m build" in steps
+
+
+@pytest.fixture(scope="module")
+def builder():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        import make_docs
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+    return make_docs
+
+
+def test_the_reference_has_what_a_room_passes_on_and_nothing_private(builder) -> None:
+    shown = builder.passed_on(xl.transport)
+    assert {"w2", "ipot", "modality_gap", "ModalityGap"} <= set(shown)
+    assert not any(name.startswith("_") for name in shown) and "torch" not in shown
+    assert {"fit", "Run", "load", "Loss", "sweep"} <= set(builder.passed_on(xl))
+    assert "transport" not in builder.passed_on(xl), "a room is listed as a module"
+
+
+def test_dead_links_are_found(builder, tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top"></h1><a href="b.html#here">x</a><a href="#top">x</a><a href="https://e.org/none">x</a>'
+        '<a href="b.html#gone">x</a><img src="none.png"><a href="#nowhere">x</a><a href="c.html">x</a>'
+    )
+    (tmp_path / "b.html").write_text('<p id="here"></p>')
+    assert builder.dead_links(tmp_path) == [
+        "a.html: #nowhere",
+        "a.html: b.html#gone",
+        "a.html: c.html",
+        "a.html: none.png",
+    ]
+
+
+def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
+    builder.lesson(ROOT / "notebooks" / "04_wma.ipynb", tmp_path / "lesson.html", live=False)
+    builder.page(ROOT / "docs" / "security.md", tmp_path / "page.html")
+    for name in ("lesson", "page"):
+        text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        assert re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="https?:[^"]*"', text) == []
+    assert 'src="data:image/svg+xml;base64,' in (tmp_path / "lesson.html").read_text(encoding="utf-8")

@@ -1,0 +1,382 @@
+"""Stores that grow, that notice an edit, and their compact copies; members that raise; workers that cannot start."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import types
+from functools import partial
+from pathlib import Path
+
+import kill_sweeps
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from kill_sweeps import AXES
+from toy_experiments import CHEAP, ENDING, ODD, PICKY, STACKED, lines
+
+from xmodal_lab.sweeps import choose, compact, sweep
+from xmodal_lab.sweeps import edited as _edited
+from xmodal_lab.sweeps.cubes import alike, places_of
+from xmodal_lab.sweeps.experiment import Experiment, Variable
+from xmodal_lab.sweeps.store import StoreError
+
+quiet = partial(sweep, progress=False)
+
+
+def same(a: xr.Dataset, b: xr.Dataset) -> None:
+    for name in (*a.data_vars, *a.coords):
+        one, other = a[name].values, b[name].values
+        assert one.tolist() == other.tolist() if one.dtype.kind in "UOT" else one.tobytes() == other.tobytes(), name
+
+
+# -- growth ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grown", [{"seed": range(5)}, {"x": [0.5, 2.0, 0.0, 1.0]}, {"kind": ["new", "other"]}])
+def test_a_store_grows_and_computes_what_is_missing(tmp_path, grown: dict) -> None:
+    log = tmp_path / "log"
+    quiet(CHEAP, store=tmp_path / "s.zarr", log=str(log), **AXES)
+    wanted = {**AXES, **grown}
+    cube = quiet(CHEAP, store=tmp_path / "s.zarr", log=str(log), **wanted)
+    at_once = quiet(CHEAP, log="", **wanted)
+    same(cube, at_once)
+    held = {name: {*AXES[name], *wanted[name]} for name in AXES}
+    every = len(held["x"]) * len(held["kind"]) * len(held["seed"])
+    assert len(lines(log)) == every
+    same(quiet(CHEAP, store=tmp_path / "s.zarr", log=str(log), **AXES), quiet(CHEAP, **AXES))  # a part of it
+    assert len(lines(log)) == every
+    opened = xr.open_zarr(tmp_path / "s.zarr", chunks=None).load()
+    same(
+        opened.sel({name: list(values) for name, values in wanted.items()})[list(cube.data_vars)],
+        cube[list(cube.data_vars)],
+    )
+
+
+def test_numbers_that_differ_by_rounding_are_one_setting(tmp_path) -> None:
+    log = str(tmp_path / "log")
+    values = np.linspace(0, 1, 11)
+    assert values.tolist()[3] != 0.3
+    cube = quiet(CHEAP, store=tmp_path / "s.zarr", x=values, nap=0.1 + 0.2 - 0.3, log=log)
+    typed = [round(v, 1) for v in values.tolist()]
+    same(quiet(CHEAP, store=tmp_path / "s.zarr", x=[*typed, 1.1], nap=0.1 + 0.2 - 0.3, log=log).isel(x=slice(11)), cube)
+    assert len(lines(Path(log))) == 12
+    with pytest.raises(ValueError, match=r"axis 'x' holds 0.3 twice, once as 0.30000000000000004"):
+        quiet(CHEAP, x=[0.3, 0.1 + 0.2])
+    assert alike({"a": [0.3]}, {"a": [0.1 + 0.2]}) and not alike(0.3, 0.3 + 1e-15) and not alike(0.0, 1e-300)
+    assert places_of([1e-20, 0.1 + 0.2], [0.3, 2e-20, 1e-20]) == [1, None, 0]
+
+
+def test_what_means_the_same_is_not_computed_when_a_store_grows(tmp_path) -> None:
+    log = tmp_path / "log"
+    fixed = dataclasses.replace(CHEAP, normal=_without_x)
+    quiet(fixed, store=tmp_path / "s.zarr", log=str(log), x=[0.0, 1.0], seed=[0, 1])
+    assert len(lines(log)) == 2
+    cube = quiet(fixed, store=tmp_path / "s.zarr", log=str(log), x=[0.0, 1.0, 2.0], seed=[0, 1, 2])
+    assert len(lines(log)) == 3
+    same(cube, quiet(fixed, x=[0.0, 1.0, 2.0], seed=[0, 1, 2]))
+
+
+def _without_x(settings: dict) -> dict:
+    return {**settings, "x": 0.0}
+
+
+def test_stacks_of_what_is_new_leave_what_was_there(tmp_path) -> None:
+    log = tmp_path / "log"
+    asked = {"store": tmp_path / "s.zarr", "how": "stacked", "stack": 4, "log": str(log)}
+    first = quiet(STACKED, seed=range(6), **asked)
+    cube = quiet(STACKED, seed=range(9), **asked)
+    same(cube.isel(seed=slice(6)), first)
+    assert len(lines(log)) == 9
+
+
+def test_kills_while_it_grows_lose_nothing(tmp_path, faults) -> None:
+    store, log, kills = tmp_path / "s.zarr", tmp_path / "log", 0
+    grids = [range(n) for n in (3, 5, 7)]
+    for k in range(9):
+        kills += kill_sweeps.killed_after(
+            kill_sweeps.in_child(partial(_grow, store, log, grids[min(2, k // 2)])), 0.08 * k
+        )
+    faults("SIGKILL", kills)
+    same(_grow(store, log, grids[2]), quiet(CHEAP, **{**AXES, "seed": grids[2]}))
+    assert 42 <= len(lines(log)) <= 42 + kills
+    same(xr.open_zarr(store, chunks=None).load(), quiet(CHEAP, **{**AXES, "seed": grids[2]}))
+
+
+def _grow(store: Path, log: Path, seeds: range) -> xr.Dataset:
+    return quiet(CHEAP, store=store, log=str(log), **{**AXES, "seed": seeds})
+
+
+# -- the compact copy --------------------------------------------------------------------------------
+
+
+def _number(settings: dict, report: object) -> dict:
+    return {"value": settings["a"] + 100 * settings["seed"], "curve": [settings["a"], np.nan]}
+
+
+NUMBERS = Experiment(
+    "numbers", {"a": 0, "seed": 0, "word": "w"}, _number, {"value": Variable(), "curve": Variable({"k": range(2)})}
+)
+
+
+def test_a_finished_grid_has_a_copy_that_is_right_when_it_grows(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = tmp_path / "s.zarr"
+    first = quiet(NUMBERS, store=store, a=range(30), seed=range(4))
+    same(xr.open_zarr(store / "compact", chunks=None).load(), first)
+    cube = quiet(NUMBERS, store=store, a=range(35), seed=range(4))
+    same(cube, quiet(NUMBERS, a=range(35), seed=range(4)))
+    same(xr.open_zarr(store / "compact", chunks=None).load(), cube)
+    mark = next((store / "done").glob("2-1.*.json"))
+    mark.unlink()  # one member is computed again; the copy is not believed for it
+    same(quiet(NUMBERS, store=store, a=range(35), seed=range(4)), cube)
+    for path in (store / "value" / "c").rglob("*"):
+        if path.is_file() and path.parent.name == "7":
+            path.write_bytes(b"half")  # the copy has it
+    same(quiet(NUMBERS, store=store, a=range(35), seed=range(4)), cube)
+    for path in (store / "compact" / "curve" / "c").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"half")  # then the members' own files have it, but for those
+    with pytest.warns(UserWarning, match="4 finished members were damaged"):
+        same(quiet(NUMBERS, store=store, a=range(35), seed=range(4)), cube)
+    monkeypatch.setattr(compact, "CHUNK", 64)
+    same(quiet(NUMBERS, store=store, a=range(36), seed=range(4)), quiet(NUMBERS, a=range(36), seed=range(4)))
+    same(xr.open_zarr(store / "compact", chunks=None).load(), quiet(NUMBERS, a=range(36), seed=range(4)))
+    assert not list(store.glob(".compact.*"))
+
+
+def test_a_copy_that_cannot_be_written_costs_nothing(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compact, "_fill", full)
+    cube = quiet(NUMBERS, store=tmp_path / "s.zarr", a=range(120))
+    same(cube, quiet(NUMBERS, a=range(120)))
+    assert not (tmp_path / "s.zarr" / "compact").exists()
+
+
+# -- edits -------------------------------------------------------------------------------------------
+
+CODE = '''
+import functools
+import numpy as np
+from xmodal_lab.sweeps.experiment import Experiment
+RATE = 2.0
+SEEN = []
+def helper(x):
+    """Say."""
+    return x * RATE
+def make(scale):
+    def member(settings, report):
+        # a comment
+        SEEN.append(1)
+        return {"value": helper(settings["x"]) * scale}
+    return member
+def plain(table, settings, report):
+    return {"value": float(table.sum()) + helper(settings["x"])}
+E = Experiment("edited", {"x": 0.0}, make(3.0), ["value"])
+P = Experiment("edited", {"x": 0.0}, functools.partial(plain, np.ones(3)), ["value"])
+'''
+
+
+def module(text: str) -> types.ModuleType:
+    found = types.ModuleType("mine")
+    exec(compile(text, "mine.py", "exec"), found.__dict__)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "part"),
+    [
+        ("E", "* scale}", "* scale + 1}", "`member`"),
+        ("E", "x * RATE", "x - RATE", "`helper`"),
+        ("E", "RATE = 2.0", "RATE = 2.5", "`RATE`"),
+        ("E", "make(3.0)", "make(4.0)", "`scale`"),
+        ("P", "np.ones(3)", "np.zeros(3)", "`member, argument 0`"),
+        ("P", "float(table.sum())", "int(table.sum())", "`member`"),
+    ],
+)
+def test_an_edit_is_noticed_and_can_be_accepted(tmp_path, name: str, old: str, new: str, part: str) -> None:
+    asked = {"store": tmp_path / "s.zarr", "x": [1.0, 2.0]}
+    first = quiet(getattr(module(CODE), name), **asked)
+    told = module(CODE.replace("a comment", "other words").replace('"""Say."""', '"""Say\n    more."""'))
+    same(quiet(getattr(told, name), **asked), first)  # words are no edit, nor is what a member appends to
+    edited = getattr(module(CODE.replace(old, new)), name)
+    with pytest.raises(StoreError, match=f"another version of the experiment's code: {part} has been edited since"):
+        quiet(edited, **asked)
+    same(quiet(edited, accept_edited=True, **asked), first)
+    same(quiet(edited, **asked), first)
+    with pytest.raises(StoreError, match="has been edited since"):
+        quiet(getattr(module(CODE), name), **asked)
+
+
+def test_digests_tell_things_apart_and_know_them_again() -> None:
+    net = torch.nn.Linear(2, 1)
+    things = [
+        1,
+        1.0,
+        "1",
+        True,
+        None,
+        [1],
+        (1,),
+        {1: 2},
+        {"a": net},
+        np.ones(2),
+        np.ones((2, 1)),
+        torch.ones(2),
+        net,
+        len,
+    ]
+    found = [_edited.digest(thing) for thing in things]
+    assert len(set(found)) == len(things)
+    assert found == [_edited.digest(thing) for thing in things]
+    before = _edited.digest(net)
+    net.weight.data += 1
+    assert _edited.digest(net) != before
+    loop: list = []
+    loop.append(loop)
+    assert _edited.digest(loop)
+
+
+# -- members that raise ------------------------------------------------------------------------------
+
+
+def test_calling_again_goes_on_past_a_member_that_raises(tmp_path) -> None:
+    log, asked = tmp_path / "log", {"store": tmp_path / "s.zarr", "seed": range(6), "log": str(tmp_path / "log")}
+    with pytest.raises(KeyError, match="no 1"):
+        quiet(PICKY, **asked)
+    with pytest.raises(KeyError, match="no 3"):
+        quiet(PICKY, **asked)
+    with pytest.raises(KeyError) as error:
+        quiet(PICKY, **asked)
+    assert any("4 of 6 members are computed" in note and 'on_error="nan"' in note for note in error.value.__notes__)
+    with pytest.warns(RuntimeWarning, match="2 of 6 members diverged and are NaN; the first, seed=1: raised KeyError"):
+        cube = quiet(PICKY, on_error="nan", **asked)
+    np.testing.assert_array_equal(cube["value"], [0, np.nan, 2, np.nan, 4, 5])
+    done = len(lines(log))
+    with pytest.warns(RuntimeWarning, match="2 of 6 members"):
+        same(quiet(PICKY, on_error="nan", **asked), cube)
+    assert len(lines(log)) == done
+    with pytest.raises(KeyError, match="no 1"):  # asked to raise, they are tried again
+        quiet(PICKY, **asked)
+
+
+@pytest.mark.parametrize("result", [None, {"valu": 1}, {"value": None}, {"value": "high"}])
+def test_results_that_make_no_sense_can_be_recorded(result: object) -> None:
+    mine = Experiment("mine", {"x": 0}, lambda s, r: {"value": s["x"]} if s["x"] else result, ["value"])
+    with pytest.raises((TypeError, ValueError)):
+        quiet(mine, x=[0, 1])
+    with pytest.warns(
+        RuntimeWarning, match=r"1 of 2 members diverged and are NaN; the first, x=0: raised (Type|Value)Error"
+    ):
+        cube = quiet(mine, x=[0, 1], on_error="nan")
+    np.testing.assert_array_equal(cube["value"], [np.nan, 1])
+    with pytest.raises(ValueError, match="unknown on_error"):
+        quiet(mine, on_error="ignore")
+
+
+def test_a_stack_that_raises_is_taken_apart() -> None:
+    def stack(settings: list[dict], report: object) -> list[dict]:
+        return [_picky(s, report) for s in settings]
+
+    mine = Experiment("mine", {"seed": 0}, _picky, ["value"], stack=stack)
+    with pytest.warns(RuntimeWarning, match="1 of 4 members"):
+        cube = quiet(mine, seed=range(4), how="stacked", on_error="nan")
+    np.testing.assert_array_equal(cube["value"], [0, np.nan, 2, 3])
+
+
+def _picky(settings: dict, report: object) -> dict:
+    if settings["seed"] == 1:
+        raise RuntimeError("not this one")
+    return {"value": settings["seed"]}
+
+
+# -- workers -----------------------------------------------------------------------------------------
+
+
+def test_functions_that_processes_cannot_find_are_told_at_once() -> None:
+    mine = dataclasses.replace(CHEAP, member=lambda s, r: {})
+    with pytest.raises(ValueError, match=r"member is .*<lambda>.*, a lambda or a function within a function"):
+        quiet(mine, seed=range(2), how="processes")
+
+    def local(settings: dict, report: object) -> dict:
+        return {}
+
+    with pytest.raises(ValueError, match=r"stack is .*local.*; write it as a function of a module|stack is .*local"):
+        quiet(dataclasses.replace(CHEAP, stack=partial(local)), seed=range(2), how="processes")
+
+
+NOTEBOOK = """
+from xmodal_lab import sweep
+from xmodal_lab.sweeps.experiment import Experiment
+def member(settings, report):
+    return {"value": 1.0}
+E = Experiment("mine", {"seed": 0}, member, ["value"])
+try:
+    sweep(E, seed=range(4), how="processes", progress=False)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_member_of_a_notebook_is_told_at_once() -> None:
+    done = subprocess.run([sys.executable, "-"], input=NOTEBOOK, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("`member` lives in this notebook, where other processes cannot find it: put it in a")
+    assert "use threads" in done.stdout
+
+
+def test_a_worker_that_ends_or_cannot_say_its_error_is_told_by_its_cause(tmp_path, monkeypatch, faults) -> None:
+    with pytest.raises(RuntimeError, match=r"a worker process ended by itself with status 3, at its start or in a mem"):
+        quiet(ENDING, seed=range(2), how="processes", retries=50)
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback .*Odd: this and that"):
+        quiet(ODD, seed=range(2), how="processes")
+    faults("a worker that ends", 1)
+    (tmp_path / "only_here.py").write_text(
+        "import os\nif 'NOT_HERE' in os.environ: raise ImportError('no such GPU')\n"
+        "def member(s, r): return {'value': 1.0}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here  # type: ignore[import-not-found]
+
+    monkeypatch.setitem(os.environ, "NOT_HERE", "1")
+    mine = Experiment("mine", {"seed": 0}, only_here.member, ["value"])
+    with pytest.raises(RuntimeError, match="a worker process cannot load the experiment: ImportError: no such GPU"):
+        quiet(mine, seed=range(2), how="processes")
+
+
+# -- choosing ----------------------------------------------------------------------------------------
+
+
+def test_settings_are_chosen_on_validation() -> None:
+    val = np.array([[[0.5, 0.9], [0.9, 0.2]], [[np.nan, np.nan], [0.1, np.nan]]])  # lr, decay, seed
+    test = np.arange(8.0).reshape(2, 2, 2)
+    cube = xr.Dataset(
+        {"val_accuracy": (("lr", "decay", "seed"), val), "accuracy": (("lr", "decay", "seed"), test), "n": ((), 3)},
+        {"lr": [0.1, 0.2], "decay": [0.0, 1.0], "seed": [0, 1]},
+    )
+    found = choose(cube, over=["lr", "decay"])
+    np.testing.assert_array_equal(found["accuracy"], [2, 1])
+    np.testing.assert_array_equal(found["decay"], [1.0, 0.0])
+    assert found["lr"].dims == ("seed",) and found["n"] == 3
+    one = choose(cube, over=["lr", "decay"], across="seed")  # means .7 and .55: one setting for all seeds
+    np.testing.assert_array_equal(one["accuracy"], [0, 1])
+    np.testing.assert_array_equal(choose(cube, over="lr")["accuracy"], [[0, 1], [2, 3]])
+    tied = xr.Dataset({"val_accuracy": ("alpha", [0.8, 0.9, 0.9])}, {"alpha": [0.1, 0.3, 0.5]})
+    assert choose(tied, over="alpha")["alpha"] == 0.3
+    assert choose(-tied, over="alpha", by="val_accuracy")["alpha"] == 0.1
+    with pytest.raises(ValueError, match="unknown dimension 'rate'"):
+        choose(cube, over="rate")
+    with pytest.raises(ValueError, match="unknown variable of the cube 'val'"):
+        choose(cube, over="lr", by="val")
+    with pytest.raises(ValueError, match="val_accuracy is NaN everywhere over lr"):
+        choose(cube.isel(decay=[0]).where(cube.lr > 0.1), over="lr")
+
+
+def test_facts_of_a_store_are_json(tmp_path) -> None:
+    quiet(CHEAP, store=tmp_path / "s.zarr", seed=range(2))
+    held = json.loads((tmp_path / "s.zarr" / "zarr.json").read_text(encoding="utf-8"))
+    assert set(json.loads(held["attributes"]["xmodal_sweep"])["code"]) >= {"member", "began"}

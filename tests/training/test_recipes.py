@@ -1,0 +1,357 @@
+"""Recipes: each term against its formula, a stack against nets alone, presets against what they stand for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import xmodal_lab as xl
+from xmodal_lab.models.latents import Seen, see
+from xmodal_lab.training.recipe import Objective
+from xmodal_lab.training.stacking import fit_stack
+from xmodal_lab.training.terms import Context, View
+
+T = xl.terms
+ALL = (T.Task(), T.Latent("text"), T.Alignment(), T.Shared("text"), T.Connection("audio", weight=0.1))
+
+
+@pytest.fixture(scope="module")
+def ds() -> xl.Dataset:
+    return xl.load("digits", modalities=("image", "audio", "text"))
+
+
+def net_of(ds: xl.Dataset, seed: int = 0, **options: object) -> xl.LateFusion:
+    options = {"architecture": "mlp", "width": 8, "auxiliary": ("text",), **options}
+    return xl.LateFusion.for_dataset(ds, ("image", "audio"), seed=seed, **options)
+
+
+def view(latents: dict[str, torch.Tensor], **given: object) -> View:
+    k, b = next(iter(latents.values())).shape[:2]
+    plain = {
+        "step": 0, "rows": torch.arange(b).expand(k, -1), "labels": torch.zeros(k, b, dtype=torch.long), "inputs": {},
+        "masks": {}, "outputs": torch.zeros(k, b, 3, dtype=torch.float64), "settings": {}, "draws": {}, "params": {},
+        "states": [None] * k, "memory": {}, "alone": lambda m, x: x,
+    }  # fmt: skip
+    return View(latents=latents, **{**plain, **given})
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# -- terms by hand -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["mse_mean", "mse_sum", "cosine"])
+def test_a_latent_target_is_the_papers_loss_and_its_gradient(loss: str) -> None:
+    z, target = drawn(2, 5, 4).requires_grad_(), drawn(2, 5, 4, seed=1)
+    term = T.Latent("text", loss)
+    value = term.value(view({"image": z}, draws={"target": target}, states=[(None, ("image",))] * 2))
+    found = torch.autograd.grad(value.sum(), z)[0]
+    for k in range(2):
+        off = z[k].detach() - target[k]
+        if loss == "cosine":
+            length = z[k].detach().norm(dim=1, keepdim=True)
+            unit, other = z[k].detach() / length, target[k] / target[k].norm(dim=1, keepdim=True)
+            cos = (unit * other).sum(1, keepdim=True)
+            want, slope = (1 - cos).mean(), -(other - cos * unit) / length / 5
+        else:
+            share = 4 if loss == "mse_mean" else 1
+            want, slope = 0.5 * off.square().sum() / 5 / share, off / 5 / share
+        torch.testing.assert_close(value[k].detach(), want)
+        torch.testing.assert_close(found[k], slope)
+
+
+def test_alignment_is_equation_9_with_the_first_batch_as_reference() -> None:
+    a, b = drawn(2, 6, 3), drawn(2, 6, 3, seed=1)
+    term = T.Alignment(cost="squared_euclidean", target=0.5)
+    settings = {"a_align": torch.ones(2), "b_align": torch.tensor([0.5, 2.0], dtype=torch.float64)}
+    memory: dict[str, object] = {}
+    first = term.value(view({"image": a, "audio": b}, settings=settings, memory=memory))
+    d = (a - b).square().sum(-1)
+    want = torch.stack([(d[k] - settings["b_align"][k] * d[k].mean()).square().mean() for k in range(2)])
+    torch.testing.assert_close(first, want)
+    later = term.value(view({"image": 2 * a, "audio": b}, settings=settings, memory=memory))
+    moved = (2 * a - b).square().sum(-1)
+    want = torch.stack([(moved[k] - settings["b_align"][k] * d[k].mean()).square().mean() for k in range(2)])
+    torch.testing.assert_close(later, want)
+
+
+def test_alignment_of_tokens_and_of_batches_is_optimal_transport() -> None:
+    a, b = drawn(1, 2, 4, 3), drawn(1, 2, 4, 3, seed=1)
+    masks = {m: torch.ones(1, 2, 4, dtype=torch.bool) for m in ("image", "text")}
+    tokens = T.Alignment(cost="squared_euclidean").distance({"image": a, "text": b}, masks)
+    for i in range(2):
+        w2 = xl.transport.w2(a[0, i], b[0, i])
+        torch.testing.assert_close(tokens[0, i, 0], w2.square())
+    clouds = T.Alignment(cost="squared_euclidean", over="batch").distance({"image": a[:, 0], "text": b[:, 0]}, {})
+    torch.testing.assert_close(clouds[0, 0, 0], xl.transport.w2(a[0, 0], b[0, 0]).square())
+
+
+def test_a_connection_predicts_one_modality_from_the_others(ds: xl.Dataset) -> None:
+    z = {"image": drawn(1, 7, 5).requires_grad_(), "audio": drawn(1, 7, 5, seed=1).requires_grad_()}
+    params = {
+        f"image.{part}.{kind}": drawn(*shape, seed=i)
+        for i, (part, kind, shape) in enumerate(
+            [("mean", "weight", (1, 5, 32)), ("mean", "bias", (1, 1, 32)), ("out", "weight", (1, 32, 5)),
+             ("out", "bias", (1, 1, 5))]
+        )
+    }  # fmt: skip
+    value = T.Connection("audio").value(view(z, params=params, states=[("audio", ("image",))]))
+    norm = lambda x: (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()  # noqa: E731
+    v = norm(z["image"][0].detach()) @ params["image.mean.weight"][0] + params["image.mean.bias"][0]
+    out = norm(v.relu() @ params["image.out.weight"][0] + params["image.out.bias"][0])
+    torch.testing.assert_close(value[0].detach(), (norm(z["audio"][0].detach()) - out).square().sum(-1).mean())
+    image, audio = torch.autograd.grad(value.sum(), (z["image"], z["audio"]), allow_unused=True)
+    assert image is None and bool(audio.abs().sum() > 0), "the in-modal features are held fixed"
+
+
+def test_unpaired_rows_pass_the_shared_part_alone(ds: xl.Dataset) -> None:
+    net = net_of(ds, fusion="concat_linear").double()
+    x = ds.train.inputs["text"][:4].double()
+    alone = net.classify(net.latents({"text": x}), only="text")
+    f = net.encoders["text"](x)
+    weight = net.fusion.linear.weight
+    want = net.head(f @ weight[:, 16:24].T + net.fusion.linear.bias)  # the third block of columns is the text's
+    torch.testing.assert_close(alone, want)
+    paired = {m: ds.test.inputs[m][:4].double() for m in ("image", "audio")}
+    torch.testing.assert_close(see(net, paired).outputs, net(paired))
+
+
+def test_a_convex_mix_leaves_the_task_the_rest(ds: xl.Dataset) -> None:
+    recipe = xl.Recipe((T.Task(), T.Latent("text", weight=0.25)), mix="convex")
+    net = net_of(ds)
+    train = ds.train.complete(("image", "audio"))
+    context = Context(net, ds, ds.train, 0, lambda m, width: net_of(ds))
+    both, task = Objective([recipe], [context]), Objective([recipe.with_settings(a_latent=0.0)], [context])
+    rows, labels = torch.arange(6)[None], train.labels[None, :6]
+    inputs = {m: train.inputs[m][:6] for m in ("image", "audio")}
+    seen = see(net, inputs)
+    one = Seen({m: z[None] for m, z in seen.latents.items()}, {}, seen.outputs[None])
+    losses = []
+    for objective in (both, task):
+        objective.epoch(rows, labels)
+        losses.append(
+            objective(slice(0, 6), rows, labels, {m: x[None] for m, x in inputs.items()}, one, lambda m, x: x)
+        )
+    want = 0.75 * losses[1] + 0.25 * both.seen["latent"][0]
+    torch.testing.assert_close(losses[0], want)
+
+
+# -- training ----------------------------------------------------------------------------------------
+
+
+def test_the_preset_of_dml_is_fit_with_that_pairing(ds: xl.Dataset) -> None:
+    two = xl.load("digits", modalities=("image", "audio"))
+    net = xl.LateFusion.for_dataset(two, architecture="mlp")
+    plain = xl.fit(net, two, pairing="same_class", share=0.5, epochs=3, seed=4)
+    recipe = xl.fit(net, two, recipe=xl.recipes.dml(0.5), epochs=3, seed=4)
+    assert plain.history.drop(columns="seconds").equals(recipe.history.drop(columns="seconds"))
+    for a, b in zip(plain.model.parameters(), recipe.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("fusion", ["concat_mlp", "additive", "cross_attention"])
+def test_a_stack_trains_each_member_as_alone(ds: xl.Dataset, fusion: str) -> None:
+    base = xl.Recipe(ALL, "same_class")
+    recipes = [base.with_settings(a_latent=0.1 * k, share=k / 3, b_align=k / 3, lam=0.5 + k) for k in range(3)]
+    double = ds.to(dtype=torch.float64)
+    nets = [net_of(double, seed=k, fusion=fusion) for k in range(3)]
+    together = fit_stack(nets, double, recipe=recipes, epochs=2, seed=[0, 1, 2])
+    for k, run in enumerate(together):
+        alone = xl.fit(nets[k], double, recipe=recipes[k], epochs=2, seed=k)
+        off = (alone.history - run.history).drop(columns="seconds").abs().max().max()
+        assert off < 1e-8, "float64 sums in another order"
+        for a, b in zip(alone.model.parameters(), run.model.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-7)
+
+
+def test_a_tower_and_a_net_of_ones_own_take_the_same_recipe(ds: xl.Dataset) -> None:
+    shapes = xl.one_tower.with_tokens(xl.load("shapes", n_train=60, n_test=30))
+    tower = xl.one_tower.OneTower.for_dataset(shapes, width=8)
+    recipe = xl.Recipe((T.Task(), T.Alignment(weight=0.1), T.Shared("text", weight=0.5)))
+    run = xl.fit(tower, shapes, recipe=recipe, epochs=1)
+    assert run.history[["task", "alignment", "shared"]].notna().all().all()
+
+    class Mine(nn.Module):
+        modalities = ("image", "audio")
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = nn.ModuleDict({"image": nn.Linear(64, 6), "audio": nn.Linear(1024, 6)})
+            self.head = nn.Linear(6, 10)
+
+        def latents(self, inputs):  # type: ignore[no-untyped-def]
+            return {m: self.parts[m](x.flatten(1)).tanh() for m, x in inputs.items()}
+
+        def classify(self, latents, only=None):  # type: ignore[no-untyped-def]
+            return self.head(sum(latents.values()) if only is None else latents[only])
+
+        def forward(self, inputs):  # type: ignore[no-untyped-def]
+            return self.classify(self.latents({m: inputs[m] for m in self.modalities}))
+
+    run = xl.fit(Mine(), ds, recipe=xl.Recipe((T.Task(), T.Alignment(), T.Shared("audio"))), epochs=1)
+    assert {"task", "alignment", "shared"} <= set(run.history)
+
+
+def test_a_term_of_ones_own_is_a_function(ds: xl.Dataset) -> None:
+    @T.term("entropy", weight=0.5, setting="a_entropy")
+    def entropy(view: View) -> torch.Tensor:
+        p = view.outputs.softmax(-1)
+        return -(p * p.clamp_min(1e-9).log()).sum(-1).mean(-1)
+
+    recipe = xl.Recipe((T.Task(), entropy))
+    assert recipe.settings["a_entropy"] == 0.5
+    runs = [xl.fit(net_of(ds), ds, recipe=recipe.with_settings(a_entropy=w), epochs=4) for w in (0.0, 0.5)]
+    assert "entropy" not in runs[0].history, "a weight of 0 is never computed"
+    assert 0 < runs[1].history["entropy"].iloc[-1] < math.log(10)
+
+
+# -- bad input ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: T.Latent(weight=-0.1), "a_latent .* at least 0|a_latent"),
+        (lambda: xl.Recipe((T.Task(), T.Latent(weight=0.6), T.Alignment(weight=0.6)), mix="convex"), "at most 1"),
+        (lambda: xl.Recipe((T.Task(), T.Task())), "two terms are called 'task'"),
+        (lambda: xl.Recipe(()), "at least one term"),
+        (lambda: xl.Recipe((T.Task(), T.Function(lambda v: v.outputs, "mine", "share"))), "'share' .* is taken"),
+        (lambda: xl.Recipe((T.Task(),)).with_settings(a_latent=1.0), "setting of the recipe"),
+        (lambda: xl.recipes.synergy(0.3, "X→V"), "direction"),
+        (lambda: T.Shared(ratio=0.0), "ratio"),
+        (lambda: xl.Recipe((T.Latent(weight=0.5),), mix="convex"), "add xl.terms.Task"),
+    ],
+)  # fmt: skip
+def test_bad_recipes_are_refused(make: object, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make()  # type: ignore[operator]
+
+
+def test_what_the_model_lacks_is_said_before_training(ds: xl.Dataset) -> None:
+    image = xl.LateFusion.for_dataset(ds, "image", architecture="mlp")
+    both = net_of(ds, auxiliary=())
+    for net, term, says in [
+        (image, T.Alignment(), "at least two modalities"),
+        (image, T.Connection(), "at least two modalities"),
+        (both, T.Shared("text"), "modality of term 'shared'"),
+        (both, T.Latent("smell"), "teacher of term 'latent'"),
+        (image, T.Latent("image"), "nothing to draw"),
+        (both, T.Latent(torch.zeros(3, 8)), "one for each"),
+        (both, T.Latent("text", kind="paired"), "in every trained"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            recipe = xl.Recipe((T.Task(), term), xl.Pairing("fixed", rows="all"))
+            xl.fit(net, ds, recipe=recipe, epochs=1)
+    with pytest.raises(TypeError, match="lacks latents, classify"):
+        plain = nn.Module()
+        plain.modalities = ("image",)
+        plain.p = nn.Linear(2, 2)
+        xl.fit(plain, ds, recipe=xl.recipes.uml(), epochs=1)
+    with pytest.raises(ValueError, match="names its own pairing"):
+        xl.fit(both, ds, recipe=xl.recipes.base(), pairing="shuffled", epochs=1)
+
+    @T.term("wrong")
+    def wrong(view: View) -> torch.Tensor:
+        return view.outputs.sum()
+
+    with pytest.raises(ValueError, match="one number per member"):
+        xl.fit(both, ds, recipe=xl.Recipe((T.Task(), wrong)), epochs=1)
+
+
+# -- presets against the papers' own training ----------------------------------------------------------
+
+
+def test_the_preset_of_wma_takes_the_steps_of_the_papers_tower() -> None:
+    from xmodal_lab.papers import wma
+    from xmodal_lab.papers.wma.method.towers import Towers
+
+    towers = Towers()
+    s = {**towers.defaults, "n_train": 60, "n_val": 20, "n_test": 20, "pretraining": 0, "steps": 4, "alpha": 0.7,
+         "beta": 0.4, "warmup": 0}  # fmt: skip
+    dataset, head = towers.load(s), towers.head(s)
+    tower, train = towers.start(s).train(), dataset.train.complete()
+    align = wma.Alignment(s["alpha"], s["beta"])
+    recipe = xl.recipes.wma(s["alpha"], s["beta"])
+    preset = Objective([xl.Recipe(recipe.terms[1:])], [Context(tower, dataset, train, 0, lambda m, width: tower)])
+    draw = torch.Generator().manual_seed(1000 * s["seed"] + s["order"])
+    steps = torch.optim.AdamW(tower.parameters(), s["lr"], weight_decay=s["weight_decay"])
+    for _ in range(4):
+        rows = torch.randint(0, len(train), (s["batch_size"],), generator=draw)
+        inputs = {m: train.inputs[m][rows] for m in tower.modalities}
+        hidden = tower.hidden(inputs)
+        papers, _ = align(hidden)
+        seen = see(tower, inputs)
+        one = Seen({m: z[None] for m, z in seen.latents.items()}, {m: x[None] for m, x in seen.masks.items()},
+                   seen.outputs[None])  # fmt: skip
+        preset.epoch(rows[None], train.labels[rows][None])
+        mine = preset(slice(0, len(rows)), rows[None], train.labels[rows][None], inputs, one, lambda m, x: x)[0]
+        torch.testing.assert_close(mine, papers, rtol=1e-5, atol=1e-7)
+        params = list(tower.parameters())
+        for a, b in zip(
+            torch.autograd.grad(mine, params, retain_graph=True, materialize_grads=True, allow_unused=True),
+            torch.autograd.grad(papers, params, retain_graph=True, materialize_grads=True, allow_unused=True),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        steps.zero_grad()
+        (papers + head.loss(tower.classify(hidden), head.targets(train)[rows])).backward()
+        steps.step()
+
+
+@pytest.mark.parametrize("loss", ["mse_mean", "cosine"])
+def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None:
+    from xmodal_lab.experiments.late_fusion import Trials
+    from xmodal_lab.models import stacked as nets
+    from xmodal_lab.papers import synergy
+    from xmodal_lab.papers.synergy.method.training import Plan
+    from xmodal_lab.papers.synergy.worlds import world_of
+
+    experiment = synergy.experiment(images_per_class=10, steps=3, teacher_steps=5, loss=loss, alpha=0.4)
+    s = {**experiment.settings(), "target": "same_class", "direction": "A→V"}
+    world = world_of(Trials(None), s)
+    plan = Plan.of(world, [s])
+    params = nets.start(0, world.x["train"].shape[1:], s["hidden"], world.width, world.classes)
+    params = {name: p[None] for name, p in params.items()}
+    at = plan.batches[plan.streams, 0]
+    z, target = nets.features(params, world.x["train"][at]), plan.latents[plan.targets[:, 0]]
+    out = nets.logits(params, z)
+    papers = (
+        0.6 * nn.functional.cross_entropy(out[0], world.y["train"][at][0])
+        + 0.4 * (synergy.training.latent_losses(z, target, [loss])[0])
+    )
+    recipe = xl.recipes.synergy(0.4, "A→V", kind="same_class", loss=loss)
+    task, latent = recipe.terms
+    seen = view({"image": z}, draws={"target": target}, states=[(None, ("image",))], outputs=out,
+                labels=world.y["train"][at])  # fmt: skip
+    weight = recipe.weights["latent"]
+    torch.testing.assert_close((1 - weight) * task.value(seen)[0] + weight * latent.value(seen)[0], papers)
+
+
+def test_the_preset_of_uml_is_the_loss_of_the_papers_shared_head() -> None:
+    from xmodal_lab.papers.uml.method.nets import logits
+
+    x, y = {m: drawn(6, 4, seed=i) for i, m in enumerate(("image", "text"))}, torch.arange(6) % 3
+    params = {"head": drawn(1, 3, 4, seed=9)}
+
+    class Head(nn.Module):
+        modalities, auxiliary = ("image",), ("text",)
+
+        def latents(self, inputs):  # type: ignore[no-untyped-def]
+            return dict(inputs)
+
+        def classify(self, latents, only=None):  # type: ignore[no-untyped-def]
+            return latents[only or "image"] @ params["head"][0].T
+
+    one = torch.ones(1, dtype=torch.float64)
+    papers = sum(nn.functional.cross_entropy(logits(params, m, x[m][None], one, {})[0], y) for m in ("image", "text"))
+    recipe = xl.recipes.uml(1.0)
+    seen = view({"image": x["image"][None]}, outputs=Head().classify(x)[None], labels=y[None],
+                draws={"row": torch.arange(6).view(1, 6, 1)}, states=[(x["text"], y, None)],
+                alone=lambda m, rows: Head().classify({m: rows[0]}, only=m)[None])  # fmt: skip
+    mine = recipe.terms[0].value(seen) + recipe.settings["lam"] * recipe.terms[1].value(seen)
+    torch.testing.assert_close(mine[0], papers)

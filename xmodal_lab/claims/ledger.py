@@ -1,0 +1,300 @@
+"""The ledger on disk: one JSON row per claim, merged into ``claims.json`` and rendered as ``CLAIMS.md``.
+
+Rows of another dataset than the claims' own worlds make a ledger of their own: ``claims_avmnist.json``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..data import datasets
+from ..sweeps import commit
+from ..utils.files import seal, write_text
+from ..utils.version import __version__
+from .claim import Claim, Conditions
+from .verdicts import NEEDS, VERDICTS, Measured
+
+Row = dict[str, Any]
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "shipped" / "claims.json"
+NOT_MEASURED = "not measured"
+TITLE = "The ledger of claims"
+INTRO = """\
+Every claim of the five papers, the number the paper prints, what was measured here, and the verdict
+that a rule gave it. Made by `make claims`; not edited by hand. Intervals are 95 %, over seeds, of paired
+differences."""
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    import numpy as np
+    import torch
+
+    return {"xmodal_lab": __version__, "torch": str(torch.__version__), "numpy": str(np.__version__)}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Finished rows in a folder, so that a killed run goes on; None keeps nothing."""
+
+    folder: Path | None
+    conditions: Conditions
+
+    def get(self, claim: Claim) -> Row | None:
+        """The row of ``claim`` under these conditions, if it was finished."""
+        if self.folder is None or not self._path(claim).is_file():
+            return None
+        try:
+            held = json.loads(self._path(claim).read_text(encoding="utf-8"))
+            row: Row = held["row"]
+            return row if held["seal"] == seal(row) else None
+        except (ValueError, KeyError, TypeError, RecursionError):  # cut short, or damaged on disk: measure it again
+            return None
+
+    def keep(self, claim: Claim, measured: Measured | Exception, seconds: float) -> Row:
+        """The row of what was measured; written unless it is an error."""
+        row = row_of(claim, self.conditions, measured, seconds)
+        if self.folder is not None and not isinstance(measured, Exception):
+            row = json.loads(json.dumps(row))  # as it will be read
+            write_text(self._path(claim), json.dumps({"seal": seal(row), "row": row}, ensure_ascii=False, indent=1))
+        return row
+
+    def _path(self, claim: Claim) -> Path:
+        assert self.folder is not None
+        c = self.conditions
+        seeds = list(c.seeds) if claim.trained else []
+        data = "" if c.dataset is None else [c.dataset.name, c.dataset.fingerprint]
+        what = [claim.id, claim.text, c.budget, seeds, data, versions()]
+        digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+        return self.folder / f"{claim.id}-{digest}.json"
+
+
+def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float) -> Row:
+    """One row: the claim, what was measured, and how."""
+    if isinstance(measured, Exception):
+        measured_part: Row = {"measured": "", "value": None, "interval": None, "n": 0, "verdict": NOT_MEASURED}
+        measured_part |= {"note": f"{type(measured).__name__}: {measured}", "numbers": {}}
+    else:
+        measured_part = {
+            "measured": measured.text, "value": measured.value, "interval": measured.interval, "n": measured.n,
+            "verdict": measured.verdict, "note": measured.note, "numbers": dict(measured.numbers),
+        }  # fmt: skip
+    return {
+        "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
+        **measured_part,
+        "budget": conditions.budget, "seeds": list(conditions.seeds) if claim.trained else [],
+        **_data(conditions), "seconds": round(seconds, 2),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
+        "versions": versions(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }  # fmt: skip
+
+
+def rows_in(path: Path) -> dict[str, Row]:
+    """Rows by id of a ``claims.json``.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; a file that is no ledger.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no ledger at {path}; `xmodal claims --run --write` makes one.")
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        rows = {row["id"]: row for row in held["rows"]}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no ledger of claims: {error!r}.") from None
+    if held.get("format") != FORMAT:
+        raise ValueError(f"{path.name} has ledger format {held.get('format')!r}, this version reads {FORMAT}.")
+    return rows
+
+
+@lru_cache(maxsize=8)
+def shipped(dataset: str = "") -> dict[str, Row]:
+    """Rows of the ledger that ships with this version: on the claims' own worlds, or on ``dataset``."""
+    path = place(dataset)
+    return rows_in(path) if path.is_file() else {}
+
+
+def place(dataset: str = "", suffix: str = "json") -> Path:
+    """Where the ledger on ``dataset`` stands in the package, or its page in the checkout for suffix "md".
+
+    Raises:
+        ValueError: a name that is no file name.
+    """
+    if not re.fullmatch(r"\w{0,100}", dataset):
+        raise ValueError(f"a ledger is called by letters, digits and underscores, got dataset {dataset!r}.")
+    beside = f"_{dataset}" if dataset else ""
+    if suffix == "md":
+        return Path(__file__).resolve().parents[2] / f"CLAIMS{beside.upper()}.md"
+    return SHIPPED.with_name(f"{SHIPPED.stem}{beside}.json")
+
+
+def words(dataset: str, rows: Iterable[Row]) -> dict[str, str]:
+    """Title and introduction of the page of the ledger on ``dataset``, for :func:`render`."""
+    if not dataset:
+        return {"title": TITLE, "intro": INTRO}
+    held, options = list(rows), ""
+    for name in ("data_options", "encode"):
+        asked = {row.get(name, "") for row in held} - {""}
+        options += f" --{name.replace('_', '-')} '{asked.pop()}'" if len(asked) == 1 else ""
+    read = dataset not in datasets.names() or "root" in datasets.options(dataset)
+    disk = ", read from disk," if read else ", which is drawn,"
+    intro = (
+        f"Claims measured on {dataset}{disk} in place of their own worlds. Made by\n"
+        f"`xmodal claims … --run --write --dataset {dataset}{options}`; not edited by hand.\n"
+        "Intervals are 95 %, over seeds, of paired differences. The rows used stand at the end: a subset says how\n"
+        "the claim fares on so much data with nets of this size, not whether the paper's own numbers are right."
+    )
+    return {"title": f"The ledger on {dataset}", "intro": intro}
+
+
+def write(
+    rows: Iterable[Mapping[str, Any]], ids: Iterable[str], json_path: Path, markdown_path: Path, dataset: str = ""
+) -> list[Row]:
+    """Put ``rows`` into the ledger at ``json_path`` and render it; rows of other claims stay.
+
+    Args:
+        rows: as :func:`row_of` makes them; those that could not be measured are left out.
+        ids: every claim, in order.
+        json_path, markdown_path: of ``claims.json`` and ``CLAIMS.md``.
+        dataset: the name of the one that it is about; empty for the claims' own worlds.
+
+    Returns:
+        The rows written.
+
+    Raises:
+        ValueError: rows that were measured on something else.
+    """
+    merged = rows_in(json_path) if json_path.is_file() else {}
+    merged |= {row["id"]: dict(row) for row in rows if row["verdict"] != NOT_MEASURED}
+    if others := sorted({row["dataset"] for row in merged.values()} - {dataset}):
+        named = [name or "the claims' own worlds" for name in (dataset, *others)]
+        raise ValueError(f"this ledger is about {named[0]}, but there are rows about {', '.join(named[1:])}.")
+    held = [_without_nan(merged[i]) for i in ids if i in merged]
+    text = json.dumps({"format": FORMAT, "rows": held}, ensure_ascii=False, indent=1, allow_nan=False)
+    write_text(json_path, text + "\n")
+    write_text(markdown_path, render(held, **words(dataset, held)))
+    shipped.cache_clear()
+    return held
+
+
+def summary(rows: Iterable[Row]) -> str:
+    """How often each verdict was given, per paper: the README's table."""
+    held = list(rows)
+    lines = ["| paper | " + " | ".join(VERDICTS) + " |", "|---|" + "--:|" * len(VERDICTS)]
+    for paper in dict.fromkeys(row["paper"] for row in held):
+        counts = _counts([row for row in held if row["paper"] == paper])
+        lines.append(f"| {paper} | " + " | ".join(str(n) for n in counts.values()) + " |")
+    lines.append("| all | " + " | ".join(str(n) for n in _counts(held).values()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def put_between(path: Path, mark: str, text: str) -> None:
+    """Replace what stands between ``<!-- mark:start -->`` and ``<!-- mark:end -->`` in a Markdown file."""
+    before, start, rest = path.read_text(encoding="utf-8").partition(f"<!-- {mark}:start -->\n")
+    _, end, after = rest.partition(f"<!-- {mark}:end -->")
+    if start and end:
+        write_text(path, before + start + text + end + after)
+
+
+def _counts(rows: Iterable[Row]) -> dict[str, int]:
+    words = [NEEDS if row["verdict"].startswith(NEEDS) else row["verdict"] for row in rows]
+    return {verdict: words.count(verdict) for verdict in VERDICTS}
+
+
+def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
+    """The ledger as Markdown."""
+    held = list(rows)
+    counts = _counts(held)
+    lines = [
+        f"# {title}",
+        "",
+        *intro.split("\n"),
+        "",
+        "| " + " | ".join(counts) + " |",
+        "|" + "---|" * len(counts),
+        "| " + " | ".join(str(n) for n in counts.values()) + " |",
+    ]
+    for paper in dict.fromkeys(row["paper"] for row in held):
+        mine = [row for row in held if row["paper"] == paper]
+        lines += ["", f"## {paper}", "", *grid(mine)]
+        lines += noted(mine)
+    stories = dict.fromkeys(_story(row) for row in held)
+    lines += ["", "## How the rows were made", "", *[f"- {_words(story)}" for story in stories]]
+    lines.append(f"- {sum(row['seconds'] for row in held):.0f} seconds in all, measured on a shared machine.")
+    return "\n".join(lines) + "\n"
+
+
+def grid(rows: Iterable[Row]) -> list[str]:
+    """Lines of a Markdown table, one row per claim: the claim, what the paper says, what was measured, the verdict."""
+    lines = ["| id | claim | paper | measured | n | verdict |", "|:--|:--|:--|:--|--:|:--|"]
+    for row in rows:
+        printed = "; ".join(part for part in (row["source"], row["printed"]) if part)
+        cells = (row["id"], row["claim"], printed, row["measured"], row["n"] or "", f"**{row['verdict']}**")
+        lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
+    return lines
+
+
+def noted(rows: Iterable[Row]) -> list[str]:
+    """Lines of the notes that claims have, as they stand below their table."""
+    notes = [f"- {row['id']}: {_words(row['note'])}" for row in rows if row["note"]]
+    return ["", "Notes:", "", *notes] if notes else []
+
+
+@dataclass(frozen=True)
+class Page:
+    """Markdown that a notebook shows laid out and ``print`` shows as it is."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _story(row: Row) -> str:
+    mine = [f"{name} {version}" for name, version in row["versions"].items()]
+    where = f"{row['date']}, commit {row['commit'][:7] or 'unknown'}, budget {row['budget']}"
+    on = f", {row['dataset']} ({row['data']})" if row.get("data") else ""
+    return f"{row['paper']}: {where}{on}, {row['machine']}, {', '.join(mine)}"
+
+
+def _cell(value: Any) -> str:
+    return _words(value).replace("|", "\\|")
+
+
+def _words(value: Any) -> str:
+    """Text on one line in which no name of a class or dataset is an HTML tag or a link."""
+    return re.sub(r"<(?=[a-zA-Z/!?])|\[(?=[^\[\]]*\]\()", r"\\\g<0>", " ".join(str(value).split()))
+
+
+def _data(conditions: Conditions) -> Row:
+    """The name of the user's dataset, its sizes, encoders and fingerprint; an empty name for a claim's own world."""
+    given = conditions.dataset
+    if given is None:
+        return {"dataset": ""}
+    sizes = repr(given).partition(": ")[2].rstrip(")")
+    encoders = {m: given.provenance.get(f"{m} encoder") for m in given.modalities}
+    through = "".join(f"; {m} through {Path(e['model']).name} {e['revision'][:8]}" for m, e in encoders.items() if e)
+    return {"dataset": given.name, "data": f"{sizes}{through}; fingerprint {given.fingerprint}"}
+
+
+def _without_nan(value: Any) -> Any:
+    """``value`` with None where a number is not finite: JSON knows no NaN, and a frame turns None into one."""
+    if isinstance(value, Mapping):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

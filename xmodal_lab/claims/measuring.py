@@ -1,0 +1,234 @@
+"""The ledger: every claim of the five papers, what it printed, what was measured, and a verdict.
+
+- ``xl.claims.table()``: the ledger that ships with this version; ``xl.claims.show("dml")`` for reading
+- ``xl.claims.run(["dml.A", "dml.H"])``: measure again, here
+- ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
+- ``xl.claims.table(dataset="avmnist")``: as measured on real AVMNIST
+
+A claim stands beside its paper (``papers/<paper>/claims.py``); the words come from ``verdicts``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data import datasets
+from ..data.samples import Dataset
+from ..utils import checks as check
+from .claim import BUDGETS as BUDGETS
+from .claim import LEAST_SEEDS, SEEDS, Claim, Conditions
+from .ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
+from .verdicts import VERDICTS as VERDICTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAPERS = ("synergy", "cox", "uml", "wma", "dml")
+SHOWN = ("id", "claim", "source", "printed", "measured", "n", "verdict", "note")
+
+
+def known(paper: str | None = None) -> dict[str, Claim]:
+    """Claims by id, in the order of the papers.
+
+    Raises:
+        ValueError: a paper that is none of the five.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> list(xl.claims.known("wma"))[:3]
+        ['wma.I', 'wma.N', 'wma.X']
+    """
+    papers = PAPERS if paper is None else (check.one_of("paper", paper, PAPERS),)
+    found: dict[str, Claim] = {}
+    for name in papers:
+        for claim in importlib.import_module(f"xmodal_lab.papers.{name}.claims").CLAIMS:
+            found[claim.id] = claim
+    return found
+
+
+def table(paper: str | None = None, path: str | Path | None = None, dataset: str = "") -> pd.DataFrame:
+    """The ledger as it was last written: one row per claim, those not measured yet included.
+
+    Args:
+        paper: one paper; all by default.
+        path: a ``claims.json``; the one that ships with this version by default.
+        dataset: the ledger on this dataset that ships with this version, with only the claims that were
+            measured on it; by default the one on each claim's own world.
+
+    Returns:
+        Columns id, paper, claim, source, printed, measured, value, interval, n, verdict, note, and how the row
+        was made: budget, seeds, dataset, seconds, date, commit, versions, machine.
+
+    Raises:
+        ValueError: an unknown paper; a file that is no ledger; a dataset with none, or named beside a path.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> ledger = xl.claims.table("dml").set_index("id")
+        >>> ledger.loc["dml.T1", "verdict"]
+        'holds'
+    """
+    if check.instance("dataset", dataset, str, "the name of a ledger, such as 'avmnist'"):
+        if path is not None:
+            raise ValueError("give either path= or dataset=, not both.")
+        rows = shipped(dataset)
+        if not rows:
+            remedy = f"`xmodal claims --dataset {dataset} --run --write` makes one."
+            raise ValueError(f"no ledger on {dataset!r} ships with this version; {remedy}")
+        return _frame([rows[i] for i in known(paper) if i in rows])
+    measured = shipped() if path is None else rows_in(check.path("path", path))
+    return _frame([measured.get(c.id) or _blank(c) for c in known(paper).values()])
+
+
+def show(rows: str | pd.DataFrame | None = None, notes: bool = False) -> Page:
+    """The ledger for reading: what the paper says, what was measured, the verdict, no sentence cut.
+
+    Args:
+        rows: a paper, or rows of :func:`table` or :func:`run`; the whole shipped ledger by default.
+        notes: what was chosen, what the controls gave, what to beware of, below the table.
+
+    Returns:
+        A page that a notebook lays out as a table; as text, Markdown.
+
+    Raises:
+        ValueError: an unknown paper; a frame without the ledger's columns.
+        TypeError: neither.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> print(str(xl.claims.show("wma")).splitlines()[0])
+        | id | claim | paper | measured | n | verdict |
+    """
+    import pandas as pd
+
+    if rows is None or isinstance(rows, str):
+        rows = table(rows)
+    check.instance("rows", rows, pd.DataFrame, "a paper, or rows of xl.claims.table() or xl.claims.run()")
+    frame = rows if "id" in rows else rows.rename_axis(index="id").reset_index()
+    if missing := [name for name in SHOWN if name not in frame]:
+        raise ValueError(f"no rows of the ledger: {', '.join(missing)} is missing; give rows with all columns.")
+    held = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    return Page("\n".join([*grid(held), *(noted(held) if notes else ())]))
+
+
+def run(
+    ids: str | Iterable[str] | None = None,
+    *,
+    dataset: str | Dataset | None = None,
+    seeds: Sequence[int] = SEEDS,
+    budget: str = "quick",
+    store: str | Path | None = None,
+    executor: Executor | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measure claims here and now.
+
+    Args:
+        ids: ids such as "dml.A", names of papers, or several of them; all claims by default.
+        dataset: a dataset of your own, or the name of one; each claim's own world by default. Claims that
+            rest on no data (theorems, printed tables) do not look at it.
+        seeds: of trained models; at least 5.
+        budget: "quick" (the whole ledger in minutes) or "full".
+        store: a folder that keeps finished claims and every sweep under them: the same call goes on where a
+            killed one stopped, and computes nothing twice.
+        executor: any ``concurrent.futures.Executor``, for the sweeps.
+        progress: show a bar.
+
+    Returns:
+        The rows, as in :func:`table`. A claim whose measurement raised an error has the verdict
+        "not measured" and the error in its note; the others are not lost.
+
+    Raises:
+        ValueError: an unknown id, fewer than 5 seeds for a claim about trained models, an unknown budget.
+            All before any work is done.
+
+    Warns:
+        RuntimeWarning: claims whose measurement raised an error.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> row = xl.claims.run("dml.T3", progress=False).iloc[0]
+        >>> row["verdict"], row["measured"]
+        ('fails', '3 of 4 kernels of finite variance damp high frequencies')
+    """
+    wanted = chosen(ids)
+    folder = None if store is None else check.path("store", store)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ValueError(f"store must be a folder, {str(folder)!r} is a file.")
+    given = datasets.load(dataset) if isinstance(dataset, str) else dataset
+    conditions = Conditions(given, tuple(check.listed("seeds", seeds)), budget, folder, executor)
+    if len(conditions.seeds) < LEAST_SEEDS and (trained := [c.id for c in wanted if c.trained]):
+        raise ValueError(
+            f"a verdict on trained models rests on at least {LEAST_SEEDS} seeds, got {len(conditions.seeds)}; "
+            f"give more, or leave out {', '.join(trained[:5])}{' …' if len(trained) > 5 else ''}."
+        )
+    kept = Rows(None if folder is None else folder / "rows", conditions)
+    found: list[Row] = []
+    with _bar(len(wanted), progress) as bar:
+        for claim in wanted:
+            bar.set_postfix_str(claim.id)
+            found.append(kept.get(claim) or kept.keep(claim, *_measure(claim, conditions)))
+            bar.update()
+    lost = [row for row in found if row["verdict"] == NOT_MEASURED]
+    if lost:
+        message = (
+            f"{len(lost)} of {len(found)} claims could not be measured; the first, {lost[0]['id']}: {lost[0]['note']}"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return _frame(found)
+
+
+def _measure(claim: Claim, conditions: Conditions) -> tuple[Any, float]:
+    """What was measured (or the error) and the seconds it took."""
+    started = time.perf_counter()
+    try:
+        measured: Any = claim.measure(conditions)
+    except Exception as error:  # one claim's fault must not cost the others
+        measured = error
+    return measured, time.perf_counter() - started
+
+
+def chosen(ids: str | Iterable[str] | None) -> list[Claim]:
+    """The claims that are meant: ids, names of papers, or None for all.
+
+    Raises:
+        ValueError: an unknown id, or none.
+    """
+    every = known()
+    if ids is None:
+        return list(every.values())
+    asked = [ids] if isinstance(ids, str) else check.listed("ids", ids)
+    meant: dict[str, Claim] = {}
+    for name in asked:
+        if name in PAPERS:
+            meant |= {i: c for i, c in every.items() if c.paper == name}
+        else:
+            meant[name] = every[check.one_of("claim", name, every)]
+    if not meant:
+        raise ValueError("no claim was asked for; give ids, a paper, or None for all.")
+    return list(meant.values())
+
+
+def _blank(claim: Claim) -> Row:
+    return {
+        "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
+        "measured": "", "value": None, "interval": None, "n": 0, "verdict": NOT_MEASURED, "note": "",
+    }  # fmt: skip
+
+
+def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(list(rows))
+
+
+def _bar(total: int, progress: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc="claims", unit="claim", disable=not progress, leave=False)

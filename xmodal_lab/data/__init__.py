@@ -1,0 +1,1 @@
+"""Samples, what pairs them, what changes them, and the datasets by name."""

@@ -1,0 +1,1 @@
+"""Datasets that lie on disk, each in the layout in which it is published."""

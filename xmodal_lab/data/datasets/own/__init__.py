@@ -1,0 +1,1 @@
+"""One's own data: columns, blocks of numbers, labels and splits become a dataset."""

@@ -1,0 +1,1 @@
+"""How files are found, fetched, unpacked and read, and what is refused."""

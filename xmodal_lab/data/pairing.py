@@ -1,0 +1,229 @@
+"""Which sample of one modality meets which sample of another: index tensors, nothing else.
+
+A pairing says, for each row of an epoch and each modality, from which row that modality's
+input is taken. Because it is data and not code, every setting of the live controls runs
+through the same program: share 0 is standard multimodal learning (SML), share 1 of
+``same_class`` is distributional multimodal learning (DML; dml, Sec 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from ..utils import checks as check
+from .labels import task_of
+from .samples import Samples
+
+MODES = ("fixed", "same_class", "shuffled", "noisy")
+ROWS = ("complete", "all")
+_Found = TypeVar("_Found")
+# What does not change from epoch to epoch is sorted out once per samples, and forgotten with them.
+_KEPT = 64
+_KNOWN: WeakKeyDictionary[Samples, dict[tuple[object, ...], object]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One epoch's pairs: ``rows`` (n,) int64 and, in ``index`` per modality, the row its input is taken from (n,).
+
+    ``samples`` are always those that the pairs were drawn from.
+    """
+
+    rows: Tensor
+    index: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def labels(self, samples: Samples) -> Tensor:
+        """Labels of the rows, (n,)."""
+        check.instance("samples", samples, Samples, "such as dataset.train")
+        return samples.labels[self.rows.to(samples.labels.device)]
+
+    def inputs(self, samples: Samples, take: Tensor | slice = slice(None)) -> dict[str, Tensor]:
+        """Inputs by modality for the pairs that ``take`` names, each (len(take), ...)."""
+        check.instance("samples", samples, Samples, "such as dataset.train")
+        return {m: samples.inputs[m][where[take]] for m, where in self.index.items()}
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How partners are chosen. The first modality asked for keeps its own row; the others may change.
+
+    Args:
+        mode: ``fixed`` the row's own partner; ``same_class`` a partner drawn from all rows of the
+            same class (dml, Sec 3.3); ``shuffled`` from all rows; ``noisy`` from the rows of *other*
+            classes (noisy correspondence: surely wrong pairs).
+        share: chance, in [0, 1], that a row's partner is drawn; the others keep their own.
+            Rows drawn at a smaller share are drawn at a larger one too (same seed and epoch).
+        own: whether ``same_class`` and ``shuffled`` may draw the row's own partner. AVMNIST's code
+            in dml allows it, that of CREMA-D and Food101 does not (FIELD_NOTES).
+        rows: rows of an epoch. ``complete``: those in which every modality of the samples is present.
+            ``all``: every row with at least one of the asked modalities; what a row lacks is filled
+            once, for the whole run, with a partner of its class, so that every sample is seen. With
+            ``fixed`` that is the control in which SML sees all that DML sees.
+
+    Raises:
+        ValueError: unknown mode or rows, a share outside [0, 1].
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> train = xl.load("digits", modalities=("image", "audio")).train
+        >>> pairs = xl.Pairing("same_class", share=0.5).draw(train, seed=0)
+        >>> same = train.labels[pairs.index["audio"]] == pairs.labels(train)
+        >>> len(pairs), bool(same.all())
+        (250, True)
+    """
+
+    mode: str = "fixed"
+    share: float = 1.0
+    own: bool = True
+    rows: str = "complete"
+
+    def __post_init__(self) -> None:
+        check.one_of("pairing", self.mode, MODES)
+        check.one_of("rows", self.rows, ROWS)
+        check.share("share", self.share)
+
+    def draw(
+        self, samples: Samples, modalities: Sequence[str] | None = None, *, seed: int = 0, epoch: int = 0
+    ) -> Pairs:
+        """The pairs of one epoch; the same for the same seed and epoch.
+
+        Raises:
+            ValueError: unknown modality; no complete row; unknown labels (-1) where classes are
+                needed; a class from which no partner can be drawn.
+        """
+        check.instance("samples", samples, Samples, "such as dataset.train")
+        names = check.modalities_of(modalities, samples.modalities)
+        seed, epoch = check.integer("seed", seed, at_least=0), check.integer("epoch", epoch, at_least=0)
+        base = self._base(samples, names, seed)
+        if self.mode == "fixed" or self.share == 0:
+            return base
+        generator = torch.Generator().manual_seed(_mix(seed, epoch + 1))
+        index = {names[0]: base.index[names[0]]}
+        for m in names[1:]:
+            pool = _pool(samples, m)
+            drawn = pool.draw(self.mode, samples.labels.cpu()[base.rows], base.index[m], generator, own=self.own)
+            changed = torch.rand(len(base), generator=generator, dtype=torch.float32) < self.share
+            index[m] = torch.where(changed, drawn, base.index[m])
+        return Pairs(base.rows, index)
+
+    def _base(self, samples: Samples, names: Sequence[str], seed: int) -> Pairs:
+        """The fixed pairs, which do not change from epoch to epoch."""
+        key = ("base", self.rows, names, seed if self.rows == "all" else None)
+        return _once(samples, key, lambda: self._fixed(samples, names, seed))
+
+    def _fixed(self, samples: Samples, names: Sequence[str], seed: int) -> Pairs:
+        present = {m: p.cpu() for m, p in samples.present.items()}
+        if self.rows == "complete":
+            keep = torch.stack(list(present.values())).all(0)
+            if not bool(keep.any()):
+                raise ValueError(
+                    f"no row has all of {', '.join(samples.modalities)}; select fewer modalities, "
+                    "or use rows='all' to fill what is absent with partners of the same class."
+                )
+            rows = keep.nonzero()[:, 0]
+            return Pairs(rows, dict.fromkeys(names, rows))
+        rows = torch.stack([present[m] for m in names]).any(0).nonzero()[:, 0]
+        generator = torch.Generator().manual_seed(_mix(seed, 0))
+        labels = samples.labels.cpu()[rows]
+        index = {}
+        for m in names:
+            here = present[m][rows]
+            index[m] = rows
+            if not bool(here.all()):
+                index[m] = rows.clone()
+                drawn = _pool(samples, m).draw("same_class", labels[~here], rows[~here], generator, own=True)
+                index[m][~here] = drawn
+        return Pairs(rows, index)
+
+
+class _Pool:
+    """The rows that have one modality, sorted by class, to draw partners from."""
+
+    def __init__(self, samples: Samples, modality: str) -> None:
+        self.modality = modality
+        labels = samples.labels.cpu()
+        rows = samples.present[modality].cpu().nonzero()[:, 0]
+        if len(rows) == 0:
+            raise ValueError(f"no row has modality {modality!r}, so no partner can be drawn from it.")
+        if task_of(labels) != "classes":
+            labels = torch.zeros(len(labels), dtype=torch.long)  # everything is one class
+        elif int(labels.min()) < 0:
+            raise ValueError("some labels are unknown (-1); drawing partners by class needs every label.")
+        order = torch.argsort(labels[rows], stable=True)
+        self.rows = rows[order]
+        self.counts = torch.bincount(labels[self.rows], minlength=int(labels.max()) + 1)
+        self.starts = self.counts.cumsum(0) - self.counts
+        self.place = torch.full((len(labels),), -1)  # where each row stands in the sorted pool
+        self.place[self.rows] = torch.arange(len(self.rows))
+
+    def draw(self, mode: str, labels: Tensor, current: Tensor, generator: torch.Generator, *, own: bool) -> Tensor:
+        """One partner per entry of ``labels`` (n,), as rows of the samples (n,)."""
+        if task_of(labels) != "classes":
+            if mode != "shuffled":
+                sort = "real-valued" if labels.is_floating_point() else "several a row"
+                raise ValueError(f"pairing {mode!r} needs class labels; these are {sort}. Use 'shuffled'.")
+            labels = torch.zeros(len(labels), dtype=torch.long)
+        total = len(self.rows)
+        starts, counts = self.starts[labels], self.counts[labels]
+        if mode == "shuffled":
+            starts, counts = torch.zeros_like(starts), torch.full_like(counts, total)
+        if mode == "noisy":
+            room = total - counts
+            self._need(room, labels, "another class")
+            place = _below(room, generator)
+            place = place + counts * (place >= starts)  # step over the own class
+            return self.rows[place]
+        skip = torch.zeros_like(counts)
+        if not own:  # leave the current partner out, if it stands in the range
+            at = self.place[current]
+            skip = ((at >= starts) & (at < starts + counts)).long()
+        self._need(counts - skip, labels, "the same class" if mode == "same_class" else "the samples")
+        place = starts + _below(counts - skip, generator)
+        if not own:
+            place = place + ((skip > 0) & (place >= self.place[current])).long()
+        return self.rows[place]
+
+    def _need(self, room: Tensor, labels: Tensor, where: str) -> None:
+        if bool((room < 1).any()):
+            empty = sorted({int(c) for c in labels[room < 1]})
+            raise ValueError(
+                f"no partner of {where} has modality {self.modality!r} for class {', '.join(map(str, empty))}; "
+                "add samples of it, or choose another pairing."
+            )
+
+
+def _pool(samples: Samples, modality: str) -> _Pool:
+    return _once(samples, ("pool", modality), lambda: _Pool(samples, modality))
+
+
+def _once(samples: Samples, key: tuple[object, ...], make: Callable[[], _Found]) -> _Found:
+    """``make()``, kept as long as ``samples`` live and nobody writes into their labels or masks."""
+    state = (samples.labels._version, *(p._version for p in samples.present.values()))
+    known = _KNOWN.setdefault(samples, {})
+    found = known.get(key)
+    if not isinstance(found, tuple) or found[0] != state:
+        if len(known) >= _KEPT:  # many seeds on one split
+            known.clear()
+        found = known[key] = (state, make())
+    kept: _Found = found[1]
+    return kept
+
+
+def _below(limits: Tensor, generator: torch.Generator) -> Tensor:
+    """Whole numbers drawn uniformly from 0 to limit - 1, one per limit."""
+    drawn = (torch.rand(len(limits), generator=generator, dtype=torch.float64) * limits).long()
+    return torch.minimum(drawn, limits - 1)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """A generator seed for (seed, epoch), so that neighbouring pairs share nothing."""
+    return (seed * 0x9E3779B1 + epoch * 0x85EBCA77 + 1) & 0x7FFFFFFFFFFFFFFF

@@ -1,0 +1,1 @@
+"""Experiments on any dataset, on which papers stand: worlds, trained members, looks and attacks."""

@@ -1,0 +1,443 @@
+"""The bench: one recipe and its looks as an experiment, so that a question can be moved through all five papers.
+
+``xl.sweep("bench", share=[0, 1], a_latent=[0, 0.3], seed=range(5))`` asks the shipped one; ``xl.bench(my_dataset,
+recipe=my_recipe, looks={"density": True})`` makes one of your own, for ``xl.sweep(mine, my_weight=[0, 1], store=…)``.
+
+A setting of the recipe is a setting of the experiment. ``<modality>_shots`` limit how many training rows of each class
+have the first modality, and how many unpaired rows of the auxiliary one are used; ``isolines`` trains the whole grid of
+both under the present recipe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import training
+from ..data.samples import Dataset, Samples
+from ..instruments.look import Looks
+from ..models.fusion import FUSIONS, LateFusion
+from ..sweeps.experiment import Experiment, Report, Variable
+from ..training import DivergedError, Options, Run, recipes, stacking
+from ..training.recipe import Recipe
+from ..training.stacks import why_not_mapped, why_not_products
+from ..training.terms import Alignment, Connection, Latent, Shared, Task, Term, seed_of
+from ..utils import checks as check
+from .late_fusion import DATA as TRIAL_DATA
+from .late_fusion import Trials
+
+Values = Mapping[str, Any]
+
+# The digits world of dml, with the sentences that uml and synergy use. data_seed None: the world moves with the seed.
+WORLD = ("image", "audio", "text")
+DATA = {**TRIAL_DATA, "dataset_modalities": "+".join(WORLD), "data_seed": None}
+# 60 epochs, Adam 1e-3, batch 64 as in fit; width 32, concatenation and one linear map (ours).
+NET = {"modalities": "image+audio", "fusion": "concat_linear", "architecture": "mlp", "width": 32}
+TRAINING = {
+    "epochs": 60, "batch_size": 64, "lr": 1e-3, "optimizer": "adam", "momentum": 0.9, "weight_decay": 1e-4,
+    "choose": "last", "sam": 0.0, "swa": 0.0, "augment": "", "seed": 0, "device": "auto",
+}  # fmt: skip
+FREE = ("lr", "weight_decay")  # beside the recipe's settings: what may differ inside a stack
+LABELS = {
+    "share": "share of pairs drawn anew (dml's α)",
+    "a_latent": "α, weight of the latent target (synergy)",
+    "a_align": "α, weight of the alignment (wma)",
+    "b_align": "β, target of the alignment (wma)",
+    "lam": "λ, weight of unpaired rows (uml)",
+    "a_connect": "weight of the connection (cox)",
+}
+# What the shipped cube is asked: everything that a user must see on one screen (ours).
+LOOKS = Looks(landscape=11, density=True, eigenvalues=3, lpf=0.1, f_gap=(0.5,), gap=True, missing=0.5, noise=1.0)
+ISOLINES = {"image": (1, 4, 16), "text": (0, 1, 4, 12)}
+MOST_CHECKPOINTS = 8
+
+
+def bench(
+    dataset: Dataset | None = None,
+    recipe: Recipe | None = None,
+    looks: Looks | Mapping[str, Any] | None = None,
+    *,
+    isolines: Mapping[str, Sequence[int]] | None = None,
+    checkpoints: int = 0,
+    name: str = "bench",
+    **defaults: Any,
+) -> Experiment:
+    """One recipe and its looks, as an experiment.
+
+    Args:
+        dataset: of your own; the digits world with images, sounds and sentences when not given.
+        recipe: whose settings become axes; when not given the task, a latent target, alignment and unpaired rows,
+            all with weight 0, on pairs of the same class with share 0.
+        looks: options of :func:`~xmodal_lab.look`, taken on the test split; accuracy and loss alone when not given.
+        isolines: modality -> shots, for the two whose exchange is asked: the classified one and the auxiliary one.
+            Each member then trains a net in every cell of the grid too: ``accuracy_at_shots``.
+        checkpoints: at so many moments of training, evenly, ``curve_density``, ``curve_w2`` and ``curve_lambda``.
+        name: what cubes and stores call it.
+        defaults: of settings, instead of the usual ones.
+
+    Returns:
+        An experiment for :func:`~xmodal_lab.sweep` and for explorers. Variables: ``accuracy``, ``loss``,
+        ``val_accuracy``, ``accuracy_curve`` and ``train_loss_curve`` (epoch), and those of the looks.
+
+    Raises:
+        ValueError, TypeError: a recipe, look or setting that makes no sense; a name that two of them claim.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> quick = xl.bench(looks={"gap": True}, epochs=1)
+        >>> cube = xl.sweep(quick, a_align=[0.0, 1.0], progress=False)
+        >>> cube.w2.dims, bool(cube.w2.notnull().all())
+        (('a_align',), True)
+    """
+    if dataset is not None:
+        check.instance("dataset", dataset, Dataset, "or None for the digits world")
+    chosen = LOOKS if looks is LOOKS else looks if isinstance(looks, Looks) else Looks(**(looks or {}))
+    made = Bench(
+        Trials(dataset), recipe or _default_recipe(dataset), chosen, dict(isolines or {}),
+        check.integer("checkpoints", checkpoints, at_least=0),
+    )  # fmt: skip
+    if checkpoints > MOST_CHECKPOINTS:
+        raise ValueError(f"checkpoints must be at most {MOST_CHECKPOINTS}, got {checkpoints}.")
+    experiment = Experiment(
+        name=name if dataset is None else f"{name} on {dataset.name}",
+        defaults=made.defaults,
+        member=partial(_member, made),
+        variables=made.variables,
+        stack=made.stack,
+        stack_key=made.stack_key,
+        stack_pays=made.stack_pays,
+        normal=made.normal,
+        check=made.check,
+        data=made.trials.fingerprint,
+        labels=LABELS,
+        version=made.trials.version,
+    )
+    return experiment.with_defaults(**defaults) if defaults else experiment
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a bench does with one setting: load, train, look."""
+
+    trials: Trials
+    recipe: Recipe
+    looks: Looks = field(default_factory=Looks)
+    isolines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    checkpoints: int = 0
+
+    def __post_init__(self) -> None:
+        check.instance("recipe", self.recipe, Recipe, "such as xl.recipes.dml(1.0)")
+        known = {**self._data(), **NET, **TRAINING, **dict.fromkeys(self.shots)}
+        for setting in self.recipe.settings:
+            if setting in known:
+                raise ValueError(f"the recipe's setting {setting!r} is taken by the bench; name yours otherwise.")
+        for modality, shots in self.isolines.items():
+            check.one_of("modality of isolines", modality, self._modalities())
+            for count in check.listed(f"isolines[{modality!r}]", shots):
+                check.integer("shots", count, at_least=0 if modality == self.auxiliary else 1)
+        if self.isolines and set(self.isolines) != {self.target, self.auxiliary}:
+            raise ValueError(
+                f"isolines are over {self.target!r} and the recipe's unpaired modality, which is {self.auxiliary!r}; "
+                f"got {sorted(self.isolines)}."
+            )
+
+    # -- settings --------------------------------------------------------------------------------
+
+    def _data(self) -> dict[str, Any]:
+        return dict(DATA) if self.trials.given is None else {}
+
+    def _modalities(self) -> tuple[str, ...]:
+        given = self.trials.given
+        return WORLD if given is None else given.modalities
+
+    @property
+    def target(self) -> str:
+        """The modality whose shots are traded: the first."""
+        return self._modalities()[0]
+
+    @property
+    def auxiliary(self) -> str | None:
+        """The modality of unpaired rows, if the recipe has any."""
+        return next((t.modality for t in self.recipe.terms if isinstance(t, Shared)), None)
+
+    @property
+    def shots(self) -> tuple[str, ...]:
+        """The settings that limit rows, one of each modality that is traded."""
+        return tuple(f"{m}_shots" for m in dict.fromkeys((self.target, self.auxiliary)) if m is not None)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """All settings with their defaults."""
+        net = dict(NET)
+        if self.trials.given is not None:
+            others = [m for m in self._modalities() if m != self.auxiliary] or [self.target]
+            net["modalities"] = "+".join(others)
+        return {**self._data(), **net, **TRAINING, **self.recipe.settings, **dict.fromkeys(self.shots)}
+
+    def recipe_of(self, s: Values) -> Recipe:
+        """The recipe under these settings; shots of the auxiliary modality are those of its unpaired rows."""
+        found: Recipe = self.recipe.with_settings(**{name: s[name] for name in self.recipe.settings})
+        shots = s.get(f"{self.auxiliary}_shots")
+        if not shots:
+            return found
+        return replace(found, terms=tuple(replace(t, shots=shots) if isinstance(t, Shared) else t for t in found.terms))
+
+    def check(self, s: Values) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ValueError, TypeError: which, and what would.
+        """
+        known = self._modalities()
+        check.modalities_of(check.instance("modalities", s["modalities"], str, "names joined by '+'").split("+"), known)
+        recipe = self.recipe_of(s)
+        Options(recipe=recipe, **{k: s[k] for k in TRAINING if k != "device"})
+        self.trials.check_data(s)
+        check.one_of("fusion", s["fusion"], FUSIONS)
+        check.integer("width", s["width"], at_least=1)
+        for setting in self.shots:
+            if s[setting] is not None:
+                check.integer(setting, s[setting], at_least=0 if setting == f"{self.auxiliary}_shots" else 1)
+
+    def normal(self, s: dict[str, Any]) -> dict[str, Any]:
+        """Without what makes no difference: what a weight of 0 leaves unused, partners of a lone modality."""
+        s = dict(s)
+        names, recipe = s["modalities"].split("+"), self.recipe
+        if len(names) < 2 or s["pairing"] == "fixed" or s["share"] == 0:
+            s |= {"pairing": "fixed", "share": 0.0}
+        for part in recipe.terms:
+            weight = part.weight_setting
+            if weight is None:
+                continue
+            silent = isinstance(part, Shared) and s.get(f"{part.modality}_shots") == 0
+            if s[weight] == 0 or silent or not applies(part, names):
+                s |= {**part.settings, weight: 0.0}
+        if self.auxiliary is not None and not any(
+            s[str(t.weight_setting)] > 0 for t in recipe.terms if isinstance(t, Shared)
+        ):
+            s[f"{self.auxiliary}_shots"] = None
+        return s
+
+    def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+        """The variables of a sweep whose settings take these values."""
+        epochs = max(values["epochs"])
+        names = list(dict.fromkeys(m for one in values["modalities"] for m in one.split("+")))
+        blocks = [*(f"encoders.{m}" for m in self._modalities()), "fusion", "head"]
+        epoch = {"epoch": range(1, epochs + 1)}
+        found = {
+            **self.looks.variables(names, blocks),
+            "val_accuracy": Variable(label="validation accuracy"),
+            "accuracy_curve": Variable(epoch, "test accuracy", dtype="float32"),
+            "train_loss_curve": Variable(epoch, "training loss", "nats", "float32"),
+        }
+        if self.isolines:
+            images, texts = (tuple(self.isolines[m]) for m in (self.target, str(self.auxiliary)))
+            found["accuracy_at_shots"] = Variable({"images": images, "texts": texts}, "test accuracy", dtype="float32")
+        if self.checkpoints:
+            if len(set(values["epochs"])) > 1:
+                raise ValueError("checkpoints are moments of a training; give one number of epochs.")
+            at = {"checkpoint": self.moments(epochs)}
+            density = self._curve().variables(names)["density"]
+            found |= {
+                "curve_density": Variable({**at, **density.dims}, density.label, dtype="float32"),
+                "curve_w2": Variable(at, "W2 between the modalities"),
+                "curve_lambda": Variable(at, "λ_max"),
+                "curve_loss": Variable(at, "test loss", "nats"),
+            }
+        return found
+
+    def moments(self, epochs: int) -> list[int]:
+        """The epochs that are looked at on the way."""
+        every = max(1, epochs // self.checkpoints)
+        return list(range(0, epochs + 1, every))[: self.checkpoints + 1]
+
+    def _curve(self) -> Looks:
+        return Looks(density=True, eigenvalues=1, gap=True, rows=200)
+
+    # -- data and nets ---------------------------------------------------------------------------
+
+    def load(self, s: Values) -> Dataset:
+        """The dataset of these settings, with as many rows of each class as the shots say."""
+        given = self.trials.given
+        if given is None:
+            seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
+            given = self.trials.load({**s, "data_seed": seed, "xor": None})
+        shots = s[f"{self.target}_shots"]
+        if shots is None:
+            return given
+        some = with_shots(given, {self.target: shots}, s["seed"])
+        if not any(isinstance(t, Latent) and t.teacher == self.target for t in self.recipe.terms):
+            training.share_teachers(some, given)
+        return some
+
+    def net(self, s: Values, dataset: Dataset) -> LateFusion:
+        """The net before training; with an encoder of the unpaired modality where its rows are used."""
+        names = s["modalities"].split("+")
+        lam = self.recipe_of(s).weights
+        extra = [
+            t.modality for t in self.recipe.terms
+            if isinstance(t, Shared) and lam[t.called] > 0 and t.modality not in names
+        ]  # fmt: skip
+        options = {k: s[k] for k in ("fusion", "width", "architecture", "seed")}
+        return LateFusion.for_dataset(dataset, names, auxiliary=tuple(extra), **options)
+
+    # -- members ---------------------------------------------------------------------------------
+
+    def stack_key(self, s: Values) -> Hashable:
+        """Members with the same key train together: same data, net and seed, other weights and pairs."""
+        free = (*FREE, *self.recipe.settings)
+        weights = self.recipe_of(s).weights
+        used = tuple(t.called for t in self.recipe.terms if isinstance(t, Shared) and weights[t.called] > 0)
+        return tuple((k, s[k]) for k in sorted(s) if k not in free), used
+
+    def stack_pays(self, s: Values) -> bool:
+        """Whether training together is faster; as measured for plain nets."""
+        net = self.net(s, self.load(s))
+        return stacking.pays(net, s["device"]) and (why_not_products([net]) is None or why_not_mapped([net]) is None)
+
+    def stack(self, members: Sequence[Values], report: Report) -> list[Mapping[str, Any] | Exception]:
+        """Train the members together, then look at each."""
+        first = members[0]
+        dataset = self.load(first)
+        curves = self.moments(first["epochs"]) if self.checkpoints else []
+        runs = self._train(members, dataset, report, snapshots=curves[1] if len(curves) > 1 else None)
+        grids = self._at_shots(members) if self.isolines else [{}] * len(members)
+        found: list[Mapping[str, Any] | Exception] = []
+        for i, (run, s, grid) in enumerate(zip(runs, members, grids, strict=True)):
+            if isinstance(run, DivergedError):
+                found.append(run)
+                continue
+            report(0.8 + 0.2 * i / len(members), f"looking at member {i + 1} of {len(members)}")
+            found.append({**self._looked(run, dataset, s, curves), **grid})
+        return found
+
+    def _train(
+        self, members: Sequence[Values], dataset: Dataset, report: Report, snapshots: int | None = None
+    ) -> Sequence[Run | DivergedError]:
+        first, recipe = members[0], [self.recipe_of(s) for s in members]
+        nets = [self.net(s, dataset) for s in members]
+        shared = {k: first[k] for k in TRAINING if k not in (*FREE, "device", "seed")}
+        own = {k: [s[k] for s in members] for k in (*FREE, "seed")}
+
+        def say(row: Mapping[str, float]) -> None:
+            report(0.8 * row["epoch"] / first["epochs"], f"epoch {int(row['epoch'])} of {first['epochs']}")
+
+        return stacking.fit_all(
+            nets, dataset, recipe=recipe, device=first["device"], snapshots=snapshots, on_epoch=say, **shared, **own
+        )
+
+    def _looked(self, run: Run, dataset: Dataset, s: Values, curves: Sequence[int]) -> dict[str, Any]:
+        import xarray as xr
+
+        history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
+        found, _ = self.looks.of(run.model, dataset.test)
+        val = history["val_accuracy"].to_numpy() if "val_accuracy" in history else np.array([math.nan])
+        best = int(history["val_loss"].to_numpy().argmin()) if s["choose"] == "best" else -1
+        found |= {
+            "val_accuracy": float(val[best]),
+            "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
+            "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
+        }
+        if curves:
+            found |= self._curves(run, dataset.test, curves)
+        return found
+
+    def _curves(self, run: Run, samples: Samples, curves: Sequence[int]) -> dict[str, Any]:
+        import xarray as xr
+
+        from ..instruments.look import along
+
+        kept = {epoch: run.snapshots[epoch] for epoch in curves if epoch in run.snapshots}
+        looks = self._curve()
+        path = along(kept, samples, model=run.model, density=True, eigenvalues=1, gap=True, rows=looks.rows)
+        at = {"checkpoint": path["epoch"].to_numpy()}
+        grid = {**at, "lambda_": path["lambda_"].to_numpy()}
+        return {
+            "curve_density": xr.DataArray(path["density"].to_numpy(), grid),
+            "curve_w2": xr.DataArray(path["w2"].to_numpy(), at),
+            "curve_lambda": xr.DataArray(path["eigenvalue"].to_numpy()[:, 0], at),
+            "curve_loss": xr.DataArray(path["loss"].to_numpy(), at),
+        }
+
+    def _at_shots(self, members: Sequence[Values]) -> list[dict[str, Any]]:
+        """Test accuracy in every cell of the shots, under each member's recipe: a stack in each cell."""
+        images, texts = (tuple(self.isolines[m]) for m in (self.target, str(self.auxiliary)))
+        found = np.full((len(members), len(images), len(texts)), np.nan)
+        for i, image in enumerate(images):
+            for j, text in enumerate(texts):
+                cell = [{**s, f"{self.target}_shots": image, f"{self.auxiliary}_shots": text} for s in members]
+                normal = [self.normal(s) for s in cell]
+                groups: dict[Hashable, list[int]] = {}
+                for k, s in enumerate(normal):
+                    groups.setdefault(self.stack_key(s), []).append(k)
+                for rows in groups.values():
+                    runs = self._train([normal[k] for k in rows], self.load(normal[rows[0]]), lambda *_: None)
+                    for k, run in zip(rows, runs, strict=True):
+                        found[k, i, j] = math.nan if isinstance(run, DivergedError) else run.score
+        return [{"accuracy_at_shots": one} for one in found]
+
+
+def applies(part: Term, modalities: Sequence[str]) -> bool:
+    """Whether a term says anything about a net that sees these modalities."""
+    if isinstance(part, (Alignment, Connection)):
+        return len(modalities) > 1
+    if isinstance(part, Latent) and part.of is None:
+        return any(m != part.teacher for m in modalities)
+    return True
+
+
+def with_shots(dataset: Dataset, shots: Mapping[str, int], seed: int = 0) -> Dataset:
+    """The dataset with ``shots[m]`` training rows of each class that have modality m; the others lose it.
+
+    Args:
+        dataset: with class labels.
+        shots: modality -> rows of each class; 0 for none.
+        seed: of the choice; a larger number takes the same rows and more.
+
+    Raises:
+        ValueError: fewer rows in a class than asked for, real-valued labels, an unknown modality.
+    """
+    if not shots:
+        return dataset
+    train, present = dataset.train, dict(dataset.train.present)
+    if train.labels.is_floating_point():
+        raise ValueError("shots are counted by class; these labels are real-valued.")
+    for m, count in shots.items():
+        check.one_of("modality", m, dataset.modalities)
+        keep = torch.zeros(len(train), dtype=torch.bool, device=train.labels.device)
+        generator = torch.Generator().manual_seed(seed_of(seed, f"{m}:shots"))
+        for c in train.labels.unique():
+            rows = (present[m] & (train.labels == c)).nonzero()[:, 0]
+            if len(rows) < count:
+                name = dataset.classes[int(c)] if dataset.classes else int(c)
+                raise ValueError(f"class {name!r} has {len(rows)} training rows with {m!r}; {count} are asked for.")
+            keep[rows[torch.randperm(len(rows), generator=generator)[:count].to(rows.device)]] = True
+        present[m] = keep
+    some = torch.stack(list(present.values())).any(0)
+    return replace(dataset, train=replace(train, present=present).subset(some))
+
+
+def _member(bench: Bench, s: Values, report: Report) -> Mapping[str, Any]:
+    found = bench.stack([bench.normal(dict(s))], report)[0]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _default_recipe(dataset: Dataset | None) -> Recipe:
+    """The task and every paper's term with weight 0, as far as the dataset has the modalities for them."""
+    names = WORLD if dataset is None else dataset.modalities
+    terms: list[Term] = [Task()]
+    if len(names) > 1:
+        last = names[-1]
+        terms += [Latent(last, weight=0.0), Alignment(weight=0.0, target=0.0), Shared(last, weight=0.0)]
+    return Recipe(tuple(terms), recipes.dml(0.0).pairing, name="bench")
+
+
+EXPERIMENT = bench()

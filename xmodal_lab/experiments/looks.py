@@ -1,0 +1,180 @@
+"""What is asked of a trained net: one function per question, and the variables of the cube they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data.samples import Dataset, Samples
+from ..instruments import curvature, flatness, landscape, transport
+from ..losses.module_loss import loss_on
+from ..models.fusion import LateFusion
+from ..sweeps.experiment import Variable, on_demand
+from ..training import Run
+from ..utils import checks as check
+from .attacks import EPS, REACHES, drops, under_attack
+
+Values = Mapping[str, Any]
+
+# Questions and their defaults; 0 and False leave one out.
+LOOKS: dict[str, Any] = {
+    "look_at": "test", "landscape_points": 0, "landscape_span": 1.0, "landscape_seed": 0, "eigenvalues": 0,
+    "flatness": False, "curve": 0, "attacks": False, "attack_curve": False, "latents": False,
+}  # fmt: skip
+SPLITS = ("train", "test")
+NOISES = ("absolute", "filter")
+RADII = (0.1, 0.2, 0.3, 0.5)  # of F_gap in units of a filter's norm; ten times as much in absolute units (ours)
+SIGMA = {"absolute": 0.01, "filter": 0.1}  # of the LPF: LPF-SGD's reference; a tenth of each filter (ours)
+SAMPLES, DIRECTIONS = 20, 20  # draws of LPF and F_gap (the paper: 10 to 50, and 100)
+
+
+def variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+    """The variables of all questions that any member is asked."""
+    found: dict[str, Variable] = {}
+    points, spans = set(values["landscape_points"]) - {0}, set(values["landscape_span"])
+    if points:
+        if len(points) > 1 or len(spans) > 1:
+            raise ValueError("all members of a sweep share the landscape's grid; give one landscape_points and _span.")
+        span = spans.pop()
+        steps = np.linspace(-span, span, points.pop()).tolist()
+        found["landscape"] = Variable({"a": steps, "b": steps}, "loss", "nats")
+    if most := max(values["eigenvalues"]):
+        found["eigenvalue"] = Variable({"k": range(1, most + 1)}, "eigenvalue of the Hessian")
+    if any(values["flatness"]):
+        split, noise = {"split": SPLITS}, {"noise": NOISES}
+        found |= {
+            "loss_at": Variable(split, "loss", "nats"),
+            "lambda_max": Variable(split, "λ_max"),
+            "lambda_star": Variable(split, "λ* = λ_max/λ_5"),
+            "lpf": Variable({**split, **noise}, "L_LPF", "nats"),
+            "lpf_rise": Variable({**split, **noise}, "Δ_LPF", "nats"),
+            "gap": Variable({**split, **noise, "radius": RADII}, "F_gap", "nats"),
+        }
+    if any(values["curve"]):
+        checkpoints = sorted({e for every in set(values["curve"]) - {0} for e in _checkpoints(every, values["epochs"])})
+        found |= {
+            "curve_loss": Variable({"checkpoint": checkpoints}, "training loss", "nats"),
+            "curve_lambda": Variable({"checkpoint": checkpoints}, "λ_max of the training loss"),
+        }
+    attacked = {"attacked": _attacked(values["modalities"])}
+    if any(values["attacks"]):
+        found["drop"] = Variable({**attacked, "reach": REACHES}, "drop rate under PGD")
+    if any(values["attack_curve"]):
+        found["under_attack"] = Variable({**attacked, "eps": EPS}, "accuracy under PGD")
+    if any(values["latents"]):
+        found |= {
+            "variance_ratio": Variable(label="ratio of the modalities' variances"),
+            "w2_squared": Variable(label="W2² between the modalities"),
+            "shift_spread": Variable(label="spread of the shift, in that of the other modality's feature"),
+        }
+    return on_demand(found)
+
+
+def check_looks(s: Values) -> None:
+    """Refuse questions that make no sense."""
+    check.one_of("look_at", s["look_at"], ("train", "val", "test"))
+    if check.integer("landscape_points", s["landscape_points"], at_least=0):
+        check.integer("landscape_points", s["landscape_points"], at_least=3)
+    check.positive("landscape_span", s["landscape_span"])
+    check.integer("eigenvalues", s["eigenvalues"], at_least=0)
+    check.integer("curve", s["curve"], at_least=0)
+
+
+def look(run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
+    """The answers of one trained net."""
+    import xarray as xr
+
+    net, found = run.model, {}
+    loss = loss_on(net, dataset.splits[s["look_at"]])
+    if s["landscape_points"]:
+        plane = landscape.plane(loss, s["landscape_points"], s["landscape_span"], seed=s["landscape_seed"])
+        found["landscape"] = plane.to_numpy()
+    if s["eigenvalues"]:
+        top = curvature.top_eigenvalues(loss, s["eigenvalues"]).values.numpy()
+        found["eigenvalue"] = xr.DataArray(top, {"k": np.arange(1, len(top) + 1)})
+    if s["flatness"]:
+        found |= _flatness(net, dataset)
+    if s["curve"]:
+        found |= _curve(run, dataset)
+    if s["attacks"]:
+        found["drop"] = drops(net, dataset)
+    if s["attack_curve"]:
+        found["under_attack"] = under_attack(net, dataset)
+    if s["latents"]:
+        found |= _latents(net, dataset.test)
+    return found
+
+
+def _flatness(net: torch.nn.Module, dataset: Dataset) -> dict[str, Any]:
+    """λ, LPF and F_gap on the rows that were trained on (paired as they came) and on the test split."""
+    import xarray as xr
+
+    answers = []
+    for samples in (dataset.train.complete(), dataset.test):
+        loss = loss_on(net, samples)
+        top = curvature.top_eigenvalues(loss, 5, tol=1e-2)
+        low = [flatness.lpf(loss, SIGMA[n], SAMPLES, noise=n) for n in NOISES]
+        wide = [
+            flatness.gap(loss, [10 * r if n == "absolute" else r for r in RADII], DIRECTIONS, noise=n) for n in NOISES
+        ]
+        answers.append(
+            xr.Dataset(
+                {
+                    "loss_at": top.loss,
+                    "lambda_max": float(top.values[0]),
+                    "lambda_star": top.ratio,
+                    "lpf": ("noise", [x.value for x in low]),
+                    "lpf_rise": ("noise", [x.delta for x in low]),
+                    "gap": (("noise", "radius"), np.stack([x.values.numpy() for x in wide])),
+                }
+            )
+        )
+    both = xr.concat(answers, "split")
+    return {name: both[name].to_numpy() for name in both.data_vars}
+
+
+def _curve(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """Training loss and its λ_max at the kept checkpoints: λ_max follows the loss, so compare at equal loss."""
+    import xarray as xr
+
+    loss = loss_on(run.model, dataset.train.complete())
+    kept = {epoch: params for epoch, params in run.snapshots.items() if epoch}
+    at = {"checkpoint": list(kept)}
+    tops = [curvature.top_eigenvalues(loss.at(p), 1, tol=1e-2) for p in kept.values()]
+    return {
+        "curve_loss": xr.DataArray([t.loss for t in tops], at),
+        "curve_lambda": xr.DataArray([float(t.values[0]) for t in tops], at),
+    }
+
+
+def _latents(net: torch.nn.Module, samples: Samples) -> dict[str, Any]:
+    """Sec 5.2 on the test split, and how far x_j moves f given the label (Def 2); NaN for a lone modality."""
+    if not isinstance(net, LateFusion) or len(net.modalities) < 2:
+        return dict.fromkeys(("variance_ratio", "w2_squared", "shift_spread"), float("nan"))
+    seen = samples.complete(net.modalities)
+    with torch.no_grad():
+        features = net.encode(seen.inputs)
+        first, second = (features[m][features[m].norm(dim=1) > 0] for m in net.modalities[:2])
+        absent = net.encode({net.modalities[0]: seen.inputs[net.modalities[0]]})
+        alone = net.fuse(absent)
+        shift = net.fuse(features) - alone
+    inside = shift.clone()
+    for c in seen.labels.unique():
+        inside[seen.labels == c] -= shift[seen.labels == c].mean(0)
+    spread = inside.square().sum(1).mean().sqrt() / (alone - alone.mean(0)).square().sum(1).mean().sqrt()
+    if not len(first) or not len(second):  # an encoder that gives zeros alone: no latent has a direction
+        return {"variance_ratio": float("nan"), "w2_squared": float("nan"), "shift_spread": float(spread)}
+    gap = transport.modality_gap(first, second)
+    return {"variance_ratio": gap.variance_ratio, "w2_squared": gap.w2_squared, "shift_spread": float(spread)}
+
+
+def _checkpoints(every: int, epochs: Sequence[int]) -> list[int]:
+    return list(range(every, max(epochs) + 1, every))
+
+
+def _attacked(modalities: Sequence[str]) -> list[str]:
+    single = dict.fromkeys(m for names in modalities for m in names.split("+"))
+    return [*single, *dict.fromkeys(names for names in modalities if "+" in names)]

@@ -1,0 +1,1 @@
+"""What is asked of a trained net. No instrument knows another."""

@@ -1,0 +1,244 @@
+"""The Hessian of a loss as a linear operator, from a retained double backward over chunks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...data.batches import out_of_memory
+from ...losses import Loss, Params, Term, as_loss
+from ...losses.directions import parameter_names
+from ...losses.precision import looked_at, value_in
+from ...utils import checks as check
+from ...utils.torch_state import full_precision
+from .checked import check_derivatives, refused, symmetrised
+from .derivatives import twice_differentiable
+
+# Graphs of gradients that stay alive between products, in bytes on a CPU (ours); on a GPU half of what is free.
+RETAIN_BYTES = 2 << 30
+
+Gradient = list[tuple[int, Tensor]]
+
+
+class Hessian:
+    """∇²L(θ), or a diagonal block of it, as a linear operator: ``H.matvec(v)`` or ``H @ v``.
+
+    ``Hv = ∇(∇L · v)`` (Pearlmutter 1994): the graph of ∇L is built once, chunk by chunk, and kept
+    for many products, as far as it fits into ``RETAIN_BYTES``; chunks beyond are rebuilt for every
+    product, which costs about half as much again. Reverse mode twice, because GroupNorm has no
+    forward-mode derivative (FIELD_NOTES). Unused parameters give zeros. A snapshot: θ is copied.
+
+    Attributes:
+        loss: the loss that is looked at, in the dtype of the products.
+        names: parameters of the block, in order.
+        size: n, number of scalars in them.
+        value: L(θ).
+        products: products made so far.
+
+    Raises:
+        ValueError: see :func:`xmodal_lab.curvature.hessian`.
+    """
+
+    @full_precision()
+    def __init__(
+        self,
+        loss: Loss,
+        params: str | Sequence[str] | None = None,
+        rows: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        as_loss(loss)
+        if rows is not None:
+            rows = check.integer("rows", rows, at_least=1)
+        self.names = _chosen(loss, params)
+        self.loss = looked_at(loss, dtype, uniform=True)
+        self.products = 0
+        self.value = self._value(loss)
+        with torch.inference_mode(False):
+            self._theta = {n: self.loss.params[n].clone().requires_grad_() for n in self.names}
+        self._sizes = [p.numel() for p in self._theta.values()]
+        self._rows = rows
+        self._warned = False
+        self._terms: list[Term] = self.loss.terms(rows)
+        self._graphs: list[Gradient] | None = None
+        self._retain = True
+        with refused(self.loss.name):
+            check_derivatives(loss, self.loss, self.names)
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """n, the number of scalars in the block."""
+        return sum(self._sizes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return self.size, self.size
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype of the products."""
+        return self.loss.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the products are made."""
+        return self.loss.device
+
+    def as_dict(self, vector: Tensor) -> Params:
+        """Cut a vector (n,) into a dict shaped like the parameters."""
+        parts = vector.split(self._sizes)
+        return {name: part.view_as(p) for part, (name, p) in zip(parts, self._theta.items(), strict=True)}
+
+    def as_vector(self, direction: Mapping[str, Tensor]) -> Tensor:
+        """Join ``direction``, a dict shaped like the parameters, to a vector (n,); a missing name means zero."""
+        for name in direction:
+            check.one_of("parameter", name, self.names)
+        fitted = self.loss.check_direction(direction)
+        return torch.cat([fitted.get(n, torch.zeros_like(p)).detach().reshape(-1) for n, p in self._theta.items()])
+
+    # -- products --------------------------------------------------------------------------------
+
+    def matvec(self, vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """H v, in the operator's dtype.
+
+        Out of memory lets go of the retained graphs and halves the chunk, warns once, and goes on.
+
+        Raises:
+            ValueError: the vector has the wrong shape, the product is not finite, or torch has no second derivative
+                of some operation.
+        """
+        vector = check.as_tensor("vector", vector).detach()
+        if vector.shape != (self.size,):
+            raise ValueError(f"vector must have shape ({self.size},), got {tuple(vector.shape)}.")
+        vector = vector.to(self.device, self.dtype)
+        while True:
+            try:
+                with refused(self.loss.name):
+                    product = self._product(vector)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or not self._shrink():
+                    raise
+        self.products += 1
+        if not bool(torch.isfinite(product).all()):
+            raise ValueError(
+                f"a Hessian-vector product of {self.loss.name} is not finite, though the loss is {self.value:.6g}: "
+                "the loss has no second derivative at these parameters (sqrt or a norm at 0?), or it overflows."
+            )
+        return product
+
+    def __matmul__(self, vector: Tensor) -> Tensor:
+        return self.matvec(vector)
+
+    def dense(self) -> Float[Tensor, "n n"]:
+        """The whole matrix in float64 on the CPU, from n products, symmetrised.
+
+        Raises:
+            ValueError: as :meth:`matvec`; the products are not those of a symmetric matrix, by more than rounding.
+        """
+        matrix = torch.empty(self.shape, dtype=torch.float64)
+        unit = torch.zeros(self.size, dtype=self.dtype, device=self.device)
+        for i in range(self.size):
+            unit[i] = 1
+            matrix[i] = self.matvec(unit).cpu()
+            unit[i] = 0
+        return symmetrised(matrix, self.loss.name)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _value(self, given: Loss) -> float:
+        value = value_in(self.loss, given)
+        if value != value or value in (float("inf"), float("-inf")):
+            raise ValueError(
+                f"{self.loss.name} is {value} at θ, so it has no curvature there; check data and parameters."
+            )
+        return value
+
+    def _gradient(self, term: Term) -> Gradient:
+        """∇ of one term, differentiable once more: (position of the parameter, its gradient)."""
+        with twice_differentiable():
+            value = term.fn(self._theta)
+            if not value.requires_grad:
+                return []
+            parts = torch.autograd.grad(value, list(self._theta.values()), create_graph=True, allow_unused=True)
+        return [(i, g) for i, g in enumerate(parts) if g is not None and g.requires_grad]
+
+    @full_precision()
+    def _product(self, vector: Tensor) -> Tensor:
+        if self._graphs is None:
+            self._graphs = self._build()
+        leaves = list(self._theta.values())
+        parts = list(self.as_dict(vector).values())
+        total = torch.zeros_like(vector)
+        slots = list(self.as_dict(total).values())
+        for i, term in enumerate(self._terms):
+            retained = i < len(self._graphs)
+            gradient = self._graphs[i] if retained else self._gradient(term)
+            if not gradient:  # constant or linear in θ
+                continue
+            rows = torch.autograd.grad(
+                [g for _, g in gradient],
+                leaves,
+                [parts[j] for j, _ in gradient],
+                retain_graph=retained,
+                allow_unused=True,
+            )
+            for slot, row in zip(slots, rows, strict=True):
+                if row is not None:
+                    slot.add_(row, alpha=term.weight)
+        return total
+
+    def _build(self) -> list[Gradient]:
+        """The graphs of as many terms as fit into memory, judging by the first one."""
+        if not self._retain:
+            return []
+        if len(self._terms) == 1:
+            return [self._gradient(self._terms[0])]
+        storages: dict[int, int] = {}
+
+        def count(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return tensor.detach()
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            first = self._gradient(self._terms[0])
+        room = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else RETAIN_BYTES
+        fits = room // max(1, sum(storages.values()))
+        return [first, *(self._gradient(term) for term in self._terms[1:fits])] if fits else []
+
+    def _shrink(self) -> bool:
+        """Let go of the graphs and halve the chunk; False when there is nothing smaller."""
+        self._graphs, held = None, self._graphs
+        released, self._retain = self._retain and bool(held), False
+        rows, cut = self._rows or 1 << 20, False
+        while rows > 1 and not cut:
+            rows //= 2
+            terms = self.loss.terms(rows)
+            cut = len(terms) > len(self._terms)
+        if cut:
+            self._rows, self._terms = rows, terms
+        if (cut or released) and not self._warned:
+            self._warned = True
+            chunk = f"chunks of {rows} rows" if cut else "one chunk"
+            warnings.warn(
+                f"out of memory in a Hessian-vector product of {self.loss.name}; going on with {chunk} "
+                "and no retained graph, which is slower.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return cut or released
+
+
+def _chosen(loss: Loss, params: str | Sequence[str] | None) -> tuple[str, ...]:
+    asked = set(parameter_names(loss, params))
+    if not asked:
+        raise ValueError("params names no parameter; give a block or parameter names, or None for all.")
+    return tuple(name for name in loss.params if name in asked)

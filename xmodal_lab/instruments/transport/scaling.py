@@ -1,0 +1,108 @@
+"""Transport plans by scaling rows and columns of exp(-C/ε), where nothing in it underflows; see :mod:`._plans`.
+
+A sweep is two products of a matrix with a vector, where the log domain takes exponentials and logarithms of the whole
+matrix. What both compute is the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Largest (max C - min C) / ε at which potentials and their products stay far from the ends of each precision (ours).
+SPREAD = {torch.float32: 60.0, torch.float64: 600.0}
+# Proximal steps between two looks for lost mass, and log T / ab below which a pair carries none (ours).
+_LOOK, _NEGLIGIBLE = 10, -21.0
+
+
+def at_once(device: torch.device) -> int:
+    """Sweeps between two looks at the error: ten where the host would have to wait for each (ours)."""
+    return 1 if device.type == "cpu" else 10
+
+
+def may_scale(cost: Tensor, step: float, present: Tensor | None) -> bool:
+    """Whether exp(-C/step) of the pairs that are there can be held as numbers."""
+    if present is None:
+        low, high = cost.amin((-2, -1)), cost.amax((-2, -1))
+    else:
+        low = cost.masked_fill(~present, torch.inf).amin((-2, -1))
+        high = cost.masked_fill(~present, -torch.inf).amax((-2, -1))
+    return bool(((high - low) / step <= SPREAD.get(cost.dtype, 0.0)).all())
+
+
+def proximal(
+    cost: Tensor, a: Tensor, b: Tensor, beta: float, iterations: int, inner: int
+) -> tuple[Tensor, Tensor] | None:
+    """IPOT: the plan (n, p, q) after ``iterations`` proximal steps, and the rows' dual variable (n, p).
+
+    None where a pair underflowed that its potentials give mass to: T ∘ exp(-C/β) fifty times may well underflow where
+    exp(-C/β) does not, and what is 0 stays 0.
+    """
+    lowest = _lowest(cost, a, b)
+    steps = (cost - lowest) * (1 / beta)
+    kernel = (-steps).clamp_(max=0).exp_()
+    plan = a[:, :, None] * b[:, None, :]
+    rows, columns = a[:, :, None], b[:, None, :]
+    empty_rows, empty_columns = (rows == 0).to(a), (columns == 0).to(b)
+    log_rows, log_columns = torch.zeros_like(rows), torch.zeros_like(columns)
+    sigma, present = torch.ones_like(columns), plan > 0
+    # Factors of rows and columns that the plan does not hold yet: one pass over it serves several steps.
+    on_rows, on_columns = torch.ones_like(rows), torch.ones_like(columns)
+    apart = max(1, int(SPREAD[cost.dtype] / 2 / max(1.0, float(steps.amax()))))
+    for k in range(1, iterations + 1):
+        plan.mul_(kernel)
+        for _ in range(inner):
+            delta = rows / (on_rows * torch.bmm(plan, (on_columns * sigma).mT) + empty_rows)
+            sigma = columns / (on_columns * torch.bmm((on_rows * delta).mT, plan) + empty_columns)
+        on_rows, on_columns = on_rows * delta, on_columns * sigma
+        log_rows += torch.log(delta + empty_rows)
+        log_columns += torch.log(sigma + empty_columns)
+        if k % apart == 0 or k == iterations:
+            plan.mul_(on_rows).mul_(on_columns)
+            on_rows, on_columns = torch.ones_like(rows), torch.ones_like(columns)
+        if k % _LOOK == 0 or k == iterations:
+            gone = (plan < torch.finfo(plan.dtype).tiny) & present
+            if bool((gone & (log_rows + log_columns - k * steps > _NEGLIGIBLE)).any()):
+                return None
+    return plan, log_rows[..., 0] * (beta / iterations)
+
+
+def entropic(
+    cost: Tensor, a: Tensor, b: Tensor, epsilon: float, iterations: int, tol: float
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Sinkhorn: the plan (n, p, q), both potentials u (n, p), v (n, q), and the sweeps made.
+
+    log T = log a⊗b + u + v - C/ε. Stops after the first sweep whose rows were within ``tol`` before it.
+    """
+    lowest = _lowest(cost, a, b)
+    kernel = (lowest - cost).mul_(1 / epsilon).clamp_(max=0).exp_().mul_(a[:, :, None]).mul_(b[:, None, :])
+    # One vector times a stack of matrices is fast from the left: a second, turned copy pays where it is small.
+    turned = kernel.mT if len(kernel) == 1 else kernel.mT.contiguous()
+    rows, columns = a[:, None, :], b[:, None, :]
+    empty_rows, empty_columns = (rows == 0).to(a), (columns == 0).to(b)
+    delta, sigma = torch.ones_like(rows), torch.ones_like(columns)
+    every = at_once(cost.device)
+    made, done = 0, False
+    while made < iterations and not done:
+        seen, errors = [], []
+        for _ in range(min(every, iterations - made)):
+            before = delta
+            delta = rows / (torch.bmm(sigma, turned) + empty_rows)
+            sigma = columns / (torch.bmm(delta, kernel) + empty_columns)
+            # Rows of the plan before this sweep summed to a · before / delta: an error that costs no pass over it.
+            share = torch.where(rows > 0, before / torch.where(rows > 0, delta, 1), 1)
+            errors.append((rows * (share - 1)).abs().sum((-2, -1)).amax())
+            seen.append((delta, sigma))
+        first = made == 0  # before the first sweep there was no plan
+        within = [k for k, error in enumerate(torch.stack(errors).tolist()) if error <= tol and not (first and k == 0)]
+        chosen = within[0] if within else len(seen) - 1
+        (delta, sigma), made, done = seen[chosen], made + chosen + 1, bool(within)
+    u = torch.where(a > 0, torch.log(delta + empty_rows)[:, 0] + lowest[..., 0] / epsilon, 0)
+    plan = kernel.mul_(delta.mT).mul_(sigma)
+    return plan, u, torch.log(sigma + empty_columns)[:, 0], made
+
+
+def _lowest(cost: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """The lowest cost of a pair that is there, of each sample, (n, 1, 1)."""
+    present = (a > 0)[:, :, None] & (b > 0)[:, None, :]
+    return cost.masked_fill(~present, torch.inf).amin((-2, -1), keepdim=True)

@@ -1,0 +1,215 @@
+"""What a loss makes of outputs and targets, checked at the door: labels, and what a criterion reads besides them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..data.batches import each, out_of_memory, said, tensors_in
+from ..utils import checks as check
+from .cross_entropy import cross_entropy
+
+IGNORED = -100  # torch's own mark of a target that does not count
+FAILURES = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)
+WAY_OUT = (
+    "Let the module's forward return what the criterion needs, or its own loss "
+    "(criterion=lambda loss, _: loss), or write the whole as xl.Loss(fn, params)."
+)
+
+
+# -- labels ------------------------------------------------------------------------------------------
+
+
+def takes_classes(criterion: object) -> bool:
+    """Whether the targets of ``criterion`` are class numbers (or shares of classes)."""
+    usual = (None, cross_entropy, nn.functional.cross_entropy)
+    return any(criterion is known for known in usual) or type(criterion) is nn.CrossEntropyLoss
+
+
+def as_labels(target: Any) -> Any:
+    """Class numbers as torch's cross-entropy wants them, int64; real-valued targets as they are.
+
+    Raises:
+        TypeError: text, or anything else that holds no numbers.
+    """
+    if not isinstance(target, Tensor):
+        items = np.asarray(target, dtype=object).ravel()[:1].tolist()
+        if items and isinstance(items[0], (str, bytes)):
+            raise TypeError(
+                f"labels must be class numbers, got text such as {items[0]!r}; number the classes: "
+                "torch.tensor([classes.index(label) for label in labels])."
+            )
+        target = check.as_tensor("labels", target)
+    return target if target.is_floating_point() or target.is_complex() else target.long()
+
+
+def check_labels(outputs: Any, target: Any, everything: Sequence[Any], criterion: object) -> None:
+    """Refuse labels that do not fit the module's outputs: how many, what shape, which classes.
+
+    ``outputs`` and ``target`` may be those of a few rows; ``everything`` are the targets of all batches.
+
+    Raises:
+        ValueError, TypeError: they do not fit; says what came and what to do.
+    """
+    if not isinstance(outputs, Tensor):
+        cross_entropy(outputs, target)  # says so
+        return
+    if outputs.ndim < 2 or not isinstance(target, Tensor) or not target.ndim:
+        return
+    if len(outputs) != len(target):
+        raise ValueError(f"the module gives {len(outputs)} rows of outputs for {len(target)} labels.")
+    classes = outputs.shape[1]
+    shape = ", ".join(["N", *map(str, outputs.shape[1:])])
+    came = f"labels {said(everything[0])} for outputs ({shape})"
+    if target.is_floating_point():
+        if target.shape[1:] != outputs.shape[1:]:
+            raise ValueError(
+                f"cross-entropy takes class numbers, got real-valued {came}; use labels.long() for class numbers, or "
+                "criterion=torch.nn.functional.mse_loss for a regression."
+            )
+        return
+    if target.shape[1:] != outputs.shape[2:]:
+        remedy = "; use labels.squeeze(1)" if target.shape[1:] == (1,) and outputs.ndim == 2 else ""
+        raise ValueError(f"labels must be one class number for each row of (N, C) outputs, got {came}{remedy}.")
+    ignored = criterion.ignore_index if isinstance(criterion, nn.CrossEntropyLoss) else IGNORED
+    for labels in everything:
+        _check_classes(labels[labels != ignored], classes)
+
+
+def _check_classes(labels: Tensor, classes: int) -> None:
+    if not labels.numel():
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0:
+        raise ValueError(
+            f"labels must be class numbers from 0 to {classes - 1}, got {low}; leave rows of unknown labels out, or "
+            f"mark them {IGNORED}, which cross-entropy ignores."
+        )
+    if high >= classes:
+        remedy = "use labels - 1" if low == 1 and high == classes else "give the module more outputs"
+        raise ValueError(
+            f"labels run from {low} to {high}, and the module has {classes} outputs, for the classes 0 to "
+            f"{classes - 1}; {remedy}."
+        )
+
+
+# -- what a criterion reads --------------------------------------------------------------------------
+
+
+class ReadsMore(ValueError):
+    """A criterion that reads what is no argument of it, and would not see it move."""
+
+
+class _Reads(TorchDispatchMode):
+    """Which of ``owned`` (address of a storage -> name) the operations inside the context read."""
+
+    def __init__(self, owned: dict[int, str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.owned = owned
+        self.seen: dict[str, None] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for tensor in tensors_in([args, kwargs or {}]):
+            name = self.owned.get(_address(tensor))
+            if name is not None:
+                self.seen[name] = None
+        return func(*args, **(kwargs or {}))
+
+
+def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, outputs: Any, target: Any) -> None:
+    """Refuse a criterion that reads, besides outputs and target, what moves with θ or wants a gradient of its own.
+
+    The instruments move θ by calling the module with other tensors: a criterion that takes the weights from the
+    module itself would always see the old ones, and parameters of its own would stand still. Which is
+    found by running it once on a few rows, watching every operation, and then every leaf of the graph.
+
+    Raises:
+        ReadsMore: it does; names what it read.
+        ValueError, TypeError: it fails; says on what.
+    """
+    theirs = dict(criterion.named_parameters()) if isinstance(criterion, nn.Module) else {}
+    inside = {id(p) for p in module.parameters()}
+    own = [name for name, p in theirs.items() if p.requires_grad and id(p) not in inside]
+    if own:
+        raise ReadsMore(
+            f"the criterion has parameters of its own ({_few(own)}), which would be left out of θ. Put it into the "
+            "module, so that forward returns the loss, and give criterion=lambda loss, _: loss; or hold them fixed "
+            "with criterion.requires_grad_(False)."
+        )
+    named = [*module.named_parameters(), *module.named_buffers()]
+    owned = {_address(tensor): name for name, tensor in named if tensor.numel()}
+    owned.pop(0, None)
+    for tensor in tensors_in([outputs, target]):
+        owned.pop(_address(tensor), None)
+    leaves = {id(t) for t in tensors_in(target)}
+
+    def leaf(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        made = tensor.detach().requires_grad_()
+        leaves.add(id(made))
+        return made.clone()  # which a criterion may work on in place
+
+    with torch.inference_mode(False), torch.enable_grad():
+        watched = each(outputs, leaf)
+        reads = _Reads(owned)
+        with reads:
+            value = _called(criterion, watched, target)
+    if reads.seen:
+        raise ReadsMore(
+            f"the criterion reads {_few(list(reads.seen))} from the module itself, and would see them unmoved wherever "
+            f"the loss is looked at. {WAY_OUT}"
+        )
+    places = {id(p): f"the module's {name}" for name, p in module.named_parameters()}
+    foreign = [
+        places.get(id(t), f"a tensor {said(t)}") for t in _leaves_of(value) if id(t) not in leaves and t.requires_grad
+    ]
+    if foreign:
+        raise ReadsMore(
+            f"the criterion reads {_few(foreign)} that wants a gradient and is no part of θ. Take it as a constant "
+            f"with .detach() or requires_grad_(False), if it is one. {WAY_OUT}"
+        )
+
+
+def _called(criterion: Callable[[Any, Any], Any], outputs: Any, target: Any) -> Any:
+    try:
+        return criterion(outputs, target)
+    except FAILURES as error:
+        if out_of_memory(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        came = f"outputs {said(outputs)} and target {said(target)}"
+        raise kind(f"the criterion failed on {came}: {error}") from error
+
+
+def _leaves_of(value: Any) -> Iterator[Tensor]:
+    """The leaf tensors that the graph of ``value`` reaches."""
+    todo = [value.grad_fn] if isinstance(value, Tensor) and value.grad_fn is not None else []
+    if not todo and isinstance(value, Tensor) and value.requires_grad:
+        yield value
+    seen = set(todo)
+    while todo:
+        node = todo.pop()
+        tensor = getattr(node, "variable", None)
+        if tensor is not None:
+            yield tensor
+        fresh = {n for n, _ in node.next_functions if n is not None} - seen
+        seen |= fresh
+        todo += fresh
+
+
+def _address(tensor: Tensor) -> int:
+    """Where the memory of ``tensor`` begins; views of it have the same one."""
+    try:
+        return tensor.untyped_storage().data_ptr() if tensor.numel() else 0
+    except (RuntimeError, NotImplementedError):  # sparse, or without memory
+        return 0
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,138 @@
+"""A private copy of a module whose parameters are written in place: a grid of points is cheap on a processor then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data.batches import out_of_memory
+from ..models.copies import copy_of, uncompiled
+from ..models.evaluation import alone_with
+from ..models.modules import Params
+from . import standins
+from .criteria import FAILURES
+from .parameters import Mover, write
+
+Score = Callable[[Callable[..., Any], Any], Tensor]
+
+
+class Scratch:
+    """The copy, made when it is first asked for, and what is evaluated on it.
+
+    Args:
+        module: the original.
+        params: θ, which may stand elsewhere than the module does.
+        held: further parameters and buffers of the module that stand elsewhere.
+        score: from a module and a batch to its loss.
+        on: the same through the original, from parameters and a batch: what the copy must agree with.
+    """
+
+    def __init__(
+        self, module: nn.Module, params: Params, held: Params, score: Score, on: Callable[[Params, Any], Tensor]
+    ) -> None:
+        self.module, self.params, self.held, self.score, self.on = module, params, held, score, on
+        self._copy: tuple[nn.Module | None, ...] = ()  # empty until asked for
+
+    def copy(self, few: Callable[[], Any]) -> nn.Module | None:
+        """The copy; None where it does not give what the module gives on the rows that ``few`` hands over."""
+        with alone_with(self.module):
+            if not self._copy:
+                self._copy = (self._made(few()),)
+            return self._copy[0]
+
+    @torch.no_grad()
+    def _made(self, few: Any) -> nn.Module | None:
+        try:
+            module = copy_of(self.module).eval().requires_grad_(False)
+            tensors = _named(module)
+            for name, value in {**self.params, **self.held}.items():
+                tensors[name].copy_(value)
+            moved = {name: tensors[name].mul_(1.1).add_(0.01) for name in self.params}
+            # A copy can still be tied to the original, as by a hook that writes down what the latter's layers give.
+            with uncompiled(module):
+                seen, expected = float(self.score(module, few)), float(self.on(moved, few))
+        except FAILURES as error:
+            if out_of_memory(error):
+                raise
+            return None
+        return module if standins.agree(seen, expected, next(iter(self.params.values())).dtype) else None
+
+    @contextmanager
+    @torch.no_grad()
+    def open(self, few: Callable[[], Any]) -> Iterator[tuple[nn.Module, dict[str, Tensor]]]:
+        """The copy in eval mode, and its parameters at θ, which may be overwritten."""
+        with alone_with(self.module), uncompiled(self.module):
+            module = self.copy(few)
+            if module is None:
+                raise ValueError(f"{type(self.module).__name__} has no copy that gives what it gives.")
+            tensors = _named(module)
+            # The user may have trained or moved the original since.
+            for name, theirs in {**_named(self.module), **self.held, **self.params}.items():
+                tensors[name].copy_(theirs)
+            yield module, {name: tensors[name] for name in self.params}
+
+    def along(
+        self,
+        few: Callable[[], Any],
+        pieces: Sequence[tuple[float, Any]],
+        directions: Sequence[Params],
+        points: Sequence[Sequence[float]],
+    ) -> Tensor:
+        """The loss on ``pieces`` at each point, (K,) float64: one point after the other, in place."""
+        values = torch.zeros(len(points), dtype=torch.float64)
+        with self.open(few) as (module, parameters):
+            first = self._first_layers(module, parameters, pieces[0][1], directions, points)
+            mover = Mover(parameters, self.params, directions, len(points))
+            if not first:  # then a point's parameters are written once, not once per chunk
+                for k, point in enumerate(points):
+                    mover.move(point)
+                    values[k] = sum(weight * float(self.score(module, batch)) for weight, batch in pieces)
+                return values
+            for weight, batch in pieces:
+                call = partial(self.score, module, batch)
+                layers = standins.affine_layers(module, call, first, self.params, directions)
+                with standins.answering(module, layers):
+                    for k, point in enumerate(points):
+                        mover.move(point)
+                        for layer in layers.values():
+                            layer.move(point)
+                        values[k] += weight * float(call())
+        return values
+
+    def _first_layers(
+        self,
+        module: nn.Module,
+        parameters: Mapping[str, Tensor],
+        batch: Any,
+        directions: Sequence[Params],
+        points: Sequence[Sequence[float]],
+    ) -> list[str]:
+        """Names of the first layers of ``module`` that stand-ins replace, where they pay and agree."""
+        if len(points) <= 2 * (len(directions) + 1):
+            return []
+        call = partial(self.score, module, batch)
+        inputs = standins.affine_candidates(module, call)
+        if not inputs:
+            return []
+        # Tried far from θ: an input that somebody detached moves there, and a stand-in for its layer would be wrong.
+        far = max(points, key=lambda point: sum(abs(c) for c in point))
+        write(parameters, self.params, directions, far)
+        names = list(standins.steady(module, call, inputs))
+        expected = float(call())
+        layers = standins.affine_layers(module, call, names, self.params, directions)
+        with standins.answering(module, layers):
+            for layer in layers.values():
+                layer.move(far)
+            agreed = standins.agree(float(call()), expected, next(iter(self.params.values())).dtype)
+        write(parameters, self.params, directions, [0.0] * len(directions))
+        return names if agreed else []
+
+
+def _named(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a module by name."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}

@@ -1,0 +1,81 @@
+"""Copies of a module that may be overwritten, and the module inside a wrapper."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from ..data.batches import tensors_in
+
+
+def copy_of(module: nn.Module) -> nn.Module:
+    """A deep copy; what the module keeps of its last call (attention maps, activations) comes without its graph.
+
+    Raises:
+        TypeError: it holds a lock or an open file, or forbids it.
+    """
+    kept = [t for m in module.modules() for t in tensors_in(list(vars(m).values())) if not t.is_leaf]
+    try:
+        with torch.inference_mode(False):  # a copy of parameters made in inference mode can be trained
+            return copy.deepcopy(module, {id(t): t.detach() for t in kept})
+    except (TypeError, RuntimeError) as error:
+        why = str(error).partition(". ")[0]
+        raise TypeError(
+            f"{type(module).__name__} cannot be copied ({why}); keep what cannot be copied out of the module, or give "
+            "that a __deepcopy__."
+        ) from error
+
+
+def copy_in(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A deep copy whose floating tensors are in ``dtype``, and whose complex ones are as wide.
+
+    ``module.to(dtype)`` would cut the imaginary part off complex buffers, such as those of rotary embeddings.
+    """
+    wide = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def cast(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_complex():
+            return tensor.to(wide)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    with torch.inference_mode(False):
+        return copy_of(module)._apply(cast)
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """The module inside a wrapper whose parameters torch cannot replace for one call.
+
+    Raises:
+        ValueError: a part is scripted or traced.
+    """
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):  # torch.compile
+            module = inner
+        else:
+            break
+    scripted = [name or "the module" for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        raise ValueError(
+            f"{scripted[0]} is scripted or traced by torch.jit, and its parameters cannot be replaced; hand over the "
+            "module that it was made from."
+        )
+    return module
+
+
+@contextmanager
+def uncompiled(module: nn.Module) -> Iterator[None]:
+    """What ``torch.compile`` made of parts of ``module`` runs as it was written, since its parameters are replaced."""
+    compiled = any(
+        hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in module.modules()
+    )
+    if not compiled:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

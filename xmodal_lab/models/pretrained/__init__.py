@@ -1,0 +1,1 @@
+"""Pretrained encoders, what they are fed, and their features on disk."""

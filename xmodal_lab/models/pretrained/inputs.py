@@ -1,0 +1,190 @@
+"""What goes into a pretrained encoder and comes out: checked inputs, batches, tokens pooled to one feature."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ...data.kinds import check_channels
+from ...utils import checks as check
+
+if TYPE_CHECKING:
+    from ...data.samples import Dataset
+    from .encoder import Pretrained
+
+# Their positions start behind the padding token's number.
+_BEHIND_PADDING = ("roberta", "xlm-roberta", "mpnet")
+
+
+def items_of(encoder: Pretrained, inputs: Any, rate: int | None) -> tuple[list[Any], Any]:
+    """One item per row, and what the cache's key hashes."""
+    if encoder.modality == "image+text":
+        if not isinstance(inputs, Mapping) or set(inputs) != {"image", "text"}:
+            raise ValueError("an image+text encoder takes a dict with 'image' and 'text'.")
+        images, texts = _images(inputs["image"]), _texts(inputs["text"])
+        if len(images) != len(texts):
+            raise ValueError(f"as many images as texts are needed, got {len(images)} and {len(texts)}.")
+        return list(zip(images, texts, strict=True)), {"image": images, "text": texts}
+    if encoder.modality == "text":
+        texts = _texts(inputs)
+        return texts, texts
+    if encoder.modality == "image":
+        images = _images(inputs)
+        return list(images), images
+    from ...data.datasets.reading.audio import full_scale, resample
+
+    given = [check.as_tensor(f"wave {i}", wave) for i, wave in enumerate(inputs)]
+    if not given or any(w.ndim != 1 or not len(w) for w in given):
+        raise ValueError(
+            "audio encoders take mono waves (N, samples), not spectrograms; load the data with audio='wave', average "
+            f"the channels. Got {[tuple(w.shape) for w in given[:3]]}."
+        )
+    waves = [torch.from_numpy(full_scale(check.finite(f"wave {i}", w))).float() for i, w in enumerate(given)]
+    needed = int(encoder.prepare["waves"].sampling_rate)
+    if rate is None:
+        raise ValueError(f"give rate=, the waves' samples per second; {encoder.name} expects {needed}.")
+    if rate != needed:
+        waves = [torch.from_numpy(resample(w.numpy(), check.integer("rate", rate, at_least=1), needed)) for w in waves]
+    least = _shortest(encoder.model)
+    for i, wave in enumerate(waves):
+        if len(wave) < least:
+            raise ValueError(
+                f"wave {i} has {len(wave)} samples at {needed} Hz, {encoder.name} needs {least} for a feature; leave "
+                "that row out, mark it absent, or pad it with silence."
+            )
+    return waves, {str(i): wave for i, wave in enumerate(waves)}
+
+
+def _texts(inputs: Any) -> list[str]:
+    if isinstance(inputs, str) or not isinstance(inputs, Sequence) or not inputs:
+        raise ValueError(f"text encoders take a list of strings, got {type(inputs).__name__}.")
+    for i, text in enumerate(inputs):
+        if not isinstance(text, str):
+            raise ValueError(f"text {i} must be a string, got {type(text).__name__}.")
+        if not text.strip():
+            raise ValueError(f"text {i} is empty; leave that row out or mark it absent.")
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            raise ValueError(f"text {i} holds half a character (a lone surrogate), which is no text; mend its source.")
+    return list(inputs)
+
+
+def _images(inputs: Any) -> Tensor:
+    """(N, 3, H, W) bytes."""
+    images = check.as_tensor("images", inputs)
+    if images.ndim == 4:
+        check_channels("images of an encoder", images.shape[1:])
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ValueError(f"image encoders take (N, 1 or 3, H, W), got {tuple(images.shape)}.")
+    if images.dtype != torch.uint8:
+        check.finite("images", images)
+        low, high = float(images.min()), float(images.max())
+        if not images.is_floating_point() and low >= 0 and 1 < high <= 255:
+            images = images.to(torch.uint8)  # bytes, as other libraries hold them
+        elif low < -1e-6 or high > 1 + 1e-6:
+            bytes_ = low >= 0 and 1 < high <= 255
+            raise ValueError(
+                f"images must lie in [0, 1], or be bytes (uint8, 0 to 255), got {images.dtype} from {low:.3g} to "
+                f"{high:.3g}; "
+                + ("divide them by 255." if bytes_ else "undo their standardisation first, x * sd + mean; "
+                   "encoder.on(dataset) does it for datasets of xl.load, which keep both numbers.")
+            )  # fmt: skip
+        else:
+            images = images.mul(255).round_().to(torch.uint8)
+    return images.expand(-1, 3, -1, -1)
+
+
+def pixels_of(dataset: Dataset, modality: str, images: Tensor) -> tuple[Tensor, str]:
+    """Images of a dataset as a camera gives them, in [0, 1], and a word on what was done.
+
+    Datasets say in their provenance by which mean and deviation they were standardised (``statistics``), and
+    between which values they would lie without noise (``range``).
+    """
+    facts, done = dataset.provenance, []
+    known = facts.get("statistics", {}).get(modality)
+    if known and facts.get("options", {}).get("standardize", True):
+        images = images * known["sd"] + known["mean"]
+        done.append(f"times {known['sd']:.4g} plus {known['mean']:.4g}")
+    span = facts.get("range", {}).get(modality)
+    if span is not None:
+        low, high = span
+        outside = float(((images < low - 1e-6) | (images > high + 1e-6)).double().mean())
+        images = ((images - low) / (high - low)).clamp(0, 1)
+        done.append(f"from [{low:g}, {high:g}] to [0, 1], {outside:.1%} of the values clipped")
+    return images, ", ".join(done) or "as they are"
+
+
+def _length(item: Any) -> int:
+    return len(item) if isinstance(item, str) else int(item.shape[-1]) if isinstance(item, Tensor) else len(item[1])
+
+
+def batches(encoder: Pretrained, items: list[Any]) -> Iterator[list[int]]:
+    """Rows that go through the model together; the longest first, since a batch is as slow as its longest.
+
+    Waves of different length are only put together where the model is told what is padding. wav2vec2-base is not:
+    padding would enter its normalisation and its mean, and a feature would hang on its neighbours.
+    """
+    order = sorted(range(len(items)), key=lambda i: _length(items[i]), reverse=True)
+    masked = encoder.modality != "audio" or (
+        bool(encoder.prepare["waves"].return_attention_mask) and encoder.model.config.feat_extract_norm == "layer"
+    )
+    start = 0
+    while start < len(order):
+        rows = order[start : start + encoder.batch_size]
+        if not masked:
+            rows = [i for i in rows if _length(items[i]) == _length(items[rows[0]])]
+        yield rows
+        start += len(rows)
+
+
+def _shortest(model: Any) -> int:
+    """Samples that give wav2vec2 one frame of features."""
+    samples = 1
+    for kernel, stride in reversed(list(zip(model.config.conv_kernel, model.config.conv_stride, strict=True))):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+def batch_of(encoder: Pretrained, items: list[Any]) -> dict[str, Tensor]:
+    """What the model takes, as tensors."""
+    batch: dict[str, Any] = {}
+    if encoder.modality == "audio":
+        extractor = encoder.prepare["waves"]
+        waves = [w.numpy() for w in items]
+        return dict(extractor(waves, sampling_rate=extractor.sampling_rate, padding=True, return_tensors="pt"))
+    texts = items if encoder.modality == "text" else [i[1] for i in items] if encoder.modality == "image+text" else []
+    images = items if encoder.modality == "image" else [i[0] for i in items] if encoder.modality == "image+text" else []
+    if texts:
+        tokenizer = encoder.prepare["tokenizer"]
+        longest = getattr(encoder.model.config, "max_position_embeddings", 512)
+        if encoder.model.config.model_type in _BEHIND_PADDING:
+            longest -= 1 + int(encoder.model.config.pad_token_id or 0)
+        most = min(encoder.max_length or longest, longest, tokenizer.model_max_length)
+        tokens = tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt")
+        known = inspect.signature(encoder.model.forward).parameters  # older tokenizers give kinds that no model takes
+        batch |= {name: t for name, t in tokens.items() if name in known or name != "token_type_ids"}
+    if images:
+        arrays = [image.permute(1, 2, 0).numpy() for image in images]
+        batch |= encoder.prepare["images"](arrays, input_data_format="channels_last", return_tensors="pt")
+    return batch
+
+
+def pooled(encoder: Pretrained, out: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """(N, width) from what the model returned."""
+    if encoder.pool == "projection":
+        found: Tensor = out.image_embeds if encoder.modality == "image" else out.text_embeds
+        return found
+    states: Tensor = out.last_hidden_state
+    if encoder.pool == "first":
+        return states[:, 0]
+    mask = batch.get("attention_mask")
+    if mask is not None and encoder.modality == "audio":
+        mask = encoder.model._get_feature_vector_attention_mask(states.shape[1], mask)
+    if mask is None or encoder.modality not in ("audio", "text"):
+        return states.mean(1, dtype=torch.float64 if states.dtype == torch.float64 else torch.float32)
+    states = states if states.dtype == torch.float64 else states.float()  # a sum overflows half precision
+    weight = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)

@@ -1,0 +1,240 @@
+"""cox as a sweep: ``xl.sweep("cox", out=["image", "audio"], algorithm=["erm", "cox"], seed=range(5))``.
+
+A member is one run of :func:`xmodal_lab.papers.cox.run`; members that differ in seed and weights of the
+terms train together. The data and the frozen perceptors are those of ``data_seed``; ``seed`` draws the
+labelled rows, the learner's weights and the batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...data.samples import Dataset
+from ...sweeps.experiment import Experiment, Report, Variable, on_demand
+from ...training import judged_alike
+from ...utils import checks as check
+from ...utils.factors import principal_components
+from ...utils.kept import kept
+from .method.options import Options
+from .method.runs import CHECKPOINTS, Outcome, run_stack
+from .worlds.perceptors import PERCEPTORS, STEPS
+from .worlds.problem import Problem, of_dataset
+from .worlds.sources import WORLDS, load_world, names_of
+
+Values = Mapping[str, Any]
+
+DATA = {"dataset": "shapes", "data_seed": 0}
+VIEW = {"out": "audio", "inside": "", "count": 0, "perceptor": "supervised", "perceptor_steps": STEPS, "split": "test"}
+LABELS = {
+    "out": "modality that is out", "count": "K, in-modal modalities", "anchors": "T, anchors",
+    "label_share": "share of labels (0: unsupervised)", "perceptor": "in-modal perceptors",
+    "rule": "anchors that a point of D is matched to",
+}  # fmt: skip
+NUMBERS = {
+    "accuracy": "accuracy of h_O", "relabelled": "accuracy after the best renaming of classes",
+    "recall1": "R@1, same instance", "recall5": "R@5, same instance",
+    "class_recall1": "R@1, same class", "class_recall5": "R@5, same class",
+    "agree_before": "accuracy on A before exploration", "disagree_before": "accuracy on D before exploration",
+    "agree_after": "accuracy on A after exploration", "disagree_after": "accuracy on D after exploration",
+    "disagreement_before": "share of D before exploration", "disagreement_last": "share of D at the end",
+    "anchors_right": "share of anchors with the true class", "warmup_right": "the same, in the warm-up",
+    "warmup_agreed": "rows agreed at the warm-up",
+}  # fmt: skip
+_RECALLS = {
+    "recall1": "instance R@1",
+    "recall5": "instance R@5",
+    "class_recall1": "class R@1",
+    "class_recall5": "class R@5",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Runs on one dataset: on ``given``, or on the world that the settings name.
+
+    ``s`` and ``settings`` are a member's settings, ``members`` those of several; ``report(share, text)`` is called
+    on the way.
+    """
+
+    given: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        if self.given is not None:
+            object.__setattr__(self, "given", judged_alike(self.given))
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Settings of data, perceptors and training, with their defaults."""
+        asked = {f.name: f.default for f in fields(Options)}
+        if self.given is None:
+            return {**DATA, **VIEW, **asked, "points": 0}
+        return {**VIEW, "out": self.given.modalities[0], **asked, "points": 0}
+
+    def experiment(self, **defaults: Any) -> Experiment:
+        """As something to sweep, with other ``defaults``."""
+        return Experiment(
+            "cox", {**self.defaults, **defaults}, self.member, self._variables, stack=self.stack, stack_key=_stack_key,
+            normal=_normal, check=self.check, seconds=lambda s: s["steps"] / 150, labels=LABELS, version=self.version,
+        )  # fmt: skip
+
+    @property
+    def version(self) -> str:
+        """Of the data: the numbers in ``given``, so that a store knows other data under the same name."""
+        if self.given is None:
+            return "1"
+        digest = hashlib.sha256()
+        for samples in self.given.splits.values():
+            for tensor in (*samples.inputs.values(), samples.labels):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def sources(self) -> int:
+        """How many in-modal modalities there can be; curves of fewer are NaN beyond."""
+        return 3 if self.given is None else max(2, len(self.given.modalities) - 1)
+
+    def load(self, s: Values) -> Dataset:
+        """The dataset of these settings."""
+        return load_world(s["dataset"], s["data_seed"]) if self.given is None else self.given
+
+    def problem(self, s: Values) -> Problem:
+        """The problem of these settings; the last few are kept, and so are the perceptors."""
+        wanted = ("out", "inside", "count", "perceptor", "perceptor_steps", "split")
+        key = (*((s[k]) for k in (*DATA, *wanted) if k in s), s["algorithm"] == "aligned")
+        dataset = self.load(s)
+        inside = self.inside(s, dataset.modalities)
+        # Where views are missing, which rows there are depends on the views that are asked for.
+        whole = all(bool(p.all()) for rows in dataset.splits.values() for p in rows.present.values())
+        shown = frozenset() if whole else frozenset((s["out"], *inside))
+        memory = _memory(self, s.get("dataset"), s.get("data_seed"), s["split"], shown)
+        if key not in memory:
+            memory[key] = of_dataset(
+                dataset, s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
+                aligned=s["algorithm"] == "aligned", steps=s["perceptor_steps"], memory=memory,
+            )  # fmt: skip
+        found: Problem = memory[key]
+        return found
+
+    def outcomes(self, members: Sequence[Values], report: Report) -> list[Outcome]:
+        """Members of one stack, trained and scored."""
+        return run_stack(self.problem(members[0]), [_options(s) for s in members], report)
+
+    def stack(self, members: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+        """What a sweep keeps of them."""
+        done, sources = self.outcomes(members, report), self.sources
+        return [_result(o, s, self.problem(s), sources) for o, s in zip(done, members, strict=True)]
+
+    def member(self, settings: dict[str, Any], report: Report) -> dict[str, Any]:
+        """One member."""
+        return self.stack([settings], report)[0]
+
+    def check(self, s: dict[str, Any]) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ValueError, TypeError: which, and what would.
+        """
+        _options(s)
+        check.integer("steps", s["steps"], at_least=CHECKPOINTS - 1)  # curves have that many steps between their points
+        check.one_of("perceptor", s["perceptor"], PERCEPTORS)
+        check.integer("perceptor_steps", s["perceptor_steps"], at_least=0)
+        check.integer("points", s["points"], at_least=0)
+        if self.given is None:
+            check.one_of("dataset", s["dataset"], WORLDS)
+        known = names_of(s["dataset"]) if self.given is None else self.given.modalities
+        check.one_of("modality that is out", s["out"], known)
+        check.integer("count", s["count"], at_least=0)
+        inside = self.inside(s, known)
+        if len(inside) < max(2, s["count"]):
+            raise ValueError(
+                f"agreement needs at least two in-modal modalities, got {len(inside)} ({', '.join(inside) or 'none'}) "
+                f"beside {s['out']!r} for count={s['count']}."
+            )
+
+    @staticmethod
+    def inside(s: Values, known: Sequence[str]) -> list[str]:
+        """In-modal names of ``known``: those of ``inside`` (all others when empty), the first ``count`` (0: all)."""
+        named = check.modalities_of(s["inside"].split("+") if s["inside"] else None, known)
+        found = [m for m in named if m != s["out"]]
+        return found[: s["count"]] if s["count"] else found
+
+    def _variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+        found = {name: Variable(label=label) for name, label in NUMBERS.items()}
+        at, each = {"checkpoint": range(CHECKPOINTS)}, {"source": range(1, self.sources + 1)}
+        found |= {"accuracy_curve": Variable(at, label="accuracy of h_O")}
+        found |= {"mmd": Variable({**at, **each}, label="MMD² from mapping to out-of-modal features")}
+        found |= {"in_modal_accuracy": Variable({**at, **each}, label="accuracy of h_k* on out-of-modal data")}
+        points = max(values["points"])
+        if points:
+            row = {"point": range(points)}
+            found |= on_demand({name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")})
+        return found
+
+
+def _options(s: Values) -> Options:
+    return Options(**{f.name: s[f.name] for f in fields(Options)})
+
+
+def _stack_key(s: Values) -> Hashable:
+    rest = tuple(s[k] for k in (*DATA, *VIEW, "points") if k in s)
+    return (*rest, _options(s).key())
+
+
+def _normal(s: dict[str, Any]) -> dict[str, Any]:
+    """Without what makes no difference: switches and weights of COX for a baseline."""
+    base = {f.name: f.default for f in fields(Options)}
+    mine = {"entmin": ("entropy_weight",), "ssl": ("noise",), "moco": ("noise", "entropy_weight")}.get(
+        s["algorithm"], ()
+    )
+    if s["algorithm"] != "cox":
+        idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
+                "explore_weight", "explore_from", "warmup_share", "rounds", "refresh")  # fmt: skip
+        s = {**s, **{k: base[k] for k in idle}}
+    elif s["scenario"] == "unsupervised" or (s["scenario"] == "auto" and s["label_share"] == 0):
+        s = {**s, "label_share": 0.0, "explore_from": base["explore_from"]}
+    else:
+        s = {**s, **{k: base[k] for k in ("anchors", "warmup", "warmup_share", "rounds")}}
+    if not s["exploration"]:
+        s = {**s, **{k: base[k] for k in ("rule", "explore_weight")}}
+    return {**s, **{k: base[k] for k in ("entropy_weight", "noise") if k not in mine}}
+
+
+def _result(o: Outcome, s: Values, problem: Problem, sources: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"accuracy": o.accuracy, "relabelled": o.relabelled}
+    found |= {name: o.recall[key] for name, key in _RECALLS.items()}
+    found |= {name: o.numbers.get(name, np.nan) for name in NUMBERS if name not in found}
+    found["accuracy_curve"] = o.curves["accuracy"].numpy() if o.curves else np.full(CHECKPOINTS, np.nan)
+    for name in ("mmd", "in_modal_accuracy"):
+        curve = o.curves[name].numpy() if o.curves else np.zeros((CHECKPOINTS, 0))
+        found[name] = np.pad(curve, ((0, 0), (0, sources - curve.shape[1])), constant_values=np.nan)
+    if s["points"]:
+        found |= {name: v.astype(np.float32) for name, v in embedding(o, problem, s["points"]).items()}
+    return found
+
+
+def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray]:
+    """The first training rows on the two leading principal axes of z_O, for a picture.
+
+    Returns:
+        x, y; kind: 0 agreement, 1 disagreement, 2 anchor (0 and no D for a baseline); true_class.
+    """
+    flat = principal_components(o.features, 2)(o.features)
+    kind = torch.zeros(len(flat)) if o.disagree is None else o.disagree.float()
+    kind[o.anchors] = 2.0
+    order = np.random.default_rng(0).permutation(len(flat))[:points]
+    chosen = {"x": flat[:, 0], "y": flat[:, 1], "kind": kind, "true_class": problem.train.labels.float()}
+    return {name: v.numpy()[order] for name, v in chosen.items()}
+
+
+@kept(8)
+def _memory(bench: Bench, dataset: str | None, seed: int | None, split: str, shown: frozenset[str]) -> dict[Any, Any]:
+    return {}  # one dict for each set of rows, filled by whoever asks
+
+
+EXPERIMENT = Bench().experiment()

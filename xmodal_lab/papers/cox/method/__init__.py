@@ -1,0 +1,1 @@
+"""Connect and explore, and what it is compared with."""

@@ -1,0 +1,184 @@
+"""Run COX or a baseline on a problem: ``run(problem, label_share=0.1)`` → Outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....losses import Params
+from ....training.descent import member
+from ....utils import checks as check
+from ....utils.torch_state import training
+from ..worlds.problem import Problem
+from .nets import encode, gap, in_modal_scores, posterior
+from .options import Options
+from .scoring import agreement_accuracy, best_relabelling, in_modal_posterior, retrieval
+from .semi import Trained, inputs, train_semi
+from .unsupervised import train_unsupervised
+
+CHECKPOINTS = 6  # Fig 5: "evenly select 6 points during the training"
+Report = Callable[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One trained member.
+
+    Attributes:
+        accuracy: of h_O on the out-of-modal test rows. relabelled: after the best renaming of classes.
+        recall: "instance R@1", "instance R@5", "class R@1", "class R@5".
+        numbers: accuracies on A and D before and after exploration, how large D is, anchors.
+        curves: along the training of COX, (6,) or (6, K): step, accuracy, mmd, in_modal_accuracy (of each h_k*).
+        params: learner, head and connections.
+        features, test_features: (n, width) z_O of the training and the test rows.
+        predictions: (n,) on the test rows.
+        disagree, test_disagree: (n,) bool, D among the training and the test rows after training; None without COX.
+        anchors, anchor_labels: rows that anchored last and the classes they had.
+        options: what was asked.
+    """
+
+    accuracy: float
+    relabelled: float
+    recall: Mapping[str, float]
+    numbers: Mapping[str, float]
+    curves: Mapping[str, Tensor]
+    params: Params
+    features: Tensor
+    test_features: Tensor
+    predictions: Tensor
+    disagree: Tensor | None
+    test_disagree: Tensor | None
+    anchors: Tensor
+    anchor_labels: Tensor
+    options: Options
+
+
+def run(problem: Problem, options: Options | None = None, **asked: Any) -> Outcome:
+    """Train and score one member on ``problem``; ``asked`` are fields of :class:`Options`.
+
+    Raises:
+        ValueError, TypeError: options that make no sense; T above the number of agreed rows.
+    """
+    if options is not None and asked:
+        raise ValueError("give Options or their fields, not both.")
+    for name in asked:
+        check.one_of("option of cox", name, Options.__dataclass_fields__)
+    return run_stack(problem, [Options(**asked) if options is None else options])[0]
+
+
+@training()
+def run_stack(problem: Problem, members: Sequence[Options], report: Report | None = None) -> list[Outcome]:
+    """Train and score ``members`` on ``problem``; ``report(share, text)`` is called on the way.
+
+    They may differ in seed, learning rate, weights of the terms and noise.
+
+    Raises:
+        ValueError: no member, or members that differ in more.
+    """
+    check.instance("problem", problem, Problem, "make one with cox.of_views or cox.of_dataset")
+    members = check.listed("members", members)
+    if not members:
+        raise ValueError("there is nothing to run.")
+    for options in members:
+        check.instance("a member", options, Options)
+    if len({o.key() for o in members}) > 1:
+        raise ValueError("members of one stack may differ only in seed, lr, weight_decay, noise and weights of terms.")
+    watcher = _Watcher(problem, members[0], report)
+    train = train_unsupervised if members[0].unsupervised and members[0].algorithm != "aligned" else train_semi
+    trained = train(problem, members, watcher)
+    return _scored(problem, members, trained, watcher)
+
+
+@dataclass(eq=False)
+class _Watcher:
+    """Measures along the training of COX: curves at six points, A and D before exploration."""
+
+    problem: Problem
+    options: Options
+    report: Report | None
+    rows: list[dict[str, Tensor]] = field(default_factory=list)
+    before: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __call__(self, step: int, params: Mapping[str, Tensor]) -> None:
+        o = self.options
+        if self.report is not None and step % 20 == 0:
+            self.report(step / o.steps, f"step {step} of {o.steps}")
+        if o.algorithm != "cox":
+            return
+        begins = o.explores_at if not o.unsupervised else round(o.warmup_share * o.steps) * o.warmup
+        due = step >= round(len(self.rows) * o.steps / (CHECKPOINTS - 1)) and len(self.rows) < CHECKPOINTS - 1
+        if due or step == begins:
+            self.look(step, params, keep=due, begin=step == begins)
+
+    def look(self, step: int, params: Mapping[str, Tensor], keep: bool, begin: bool = False) -> Tensor:
+        """One measurement; returns the h_k* predictions on the test rows, (K, S, n)."""
+        now = {name: p.detach() for name, p in params.items()}
+        y = self.problem.test.labels
+        with torch.no_grad():
+            z = encode(now, self.problem.test.out)
+            predicted = posterior(now, z).argmax(-1)
+        (scores,) = in_modal_scores(self.problem, self.options, now, z)
+        top = scores.argmax(-1)
+        disagree = (top != top[0]).any(0)
+        if begin and self.before is None:
+            self.before = (*agreement_accuracy(predicted, y, disagree), disagree)
+        if keep:
+            self.rows.append({
+                "step": torch.full((len(z),), float(step)),
+                "accuracy": (predicted == y).float().mean(1),
+                "in_modal_accuracy": (top == y).float().mean(-1).T,
+                "mmd": gap(self.problem, self.options, now, z),
+            })  # fmt: skip
+        return top
+
+
+def _scored(problem: Problem, members: Sequence[Options], t: Trained, watcher: _Watcher) -> list[Outcome]:
+    first, y = members[0], problem.test.labels
+    with torch.no_grad():
+        z, test_z = (encode(t.params, inputs(problem, first, split)) for split in ("train", "test"))
+        probability = posterior(t.params, test_z).exp()
+    predicted, inside = probability.argmax(-1), in_modal_posterior(problem)
+    numbers: dict[str, Tensor] = {"anchors": t.there.sum(1), "anchors_right": t.right}
+    numbers |= {f"warmup_{name}": v for name, v in t.warmup.items()}
+    disagree = test_disagree = None
+    if first.algorithm == "cox":
+        test_top = watcher.look(first.steps, t.params, keep=True)
+        (scores,) = in_modal_scores(problem, first, t.params, z)
+        disagree = (scores.argmax(-1) != scores.argmax(-1)[0]).any(0)
+        test_disagree = (test_top != test_top[0]).any(0)
+        numbers |= _sets(watcher, predicted, y, test_disagree)
+    curves = {name: torch.stack([row[name] for row in watcher.rows], 1) for name in (watcher.rows or [{}])[0]}
+    found = []
+    for s, options in enumerate(members):
+        one, five = retrieval(probability[s], inside)
+        class_one, class_five = retrieval(probability[s], inside, y)
+        found.append(Outcome(
+            accuracy=float((predicted[s] == y).float().mean()),
+            relabelled=best_relabelling(predicted[s], y, len(problem.classes)),
+            recall={"instance R@1": one, "instance R@5": five, "class R@1": class_one, "class R@5": class_five},
+            numbers={name: float(v[s]) for name, v in numbers.items()},
+            curves={name: v[s] for name, v in curves.items()},
+            params=member(t.params, s), features=z[s], test_features=test_z[s], predictions=predicted[s],
+            disagree=None if disagree is None else disagree[s],
+            test_disagree=None if test_disagree is None else test_disagree[s],
+            anchors=t.anchors[s][t.there[s]], anchor_labels=t.labels[s][t.there[s]], options=options,
+        ))  # fmt: skip
+    return found
+
+
+def _sets(watcher: _Watcher, predicted: Tensor, y: Tensor, disagree: Tensor) -> dict[str, Tensor]:
+    """Accuracy on A and D, before and after exploration, on the same two sets; and on those of the end."""
+    last = dict(zip(("agree_last", "disagree_last"), agreement_accuracy(predicted, y, disagree), strict=True))
+    last["disagreement_last"] = disagree.float().mean(1)
+    if watcher.before is None:
+        return last
+    agree_before, disagree_before, which = watcher.before
+    agree_after, disagree_after = agreement_accuracy(predicted, y, which)
+    return last | {
+        "agree_before": agree_before, "disagree_before": disagree_before, "agree_after": agree_after,
+        "disagree_after": disagree_after, "disagreement_before": which.float().mean(1),
+    }  # fmt: skip

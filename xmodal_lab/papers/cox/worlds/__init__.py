@@ -1,0 +1,1 @@
+"""The problem, who perceives it, and where it comes from."""

@@ -1,0 +1,149 @@
+"""The nets that dml's claims compare: each modality alone, SML, DML, and SML that sees every sample.
+
+Claims of accuracy share a sweep that only trains, claims of flatness one that asks everything at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ....claims.claim import Conditions
+from ....claims.verdicts import DIRECTION, HOLDS, Measured
+from ....data.pairing import Pairing
+from ....data.samples import Dataset, Samples
+from ....experiments.late_fusion import Trials
+from ....sweeps.experiment import Experiment
+from ....training import judged_alike
+from ..member import EXPERIMENT, experiment
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+EPOCHS = {"quick": 60, "full": 100}  # (ours; the paper trains 70); early stopping where there is a validation split
+MOST_ROWS = {"train": 6000, "val": 1000, "test": 1000}  # of a user's dataset under the quick budget (ours)
+EVERYTHING: dict[str, Any] = {
+    "flatness": True, "curve": 5, "attacks": True, "latents": True, "landscape_points": 11, "landscape_span": 0.5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a claim is measured: an experiment, its modalities, and what to say of it."""
+
+    experiment: Experiment
+    names: tuple[str, ...]
+    epochs: int
+    note: str = ""
+
+    @property
+    def both(self) -> str:
+        """All modalities together, as the setting is written."""
+        return "+".join(self.names)
+
+
+def bench(c: Conditions, count: int = 2) -> Bench:
+    """The digits world, or the first ``count`` modalities of the user's dataset."""
+    epochs = EPOCHS[c.budget]
+    if c.dataset is None:
+        names = ("image", "audio", "text")[:count]
+        defaults = {"dataset_modalities": "+".join(names), "modalities": "+".join(names)}
+        return Bench(EXPERIMENT.with_defaults(**defaults) if count > 2 else EXPERIMENT, names, epochs)
+    dataset = c.once(f"dml dataset {count} {c.budget}", lambda: _cut(c, count))
+    note = "" if not c.quick or len(dataset.train) == len(c.dataset.train) else f"{len(dataset.train)} training rows."
+    note = " ".join(part for part in (note, scored_on(dataset)) if part)
+    return Bench(experiment(dataset), dataset.modalities, epochs, note)
+
+
+def scored_on(dataset: Dataset) -> str:
+    """On how many test rows all arms are scored, where some lack a modality."""
+    rows, whole = len(dataset.test), len(judged_alike(dataset).test)
+    return (
+        ""
+        if rows == whole
+        else f"Scored on {whole} of {rows} test rows, those with {' and '.join(dataset.modalities)}."
+    )
+
+
+def data(c: Conditions) -> Dataset:
+    """The dataset of :func:`bench`."""
+    if c.dataset is not None:
+        return c.once(f"dml dataset 2 {c.budget}", lambda: _cut(c, 2))
+    return Trials().load(EXPERIMENT.defaults)
+
+
+def _cut(c: Conditions, count: int) -> Dataset:
+    """The user's dataset with its first modalities and, under the quick budget, at most ``MOST_ROWS`` rows."""
+    assert c.dataset is not None
+    names = c.dataset.modalities[:count]
+
+    def few(split: str, samples: Samples) -> Samples:
+        samples = samples.select(names)
+        most = MOST_ROWS[split]
+        if not c.quick or len(samples) <= most:
+            return samples
+        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+        return samples.subset(order[:most])
+
+    splits: dict[str, Any] = {k: few(k, s) for k, s in c.dataset.splits.items()}
+    return replace(c.dataset, kinds={m: c.dataset.kinds[m] for m in names}, **splits)
+
+
+def trained(c: Conditions) -> dict[str, xr.Dataset]:
+    """As :func:`arms` with what training alone tells: the same numbers to the bit, at a tenth of the cost."""
+    return _arms(c, bench(c), {})
+
+
+def arms(c: Conditions, at: Bench | None = None, **more: Any) -> dict[str, xr.Dataset]:
+    """Each single modality, "SML" and "DML" -> its part of the sweep, over ``seed``."""
+    return _arms(c, at or bench(c), more or EVERYTHING)
+
+
+def _arms(c: Conditions, where: Bench, asked: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+    cube = c.sweep(
+        where.experiment, modalities=[*where.names, where.both], alpha=[0.0, 1.0],
+        epochs=where.epochs, **asked,
+    )  # fmt: skip
+    found = {m: cube.sel(modalities=m, alpha=0.0) for m in where.names}
+    return found | {name: cube.sel(modalities=where.both, alpha=a) for name, a in (("SML", 0.0), ("DML", 1.0))}
+
+
+def sees_all(c: Conditions, at: Bench | None = None, **more: Any) -> xr.Dataset:
+    """The control: fixed pairs, but every sample has one, in about as many steps."""
+    where = at or bench(c)
+    epochs = max(3, round(where.epochs * _rows(where, "complete") / _rows(where, "all")))
+    return c.sweep(where.experiment, modalities=where.both, pairing="fixed", rows="all", epochs=epochs, **more)
+
+
+def _rows(where: Bench, rows: str) -> int:
+    trials: Trials = where.experiment.member.args[0]  # type: ignore[attr-defined]
+    train = trials.load(where.experiment.defaults).train
+    return len(Pairing("fixed", rows=rows).draw(train, where.names))
+
+
+def values(part: xr.Dataset, name: str, **at: Any) -> np.ndarray:
+    """(seeds,) of one variable."""
+    picked: np.ndarray = part[name].sel(**at).to_numpy()
+    return picked
+
+
+def best_single(found: Mapping[str, xr.Dataset], names: Sequence[str]) -> np.ndarray:
+    """Test accuracy of the better modality, seed by seed."""
+    best: np.ndarray = np.max([values(found[m], "accuracy") for m in names], axis=0)
+    return best
+
+
+def dominant(found: Mapping[str, xr.Dataset], names: Sequence[str]) -> str:
+    """The modality that does better alone (Tab 1's i), by mean test accuracy."""
+    return max(names, key=lambda m: float(np.nanmean(values(found[m], "accuracy"))))
+
+
+def explained(m: Measured, control: Measured, name: str) -> Measured:
+    """``m``, with its control told; "direction holds" at most where the control does not hold too."""
+    note = " ".join(part for part in (m.note, f"{name}: {control.text} ({control.verdict}).") if part)
+    verdict = DIRECTION if m.verdict == HOLDS and control.verdict != HOLDS else m.verdict
+    return replace(m, verdict=verdict, note=note)

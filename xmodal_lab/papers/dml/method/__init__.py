@@ -1,0 +1,1 @@
+"""Contrastive learning with pseudo-labels (App C.1)."""

@@ -1,0 +1,1 @@
+"""Targets, teachers, views, and one stacked training."""

@@ -1,0 +1,1 @@
+"""What a target that does not know the label can do."""

@@ -1,0 +1,1 @@
+"""Heads on unpaired data, searches, sequences, transfer."""

@@ -1,0 +1,5 @@
+"""The rows of wma in the ledger, and what they are measured with."""
+
+from __future__ import annotations
+
+from .rows import CLAIMS as CLAIMS

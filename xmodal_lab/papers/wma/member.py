@@ -1,0 +1,189 @@
+"""The sweepable experiment: fine-tune one tower with α and β, and test it as Tab 1 does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from ...data.samples import Dataset
+from ...models.one_tower import OneTower
+from ...sweeps.experiment import Experiment, Report, Variable
+from ...training.alignment import CEILING
+from ...utils import checks as check
+from .method.loss import distances, pairs_of, plan_of
+from .method.towers import EVERY, Towers, cases_of, tested, transport_of
+
+Values = dict[str, Any]
+
+LABELS = {
+    "alpha": "α, weight of the regulariser", "beta": "β, target of D / D_0", "amplitude": "amplitude of the noise",
+    "missing": "share of samples without the modality", "order": "order of the batches", "lr": "learning rate",
+}  # fmt: skip
+SPLITS = ("val", "test")
+STRENGTHS = (0.5, 1.0, 2.0)  # times the noise and the gaps of wma Sec 4.1
+LOOKED_AT = 200  # test samples whose D is taken after training (ours: an exact plan each)
+# Seconds of a run on a quiet core: a step of the tower, and of transport per pair of modalities (ours, measured).
+STEP, PAIR = 4e-3, 3e-3
+
+
+def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
+    """The experiment, on the tasks on ``shapes`` or on a dataset of one's own that has tokens, with other defaults.
+
+    Variables: ``score`` (split, case) in the head's metric: AUROC and F1, where more is better, or MAE, where less is;
+    ``gain_sign`` says which (+1, -1). ``D_0`` (pair), the mean transport cost of the first batch; ``ratio`` (pair,
+    step), D / D_0 along training; ``ratio_test`` and ``spread_test`` (pair), mean and sd of D / D_0 on the test split;
+    ``ceiling`` (pair), the largest D / D_0 there is; ``noise_in_sd`` (modality), the noise's amplitude in units of the
+    embedding's own sd; ``added``, parameters that the method added. With ``shown`` ≥ 0, the transport ``plan``
+    (token_1, token_2) of that test sample between the first two modalities. With ``strengths``, the test ``curve``
+    (strength, case) at half, once and twice the amplitude and the share.
+
+    Args:
+        dataset: used instead of ``shapes``: pictures, spectrograms, (L, f) sequences, or ids in its latents; see
+            :func:`xmodal_lab.one_tower.with_tokens`. It needs a validation split.
+        defaults: instead of the usual ones.
+
+    Raises:
+        ValueError: a setting that is not known or makes no sense; a dataset without tokens.
+    """
+    if dataset is not None:
+        check.instance("dataset", dataset, Dataset, "or None for the shapes world")
+    towers = Towers(dataset)
+    made = Experiment(
+        name="wma" if dataset is None else f"wma on {dataset.name}",
+        defaults={**towers.defaults, "shown": -1, "strengths": False},
+        member=partial(_member, towers),
+        variables=partial(_variables, towers),
+        normal=_normal,
+        check=partial(_check, towers),
+        seconds=_seconds,
+        labels=LABELS,
+        version=towers.version,
+    )
+    return made.with_defaults(**defaults) if defaults else made
+
+
+def _member(towers: Towers, s: Values, report: Report) -> Mapping[str, Any]:
+    """One tower: trained, tested, looked at."""
+    import xarray as xr
+
+    run, dataset, head = towers.train(s, report), towers.load(s), towers.head(s)
+    cases, pairs = cases_of(s["modalities"]), _pairs(s["modalities"])
+    scores = [tested(run.tower, dataset.splits[split], head, s) for split in SPLITS]
+    test = dataset.test.complete(run.tower.modalities)
+    test = test.subset(slice(0, LOOKED_AT))
+    inputs = {m: test.inputs[m] for m in run.tower.modalities}
+    with torch.no_grad():
+        hidden = run.tower.hidden(inputs)
+        apart = distances(hidden, transport_of(s), quiet=True) / run.start
+        spread = run.tower.embed(inputs).spread()
+    at = {"pair": pairs}
+    found = {
+        "score": xr.DataArray(scores, {"split": list(SPLITS), "case": cases}, ("split", "case")),
+        "gain_sign": head.sign,
+        "D_0": xr.DataArray(run.start.numpy(), at),
+        "ratio": xr.DataArray((run.curve / run.start).T.numpy(), {**at, "step": _looks(s["steps"])}, ("pair", "step")),
+        "ratio_test": xr.DataArray(apart.mean(0).numpy(), at),
+        "spread_test": xr.DataArray(apart.std(0).numpy(), at),
+        "ceiling": xr.DataArray((CEILING[s["cost"]] / run.start).numpy(), at),
+        "noise_in_sd": xr.DataArray(
+            [s["amplitude"] / (1.0 if s["relative"] else v) for v in spread.values()], {"modality": list(spread)}
+        ),
+        "added": run.added,
+    }
+    if s["strengths"]:
+        found["curve"] = xr.DataArray(
+            [tested(run.tower, dataset.test, head, _times(s, k)) for k in STRENGTHS],
+            {"strength": list(STRENGTHS), "case": cases}, ("strength", "case"),
+        )  # fmt: skip
+    if s["shown"] >= 0:
+        found["plan"] = plan_of(_one(hidden, s["shown"]), *pairs_of(hidden)[0], transport_of(s))[0].numpy()
+    return found
+
+
+def _times(s: Values, strength: float) -> Values:
+    """The settings with ``strength`` times the noise and the gaps; all samples at most."""
+    return {**s, "amplitude": strength * s["amplitude"], "missing": min(1.0, strength * s["missing"])}
+
+
+def _one(hidden: Any, row: int) -> Any:
+    """The hidden tokens of one sample."""
+    check.integer("shown", row, at_least=0)
+    if row >= len(hidden.cls):
+        raise ValueError(
+            f"shown is sample {row}, but the test split has {len(hidden.cls)} (0 to {len(hidden.cls) - 1})."
+        )
+    here = slice(row, row + 1)
+    return type(hidden)(
+        {m: t[here] for m, t in hidden.tokens.items()}, {m: t[here] for m, t in hidden.masks.items()}, hidden.cls[here]
+    )
+
+
+def _pairs(modalities: str) -> list[str]:
+    return ["-".join(pair) for pair in combinations(modalities.split("+"), 2)]
+
+
+def _looks(steps: int) -> list[int]:
+    """The steps at which D is looked at."""
+    return sorted({*range(0, steps, EVERY), steps - 1})
+
+
+def _union(lists: list[list[Any]]) -> list[Any]:
+    return list(dict.fromkeys(x for each in lists for x in each))
+
+
+def _variables(towers: Towers, values: dict[str, tuple[Any, ...]]) -> dict[str, Variable]:
+    seen = values["modalities"]
+    metric = {"binary": "AUROC", "classes": "AUROC", "multilabel": "F1", "regression": "MAE"}
+    pair = {"pair": _union([_pairs(m) for m in seen])}
+    steps = sorted(_union([_looks(n) for n in values["steps"]]))
+    found = {
+        "score": Variable(
+            {"split": SPLITS, "case": _union([cases_of(m) for m in seen])},
+            " or ".join(dict.fromkeys(metric.get(h, h) for h in values["head"])),
+        ),
+        "gain_sign": Variable(label="+1 where more is better"),
+        "D_0": Variable(pair, "D of the first batch"),
+        "ratio": Variable({**pair, "step": steps}, "D / D_0"),
+        "ratio_test": Variable(pair, "D / D_0 on the test split"),
+        "spread_test": Variable(pair, "sd of D / D_0 on the test split"),
+        "ceiling": Variable(pair, "largest D / D_0 there is"),
+        "noise_in_sd": Variable({"modality": _union([m.split("+") for m in seen])}, "amplitude of the noise", "sd"),
+        "added": Variable(label="parameters added by the method"),
+    }
+    if any(values["strengths"]):
+        own = found["score"].dims
+        found["curve"] = Variable({"strength": STRENGTHS, "case": own["case"]}, found["score"].label, optional=True)
+    if max(values["shown"]) >= 0:
+        s = {k: v[0] for k, v in values.items()}
+        names = s["modalities"].split("+")
+        shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
+        readers: Any = OneTower.for_dataset(towers.load(s), names[:2], outputs=1, **shape).readers
+        counts = [readers[m].count for m in names[:2]]
+        found["plan"] = Variable(
+            {"token_1": range(counts[0]), "token_2": range(counts[1])},
+            f"mass from {names[0]} to {names[1]}",
+            optional=True,
+        )
+    return found
+
+
+def _normal(s: Values) -> Values:
+    """Without what makes no difference: at α = 0 there is no target."""
+    return s if s["alpha"] > 0 else {**s, "beta": 0.0, "reference": "first_batch"}
+
+
+def _check(towers: Towers, s: Values) -> None:
+    towers.check(s)
+    check.integer("shown", s["shown"], at_least=-1)
+
+
+def _seconds(s: Values) -> float:
+    pairs = len(_pairs(s["modalities"])) if s["alpha"] > 0 else 0.1
+    return float(s["steps"]) * s["batch_size"] / 32 * (STEP + PAIR * pairs) + 0.5
+
+
+EXPERIMENT = experiment()

@@ -1,0 +1,1 @@
+"""The regulariser, the towers, and pretraining."""

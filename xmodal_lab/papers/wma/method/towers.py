@@ -1,0 +1,254 @@
+"""Towers under plain settings: pretrained on masked words, fine-tuned with or without alignment, tested under noise."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....data.samples import Dataset, Samples
+from ....experiments.late_fusion import Trials
+from ....models.evaluation import eval_mode
+from ....models.one_tower import OneTower, with_tokens
+from ....sweeps.experiment import Report
+from ....training import DivergedError, judged_alike
+from ....training.alignment import Transport
+from ....utils import checks as check
+from ....utils.kept import kept
+from ....utils.torch_state import seeded
+from .. import worlds as tasks
+from .loss import Alignment, distances
+from .pretraining import masked_words, one_step, word_modality
+
+Values = Mapping[str, Any]
+
+DATA = {"task": "red", "head": "binary", "n_train": 800, "n_val": 300, "n_test": 600, "data_seed": None}
+# Small enough for seconds a run; linear decay with warm-up as in wma Sec 4.1, the numbers ours.
+TOWER = {"modalities": "image+text", "width": 32, "layers": 2, "heads": 2, "patch": 8, "frames": 4}
+TRAINING = {"pretraining": 500, "steps": 300, "batch_size": 32, "lr": 2e-3, "weight_decay": 0.01, "warmup": 25}
+# α, β, reference: wma Eq 9; α = 0 is the baseline. The rest as in Transport.
+ALIGNMENT = {
+    "alpha": 0.0, "beta": 0.0, "reference": "first_batch", "cost": "cosine", "transport": "exact",
+    "ipot_steps": 50, "ipot_beta": 0.5, "epsilon": 0.05,
+}  # fmt: skip
+# Noise of amplitude 3, half of the samples without a modality (wma Sec 4.1).
+TESTS = {"amplitude": 3.0, "relative": False, "missing": 0.5}
+# order: of the batches; other orders with the same seed are reruns of the same thing.
+SEEDS = {"order": 0, "seed": 0}
+PRETRAINING_SEED, PRETRAINING_SIZE = 10_000, 2000  # other draws than any task
+EVERY = 10  # steps between two looks at D
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fine-tuned tower and its way there.
+
+    Attributes:
+        tower: in eval mode.
+        start: (pairs,) D_0, the mean of the first batch at initialisation.
+        curve: (looks, pairs) mean D of the batch at steps 0, 10, 20, …, and the last.
+        added: parameters that training had beyond those of the tower; 0.
+    """
+
+    tower: OneTower
+    start: Tensor
+    curve: Tensor
+    added: int
+
+
+@dataclass(frozen=True)
+class Towers:
+    """Towers on one dataset: on ``given``, or on the task that the settings name.
+
+    ``s`` are a member's settings; ``report(share, text)`` is called on the way.
+    """
+
+    given: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        if self.given is not None:
+            check.instance("dataset", self.given, Dataset, "or None for the tasks that are drawn")
+            object.__setattr__(self, "given", judged_alike(self.given))
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """All settings with their defaults."""
+        rest = {**TRAINING, **ALIGNMENT, **TESTS, **SEEDS}
+        if self.given is None:
+            return {**DATA, **TOWER, **rest}
+        return {"head": tasks.head_of(self.given), **TOWER, "modalities": "+".join(self.given.modalities), **rest}
+
+    @property
+    def version(self) -> str:
+        """Of the data, as in ``Trials``."""
+        return Trials(self.given).version
+
+    def check(self, s: Values) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ValueError, TypeError: which, and what would.
+        """
+        Alignment(s["alpha"], s["beta"], s["reference"], transport_of(s))
+        known = self.given.modalities if self.given is not None else ("image", "text", "audio")
+        if len(check.modalities_of(s["modalities"].split("+"), known)) < 2:
+            raise ValueError(f"wma aligns at least two modalities, got {s['modalities']!r}; join names by '+'.")
+        check.one_of("head", s["head"], tasks.HEADS)
+        for name in ("steps", "batch_size"):
+            check.integer(name, s[name], at_least=1)
+        for name in ("pretraining", "warmup", "seed", "order"):
+            check.integer(name, s[name], at_least=0)
+        check.positive("lr", s["lr"])
+        check.non_negative("weight_decay", s["weight_decay"])
+        check.non_negative("amplitude of the noise", s["amplitude"])
+        check.share("missing", s["missing"])
+        if self.given is None:
+            check.one_of("task", s["task"], tasks.TASKS)
+        elif lacking := self.lacking():
+            raise ValueError(f"wma cannot run on {self.given.name!r}: it needs {lacking}")
+
+    def lacking(self, modalities: int = 2) -> str:
+        """What the given dataset needs for wma with so many ``modalities``, in words; empty where it has all."""
+        if self.given is None:
+            return ""
+        if len(self.given.modalities) < modalities:
+            return f"a dataset with {modalities} modalities"
+        if self.given.val is None:
+            return "a validation split, on which α and β are chosen"
+        try:
+            OneTower.for_dataset(with_tokens(self.given), outputs=1)
+        except ValueError as error:
+            return f"tokens: {error}"
+        return ""
+
+    def load(self, s: Values) -> Dataset:
+        """The dataset of these settings, with token ids."""
+        if self.given is not None:
+            return with_tokens(self.given)
+        seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
+        sizes = {k: s[k] for k in ("n_train", "n_val", "n_test")}
+        return tasks.world(s["task"], s["head"], tuple(s["modalities"].split("+")), seed=seed, **sizes)
+
+    def head(self, s: Values) -> tasks.Head:
+        """What is predicted."""
+        return tasks.HEAD[s["head"]]
+
+    def start(self, s: Values) -> OneTower:
+        """The tower before fine-tuning: pretrained, with a new head."""
+        keys = ("data_seed", *TOWER, "pretraining", "seed")
+        tower = copy.deepcopy(_pretrained(self, tuple((k, s[k]) for k in keys if k in s)))
+        with seeded(s["seed"]):
+            tower.head = torch.nn.Linear(s["width"], self.head(s).outputs(self.load(s)))
+        return tower
+
+    def train(self, s: Values, report: Report | None = None) -> Trained:
+        """One tower, fine-tuned: task + α (D - β D̄)² (wma Eq 9, 10). The last few are kept.
+
+        Raises:
+            DivergedError: the loss is NaN or infinite.
+        """
+        keys = tuple((k, s[k]) for k in self.defaults if k not in TESTS)
+        return _trained(self, keys, _Said(report))
+
+
+class _Said:
+    """A report that does not tell members apart, so that it may stand beside a key of a cache."""
+
+    def __init__(self, report: Report | None) -> None:
+        self.report = report or (lambda *_: None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Said)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def transport_of(s: Values) -> Transport:
+    """Solver and cost of these settings."""
+    return Transport(s["transport"], s["cost"], s["ipot_steps"], s["ipot_beta"], s["epsilon"])
+
+
+@kept(64)
+def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTower:
+    """A tower that knows words: those of the world in other draws, or of the given training split."""
+    s = dict(settings)
+    names = s["modalities"].split("+")
+    if towers.given is not None:
+        dataset = with_tokens(towers.given)
+    else:  # one for all tasks, as they share pictures and words
+        seed = PRETRAINING_SEED + (s["seed"] if s["data_seed"] is None else s["data_seed"])
+        size = PRETRAINING_SIZE if s["pretraining"] else 1
+        dataset = tasks.world("both", "binary", tuple(names), size, 1, 2, seed)
+    shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
+    tower = OneTower.for_dataset(dataset, names, outputs=1, seed=s["seed"], **shape)
+    worded = word_modality(tower, dataset.provenance)
+    if not s["pretraining"] or worded is None:
+        return tower
+    return masked_words(tower, dataset.train.complete(names), *worded, s["pretraining"], s["seed"])
+
+
+@kept(64)
+def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said) -> Trained:
+    s = dict(settings)
+    dataset, head, tower = towers.load(s), towers.head(s), towers.start(s).train()
+    align = Alignment(s["alpha"], s["beta"], s["reference"], transport_of(s))
+    train = dataset.train.complete(tower.modalities)
+    targets, steps = head.targets(train), s["steps"]
+    draw = torch.Generator().manual_seed(1000 * s["seed"] + s["order"])
+    params = list(tower.parameters())
+    adam = torch.optim.AdamW(params, s["lr"], weight_decay=s["weight_decay"], fused=True)
+    curve = []
+    for step in range(steps):
+        rows = torch.randint(0, len(train), (min(s["batch_size"], len(train)),), generator=draw)
+        hidden = tower.hidden({m: train.inputs[m][rows] for m in tower.modalities})
+        if step == 0:
+            align.begin(hidden)
+        loss = head.loss(tower.classify(hidden), targets[rows])
+        look = step % EVERY == 0 or step == steps - 1
+        if s["alpha"] > 0:
+            extra, distance = align(hidden)
+            loss = loss + extra
+        elif look:
+            with torch.no_grad():
+                distance = distances(hidden, align.how, quiet=True)
+        if look:
+            curve.append(distance.detach().mean(0))
+            said.report(step / steps, f"step {step} of {steps}")
+        if not bool(torch.isfinite(loss.detach())):
+            raise DivergedError(
+                f"the loss became {float(loss.detach())} in step {step}, α = {s['alpha']:g}; lower α or lr."
+            )
+        one_step(adam, loss, s["lr"], step, steps, s["warmup"])
+    stepped = sum(p.numel() for group in adam.param_groups for p in group["params"])
+    start = align.first if align.first is not None else curve[0]
+    return Trained(tower.eval(), start, torch.stack(curve), stepped - sum(p.numel() for p in tower.parameters()))
+
+
+def cases_of(modalities: str) -> list[str]:
+    """The tests of wma Tab 1 for ``modalities`` ("image+text"): normal, noise on each, each missing."""
+    names = check.instance("modalities", modalities, str, "names joined by '+'").split("+")
+    return ["normal", *(f"{m} noise" for m in names), *(f"{m} missing" for m in names)]
+
+
+@torch.no_grad()
+def tested(tower: OneTower, samples: Samples, head: tasks.Head, s: Values) -> np.ndarray:
+    """The metric in each case of :func:`cases_of`; every tower meets the same noise and the same gaps."""
+    samples = samples.complete(tower.modalities)
+    targets, found = head.targets(samples), []
+    with eval_mode(tower):
+        clean = tower.embed({m: samples.inputs[m] for m in tower.modalities})
+        for case in cases_of("+".join(tower.modalities)):
+            m, _, kind = case.rpartition(" ")
+            tokens = clean
+            if kind == "noise":
+                tokens = clean.noisy(m, s["amplitude"], relative=s["relative"], seed=s["seed"])
+            elif kind == "missing":
+                tokens = clean.without(m, s["missing"], seed=s["seed"])
+            found.append(head.score(tower.classify(tower.run(tokens)), targets))
+    return np.array(found)

@@ -1,0 +1,22 @@
+"""Sweeps: an experiment over a grid of settings gives one labelled cube.
+
+    cube = sweep("dml", alpha=[0, 0.5, 1], pairing=["fixed", "same_class"], seed=range(5), store="runs/dml.zarr")
+    cube["accuracy"].sel(pairing="same_class").mean("seed")
+
+The same line runs on a laptop (small nets of one shape train together), on all its cores,
+or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
+"""
+
+from __future__ import annotations
+
+from .experiment import Experiment as Experiment
+from .experiment import Variable as Variable
+from .store import StoreError as StoreError
+from .sweeping import Labelled as Labelled
+from .sweeping import band as band
+from .sweeping import choose as choose
+from .sweeping import commit as commit
+from .sweeping import environment as environment
+from .sweeping import names as names
+from .sweeping import sweep as sweep
+from .sweeping import trainer as trainer

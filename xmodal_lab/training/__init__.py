@@ -1,0 +1,25 @@
+"""Training: one net, one dataset, one pairing; the same seed gives the same run."""
+
+from __future__ import annotations
+
+from ..utils.torch_state import pick_device as pick_device
+from .checkpoints import load_checkpoint as load_checkpoint
+from .checkpoints import save_checkpoint as save_checkpoint
+from .fitting import CHOICES as CHOICES
+from .fitting import OPTIMIZERS as OPTIMIZERS
+from .fitting import TEACHER_EPOCHS as TEACHER_EPOCHS
+from .fitting import DivergedError as DivergedError
+from .fitting import Options as Options
+from .fitting import Run as Run
+from .fitting import as_history as as_history
+from .fitting import check_known as check_known
+from .fitting import check_trainable as check_trainable
+from .fitting import criterion as criterion
+from .fitting import cut_rows as cut_rows
+from .fitting import evaluate as evaluate
+from .fitting import fit as fit
+from .fitting import held_out_splits as held_out_splits
+from .fitting import judged_alike as judged_alike
+from .fitting import modalities_of as modalities_of
+from .fitting import objective_of as objective_of
+from .fitting import share_teachers as share_teachers

@@ -1,0 +1,396 @@
+"""Train many members of a sweep together: each is the :func:`~xmodal_lab.fit` of its own settings.
+
+What differs between members is data: initial weights, the order of batches, pairings (and
+their share), which modalities they see, learning rate and weight decay. So one program
+serves them all, and a small net's step costs little more for sixteen members than for one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data.pairing import Pairs
+from ..data.samples import Dataset, Samples
+from ..losses import Params
+from ..models.coarse import single
+from ..models.copies import copy_of
+from ..models.fusion import LateFusion
+from ..models.latents import Seen
+from ..utils import checks as check
+from ..utils.torch_state import gradients, pick_device
+from . import fitting as training
+from .fitting import DivergedError, Options, Run
+from .flat_minima import first_averaged, sharpened
+from .stacks import (
+    Alone,
+    MappedStack,
+    ProductStack,
+    Stack,
+    member_accuracies,
+    member_losses,
+    why_not_mapped,
+    why_not_products,
+)
+
+# Parameters per member up to which a stack beats members one after another on a CPU. Products were
+# measured 1.4 to 1.5 times faster at 300k and even at 700k (benchmarks/sweeps.py); vmap: FIELD_NOTES.
+PRODUCTS_PAY = 300_000
+VMAP_PAYS = 70_000
+# Settings that may differ between the members of a stack.
+OWN = ("pairing", "share", "lr", "weight_decay", "seed", "recipe")
+
+
+@gradients()
+def fit_stack(
+    nets: Sequence[nn.Module],
+    dataset: Dataset,
+    *,
+    device: str = "auto",
+    snapshots: int | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    **settings: Any,
+) -> list[Run | DivergedError]:
+    """Train copies of K nets together; member k is ``fit(nets[k], dataset, ...)`` to round-off.
+
+    Args:
+        nets: of one shape. Late-fusion nets of dense layers may see different modalities.
+        dataset: the same for all.
+        device: as in :func:`~xmodal_lab.fit`.
+        snapshots: keep every member's parameters every so many epochs (and at the start).
+        on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
+        settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
+            pairing, share, lr, weight_decay, seed and recipe; the others are the same for all. Recipes of one
+            stack differ in their settings alone.
+
+    Returns:
+        One Run per net; where a member diverged, its :class:`DivergedError` instead, since the
+        others are not concerned. ``history["seconds"]`` is the time of the whole stack.
+
+    Raises:
+        ValueError: nets that cannot be stacked (the message says why), settings of the wrong
+            length, pairings with different numbers of rows; as :func:`~xmodal_lab.fit`.
+    """
+    options = _options(len(nets), settings)
+    training.check_trainable(dataset, options[0])
+    where = pick_device(device)
+    # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
+    order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
+    together = _Together(
+        [copy_of(single(nets[k])).to(where) for k in order], dataset, [options[k] for k in order], where
+    )
+    kept: list[dict[int, Params]] = [{} for _ in nets]
+    for epoch in range(options[0].epochs + 1):
+        if epoch:
+            together.epoch(epoch)
+        if snapshots and epoch % snapshots == 0:
+            for k, mine in enumerate(kept):
+                mine[epoch] = {name: p.cpu() for name, p in together.stack.state(k).items()}
+        if epoch and on_epoch is not None:
+            on_epoch({"epoch": epoch, "loss": together.mean_loss()})
+        if all(together.errors):
+            break
+    found = dict(zip(order, together.results(kept), strict=True))
+    return [found[k] for k in range(len(nets))]
+
+
+def stack_of(nets: Sequence[nn.Module], dataset: Dataset) -> Stack:
+    """The fastest stack that fits ``nets``.
+
+    Raises:
+        ValueError: none does; says why.
+    """
+    if why_not_products(nets) is None:
+        return ProductStack([net for net in nets if isinstance(net, LateFusion)], dataset.modalities)
+    reason = why_not_mapped(nets)
+    if reason is not None:
+        raise ValueError(f"these nets cannot be trained as one stack: {reason}. Train them with fit, one by one.")
+    return MappedStack(nets)
+
+
+def pays(net: nn.Module, device: str = "auto") -> bool:
+    """Whether a stack of nets like this one is faster than one after another, as measured (benchmarks/).
+
+    On a GPU always, if it can be stacked; on a CPU for small nets of dense layers.
+    """
+    products, mapped = why_not_products([net]) is None, why_not_mapped([net]) is None
+    if pick_device(device).type == "cuda":
+        return products or mapped
+    size = sum(p.numel() for p in net.parameters())
+    conv = any(isinstance(m, nn.modules.conv._ConvNd) for m in net.modules())
+    return (products and size <= PRODUCTS_PAY) or (mapped and not conv and size <= VMAP_PAYS)
+
+
+class _Together:
+    """The members of one stack, epoch by epoch."""
+
+    def __init__(
+        self, nets: Sequence[nn.Module], dataset: Dataset, options: Sequence[Options], device: torch.device
+    ) -> None:
+        self.nets, self.dataset, self.options, self.device = nets, dataset, options, device
+        self.names = [training.modalities_of(net, dataset) for net in nets]
+        self.union = [m for m in dataset.modalities if any(m in names for names in self.names)]
+        self.stack = stack_of(nets, dataset)
+        self.train = dataset.train.to(device)
+        self.objective = training.objective_of(nets, dataset, self.train, options, device)
+        if self.objective is not None and len(set(self.names)) > 1:
+            raise ValueError("under a recipe the members of a stack see the same modalities; put others in another.")
+        self.inputs = self.stack.prepare(self.train.inputs)
+        self.splits = {k: self._held_out(k, s.to(device)) for k, s in dataset.splits.items() if k != "train"}
+        self.first = [self._draw(k, 0) for k in range(len(nets))]
+        for pairs in self.first:
+            training.check_known("train", pairs.labels(self.train))
+        counts = sorted({len(pairs) for pairs in self.first})
+        if len(counts) > 1:
+            raise ValueError(
+                f"the members of a stack need epochs of one length, these have {' and '.join(map(str, counts))} rows; "
+                "put those with the same pairing rows (and, for rows='all', the same modalities) in one stack."
+            )
+        self.rows = counts[0]
+        self.draws = [o.draws() for o in options]
+        self.change = options[0].changes(dataset)
+        self.stack.label_smoothing = options[0].label_smoothing
+        self.first_averaged = first_averaged(options[0].epochs, options[0].swa)
+        self.average: Params = {}
+        self.steppers = self._steppers()
+        self.history: list[list[dict[str, float]]] = [[] for _ in nets]
+        self.errors: list[DivergedError | None] = [None] * len(nets)
+        self.best = torch.full((len(nets),), math.inf, dtype=torch.float64)
+        self.best_params: Params | None = None
+        self.started = time.perf_counter()
+
+    def epoch(self, epoch: int) -> None:
+        """One pass of every member over its own pairs, in its own order, and one row of history each."""
+        index, labels, rows = self._table(epoch)
+        if self.objective is not None:
+            self.objective.epoch(rows, labels)
+        sizes, losses, accuracies = [], [], []
+        for start in range(0, self.rows, self.options[0].batch_size):
+            part = slice(start, start + self.options[0].batch_size)
+            wanted = labels[:, part]
+            batch = self._changed({m: _gather(self.inputs[m], where[:, part]) for m, where in index.items()})
+            each, outputs, gradients = self._gradients(part, rows[:, part], wanted, batch)
+            if rho := self.options[0].sam:
+                moved = [*self.stack.params.values(), *(self.objective.params.values() if self.objective else ())]
+                with sharpened(moved, list(gradients.values()), rho, members=True):
+                    gradients = self._gradients(part, rows[:, part], wanted, batch, again=True)[2]
+            self._step(gradients)
+            sizes.append(wanted.shape[1])
+            losses.append(each)
+            accuracies.append(member_accuracies(outputs, wanted))
+        seen = zip(_epoch_mean(losses, sizes), _epoch_mean(accuracies, sizes), strict=True)
+        if epoch >= self.first_averaged:
+            self._add_to_average(1 + epoch - self.first_averaged)
+        held_out = self._evaluate()
+        means = {} if self.objective is None else self.objective.means()
+        for k, (loss, accuracy) in enumerate(seen):
+            if self.errors[k] is None and not math.isfinite(loss):
+                self.errors[k] = self.options[k].diverged(loss, epoch)
+            terms = {name: float(mean[k]) for name, mean in means.items()}
+            row = {"epoch": epoch, "loss": loss, "accuracy": accuracy, **terms, **held_out[k]}
+            self.history[k].append({**row, "seconds": time.perf_counter() - self.started})
+        if self.options[0].choose == "best":
+            self._keep_best()
+
+    def mean_loss(self) -> float:
+        """Mean training loss of the members that have not diverged."""
+        losses = [rows[-1]["loss"] for rows, error in zip(self.history, self.errors, strict=True) if error is None]
+        return sum(losses) / len(losses) if losses else math.nan
+
+    def results(self, kept: Sequence[Mapping[int, Params]]) -> list[Run | DivergedError]:
+        """What :func:`fit_stack` returns."""
+        self.stack.params = self.best_params or self.average or self.stack.params
+        self.average = {}
+        scores = [row["test_accuracy"] for row in self._evaluate()]
+        found: list[Run | DivergedError] = []
+        for k, net in enumerate(self.nets):
+            error = self.errors[k]
+            if error is not None:
+                found.append(error)
+                continue
+            net.load_state_dict(self.stack.state(k))
+            record = self.options[k].record(self.dataset, self.names[k], self.device)
+            found.append(Run(net.cpu().eval(), training.as_history(self.history[k]), scores[k], record, dict(kept[k])))
+        return found
+
+    # -- pairs -----------------------------------------------------------------------------------
+
+    def _gradients(
+        self, part: slice, rows: Tensor, labels: Tensor, batch: dict[str, Tensor], again: bool = False
+    ) -> tuple[Tensor, Tensor, Params]:
+        """Loss (K,), outputs and gradients of the batch; those of a recipe's own parameters behind the nets'."""
+        objective = self.objective
+        if objective is None:
+            return self.stack.gradients(batch, labels)
+
+        def loss(seen: Seen, alone: Alone, own: Params) -> Tensor:
+            return objective(part, rows, labels, batch, seen, alone, own, again)
+
+        each, outputs, ours, theirs = self.stack.under(batch, loss, objective.params)
+        return each, outputs, {**ours, **theirs}
+
+    def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """By modality the rows that each member's inputs come from, in its order; labels; its own rows: (K, n) each."""
+        index: dict[str, list[Tensor]] = {m: [] for m in self.union}
+        rows = []
+        for k, first in enumerate(self.first):
+            plan = self.options[k].plan
+            fixed = plan.mode == "fixed" or plan.share == 0
+            pairs = first if epoch == 1 or fixed else self._draw(k, epoch - 1)
+            order = torch.randperm(self.rows, generator=self.draws[k][0])
+            rows.append(pairs.rows[order])
+            for m in self.union:  # where a modality is masked, any row will do
+                index[m].append(pairs.index.get(m, pairs.rows)[order])
+        together = {m: torch.stack(where).to(self.device) for m, where in index.items()}
+        own = torch.stack(rows).to(self.device)
+        return together, self.train.labels[own], own
+
+    def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch (K, B, ...) after augmentation: each member draws for what it sees, as alone."""
+        if self.change is None:
+            return batch
+        changed = {m: x.clone() for m, x in batch.items()}
+        for k, names in enumerate(self.names):
+            seen = {m: batch[m][k].view(-1, *self.dataset.shapes[m]) for m in names}
+            for m, x in self.change(seen, self.draws[k][1]).items():
+                changed[m][k] = x.reshape(batch[m][k].shape)
+        return changed
+
+    def _draw(self, k: int, epoch: int) -> Pairs:
+        return self.options[k].plan.draw(self.train, self.names[k], seed=self.options[k].seed, epoch=epoch)
+
+    # -- weights ---------------------------------------------------------------------------------
+
+    def _steppers(self) -> list[tuple[slice, list[Tensor], torch.optim.Optimizer]]:
+        """(members, their part of the parameters, its optimizer) per distinct learning rate and weight decay."""
+        rates = [(o.lr, o.weight_decay) for o in self.options]
+        found = []
+        for rate in dict.fromkeys(rates):
+            members = slice(rates.index(rate), rates.index(rate) + rates.count(rate))
+            own = () if self.objective is None else self.objective.params.values()
+            parts = [p[members] for p in (*self.stack.params.values(), *own)]
+            found.append((members, parts, self.options[members.start].stepper(parts, self.device)))
+        return found
+
+    def _step(self, gradients: Params) -> None:
+        for members, parts, stepper in self.steppers:
+            for part, gradient in zip(parts, gradients.values(), strict=True):
+                part.grad = gradient[members].contiguous()  # fused Adam on the CPU misreads transposed strides
+            stepper.step()
+
+    def _add_to_average(self, count: int) -> None:
+        for name, p in self.stack.params.items():
+            self.average[name] = p.clone() if count == 1 else self.average[name].lerp_(p, 1 / count)
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Inside, the stack has the weights that are reported: the trained ones, or their average."""
+        trained, self.stack.params = self.stack.params, self.average or self.stack.params
+        try:
+            yield
+        finally:
+            self.stack.params = trained
+
+    def _keep_best(self) -> None:
+        losses = torch.tensor([rows[-1]["val_loss"] for rows in self.history], dtype=torch.float64)
+        better, now = losses < self.best, self.average or self.stack.params
+        if self.best_params is None:
+            self.best_params = {name: p.clone() for name, p in now.items()}
+        for name, kept in self.best_params.items():
+            kept[better] = now[name][better]
+        self.best = torch.where(better, losses, self.best)
+
+    # -- held-out data ---------------------------------------------------------------------------
+
+    def _held_out(self, split: str, samples: Samples) -> list[tuple[list[int], dict[str, Tensor], Tensor]]:
+        """(members, inputs, labels): members whose modalities are present in the same rows stand together."""
+        by_rows: dict[tuple[bool, ...], list[int]] = {}
+        for k, names in enumerate(self.names):
+            rows = torch.stack([samples.present[m] for m in names]).all(0)
+            by_rows.setdefault(tuple(rows.tolist()), []).append(k)
+        found = []
+        for members in by_rows.values():
+            seen = samples.complete(self.names[members[0]])
+            training.check_known(split, seen.labels)
+            found.append((members, self.stack.prepare(seen.inputs), seen.labels))
+        return found
+
+    def _evaluate(self, rows: int = 1024) -> list[dict[str, float]]:
+        """Loss and accuracy of every member on every held-out split."""
+        with self._shown():
+            return self._scores(rows)
+
+    def _scores(self, rows: int) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = [{} for _ in self.nets]
+        for split, groups in self.splits.items():
+            for members, inputs, labels in groups:
+                parts = [
+                    self.stack.outputs({m: x[i : i + rows] for m, x in inputs.items()})
+                    for i in range(0, len(labels), rows)
+                ]
+                outputs = torch.cat(parts, 1)[members]
+                wanted = labels.expand(len(members), *labels.shape)
+                losses, right = member_losses(outputs, wanted).tolist(), member_accuracies(outputs, wanted).tolist()
+                for k, loss, accuracy in zip(members, losses, right, strict=True):
+                    found[k] |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+        return found
+
+
+def _options(count: int, settings: Mapping[str, Any]) -> list[Options]:
+    """One Options per member; a list gives one value per member."""
+    known = [f.name for f in dataclasses.fields(Options)]
+    for name, value in settings.items():
+        check.one_of("setting", name, known)
+        if isinstance(value, (list, tuple)):
+            if name not in OWN:
+                raise ValueError(f"{name} must be the same for all members of a stack; per member: {', '.join(OWN)}.")
+            if len(value) != count:
+                raise ValueError(f"{name} has {len(value)} values for {count} nets; give one each, or a single value.")
+    if count == 0:
+        raise ValueError("a stack needs at least one net, got none.")
+    each = {k: v if isinstance(v, (list, tuple)) else [v] * count for k, v in settings.items()}
+    return [Options(**{name: values[k] for name, values in each.items()}) for k in range(count)]
+
+
+def _epoch_mean(values: Sequence[Tensor], sizes: Sequence[int]) -> list[float]:
+    """Mean over the rows of an epoch of per-batch means (K,); where it stops being finite, what it was then."""
+    sums = (torch.stack(list(values)).cpu().double() * torch.tensor(sizes)[:, None]).cumsum(0)
+    first_bad = (~torch.isfinite(sums)).int().argmax(0)
+    last = torch.where(first_bad > 0, first_bad, len(sums) - 1)
+    last[~torch.isfinite(sums[0])] = 0
+    found: list[float] = (sums.gather(0, last[None])[0] / sum(sizes)).tolist()
+    return found
+
+
+def _gather(samples: Tensor, rows: Tensor) -> Tensor:
+    """Samples (N, ...) at rows (K, B) -> (K, B, ...)."""
+    return samples.index_select(0, rows.reshape(-1)).unflatten(0, rows.shape)
+
+
+def fit_all(nets: Sequence[nn.Module], dataset: Dataset, **settings: Any) -> list[Run | DivergedError]:
+    """Train all nets, as one stack where that is possible and faster, else one by one.
+
+    Args:
+        nets, dataset, settings: as of :func:`fit_stack`.
+
+    Returns:
+        As :func:`fit_stack`.
+    """
+    stackable = why_not_products(nets) is None or why_not_mapped(nets) is None
+    if len(nets) > 1 and stackable and pays(nets[0], settings.get("device", "auto")):
+        return fit_stack(nets, dataset, **settings)
+    found: list[Run | DivergedError] = []
+    for k, net in enumerate(nets):
+        mine = {name: value[k] if isinstance(value, (list, tuple)) else value for name, value in settings.items()}
+        try:
+            found.append(training.fit(net, dataset, **mine))
+        except DivergedError as error:
+            found.append(error)
+    return found

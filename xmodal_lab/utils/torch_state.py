@@ -1,0 +1,175 @@
+"""What a caller may have set for all of PyTorch, and what a function needs instead; for ``with``, or as a decorator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Lock, RLock, local
+from typing import Any
+
+import torch
+
+from . import checks as check
+
+_DRAWING = RLock()
+# Devices whose autocast an instrument switches off.
+AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+
+
+@contextmanager
+def gradients() -> Iterator[None]:
+    """Gradients, also below ``torch.no_grad()`` and ``torch.inference_mode()``."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def float32() -> Iterator[None]:
+    """float32 for what is made without a dtype, so that ``torch.set_default_dtype`` changes no seeded draw."""
+    usual = torch.get_default_dtype()
+    if usual == torch.float32:  # then nothing is touched: the setting is one for all threads
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """An instrument's own sums keep the dtype that they are given: no autocast, and no TensorFloat-32.
+
+    Torch lets cuDNN's convolutions of float32 round to ten bits by default, and whoever set
+    ``torch.set_float32_matmul_precision`` products too: differences of losses and eigenvalues do not survive that.
+    Autocast is a setting of one thread, these are settings for all of them: they stay off until the last
+    thread has left, and then are what they were before the first one came.
+    """
+    with ExitStack() as stack:
+        for device in AUTOCAST:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        _EXACT.enter()
+        stack.callback(_EXACT.leave)
+        yield
+
+
+class _ExactProducts:
+    """Counts who is inside :func:`full_precision`; the first switches rounded products off, the last back on."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.inside = 0
+        self.mine = local()  # how often this thread is inside: all that is left after a fork
+        self.undo: list[Callable[[], None]] = []
+
+    def enter(self) -> None:
+        """One more."""
+        with self.lock:
+            if not self.inside:
+                self.undo = _exact_products()
+            self.inside += 1
+            self.mine.count = getattr(self.mine, "count", 0) + 1
+
+    def leave(self) -> None:
+        """One less."""
+        with self.lock:
+            self.inside -= 1
+            self.mine.count -= 1
+            if not self.inside:
+                self._restore()
+
+    def forked(self) -> None:
+        """In the child the other threads do not exist, and will not leave."""
+        self.lock = Lock()
+        self.inside = getattr(self.mine, "count", 0)
+        if not self.inside:
+            self._restore()
+
+    def _restore(self) -> None:
+        undo, self.undo = self.undo, []
+        for put_back in reversed(undo):
+            put_back()
+
+
+def _exact_products() -> list[Callable[[], None]]:
+    """Switch TensorFloat-32 and bfloat16 off inside products of float32; return what puts them back."""
+    undo: list[Callable[[], None]] = []
+
+    def put(read: Callable[[], Any], write: Callable[[Any], None], exact: Any, fine: tuple[Any, ...]) -> None:
+        try:
+            before = read()
+            if before in fine:
+                return
+            write(exact)
+        except (RuntimeError, AttributeError):  # set through the newer names, which the older ones refuse to read
+            return
+        undo.append(lambda: write(before))
+
+    def of(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+        return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+
+    b: Any = torch.backends
+    put(*of(b.cudnn, "allow_tf32"), False, (False,))
+    put(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest", ("highest",))
+    # From torch 2.9 on, each of these can be set by itself; the general ones first, which the others follow.
+    newer = [b] if hasattr(b, "fp32_precision") else []
+    if newer:
+        newer += [b.cudnn, b.mkldnn, b.cuda.matmul, b.cudnn.conv, b.cudnn.rnn]
+        newer += [b.mkldnn.matmul, b.mkldnn.conv, b.mkldnn.rnn]
+    for owner in newer:
+        put(*of(owner, "fp32_precision"), "ieee", ("none", "ieee"))
+    return undo
+
+
+_EXACT = _ExactProducts()
+
+
+def _forget_locks() -> None:
+    """In a forked process, where the threads that held them do not exist."""
+    global _DRAWING
+    _DRAWING = RLock()
+    _EXACT.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
+
+
+@contextmanager
+def training() -> Iterator[None]:
+    """What a paper's own training needs: gradients, and float32 all through."""
+    with gradients(), float32(), full_precision():
+        yield
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """PyTorch's own generator of the CPU, begun at ``seed``; afterwards as it was.
+
+    There is one for all threads, so those of the library wait for each other. Those of other devices, which
+    ``torch.manual_seed`` begins anew too, are left alone.
+    """
+    generator = torch.default_generator
+    with _DRAWING, float32():
+        before = generator.get_state()
+        generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            generator.set_state(before)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device that ``device`` names; "auto" is cuda, else mps, else cpu.
+
+    Raises:
+        ValueError: a device that this machine does not have.
+    """
+    if not (isinstance(device, str) and device == "auto"):
+        return check.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -211,7 +211,7 @@ function valueAxis(panel) {
 function drawLinesPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, setting } = panel;
   const dim = cube.dims.get(spec.x);
-  const x = dimAxis(dim, size.width / 70, ...padded(dim.values[0], dim.values[dim.size - 1], false, 0.03));
+  const x = dimAxis(dim, size.width / 70, ...padded(dim.values[0], dim.values[dim.size - 1], false, spec.versus ? 0.08 : 0.03));
   panel.frame = makeFrame(ctx, size, theme, x, valueAxis(panel), { compact: panel.compact });
   drawGrid(ctx, panel.frame, theme);
   if (typeof setting[spec.x] === "number") drawCursor(ctx, panel.frame, theme, setting[spec.x]);

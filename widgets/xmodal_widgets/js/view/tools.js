@@ -75,5 +75,6 @@ export function compare(app, v) {
   const pairs = now.map((value, k) => value - then[k]).filter(Number.isFinite);
   const [difference, half] = meanAndHalf(pairs, app.cube.quantiles);
   const mean = (values) => meanAndHalf(values.filter(Number.isFinite), [])[0];
-  return { then: mean(then), now: mean(now), difference, half, count: pairs.length };
+  const noise = 1e-6 * Math.max(...now.map(Math.abs), ...then.map(Math.abs)); // float32 rounds there
+  return { then: mean(then), now: mean(now), difference, half: half < noise ? 0 : half, count: pairs.length };
 }

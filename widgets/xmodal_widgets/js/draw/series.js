@@ -237,7 +237,10 @@ export function slotLabels(ctx, frame, theme, x) {
   const slot = frame.width / x.size - 4;
   setFont(ctx, theme, frame.font, "bold");
   const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));
-  const font = Math.max(frame.font < 11 ? 6 : 8, frame.font * Math.min(1, slot / longest));
+  const least = frame.compact ? 6 : 8;
+  const font = Math.max(least, frame.font * Math.min(1, slot / longest));
+  // A small multiple has no names rather than cut ones: it grows on a click.
+  if (least === 6 && (longest * font) / frame.font > slot) return { font, lines: x.words.map(() => []) };
   setFont(ctx, theme, font, "bold");
   return { font, lines: x.words.map((word) => wrap(ctx, word, slot)) };
 }

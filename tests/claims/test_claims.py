@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import xmodal_lab as xl
+from xmodal_lab import claims
 from xmodal_lab.app import claims as claims_command
 from xmodal_lab.app import main as cli
 from xmodal_lab.claims import ledger
-from xmodal_lab.claims import measuring as claims
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.verdicts import Measured, exact, gain
 from xmodal_lab.sweeps.experiment import Experiment
@@ -55,7 +55,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def known(paper: str | None = None) -> dict[str, Claim]:
         return {i: c for i, c in every.items() if paper in (None, c.paper)}
 
-    monkeypatch.setattr(claims, "known", known)
+    monkeypatch.setattr("xmodal_lab.claims.measuring.known", known)
     monkeypatch.setattr(ledger, "SHIPPED", Path("nowhere.json"))
     ledger.shipped.cache_clear()
     calls.clear()

@@ -308,7 +308,7 @@ def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None
     from xmodal_lab.experiments.late_fusion import Trials
     from xmodal_lab.models import stacked as nets
     from xmodal_lab.papers import synergy
-    from xmodal_lab.papers.synergy.method.training import Plan
+    from xmodal_lab.papers.synergy.method.training import Plan, latent_losses
     from xmodal_lab.papers.synergy.worlds import world_of
 
     experiment = synergy.experiment(images_per_class=10, steps=3, teacher_steps=5, loss=loss, alpha=0.4)
@@ -321,8 +321,7 @@ def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None
     z, target = nets.features(params, world.x["train"][at]), plan.latents[plan.targets[:, 0]]
     out = nets.logits(params, z)
     papers = (
-        0.6 * nn.functional.cross_entropy(out[0], world.y["train"][at][0])
-        + 0.4 * (synergy.training.latent_losses(z, target, [loss])[0])
+        0.6 * nn.functional.cross_entropy(out[0], world.y["train"][at][0]) + 0.4 * (latent_losses(z, target, [loss])[0])
     )
     recipe = xl.recipes.synergy(0.4, "A→V", kind="same_class", loss=loss)
     task, latent = recipe.terms

@@ -21,10 +21,8 @@ from typing import TYPE_CHECKING, Any
 from ..data import datasets
 from ..data.samples import Dataset
 from ..utils import checks as check
-from .claim import BUDGETS as BUDGETS
 from .claim import LEAST_SEEDS, SEEDS, Claim, Conditions
 from .ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
-from .verdicts import VERDICTS as VERDICTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,11 +29,9 @@ from ..utils.version import __version__
 from . import edited
 from . import experiment as experiments
 from .cubes import fact, layout_of
-from .experiment import Experiment as Experiment
-from .experiment import Variable as Variable
+from .experiment import Experiment
 from .runner import Here, Results, Runner, processes, workers
-from .store import Store, settled
-from .store import StoreError as StoreError
+from .store import Store, StoreError, settled
 from .tasks import STACK, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
 
 if TYPE_CHECKING:

@@ -29,8 +29,7 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen, alone, answering, see
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from .checkpoints import load_checkpoint as load_checkpoint
-from .checkpoints import save_checkpoint as save_checkpoint
+from .checkpoints import save_checkpoint
 from .flat_minima import Average, first_averaged, sharpened
 from .recipe import Objective, Recipe
 from .terms import Context

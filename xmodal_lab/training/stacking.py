@@ -26,8 +26,17 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from . import fitting as training
-from .fitting import DivergedError, Options, Run
+from .fitting import (
+    DivergedError,
+    Options,
+    Run,
+    as_history,
+    check_known,
+    check_trainable,
+    fit,
+    modalities_of,
+    objective_of,
+)
 from .flat_minima import first_averaged, sharpened
 from .stacks import (
     Alone,
@@ -79,7 +88,7 @@ def fit_stack(
             length, pairings with different numbers of rows; as :func:`~xmodal_lab.fit`.
     """
     options = _options(len(nets), settings)
-    training.check_trainable(dataset, options[0])
+    check_trainable(dataset, options[0])
     where = pick_device(device)
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
@@ -135,18 +144,18 @@ class _Together:
         self, nets: Sequence[nn.Module], dataset: Dataset, options: Sequence[Options], device: torch.device
     ) -> None:
         self.nets, self.dataset, self.options, self.device = nets, dataset, options, device
-        self.names = [training.modalities_of(net, dataset) for net in nets]
+        self.names = [modalities_of(net, dataset) for net in nets]
         self.union = [m for m in dataset.modalities if any(m in names for names in self.names)]
         self.stack = stack_of(nets, dataset)
         self.train = dataset.train.to(device)
-        self.objective = training.objective_of(nets, dataset, self.train, options, device)
+        self.objective = objective_of(nets, dataset, self.train, options, device)
         if self.objective is not None and len(set(self.names)) > 1:
             raise ValueError("under a recipe the members of a stack see the same modalities; put others in another.")
         self.inputs = self.stack.prepare(self.train.inputs)
         self.splits = {k: self._held_out(k, s.to(device)) for k, s in dataset.splits.items() if k != "train"}
         self.first = [self._draw(k, 0) for k in range(len(nets))]
         for pairs in self.first:
-            training.check_known("train", pairs.labels(self.train))
+            check_known("train", pairs.labels(self.train))
         counts = sorted({len(pairs) for pairs in self.first})
         if len(counts) > 1:
             raise ValueError(
@@ -217,7 +226,7 @@ class _Together:
                 continue
             net.load_state_dict(self.stack.state(k))
             record = self.options[k].record(self.dataset, self.names[k], self.device)
-            found.append(Run(net.cpu().eval(), training.as_history(self.history[k]), scores[k], record, dict(kept[k])))
+            found.append(Run(net.cpu().eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
         return found
 
     # -- pairs -----------------------------------------------------------------------------------
@@ -318,7 +327,7 @@ class _Together:
         found = []
         for members in by_rows.values():
             seen = samples.complete(self.names[members[0]])
-            training.check_known(split, seen.labels)
+            check_known(split, seen.labels)
             found.append((members, self.stack.prepare(seen.inputs), seen.labels))
         return found
 
@@ -390,7 +399,7 @@ def fit_all(nets: Sequence[nn.Module], dataset: Dataset, **settings: Any) -> lis
     for k, net in enumerate(nets):
         mine = {name: value[k] if isinstance(value, (list, tuple)) else value for name, value in settings.items()}
         try:
-            found.append(training.fit(net, dataset, **mine))
+            found.append(fit(net, dataset, **mine))
         except DivergedError as error:
             found.append(error)
     return found

@@ -342,14 +342,14 @@ class _Taking:
 
     def _density(self) -> dict[str, Any]:
         density = curvature.density(self.operator, steps=DENSITY_STEPS, probes=DENSITY_PROBES, seed=self.looks.seed)
-        return {"density": on_lambdas(density)}
+        return {"density": on_lambdas(density.nodes, density.weights)}
 
     def _block_density(self) -> dict[str, Any]:
         import xarray as xr
 
         options = {"steps": DENSITY_STEPS, "probes": DENSITY_PROBES, "seed": self.looks.seed}
         each = curvature.by_block(self.loss, curvature.density, **options)
-        stacked = np.stack([on_lambdas(one) for one in each.values()])
+        stacked = np.stack([on_lambdas(one.nodes, one.weights) for one in each.values()])
         coords = {"block": list(each), "lambda_": lambdas().tolist()}
         return {"block_density": xr.DataArray(stacked, coords, ("block", "lambda_"))}
 

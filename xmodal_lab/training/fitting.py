@@ -204,7 +204,7 @@ def fit(
         dataset: trains on ``train``, reports ``test`` (and ``val``, if there is one) every epoch.
         recipe: the pairing and the terms of the loss, see :class:`~xmodal_lab.Recipe`; the task alone, under
             ``pairing``, when not given. Held-out losses are the task's.
-        pairing: a mode ("fixed", "same_class", "shuffled", "noisy") or a :class:`Pairing`.
+        pairing: a mode ("fixed", "same_class", "permuted", "shuffled", "noisy") or a :class:`Pairing`.
         share: of the pairs that are drawn anew, in [0, 1]; 0 is SML, 1 is DML (dml, Sec 3.3).
         epochs, batch_size, lr, weight_decay: 60, 64, 1e-3, 1e-4 (WORLDS' digits world; ours).
         optimizer: "adam", or "sgd" with ``momentum`` 0.9 as in dml, App B.2.

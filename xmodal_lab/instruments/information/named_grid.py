@@ -29,7 +29,8 @@ def in_order(acc: object, images: Sequence[Any], texts: Sequence[Any]) -> object
     dims, coords = getattr(acc, "dims", None), getattr(acc, "coords", None)
     if dims is None or coords is None:
         return acc
-    along = [coords.get(d) for d in dims]
+    held = dict(coords)  # coords.get makes up row numbers for a dimension without any
+    along = [held.get(d) for d in dims]
     return _ordered(np.asarray(acc), [str(d) for d in dims], along, images, texts)
 
 

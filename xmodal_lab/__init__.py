@@ -20,6 +20,7 @@ from . import claims as claims
 from . import losses as losses
 from . import plots as plots
 from . import sweeps as sweeps
+from . import training as training
 from .claims import published as published
 from .claims.published import tables as tables
 from .data import datasets as datasets
@@ -51,7 +52,9 @@ from .training import fit as fit
 from .training import recipes as recipes
 from .training import terms as terms
 from .training.recipe import Recipe as Recipe
+from .utils.faces import named_by
 from .utils.version import __version__ as __version__
 
 # The sharpest directions are drawn as any others are, but it is the curvature that finds them.
 landscape.eigenvectors = curvature.eigenvectors
+named_by(claims, curvature, information, landscape, losses, metrics, robustness, sweeps, training, transport)

@@ -209,7 +209,7 @@ def test_surface_turns_and_zooms(show: Callable[..., Any], view: SweepView) -> N
 
 
 def test_wheel_scrolls_the_page_until_a_surface_is_clicked(show: Callable[..., Any], view: SweepView) -> None:
-    page = show(view, height=500)
+    page = show(view, height=380)
     box = page.locator(".xm-surface .xm-canvas").first.bounding_box()
     page.mouse.move(box["x"] + 80, box["y"] + 80)
     page.mouse.wheel(0, 120)
@@ -314,6 +314,8 @@ def test_small_multiples_share_one_scale(show: Callable[..., Any], view: SweepVi
 
 def test_click_on_a_bar_moves_the_control(show: Callable[..., Any], view: SweepView) -> None:
     page = show(view)
+    page.evaluate(f"() => {APP}.enlarge(4)")
+    settle(page)
     spot = pixel(page, 4, "frame.left + frame.width - 20", "frame.top + frame.height - 8")
     page.mouse.move(*spot)
     settle(page)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import xmodal_lab as xl
+from xmodal_lab import claims
 from xmodal_lab.app import claims as claims_command
 from xmodal_lab.app import main as cli
 from xmodal_lab.claims import ledger
-from xmodal_lab.claims import measuring as claims
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.verdicts import Measured, exact, gain
 from xmodal_lab.sweeps.experiment import Experiment
@@ -22,7 +22,7 @@ from xmodal_lab.sweeps.experiment import Experiment
 IDS = {
     "synergy": "T1 C1 R1 T2 R2 A1 A2 A3 A4 A5 W L α P D V",
     "cox": "T1 S U R M D1 D2 A P",
-    "uml": "T1 T2 C1 C2 T3 P1 G S F FT R 3 TR X U B Z N K M E",
+    "uml": "T1 T2 C1 C2 C3 T3 P1 G S F FT R 3 TR X U B Z N K M E",
     "wma": "I N X Y O β 3 0",
     "dml": "T1 T2 T3 T0 A H H5 LPF G V DA S 3 P I R L",
 }
@@ -55,7 +55,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def known(paper: str | None = None) -> dict[str, Claim]:
         return {i: c for i, c in every.items() if paper in (None, c.paper)}
 
-    monkeypatch.setattr(claims, "known", known)
+    monkeypatch.setattr("xmodal_lab.claims.measuring.known", known)
     monkeypatch.setattr(ledger, "SHIPPED", Path("nowhere.json"))
     ledger.shipped.cache_clear()
     calls.clear()

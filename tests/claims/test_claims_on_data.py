@@ -12,10 +12,9 @@ import tiny_models
 import torch
 
 import xmodal_lab as xl
-from xmodal_lab import datasets
+from xmodal_lab import claims, datasets
 from xmodal_lab.app import main as cli
 from xmodal_lab.claims import ledger
-from xmodal_lab.claims import measuring as claims
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.verdicts import Measured, gain
 from xmodal_lab.experiments.late_fusion import Trials, _loaded
@@ -137,7 +136,7 @@ def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     def place(dataset: str = "", suffix: str = "json") -> Path:
         return tmp_path / f"{dataset or 'own'}.{suffix}"
 
-    monkeypatch.setattr(claims, "known", lambda paper=None: {"dml.A": CLAIM})
+    monkeypatch.setattr("xmodal_lab.claims.measuring.known", lambda paper=None: {"dml.A": CLAIM})
     monkeypatch.setattr(ledger, "place", place)
     ledger.shipped.cache_clear()
     seen.clear()

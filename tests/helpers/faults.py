@@ -216,10 +216,10 @@ def toy_claims(log: Path) -> list[Any]:
 
 def run_ledger(folder: Path, log: Path) -> Any:
     """The toy claims through the ledger; the rows without what the clock and the checkout say."""
-    from xmodal_lab.claims import measuring as claims
+    from xmodal_lab import claims
 
     every = {c.id: c for c in toy_claims(log)}
-    with mock.patch.object(claims, "known", lambda paper=None: every):
+    with mock.patch("xmodal_lab.claims.measuring.known", lambda paper=None: every):
         rows = claims.run(store=folder, progress=False)
     return rows.drop(columns=["seconds", "date", "commit"]).to_dict("records")
 

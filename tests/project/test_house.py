@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +45,25 @@ def test_no_machine_paths_or_hosts_in_the_project() -> None:
         if path.suffix in (".py", ".md", ".toml", ".txt", ".ipynb", ".js", ".json", ".yml") and path.is_file():
             text = path.read_text()
             assert not any(f in text for f in forbidden), name
+
+
+@pytest.mark.parametrize(("room", "name"), [
+    ("transport", "w2"), ("landscape", "plane"), ("curvature", "density"), ("metrics", "mmd"), ("robustness", "pgd"),
+    ("information", "fisher"), ("sweeps", "sweep"), ("claims", "table"), ("training", "fit"),
+])  # fmt: skip
+def test_help_says_the_room_and_not_its_file(room: str, name: str) -> None:
+    face = getattr(xl, room)
+    shown = getattr(face, name)
+    assert shown.__module__ == face.__name__ and pickle.loads(pickle.dumps(shown)) is shown
+    assert inspect.getsource(shown)
+
+
+def test_the_source_of_a_class_that_a_face_shows_is_found() -> None:
+    for room in (xl.curvature, xl.transport, xl.robustness, xl.sweeps, xl.losses, xl.training):
+        for shown in vars(room).values():
+            if inspect.isclass(shown) and shown.__module__.startswith("xmodal_lab"):
+                assert f"class {shown.__name__}" in inspect.getsource(shown)
+
+
+def test_the_sharpest_directions_stand_beside_the_drawn_ones() -> None:
+    assert xl.landscape.eigenvectors is xl.curvature.eigenvectors

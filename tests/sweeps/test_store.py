@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from kill_sweeps import AXES, MEMBERS, run
 from toy_experiments import CHEAP, STACKED, lines
 
+import xmodal_lab as xl
+from xmodal_lab import sweeps
 from xmodal_lab.sweeps import store as stores
 from xmodal_lab.sweeps import sweep
-from xmodal_lab.sweeps import sweeping as sweeps
 from xmodal_lab.sweeps.cubes import Layout
 from xmodal_lab.sweeps.experiment import Variable
 from xmodal_lab.sweeps.store import Mark, Store, StoreError
@@ -146,7 +147,7 @@ def test_an_unfinished_member_does_not_count_and_a_cut_off_chunk_is_not_read(tmp
 
 def facts() -> tuple[dict, dict]:
     identity = {
-        "experiment": "cheap", "version": "1", "xmodal_lab": sweeps.__version__, "defaults": CHEAP.defaults,
+        "experiment": "cheap", "version": "1", "xmodal_lab": xl.__version__, "defaults": CHEAP.defaults,
         "settings": {"log": ""},
     }  # fmt: skip
     return identity, sweeps.environment(CHEAP, {})
@@ -177,7 +178,7 @@ def test_another_order_of_axes_or_version_of_the_lab_is_refused(tmp_path, monkey
     turned = dict(reversed(AXES.items()))
     with pytest.raises(StoreError, match="order of axes"):
         sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **turned)
-    monkeypatch.setattr(sweeps, "__version__", "9.9")
+    monkeypatch.setattr("xmodal_lab.sweeps.sweeping.__version__", "9.9")
     with pytest.raises(StoreError, match=r"version of xmodal_lab '.*', this sweep has '9.9'"):
         sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
     monkeypatch.undo()
@@ -189,7 +190,7 @@ def test_another_order_of_axes_or_version_of_the_lab_is_refused(tmp_path, monkey
 def test_another_torch_warns(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
     now = sweeps.environment(CHEAP, {})
-    monkeypatch.setattr(sweeps, "environment", lambda *_: {**now, "torch": "1.0"})
+    monkeypatch.setattr("xmodal_lab.sweeps.sweeping.environment", lambda *_: {**now, "torch": "1.0"})
     with pytest.warns(UserWarning, match=r"another environment \(torch .* → 1.0\)"):
         sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
 

@@ -372,7 +372,7 @@ def test_settings_are_chosen_on_validation() -> None:
         choose(cube, over="rate")
     with pytest.raises(ValueError, match="unknown variable of the cube 'val'"):
         choose(cube, over="lr", by="val")
-    with pytest.raises(ValueError, match="val_accuracy is NaN for every value of lr"):
+    with pytest.raises(ValueError, match="val_accuracy is NaN everywhere over lr"):
         choose(cube.isel(decay=[0]).where(cube.lr > 0.1), over="lr")
 
 

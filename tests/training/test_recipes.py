@@ -261,3 +261,96 @@ def test_what_the_model_lacks_is_said_before_training(ds: xl.Dataset) -> None:
 
     with pytest.raises(ValueError, match="one number per member"):
         xl.fit(both, ds, recipe=xl.Recipe((T.Task(), wrong)), epochs=1)
+
+
+# -- presets against the papers' own training ----------------------------------------------------------
+
+
+def test_the_preset_of_wma_takes_the_steps_of_the_papers_tower() -> None:
+    from xmodal_lab.papers import wma
+    from xmodal_lab.papers.wma.method.towers import Towers
+
+    towers = Towers()
+    s = {**towers.defaults, "n_train": 60, "n_val": 20, "n_test": 20, "pretraining": 0, "steps": 4, "alpha": 0.7,
+         "beta": 0.4, "warmup": 0}  # fmt: skip
+    dataset, head = towers.load(s), towers.head(s)
+    tower, train = towers.start(s).train(), dataset.train.complete()
+    align = wma.Alignment(s["alpha"], s["beta"])
+    recipe = xl.recipes.wma(s["alpha"], s["beta"])
+    preset = Objective([xl.Recipe(recipe.terms[1:])], [Context(tower, dataset, train, 0, lambda m, width: tower)])
+    draw = torch.Generator().manual_seed(1000 * s["seed"] + s["order"])
+    steps = torch.optim.AdamW(tower.parameters(), s["lr"], weight_decay=s["weight_decay"])
+    for _ in range(4):
+        rows = torch.randint(0, len(train), (s["batch_size"],), generator=draw)
+        inputs = {m: train.inputs[m][rows] for m in tower.modalities}
+        hidden = tower.hidden(inputs)
+        papers, _ = align(hidden)
+        seen = see(tower, inputs)
+        one = Seen({m: z[None] for m, z in seen.latents.items()}, {m: x[None] for m, x in seen.masks.items()},
+                   seen.outputs[None])  # fmt: skip
+        preset.epoch(rows[None], train.labels[rows][None])
+        mine = preset(slice(0, len(rows)), rows[None], train.labels[rows][None], inputs, one, lambda m, x: x)[0]
+        torch.testing.assert_close(mine, papers, rtol=1e-5, atol=1e-7)
+        params = list(tower.parameters())
+        for a, b in zip(
+            torch.autograd.grad(mine, params, retain_graph=True, materialize_grads=True, allow_unused=True),
+            torch.autograd.grad(papers, params, retain_graph=True, materialize_grads=True, allow_unused=True),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        steps.zero_grad()
+        (papers + head.loss(tower.classify(hidden), head.targets(train)[rows])).backward()
+        steps.step()
+
+
+@pytest.mark.parametrize("loss", ["mse_mean", "cosine"])
+def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None:
+    from xmodal_lab.experiments.late_fusion import Trials
+    from xmodal_lab.models import stacked as nets
+    from xmodal_lab.papers import synergy
+    from xmodal_lab.papers.synergy.method.training import Plan, latent_losses
+    from xmodal_lab.papers.synergy.worlds import world_of
+
+    experiment = synergy.experiment(images_per_class=10, steps=3, teacher_steps=5, loss=loss, alpha=0.4)
+    s = {**experiment.settings(), "target": "same_class", "direction": "A→V"}
+    world = world_of(Trials(None), s)
+    plan = Plan.of(world, [s])
+    params = nets.start(0, world.x["train"].shape[1:], s["hidden"], world.width, world.classes)
+    params = {name: p[None] for name, p in params.items()}
+    at = plan.batches[plan.streams, 0]
+    z, target = nets.features(params, world.x["train"][at]), plan.latents[plan.targets[:, 0]]
+    out = nets.logits(params, z)
+    papers = (
+        0.6 * nn.functional.cross_entropy(out[0], world.y["train"][at][0]) + 0.4 * (latent_losses(z, target, [loss])[0])
+    )
+    recipe = xl.recipes.synergy(0.4, "A→V", kind="same_class", loss=loss)
+    task, latent = recipe.terms
+    seen = view({"image": z}, draws={"target": target}, states=[(None, ("image",))], outputs=out,
+                labels=world.y["train"][at])  # fmt: skip
+    weight = recipe.weights["latent"]
+    torch.testing.assert_close((1 - weight) * task.value(seen)[0] + weight * latent.value(seen)[0], papers)
+
+
+def test_the_preset_of_uml_is_the_loss_of_the_papers_shared_head() -> None:
+    from xmodal_lab.papers.uml.method.nets import logits
+
+    x, y = {m: drawn(6, 4, seed=i) for i, m in enumerate(("image", "text"))}, torch.arange(6) % 3
+    params = {"head": drawn(1, 3, 4, seed=9)}
+
+    class Head(nn.Module):
+        modalities, auxiliary = ("image",), ("text",)
+
+        def latents(self, inputs):  # type: ignore[no-untyped-def]
+            return dict(inputs)
+
+        def classify(self, latents, only=None):  # type: ignore[no-untyped-def]
+            return latents[only or "image"] @ params["head"][0].T
+
+    one = torch.ones(1, dtype=torch.float64)
+    papers = sum(nn.functional.cross_entropy(logits(params, m, x[m][None], one, {})[0], y) for m in ("image", "text"))
+    recipe = xl.recipes.uml(1.0)
+    seen = view({"image": x["image"][None]}, outputs=Head().classify(x)[None], labels=y[None],
+                draws={"row": torch.arange(6).view(1, 6, 1)}, states=[(x["text"], y, None)],
+                alone=lambda m, rows: Head().classify({m: rows[0]}, only=m)[None])  # fmt: skip
+    mine = recipe.terms[0].value(seen) + recipe.settings["lam"] * recipe.terms[1].value(seen)
+    torch.testing.assert_close(mine[0], papers)

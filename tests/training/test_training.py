@@ -12,6 +12,7 @@ from worlds import toy
 import xmodal_lab as xl
 from xmodal_lab import training
 from xmodal_lab.data.pairing import Pairing
+from xmodal_lab.training.stacking import fit_stack
 
 
 def net(ds: xl.Dataset, **options: object) -> xl.LateFusion:
@@ -303,7 +304,7 @@ def test_unknown_labels_are_refused_before_training() -> None:
         with pytest.raises(ValueError, match=rf"2 of 30 {split} rows have unknown labels \(-1\), .*\.subset\("):
             xl.fit(net(ds), unknown, on_epoch=lambda row: pytest.fail("trained"))
         with pytest.raises(ValueError, match=rf"2 of 30 {split} rows have unknown labels"):
-            xl.stacking.fit_stack([net(ds)], unknown)
+            fit_stack([net(ds)], unknown)
 
 
 class Normed(torch.nn.Module):

@@ -32,7 +32,7 @@ from xmodal_widgets import (
 from xmodal_widgets.page import assets
 from xmodal_widgets.page.figure import band
 from xmodal_widgets.view.grid import Grid
-from xmodal_widgets.view.train import joined
+from xmodal_widgets.view.joining import joined
 
 from xmodal_lab.app import browser
 
@@ -578,10 +578,10 @@ def test_rows_of_a_picture_are_of_like_length(cube: xr.Dataset, count: int, rows
     assert [len(row.subfigs) for row in figure.subfigs] == [*rows, 1]
 
 
-def test_a_legend_of_numbers_says_of_what(cube: xr.Dataset) -> None:
+def test_a_legend_says_of_what(cube: xr.Dataset) -> None:
     views = [Lines("eigenvalues", x="k", hue="share"), Lines("eigenvalues", x="k", hue="modalities")]
     axes = [part.axes[0] for part in SweepView(cube, views).figure().subfigs[0].subfigs]
-    assert [axis.get_legend().get_title().get_text() for axis in axes] == ["share", ""]
+    assert [axis.get_legend().get_title().get_text() for axis in axes] == ["share", "modalities"]
 
 
 def test_small_multiples_share_one_scale(view: SweepView) -> None:
@@ -718,8 +718,9 @@ def test_trained_setting_joins_the_cube(cube: xr.Dataset) -> None:
     np.testing.assert_allclose(here, expected, rtol=1e-6)
     assert np.isnan(view.cube["loss"].sel(modalities="both", share=0.6, span=2.0, seed=0)).all()
     assert len(view._payload) > len(before)
-    together = [msg["state"] for msg, size in wire.messages if size]
-    assert [set(state) >= {"_layout"} for state in together] == [True]  # layout and payload in one message
+    sent = [(msg["content"], size) for msg, size in wire.messages if msg["method"] == "custom"]
+    assert [size for _, size in sent] == [4 * 7 * 7] == [wire.bytes]  # a slab, not the cube
+    assert sent[0][0]["new"] == {"share": [2]}
     assert view._job["running"] is False
     assert cube.sizes["share"] == 3  # the user's cube is left alone
 

@@ -10,18 +10,24 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import itertools
+import json
 import threading
 import traceback
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
+import numpy as np
 import traitlets
 
 from .page import assets
+from .view import journal
 from .view.grid import Grid, listed, one_of
+from .view.joining import joined
 from .view.kinds import View, checked_views
 from .view.state import checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
@@ -48,7 +54,12 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         compute: ``compute(setting, progress, cancelled) -> {variable: array}``; gives the view a
             "Train here" button. ``setting`` holds the exact value of each control, each array has
             the variable's other dimensions, ``progress(0.3)`` or ``progress(0.3, "epoch 3")`` reports,
-            ``cancelled()`` says whether to stop. Runs in a background thread; the result joins the cube.
+            ``cancelled()`` says whether to stop. Runs in a background thread; the result joins the cube. Where the
+            cube tells its sweep's fixed settings (``attrs["settings"]``), ``setting`` holds them too.
+        experiment: the :class:`xmodal_lab.sweeps.Experiment` (or its name) that the cube was swept with, in place
+            of ``compute``: it trains with the defaults and the fixed settings that the cube tells.
+        store: a folder that keeps what "Train here" computes, and whose results of earlier sessions join the cube;
+            that of :func:`xmodal_lab.sweep` when the cube was opened from one (``xarray.open_zarr``).
         state: a value for any control or switch: ``modalities="both", share=0.25, seed="mean", free=True``.
 
     Attributes:
@@ -77,6 +88,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     _layout = traitlets.Dict().tag(sync=True)
     _payload = traitlets.Bytes(b"").tag(sync=True)
+    _version = traitlets.Int(0).tag(sync=True)
     _views = traitlets.List().tag(sync=True)
     _controls = traitlets.List().tag(sync=True)
     _job = traitlets.Dict().tag(sync=True)
@@ -93,24 +105,37 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         *,
         average: str | Sequence[str] = ("seed",),
         compute: Compute | None = None,
+        experiment: Any = None,
+        store: str | Path | None = None,
         **state: Any,
     ) -> None:
         if compute is not None and not callable(compute):
             raise TypeError(f"compute must be callable (setting, progress, cancelled), got {type(compute).__name__}.")
+        if compute is not None and experiment is not None:
+            raise ValueError("give either compute= or experiment=, not both.")
         if title is not None and not isinstance(title, str):
             raise TypeError(f"title must be text, got {type(title).__name__}.")
         dataset = _as_dataset(cube)
         grid = Grid.of(dataset)
+        compute = _trainable(dataset, compute, experiment)
+        self._store = _store_of(dataset, store, compute is not None)
+        if self._store is not None:
+            dataset = _with_stored(dataset, self._store)
+            grid = Grid.of(dataset)
         self._average = _averages(average, grid)
         self._shown = checked_views(views, grid, self._average)
         dims = dims_to_control(grid, self._shown)
         specs = control_specs(grid, dims, controls, self._average)
-        start = opening_state(grid, dims, self._shown, self._average)
-        self._last = checked_state(grid, start, state, self._average)
+        self._may_train = compute is not None
+        start = opening_state(grid, dims, self._shown, self._average, self._may_train)
+        self._last = checked_state(grid, start, state, self._average, self._may_train)
+        self._id = uuid.uuid4().hex  # by which places that show this view find its cube
+        self._kept_here: tuple[str, ...] = ()
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
         self.cube = dataset
-        self._trainer = Trainer(self, compute)
+        self._trainer = Trainer(_Host(self), compute)
+        self._versions = itertools.count(1)
         super().__init__(
             _layout=self._full_layout(),
             _payload=grid.payload(),
@@ -127,7 +152,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     @traitlets.validate("state")
     def _check_state(self, proposal: Any) -> dict[str, Any]:
         with self._guarding:  # relative to the last good state: ipywidgets may set before it validates
-            self._last = checked_state(self._grid, self._last, proposal["value"], self._average)
+            self._last = checked_state(self._grid, self._last, proposal["value"], self._average, self._may_train)
             return dict(self._last)
 
     def set(self, **state: Any) -> None:
@@ -206,16 +231,40 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
                 self._trainer.start(message["state"])
             elif message.get("kind") == "cancel":
                 self._trainer.cancel()
+            elif message.get("kind") == "whole":  # a page that missed a change asks for all of it
+                self.send_state(["_layout", "_payload", "_version"])
         except Exception as error:
             self.show_error(error)
 
-    def _join(self, dataset: xr.Dataset) -> None:
-        """Take a cube that has grown: check it and send it once more."""
+    def _join(self, setting: Mapping[str, Any], result: Any) -> None:
+        """Take one computed setting: into the cube, into the store, and to the browser, which gets what is new only."""
         with self._guarding:
-            self.cube, self._grid = dataset, Grid.of(dataset)
-            with self.hold_sync():
-                self._layout = self._full_layout()
+            self.cube = joined(self.cube, setting, result)
+            known, self._grid = self._grid, Grid.of(self.cube)
+            at = {name: value for name, value in setting.items() if name in self._grid.dims}
+            if self._store is not None:
+                journal.write(self._store, at, _fixed(self.cube), _parts(self.cube, at, result))
+            version = next(self._versions)
+            slabs = self._grid.slabs(list(result), at, {n: _dims_of(v) for n, v in result.items()})
+            self._kept_here = ("_layout", "_payload")
+            try:
+                self._layout = {**self._full_layout(), "version": version}
                 self._payload = self._grid.payload()
+            finally:
+                self._kept_here = ()
+            self._version = version
+            message = {
+                "kind": "joined",
+                "layout": self._layout,
+                "new": self._grid.since(known),
+                "slabs": [{"name": name, "at": place, "size": values.size} for name, place, values in slabs],
+            }
+            self.send(message, [b"".join(values.astype("<f4").tobytes() for _, _, values in slabs)])
+
+    def send_state(self, key: Any = None) -> None:
+        """Send traits to the browser, as ipywidgets does; but not those that a message tells in a shorter way."""
+        if not (isinstance(key, str) and key in self._kept_here):
+            super().send_state(key)
 
     def _full_layout(self) -> dict[str, Any]:
         """The grid's layout and the Student t quantiles (95 %, two-sided) that its bands need."""
@@ -223,7 +272,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
         bands = [len(self._grid.dims[band].values) for view in self._shown if (band := getattr(view, "band", None))]
         quantiles = [float(stdtrit(df, 0.975)) for df in range(1, max(bands, default=1))]
-        return {**self._grid.layout(), "quantiles": quantiles}
+        return {**self._grid.layout(), "quantiles": quantiles, "id": self._id, "version": self._version}
 
     # -- without a kernel ------------------------------------------------------------------------
 
@@ -249,7 +298,9 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             raise ValueError(f"path must name a file to write, got {str(path)!r}.")
         if not target.parent.is_dir():
             raise ValueError(f"the folder {str(target.parent)!r} does not exist; create it first.")
-        traits = {name: getattr(self, name) for name in ("_layout", "_views", "_controls", "title", "state")}
+        traits = {
+            name: getattr(self, name) for name in ("_layout", "_version", "_views", "_controls", "title", "state")
+        }
         text = page(traits, self._payload, self._png())
         with beside(target) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
@@ -278,6 +329,92 @@ def _as_dataset(cube: Any) -> Any:
     import xarray as xr
 
     return cube.to_dataset(name=cube.name or "value") if isinstance(cube, xr.DataArray) else cube
+
+
+class _Host:
+    """The side of a view that its trainer sees."""
+
+    def __init__(self, view: SweepView) -> None:
+        self._view = view
+
+    def grid(self) -> Grid:
+        return self._view._grid
+
+    def fixed(self) -> Mapping[str, Any]:
+        return _fixed(self._view.cube)
+
+    def join(self, setting: Mapping[str, Any], result: Any) -> None:
+        self._view._join(setting, result)
+
+    def report(self, job: dict[str, Any]) -> None:
+        self._view._job = job
+
+    def show_error(self, error: BaseException, remedy: str = "") -> None:
+        self._view.show_error(error, remedy)
+
+
+def _fixed(cube: xr.Dataset) -> dict[str, Any]:
+    """The settings that a sweep held fixed, as its cube tells them; none where the cube comes from elsewhere."""
+    told = cube.attrs.get("settings", {})
+    try:
+        settings = json.loads(told) if isinstance(told, str) else told
+    except ValueError:
+        return {}
+    return {str(k): v for k, v in settings.items() if k not in cube.dims} if isinstance(settings, Mapping) else {}
+
+
+def _trainable(cube: xr.Dataset, compute: Compute | None, experiment: Any) -> Compute | None:
+    """What "Train here" runs; an experiment's own ``compute`` gets the cube's defaults and fixed settings."""
+    owner = getattr(compute, "__self__", None)
+    if experiment is None and hasattr(owner, "with_defaults") and hasattr(owner, "member"):
+        experiment = owner
+    if experiment is None:
+        return compute
+    from xmodal_lab import sweeps  # at use: a view needs no torch
+
+    return sweeps.trainer(cube, experiment)
+
+
+def _store_of(cube: xr.Dataset, store: str | Path | None, may_train: bool) -> Path | None:
+    if store is not None:
+        from xmodal_lab.utils import checks as check  # at use: a view needs no torch
+
+        path = check.path("store", store)
+        if path.is_file():
+            raise ValueError(f"store must name a folder, such as runs/name.zarr; {str(store)!r} is a file.")
+        return path
+    source = cube.encoding.get("source")
+    if not may_train or "xmodal_sweep" not in cube.attrs or not isinstance(source, str) or not Path(source).is_dir():
+        return None
+    return Path(source)
+
+
+def _with_stored(cube: xr.Dataset, store: Path) -> xr.Dataset:
+    for setting, arrays in journal.read(store, _fixed(cube)):
+        known = {name: array for name, array in arrays.items() if name in cube.data_vars}
+        if known and all(name in cube.dims for name in setting):
+            cube = joined(cube, setting, known)
+    return cube
+
+
+def _parts(cube: xr.Dataset, at: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, xr.DataArray]:
+    """What a result brought to the cube, with its coordinates."""
+    import xarray as xr
+
+    parts: dict[str, xr.DataArray] = {}
+    for name, value in result.items():
+        own = _dims_of(value)
+        rest = [d for d in cube[name].dims if d in own or d not in at]
+        coords = {d: cube[d].values for d in rest if d in cube.coords}
+        if own:
+            parts[name] = value.transpose(*rest)
+        else:
+            parts[name] = xr.DataArray(np.asarray(value, dtype=float), coords, rest)
+    return parts
+
+
+def _dims_of(value: Any) -> tuple[str, ...]:
+    return tuple(str(d) for d in value.dims) if hasattr(value, "dims") and hasattr(value, "coords") else ()
 
 
 def _averages(average: str | Sequence[str], grid: Grid) -> tuple[str, ...]:

@@ -23,10 +23,8 @@ from typing import TYPE_CHECKING, Any
 from ..data import datasets
 from ..data.samples import Dataset
 from ..utils import checks as check
-from .claim import BUDGETS as BUDGETS
 from .claim import LEAST_SEEDS, Claim, Conditions
 from .ledger import NOT_MEASURED, Page, Row, grid, noted, rows_in, shipped
-from .verdicts import VERDICTS as VERDICTS
 from .working import measured
 
 if TYPE_CHECKING:

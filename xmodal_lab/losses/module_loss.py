@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ..data.samples import Samples
+from ..models import objectives
 from ..utils import checks as check
 from .cross_entropy import cross_entropy
 from .loss import ModuleLoss
@@ -28,7 +29,7 @@ def loss_on(
     Args:
         model: a module from a dict of inputs to outputs, such as :class:`~xmodal_lab.LateFusion`.
         samples: a split of a dataset.
-        criterion: mean over samples; cross-entropy, or mean squared error for real-valued labels.
+        criterion: mean over samples; None: the one that the labels ask for, see :mod:`.objectives`.
         batchnorm: "keep" or "recalibrate", see :meth:`Loss.from_module`.
         name: what plots call it.
 
@@ -49,16 +50,9 @@ def loss_on(
     seen = samples.complete(names)
     labels = seen.labels
     if criterion is None:
-        if labels.is_floating_point():
-            criterion = _squared_error
-        elif int(labels.min()) < 0:
-            raise ValueError("some labels are unknown (-1); a loss needs them all. Use samples.subset(labels >= 0).")
-        else:
-            criterion = cross_entropy
+        objectives.check_known(labels)
+        # Of class labels an own cross-entropy, which has a fast second derivative.
+        criterion = cross_entropy if objectives.task_of(labels) == "classes" else objectives.loss_of
     name = "loss" if name is None else check.instance("name", name, str)
     batch = ({m: seen.inputs[m] for m in names}, labels)
     return ModuleLoss(model, batch, criterion, batchnorm=batchnorm, name=name)
-
-
-def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    return nn.functional.mse_loss(outputs.flatten(), targets.to(outputs.dtype))

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from ..data.samples import Samples
 from ..utils import checks as check
+from . import objectives
 
 
 class Evaluation(NamedTuple):
     """How a model does on samples.
 
     Attributes:
-        loss: mean cross-entropy; mean squared error for real-valued labels.
+        loss: mean cross-entropy; of several classes a row the binary one; mean squared error for real-valued labels.
         accuracy: share of right answers; minus the mean squared error for real-valued labels.
     """
 
@@ -35,10 +36,7 @@ def seen_modalities(model: nn.Module, samples: Samples) -> tuple[str, ...]:
     if not isinstance(samples, Samples):
         raise TypeError(f"samples must be Samples, such as dataset.test, got {type(samples).__name__}.")
     names = check.modalities_of(getattr(model, "modalities", None), samples.modalities)
-    if not samples.labels.is_floating_point() and int(samples.labels.min()) < 0:
-        raise ValueError(
-            "some labels are unknown (-1), so accuracy is not defined; use samples.subset(samples.labels >= 0)."
-        )
+    objectives.check_known(samples.labels)
     # half precision goes on in float32, on either side
     dtypes = {torch.promote_types(p.dtype, torch.float32) for p in model.parameters() if p.is_floating_point()}
     for m in names:
@@ -133,25 +131,21 @@ def check_outputs(outputs: object) -> Tensor:
 
 
 def evaluation(outputs: Tensor, labels: Tensor) -> Evaluation:
-    """Loss and accuracy of ``outputs`` (N, C) against class labels, or (N,) against real-valued ones."""
+    """Loss and accuracy of ``outputs`` against labels of any sort; see :mod:`.objectives`."""
     labels = labels.to(outputs.device)
     mean_loss = float(summed_loss(outputs, labels)) / len(labels)
-    if labels.is_floating_point():
+    task = objectives.task_of(labels)
+    if task == "values":
         return Evaluation(mean_loss, -mean_loss)
-    return Evaluation(mean_loss, int((outputs.argmax(-1) == labels).sum()) / len(labels))
+    right = objectives.scores_of(outputs, labels)
+    return Evaluation(mean_loss, float(right.double().sum()) / len(labels))
 
 
 def summed_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     """Sum over rows, so that the gradient of a row does not depend on the batch it is in."""
-    if labels.is_floating_point():
-        if outputs.numel() != len(labels):
-            raise ValueError(f"real-valued labels need one output per row, got outputs {tuple(outputs.shape)}.")
-        return nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype), reduction="sum")
-    if outputs.ndim != 2 or len(outputs) != len(labels):
-        raise ValueError(f"the model must return logits of shape ({len(labels)}, C), got {tuple(outputs.shape)}.")
-    if int(labels.max()) >= outputs.shape[1]:
-        raise ValueError(f"label {int(labels.max())} has no logit: the model returns {outputs.shape[1]} of them.")
-    return nn.functional.cross_entropy(outputs, labels, reduction="sum")
+    objectives.check_outputs(outputs, labels)
+    objectives.check_range(outputs, labels)
+    return objectives.loss_of(outputs, labels, "sum")
 
 
 def _batches(views: Mapping[str, Tensor], size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:

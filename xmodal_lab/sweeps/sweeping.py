@@ -23,16 +23,15 @@ import numpy as np
 import torch
 
 from ..utils import checks as check
+from ..utils.factors import first_best
 from ..utils.torch_state import pick_device
 from ..utils.version import __version__
 from . import edited
 from . import experiment as experiments
 from .cubes import fact, layout_of
-from .experiment import Experiment as Experiment
-from .experiment import Variable as Variable
+from .experiment import Experiment
 from .runner import Here, Results, Runner, processes, workers
-from .store import Store, settled
-from .store import StoreError as StoreError
+from .store import Store, StoreError, settled
 from .tasks import STACK, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
 
 if TYPE_CHECKING:
@@ -196,25 +195,33 @@ def names() -> list[str]:
     return experiments.names()
 
 
-def trainer(cube: xr.Dataset) -> Callable[..., dict[str, np.ndarray]]:
+def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Callable[..., dict[str, np.ndarray]]:
     """A function that computes one more member of ``cube``, made to be a live view's ``compute=``.
 
-    ``compute(setting, progress, cancelled)`` takes any values of the axes, on the grid or between,
-    and gives arrays shaped like the cube's variables.
+    ``compute(setting, progress, cancelled)`` takes any values of the axes, on the grid, between or beyond, and gives
+    arrays shaped like the cube's variables. It trains with the defaults and the fixed settings that the cube tells.
+
+    Args:
+        cube: what :func:`sweep` returned.
+        experiment: what it was swept with, where that is not known by name.
 
     Raises:
-        ValueError: the cube does not say which known experiment it came from, or comes from a later version.
+        ValueError: the cube does not say which known experiment it came from, comes from a later version or from
+            another experiment than the one given.
     """
     import xarray as xr
 
-    name = check.instance("cube", cube, xr.Dataset, "such as xl.sweep returns").attrs.get("experiment")
-    if name not in experiments.names():
+    told = check.instance("cube", cube, xr.Dataset, "such as xl.sweep returns").attrs
+    name = told.get("experiment")
+    if experiment is None and name not in experiments.names():
         raise ValueError(
             f"the cube's experiment is {name!r}, which is not known by name ({', '.join(experiments.names())}); "
-            "use the compute method of the Experiment that it was made with."
+            "give the Experiment that it was made with: explore(cube, experiment=mine)."
         )
-    known = experiments.get(name)
-    known = known.with_defaults(**{**fact(cube.attrs["defaults"]), **fact(cube.attrs["settings"])})
+    known = experiments.get(name if experiment is None else experiment)
+    if name is not None and name != known.name:
+        raise ValueError(f"the cube comes from the experiment {name!r}, not from {known.name!r}; give that one.")
+    known = known.with_defaults(**{**fact(told.get("defaults", "{}")), **fact(told.get("settings", "{}"))})
     given = {dim: cube[dim].values.tolist() for dim in cube.dims if dim in known.defaults}
     layout, _ = layout_of(known, given)
 
@@ -223,7 +230,8 @@ def trainer(cube: xr.Dataset) -> Callable[..., dict[str, np.ndarray]]:
         progress: Callable[..., None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> dict[str, np.ndarray]:
-        return layout.checked(known.compute(setting, progress, cancelled))
+        arrays = layout.checked(known.compute(setting, progress, cancelled))
+        return {name: values for name, values in arrays.items() if name in cube.data_vars}
 
     return compute
 
@@ -281,8 +289,9 @@ def choose(
 
         best = argmax over ``over`` of mean over ``across`` of by
 
-    Of equal ones the first along the cube's axes counts, the last of ``over`` running fastest: put the value that does
-    least first (no weight decay, the smallest α). A member without a value (NaN) is never chosen while another has one.
+    Of equal ones (to rounding) the first along the cube's axes counts, the last of ``over`` running fastest: put the
+    value that does least first (no weight decay, the smallest α). A member without a value (NaN) is never chosen while
+    another has one.
 
     Args:
         cube: a sweep.
@@ -319,11 +328,9 @@ def choose(
         check.one_of("dimension of what is chosen by", name, [str(d) for d in by.dims])
     score = by.mean([d for d in shared if d in by.dims]) if shared else by
     flat = score.stack({"point": axes}, create_index=False)
-    if bool(flat.isnull().all("point").any()):
-        raise ValueError(
-            f"{by.name or 'by'} is NaN for every value of {', '.join(axes)}, so there is nothing to choose."
-        )
-    best = flat.fillna(-np.inf).argmax("point")
+    if bool(flat.isnull().all()):
+        raise ValueError(f"{by.name or 'by'} is NaN everywhere over {', '.join(axes)}, so there is nothing to choose.")
+    best = first_best(flat, "point")
     sizes = [cube.sizes[name] for name in axes]
     places = np.unravel_index(best.values, sizes)
     return cube.isel({n: best.copy(data=np.asarray(at)) for n, at in zip(axes, places, strict=True)})

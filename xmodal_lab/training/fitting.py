@@ -21,6 +21,7 @@ from ..data.pairing import MODES, Pairing, Pairs
 from ..data.samples import Dataset, Samples
 from ..losses import Params
 from ..losses.criteria import check_labels
+from ..models import objectives
 from ..models.coarse import single, single_samples
 from ..models.copies import copy_of
 from ..models.evaluation import answer, device_of, eval_mode
@@ -28,8 +29,7 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen, alone, answering, see
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from .checkpoints import load_checkpoint as load_checkpoint
-from .checkpoints import save_checkpoint as save_checkpoint
+from .checkpoints import save_checkpoint
 from .flat_minima import Average, first_averaged, sharpened
 from .recipe import Objective, Recipe
 from .terms import Context
@@ -146,7 +146,7 @@ class Run:
     """What :func:`fit` returns.
 
     Attributes:
-        model: the trained net, in eval mode, on the CPU unless asked otherwise.
+        model: the trained net, in eval mode, on the CPU unless ``keep_on_device`` was asked for.
         history: one row per epoch: loss, accuracy, test_loss, test_accuracy (val_… too), seconds; of a recipe also
             the mean of each term before its weight, by its name.
         score: accuracy on the test split, of ``model``; minus the mean squared error for regression.
@@ -190,6 +190,7 @@ def fit(
     augment: str = "",
     seed: int = 0,
     device: str = "auto",
+    keep_on_device: bool = False,
     snapshots: int | None = None,
     checkpoints: str | Path | None = None,
     progress: bool = False,
@@ -203,7 +204,7 @@ def fit(
         dataset: trains on ``train``, reports ``test`` (and ``val``, if there is one) every epoch.
         recipe: the pairing and the terms of the loss, see :class:`~xmodal_lab.Recipe`; the task alone, under
             ``pairing``, when not given. Held-out losses are the task's.
-        pairing: a mode ("fixed", "same_class", "shuffled", "noisy") or a :class:`Pairing`.
+        pairing: a mode ("fixed", "same_class", "permuted", "shuffled", "noisy") or a :class:`Pairing`.
         share: of the pairs that are drawn anew, in [0, 1]; 0 is SML, 1 is DML (dml, Sec 3.3).
         epochs, batch_size, lr, weight_decay: 60, 64, 1e-3, 1e-4 (WORLDS' digits world; ours).
         optimizer: "adam", or "sgd" with ``momentum`` 0.9 as in dml, App B.2.
@@ -216,7 +217,8 @@ def fit(
         augment: names joined by "+" out of jitter, crop, flip, time_mask, frequency_mask; see
             :mod:`xmodal_lab.data.augmentation`.
         seed: of batches, pairings and augmentation. Initial weights belong to the net (``for_dataset(seed=…)``).
-        device: "auto" (cuda, else mps, else cpu), or a device name.
+        device: "auto" (cuda, else mps, else cpu; cpu for float64 where a GPU has none), or a device name.
+        keep_on_device: leave the trained model there, to be looked at; else it comes back to the CPU.
         snapshots: keep the parameters every so many epochs (and at the start), as trained, not averaged.
         checkpoints: a folder that gets ``epoch-0001.safetensors`` … as training goes.
         progress: show a tqdm bar.
@@ -247,8 +249,9 @@ def fit(
     checkpoints = None if checkpoints is None else check.path("checkpoints", checkpoints)
     if on_epoch is not None:
         check.function("on_epoch", on_epoch, "of a row of the history")
-    where = pick_device(device)
-    model = copy_of(single(net)).to(where).train()
+    net = single(net)
+    where = pick_device(device, dtypes_of(net))
+    model = copy_of(net).to(where).train()
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
     first = plan.draw(train, names, seed=seed, epoch=0)
@@ -290,7 +293,8 @@ def fit(
     if best is not None:
         shown.load_state_dict(best[1])
     _, score = evaluate(shown, held_out["test"])
-    return Run(shown.cpu().eval(), as_history(rows), score, options.record(dataset, names, where), kept)
+    shown = shown if keep_on_device else shown.cpu()
+    return Run(shown.eval(), as_history(rows), score, options.record(dataset, names, where), kept)
 
 
 @torch.no_grad()
@@ -313,19 +317,15 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
 
 
 def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy for class labels (N,) int64, mean squared error for real-valued ones."""
+    """The mean loss that the labels ask for; see :mod:`.objectives`."""
     for what, value in (("outputs", outputs), ("labels", labels)):
         check.instance(what, value, Tensor)
     try:
-        if labels.is_floating_point():
-            if outputs.numel() != labels.numel():
-                raise ValueError("real-valued labels need one output each")
-            return nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype))
-        return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+        return objectives.loss_of(outputs, labels, label_smoothing=label_smoothing)
     except (ValueError, TypeError, IndexError, RuntimeError) as error:
         if out_of_memory(error):
             raise
-        if not labels.is_floating_point() and outputs.device == labels.device:
+        if objectives.task_of(labels) == "classes" and outputs.device == labels.device:
             check_labels(outputs, labels, [labels], None)
         raise ValueError(
             f"outputs ({outputs.dtype}, {tuple(outputs.shape)}, {outputs.device}) and labels ({labels.dtype}, "
@@ -463,7 +463,9 @@ def _teaching(dataset: Dataset, seed: int, device: torch.device) -> Callable[[st
             kinds = {modality: dataset.kinds[modality]}
             world = Dataset(f"{dataset.name}: {modality}", rows, rows, dataset.classes, kinds=kinds)
             net = LateFusion.for_dataset(world, modality, width=width, seed=seed)
-            known[key] = fit(net, world, epochs=TEACHER_EPOCHS, seed=seed, device=str(device)).model.to(device)
+            known[key] = fit(
+                net, world, epochs=TEACHER_EPOCHS, seed=seed, device=str(device), keep_on_device=True
+            ).model
         return known[key]
 
     return teach
@@ -479,9 +481,12 @@ def _backward(loss: Tensor, params: Sequence[Tensor]) -> None:
 
 
 def _accuracy(outputs: Tensor, labels: Tensor) -> float:
-    if labels.is_floating_point():
-        return -float(nn.functional.mse_loss(outputs.flatten(), labels.to(outputs.dtype)))
-    return float((outputs.argmax(-1) == labels).float().mean())
+    return float(objectives.scores_of(outputs, labels).mean())
+
+
+def dtypes_of(net: nn.Module) -> set[torch.dtype]:
+    """Of its parameters and buffers."""
+    return {t.dtype for t in (*net.parameters(), *net.buffers())}
 
 
 def modalities_of(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:
@@ -501,10 +506,14 @@ def check_trainable(dataset: Dataset, options: Options) -> None:
         raise ValueError(f"choose='best' needs a validation split; {dataset.name!r} has none (load it with one).")
     options.changes(dataset)
     labels = dataset.train.labels
-    if options.label_smoothing and labels.is_floating_point():
-        raise ValueError("label_smoothing needs class labels; these are real-valued.")
-    if dataset.classes and not labels.is_floating_point():
-        counts = torch.bincount(labels[labels >= 0], minlength=len(dataset.classes))
+    if options.label_smoothing and dataset.task != "classes":
+        sort = "real-valued" if dataset.task == "values" else "several a row"
+        raise ValueError(f"label_smoothing needs class labels; these are {sort}.")
+    if dataset.classes and dataset.task != "values":
+        counts = (
+            labels.sum(0) if dataset.task == "labels"
+            else torch.bincount(labels[labels >= 0], minlength=len(dataset.classes))
+        )  # fmt: skip
         empty = [repr(dataset.classes[c]) for c in (counts == 0).nonzero()[:, 0].tolist()]
         if empty:
             raise ValueError(

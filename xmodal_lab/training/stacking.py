@@ -26,8 +26,18 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from . import fitting as training
-from .fitting import DivergedError, Options, Run
+from .fitting import (
+    DivergedError,
+    Options,
+    Run,
+    as_history,
+    check_known,
+    check_trainable,
+    dtypes_of,
+    fit,
+    modalities_of,
+    objective_of,
+)
 from .flat_minima import first_averaged, sharpened
 from .stacks import (
     Alone,
@@ -54,6 +64,7 @@ def fit_stack(
     dataset: Dataset,
     *,
     device: str = "auto",
+    keep_on_device: bool = False,
     snapshots: int | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     **settings: Any,
@@ -63,7 +74,7 @@ def fit_stack(
     Args:
         nets: of one shape. Late-fusion nets of dense layers may see different modalities.
         dataset: the same for all.
-        device: as in :func:`~xmodal_lab.fit`.
+        device, keep_on_device: as in :func:`~xmodal_lab.fit`.
         snapshots: keep every member's parameters every so many epochs (and at the start).
         on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
         settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
@@ -79,13 +90,12 @@ def fit_stack(
             length, pairings with different numbers of rows; as :func:`~xmodal_lab.fit`.
     """
     options = _options(len(nets), settings)
-    training.check_trainable(dataset, options[0])
-    where = pick_device(device)
+    check_trainable(dataset, options[0])
+    nets = [single(net) for net in nets]
+    where = pick_device(device, set().union(*map(dtypes_of, nets)))
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
-    together = _Together(
-        [copy_of(single(nets[k])).to(where) for k in order], dataset, [options[k] for k in order], where
-    )
+    together = _Together([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
     kept: list[dict[int, Params]] = [{} for _ in nets]
     for epoch in range(options[0].epochs + 1):
         if epoch:
@@ -97,7 +107,7 @@ def fit_stack(
             on_epoch({"epoch": epoch, "loss": together.mean_loss()})
         if all(together.errors):
             break
-    found = dict(zip(order, together.results(kept), strict=True))
+    found = dict(zip(order, together.results(kept, keep_on_device), strict=True))
     return [found[k] for k in range(len(nets))]
 
 
@@ -121,7 +131,7 @@ def pays(net: nn.Module, device: str = "auto") -> bool:
     On a GPU always, if it can be stacked; on a CPU for small nets of dense layers.
     """
     products, mapped = why_not_products([net]) is None, why_not_mapped([net]) is None
-    if pick_device(device).type == "cuda":
+    if pick_device(device, dtypes_of(net)).type == "cuda":
         return products or mapped
     size = sum(p.numel() for p in net.parameters())
     conv = any(isinstance(m, nn.modules.conv._ConvNd) for m in net.modules())
@@ -135,18 +145,18 @@ class _Together:
         self, nets: Sequence[nn.Module], dataset: Dataset, options: Sequence[Options], device: torch.device
     ) -> None:
         self.nets, self.dataset, self.options, self.device = nets, dataset, options, device
-        self.names = [training.modalities_of(net, dataset) for net in nets]
+        self.names = [modalities_of(net, dataset) for net in nets]
         self.union = [m for m in dataset.modalities if any(m in names for names in self.names)]
         self.stack = stack_of(nets, dataset)
         self.train = dataset.train.to(device)
-        self.objective = training.objective_of(nets, dataset, self.train, options, device)
+        self.objective = objective_of(nets, dataset, self.train, options, device)
         if self.objective is not None and len(set(self.names)) > 1:
             raise ValueError("under a recipe the members of a stack see the same modalities; put others in another.")
         self.inputs = self.stack.prepare(self.train.inputs)
         self.splits = {k: self._held_out(k, s.to(device)) for k, s in dataset.splits.items() if k != "train"}
         self.first = [self._draw(k, 0) for k in range(len(nets))]
         for pairs in self.first:
-            training.check_known("train", pairs.labels(self.train))
+            check_known("train", pairs.labels(self.train))
         counts = sorted({len(pairs) for pairs in self.first})
         if len(counts) > 1:
             raise ValueError(
@@ -204,7 +214,7 @@ class _Together:
         losses = [rows[-1]["loss"] for rows, error in zip(self.history, self.errors, strict=True) if error is None]
         return sum(losses) / len(losses) if losses else math.nan
 
-    def results(self, kept: Sequence[Mapping[int, Params]]) -> list[Run | DivergedError]:
+    def results(self, kept: Sequence[Mapping[int, Params]], keep_on_device: bool = False) -> list[Run | DivergedError]:
         """What :func:`fit_stack` returns."""
         self.stack.params = self.best_params or self.average or self.stack.params
         self.average = {}
@@ -217,7 +227,8 @@ class _Together:
                 continue
             net.load_state_dict(self.stack.state(k))
             record = self.options[k].record(self.dataset, self.names[k], self.device)
-            found.append(Run(net.cpu().eval(), training.as_history(self.history[k]), scores[k], record, dict(kept[k])))
+            net = net if keep_on_device else net.cpu()
+            found.append(Run(net.eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
         return found
 
     # -- pairs -----------------------------------------------------------------------------------
@@ -318,7 +329,7 @@ class _Together:
         found = []
         for members in by_rows.values():
             seen = samples.complete(self.names[members[0]])
-            training.check_known(split, seen.labels)
+            check_known(split, seen.labels)
             found.append((members, self.stack.prepare(seen.inputs), seen.labels))
         return found
 
@@ -336,7 +347,7 @@ class _Together:
                     for i in range(0, len(labels), rows)
                 ]
                 outputs = torch.cat(parts, 1)[members]
-                wanted = labels.expand(len(members), -1)
+                wanted = labels.expand(len(members), *labels.shape)
                 losses, right = member_losses(outputs, wanted).tolist(), member_accuracies(outputs, wanted).tolist()
                 for k, loss, accuracy in zip(members, losses, right, strict=True):
                     found[k] |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
@@ -390,7 +401,7 @@ def fit_all(nets: Sequence[nn.Module], dataset: Dataset, **settings: Any) -> lis
     for k, net in enumerate(nets):
         mine = {name: value[k] if isinstance(value, (list, tuple)) else value for name, value in settings.items()}
         try:
-            found.append(training.fit(net, dataset, **mine))
+            found.append(fit(net, dataset, **mine))
         except DivergedError as error:
             found.append(error)
     return found

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from ..losses import Params
-from ..models import fusion
+from ..models import fusion, objectives
 from ..models.fusion import LateFusion
 from ..models.latents import Seen, alone, see
 from ..models.modules import call_with, places_of
@@ -262,19 +262,14 @@ def _below(params: Params) -> Params:
 
 
 def member_losses(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Mean loss of each member, (K, B, C) and (K, B) -> (K,): cross-entropy, or squared error for real labels."""
-    if labels.is_floating_point():
-        return (outputs.flatten(1) - labels.to(outputs.dtype)).square().mean(1)
-    flat = outputs.flatten(0, 1)
-    each = nn.functional.cross_entropy(flat, labels.flatten(), reduction="none", label_smoothing=label_smoothing)
-    return each.view(labels.shape).mean(1)
+    """Mean loss of each member, outputs (K, B, C) and labels (K, B, ...) -> (K,); see :mod:`.objectives`."""
+    each = objectives.loss_of(outputs.flatten(0, 1), labels.flatten(0, 1), "none", label_smoothing)
+    return each.view(labels.shape[:2]).mean(1)
 
 
 def member_accuracies(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Accuracy of each member, (K, n, C) and (K, n) -> (K,); minus the squared error for real labels."""
-    if labels.is_floating_point():
-        return -member_losses(outputs, labels)
-    return (outputs.argmax(-1) == labels).float().mean(1)
+    """Score of each member, outputs (K, n, C) and labels (K, n, ...) -> (K,); see :mod:`.objectives`."""
+    return objectives.scores_of(outputs.flatten(0, 1), labels.flatten(0, 1)).view(labels.shape[:2]).mean(1)
 
 
 def why_not_products(nets: Sequence[nn.Module]) -> str | None:

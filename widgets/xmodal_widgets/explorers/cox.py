@@ -31,6 +31,7 @@ AXES: dict[str, list[Any]] = {
 # Short runs with a larger step than the paper's, so that "Train here" answers in a second or two.
 FIXED: dict[str, Any] = {"dataset": "senses", "steps": 120, "lr": 3e-3, "points": 150, "refresh": 50}
 KINDS = ("agreement", "disagreement", "anchor")
+SENSES = ("hue", "outline", "audio", "text")  # of the data set "senses", in its order
 WHAT = ("COX", "COX, best renaming", "baseline", "baseline, best renaming")
 VARIABLES = ("x", "y", "kind", "true_class", "score", "on_sets", "accuracy_curve", "mmd", "in_modal_accuracy")
 
@@ -115,8 +116,30 @@ def _arranged(cube: xr.Dataset, baselines: list[xr.Dataset]) -> xr.Dataset:
     return _named(made)
 
 
+def modalities_in(out: str) -> list[str]:
+    """The modalities that are in when ``out`` is out, in the order of ``source``."""
+    return [name for name in SENSES if name != out]
+
+
+def _by_name(made: xr.Dataset) -> xr.Dataset:
+    """``source`` by the names of the modalities, which hang on the one that is out; a gap for the one that is out."""
+    import xarray as xr
+
+    if made["source"].dtype.kind not in "iu":
+        return made
+    parts = [
+        made.sel(out=[out]).assign_coords(source=modalities_in(out)).reindex(source=list(SENSES))
+        if {"source", "out"} <= set(made.dims) else made
+        for out in made["out"].values.tolist()
+    ]  # fmt: skip
+    numbered = [name for name in made.data_vars if "source" in made[name].dims]
+    named = xr.concat([part[numbered] for part in parts], "out")
+    return made.drop_dims("source").assign({n: named[n].transpose(*made[n].dims) for n in numbered})
+
+
 def _named(made: xr.Dataset) -> xr.Dataset:
     """The cube with the words that stand at controls and axes."""
+    made = _by_name(made)
     words = {
         "x": "first principal axis of z_O", "y": "second principal axis", "score": "test accuracy",
         "on_sets": "accuracy", "what": "", "when": "exploration", "where": "set", "share": "share of the training",
@@ -143,4 +166,9 @@ def train_here(
     sets = [[result[f"{where}_{when}"] for when in ("before", "after")] for where in ("agree", "disagree")]
     scores = [result["accuracy"], result["relabelled"], other["accuracy"], other["relabelled"]]
     found = {name: np.asarray(result[name]) for name in VARIABLES if name in result}
+    places = [SENSES.index(name) for name in modalities_in(str(setting["out"]))]
+    for name in ("mmd", "in_modal_accuracy"):
+        by_name = np.full((len(found[name]), len(SENSES)), np.nan)
+        by_name[:, places] = found[name]
+        found[name] = by_name
     return {**found, "score": np.asarray(scores), "on_sets": np.asarray(sets)}

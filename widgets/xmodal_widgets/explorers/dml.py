@@ -46,7 +46,14 @@ def open(
         Surface("landscape", log=True, title="test loss around the solution"),
         Lines("accuracy_curve", x="epoch", title="test accuracy"),
         Lines("eigenvalue", x="k", log=True, title="largest eigenvalues of the Hessian"),
-        Lines("accuracy", x="alpha", hue="modalities", band="seed", title="test accuracy after training"),
+        Lines(
+            "accuracy",
+            x="alpha",
+            hue="modalities",
+            band="seed",
+            versus={"modalities": "image"},
+            title="test accuracy: gain over the picture alone",
+        ),
         Lines("under_attack", x="eps", hue="attacked", title="test accuracy under PGD"),
     ]
     opening: dict[str, Any] = {"modalities": BOTH, "alpha": 0.0, "span": 0.5}

@@ -1,7 +1,7 @@
 """synergy: direction, target, α and loss; accuracy, latent loss and distances between the clouds.
 
 Opens on a cube that ``make cubes`` computed. "Train here" trains the exact setting. Two more views are computed on
-the spot: :func:`triangle` (Theorem 1, all sides draggable) and :func:`cigars` (three couplings of three Gaussians).
+the spot: :func:`triangle` (Theorem 1, all corners draggable) and :func:`cigars` (three couplings of three Gaussians).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ W2 = ("w2_ij", "w2_ki", "w2_kj", "w2_ki_apart", "w2_ii_apart", "w2_ii")
 PAIRS = ["z_i z_j", "ẑ_k z_i", "ẑ_k z_j", "ẑ_k z_i, apart", "z_i z_i, apart", "z_i z_i, halves"]
 LAWS = ["P*", "P_i", "P_j"]
 SIDES = ["P* to P_i", "P* to P_j", "P_i to P_j", "P* to P_k"]
+CONTROL = {"target": "constant"}  # what the gains are paired with
 DOTS = 9  # along each side of a drawn triangle
 VARIABLES = ("accuracy", "clean", "spoilt", "latent_loss", "w2", "right", "up")
 
@@ -47,13 +48,29 @@ def open(
     """
     shown = views or [
         Lines(
-            "clean", x="alpha", hue="target", band="seed", fit=True, title="test accuracy: what does the target add?"
+            "clean",
+            x="alpha",
+            hue="target",
+            band="seed",
+            versus=CONTROL,
+            title="test accuracy: what does the target add to a constant one?",
         ),
-        Lines("spoilt", x="alpha", hue="target", band="seed", fit=True, title="mean of the spoilt tests"),
+        Lines(
+            "spoilt", x="alpha", hue="target", band="seed", versus=CONTROL, title="the same, mean of the spoilt tests"
+        ),
         Bars("accuracy", x="test", hue="target", band="seed", title="clean, shifted and corrupted tests"),
         Lines("w2", x="moment", hue="pair", band="seed", fit=True, title="W2 between the clouds, in training"),
         Lines("latent_loss", x="moment", hue="target", band="seed", fit=True, title="latent loss / its start"),
-        Scatter("right", "up", color="side", points="dot", fit=True, title="the triangle of Theorem 1, measured"),
+        Scatter(
+            "right",
+            "up",
+            color="side",
+            points="dot",
+            fit=True,
+            curves=True,
+            equal=True,
+            title="the triangle of Theorem 1, measured",
+        ),
     ]
     opening: dict[str, Any] = {"title": "synergy: what does the other modality's latent add?", "alpha": 0.3}
     controls = controls or ["direction", "target", "loss", "alpha", "seed"]
@@ -125,12 +142,12 @@ def train_here(
 
 
 def triangle(**options: Any) -> SweepView:
-    """Theorem 1 live: drag Δ_i, Δ_j and Δ_ij; see the triangle, f(α), α* raw and clipped, its bounds and Δ_k."""
+    """Theorem 1 live: drag the corners P*, P_i and P_j; the triangle, f(α), α* raw and clipped, bounds and Δ_k."""
     import xarray as xr
 
     from xmodal_lab.instruments.transport import alpha_star, interpolation_cost
 
-    lengths = np.round(np.linspace(0.2, 2.0, 10), 6)
+    lengths = np.round(np.linspace(0.2, 2.0, 19), 6)
     alpha = np.round(np.linspace(-0.5, 1.5, 41), 6)
     d_i, d_j, d_ij = np.meshgrid(lengths, lengths, lengths, indexing="ij")
     real = 2 * np.maximum(np.maximum(d_i, d_j), d_ij) <= (d_i + d_j + d_ij) * (1 + 1e-9)
@@ -169,11 +186,20 @@ def triangle(**options: Any) -> SweepView:
         },
     )
     views = [
-        Scatter("right", "up", color="side", points="dot", title="the triangle"),
+        Scatter(
+            "right",
+            "up",
+            color="side",
+            points="dot",
+            curves=True,
+            equal=True,
+            corners=dims,
+            title="the triangle: drag a corner",
+        ),
         Lines("f", x="alpha", fit=True, title="f(α) of Eq 13"),
         Bars("said", x="what", fit=True, title="what Theorem 1 says"),
     ]
-    opening: dict[str, Any] = {"title": "Theorem 1: drag the sides", "delta_i": 1.2, "delta_j": 1.0, "delta_ij": 1.0}
+    opening: dict[str, Any] = {"title": "Theorem 1: drag the corners", "delta_i": 1.2, "delta_j": 1.0, "delta_ij": 1.0}
     return SweepView(cube, views, list(dims), **(opening | options))
 
 
@@ -201,7 +227,15 @@ def cigars(**options: Any) -> SweepView:
          "alpha": ("alpha", alpha, {"long_name": "α"})},
     )  # fmt: skip
     views = [
-        Scatter("x", "y", color="law", points="point", title="the three laws (one standard deviation)"),
+        Scatter(
+            "x",
+            "y",
+            color="law",
+            points="point",
+            curves=True,
+            equal=True,
+            title="the three laws (one standard deviation)",
+        ),
         Lines("squared", x="alpha", hue="coupling", fit=True, title="Δ_k² by coupling"),
     ]
     opening: dict[str, Any] = {"title": "Which pairing makes z_k?", "theta": 30.0}

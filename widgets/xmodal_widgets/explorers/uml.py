@@ -49,6 +49,14 @@ def open(
     shown = views or [
         Lines("accuracy", x="image_shots", hue="text_shots", band="seed", title="test accuracy on pictures"),
         HeatMap("accuracy", x="image_shots", y="text_shots", title="pictures against sentences"),
+        Lines(
+            "accuracy",
+            x="image_shots",
+            hue="text_shots",
+            band="seed",
+            versus={"text_shots": 0},
+            title="gain over no sentences",
+        ),
         Bars("accuracy", x="relation", band="seed", title="related, permuted or unrelated text"),
         Lines("accuracy", x="text_shots", hue="modalities", band="seed", title="does a third modality add?"),
     ]

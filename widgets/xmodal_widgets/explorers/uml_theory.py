@@ -54,7 +54,14 @@ def open(views: Any = None, controls: Any = None, compute: Any = None, **options
         options: ``title``, and a value for any control.
     """
     shown = views or [
-        Scatter("theta_1", "theta_2", color="seen_by", title="one standard deviation of θ_c, and v"),
+        Scatter(
+            "theta_1",
+            "theta_2",
+            color="seen_by",
+            curves=True,
+            equal=True,
+            title="one standard deviation of θ_c, and v",
+        ),
         Lines("deviation", x="angle", hue="modality", log=True, fit=True, title="standard deviation along v"),
         Lines("rate", x="angle", log=True, fit=True, title="one more X is worth so many Y, along v"),
         Lines("budget", x="share", fit=True, title=f"{BUDGET} samples to spend: standard deviation along v"),
@@ -90,7 +97,7 @@ def theory_cube() -> xr.Dataset:
     split = BUDGET * ((1 - shares) * one[:, :, 0, None] + shares * one[:, :, 1, None])
     grid = ("own", "attenuation", "n_x", "n_y")
     rate = _worth(both, one[:, :, 0, None, None]) / _worth(both, one[:, :, 1, None, None])
-    classes = [*MODALITIES, "v", f"frame, ±{EDGE:g}"]
+    classes = [*MODALITIES, "v"]
     variables = {
         "theta_1": ((*grid, "angle", "point"), points[..., 0], {"long_name": "θ_c, first"}),
         "theta_2": ((*grid, "angle", "point"), points[..., 1], {"long_name": "θ_c, second (attenuated in X)"}),
@@ -183,7 +190,7 @@ def _ellipses(informations: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.n
     vectors = oriented(torch.from_numpy(vectors)).numpy()  # a ring begins at the same point everywhere
     with np.errstate(divide="ignore", invalid="ignore"):
         axes = np.minimum(1 / np.sqrt(np.where(_seen(values), values, 0.0)), EDGE)
-    around = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
+    around = np.linspace(0, 2 * np.pi, AROUND)
     circle = np.stack([np.cos(around), np.sin(around)])
     rings = np.swapaxes(vectors * axes[..., None, :] @ circle, -1, -2)  # (..., modality, around, 2)
     rings = rings.reshape(*rings.shape[:-3], -1, 2)
@@ -191,10 +198,8 @@ def _ellipses(informations: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.n
     start = rings.shape[:-2]
     rings = np.broadcast_to(rings[..., None, :, :], (*start, len(v), *rings.shape[-2:]))
     line = np.broadcast_to(line, (*start, *line.shape))
-    corners = EDGE * np.asarray([[-1, -1], [-1, 1], [1, -1], [1, 1]])  # both axes keep one scale
-    corners = np.broadcast_to(corners, (*start, len(v), 4, 2))
-    kinds = np.repeat([0, 1, 2, 3, 4], [AROUND, AROUND, AROUND, ALONG, len(corners[0, 0, 0, 0, 0])])
-    return np.concatenate([rings, line, corners], -2), kinds
+    kinds = np.repeat([0, 1, 2, 3], [AROUND, AROUND, AROUND, ALONG])
+    return np.concatenate([rings, line], -2), kinds
 
 
 def _seen(values: np.ndarray) -> np.ndarray:

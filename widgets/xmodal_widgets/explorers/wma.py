@@ -53,12 +53,20 @@ def open(
         options: ``title``, ``average``, and a value for any control.
     """
     shown = views or [
-        HeatMap("plan", x="column", y="row", col="word", title="where each word's mass goes in the picture"),
-        HeatMap("picture", x="across", y="up", title="the picture, without its noise (brightness)"),
+        HeatMap("plan", x="column", y="row", col="word", under="picture", title="where each word's mass goes"),
         Lines("trajectory", x="step", hue="line", title="D along fine-tuning"),
         Bars("gain", x="case", hue="run", fit=True, title="gain over the baseline, beside plain reruns"),
-        HeatMap("cell_gain", x="beta", y="alpha", fit=True, title="gain over the baseline, own runs"),
-        HeatMap("printed", x="printed_beta", y="printed_alpha", fit=True, title="gain over ViLT, Tab 3-6"),
+        HeatMap(
+            "cell_gain", x="beta", y="alpha", fit=True, palette="diverging", title="gain over the baseline, own runs"
+        ),
+        HeatMap(
+            "printed",
+            x="printed_beta",
+            y="printed_alpha",
+            fit=True,
+            palette="diverging",
+            title="gain over ViLT, Tab 3-6",
+        ),
     ]
     opening: dict[str, Any] = {"task": "both", "alpha": 1.0, "beta": 1.4, "strength": 1.0, "test": "normal"}
     opening["title"] = "wma: a target for the distance between two modalities"
@@ -68,8 +76,10 @@ def open(
 
 
 def load_cube() -> xr.Dataset:
-    """The shipped cube."""
-    return shipped.load("wma")
+    """The shipped cube; the published grids at their values of α and β."""
+    cube = shipped.load("wma")
+    axes = {"printed_alpha": ("α", PRINTED_ALPHAS), "printed_beta": ("β", PRINTED_BETAS)}
+    return cube.assign_coords({name: (name, values, {"long_name": label}) for name, (label, values) in axes.items()})
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
@@ -104,7 +114,7 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
     cube["trajectory"].attrs = {"long_name": "D / D_0"}
     labels = {
         "alpha": "α", "beta": "β", "strength": "noise and gaps ×",
-        "printed_alpha": _in_order("α", PRINTED_ALPHAS), "printed_beta": _in_order("β", PRINTED_BETAS),
+        "printed_alpha": "α", "printed_beta": "β",
         "published": "grid", "test": "test",
     }  # fmt: skip
     for dim, label in labels.items():
@@ -125,33 +135,25 @@ def train_here(
     from xmodal_lab.sweeps.experiment import get
 
     experiment, cube = get("wma"), load_cube()
-    asked = {k: setting[k] for k in AXES} | {"shown": cube.attrs["sample"]} | dict(training or {})
+    words, ours = cube.attrs["words"], {"shown": cube.attrs["sample"]} | dict(training or {})
+    asked = {k: setting[k] for k in AXES} | ours
     found = experiment.compute({**FIXED, **asked}, progress)
     at = {"task": setting["task"], "seed": setting["seed"]}
-    gains = 100 * (found["curve"] - cube["baseline"].sel(at))
-    others = cube["gain"].sel(at).isel(run=slice(1, None), alpha=0, beta=0)
+    if all(at[name] in cube[name].values for name in at):
+        baseline = cube["baseline"].sel(at, drop=True)
+        reruns = cube["gain"].sel(at, drop=True).isel(run=slice(1, None), alpha=0, beta=0, drop=True)
+    else:  # a seed or a task without a baseline in the cube
+        baseline = experiment.compute({**FIXED, **asked, "alpha": 0.0}, progress)["curve"]
+        reruns = xr.full_like(cube["gain"].isel(task=0, seed=0, alpha=0, beta=0, run=slice(1, None), drop=True), np.nan)
+    gains = 100 * (found["curve"] - baseline)
     plan = xr.DataArray(np.asarray(found["plan"]), dims=("token_1", "token_2"))
-    # Every variable without the dimensions that controls of the setting stand for.
-    result = {
-        "plan": _plan(plan, cube.attrs["words"]),
+    # What a run brings for all strengths and tests joins the cube for all of them.
+    return {
+        "plan": _plan(plan, words),
         "trajectory": _trajectory(found["ratio"], xr.DataArray(float(setting["beta"])), found["ceiling"]),
-        "gain": np.concatenate([gains.values[None], others.values]),
+        "gain": xr.concat([gains.expand_dims(run=[OURS]), reruns], "run"),
         "cell_gain": gains.rename(case="test"),
     }
-    layout = {"gain": ("run", "strength", "case")}
-    whole = {k: v if isinstance(v, xr.DataArray) else xr.DataArray(v, dims=layout[k]) for k, v in result.items()}
-    coordinates = {d: cube[d].values for d in ("strength", "test", "run")}
-    arrays = {}
-    for name, values in whole.items():
-        own = [d for d in cube[name].dims if d not in setting or d in values.dims]
-        values = values.transpose(*[d for d in own if d in values.dims])
-        picked = {d: list(coordinates[d]).index(setting[d]) for d in values.dims if d in setting and d in coordinates}
-        arrays[name] = values.isel(picked).values
-    return arrays
-
-
-def _in_order(name: str, values: list[float]) -> str:
-    return f"{name}, in order: {' '.join(f'{v:g}' for v in values)}"
 
 
 def shown_sample(most: int = 9) -> tuple[int, list[str], np.ndarray]:
@@ -213,10 +215,9 @@ def _printed() -> xr.DataArray:
     table = pd.concat(frames)
     table["case"] = table["case"].str.replace("video", "image")
     table = table[~table["case"].str.startswith("audio")]
-    # Places in the grid, not values: cells of one size, though β jumps from 2 to 10.
-    table["printed_alpha"] = [PRINTED_ALPHAS.index(a) + 1 for a in table["alpha"]]
-    table["printed_beta"] = [PRINTED_BETAS.index(b) + 1 for b in table["beta"]]
-    table = table.rename(columns={"dataset": "published", "case": "test"})
+    table = table.rename(
+        columns={"dataset": "published", "case": "test", "alpha": "printed_alpha", "beta": "printed_beta"}
+    )
     keys = ["published", "printed_alpha", "printed_beta", "test"]
     found: xr.DataArray = table.set_index(keys)["gain"].to_xarray()
     return found.sel(published=list(GRIDS.values()), test=list(cases_of("image+text")))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..view.grid import Grid
+from ..view.grid import Dim, Grid
 from ..view.kinds import Bars, Contour, HeatMap, Lines, Scatter, Surface, View
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # seaborn's "colorblind", as in js/data/palette.js.
+# As in js/data/palette.js.
+DIVERGING = ("#143e86", "#4883c4", "#a0c7e4", "#f5f5f2", "#f4ba8c", "#d66e2e", "#84280e")
 NAMED = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133")
 DASHES = ("-", "--", ":", "-.")
 MARKS = ("o", "s", "^", "D", "v")
@@ -119,9 +121,24 @@ def _scale(grid: Grid, view: Any, slices: Sequence[np.ndarray], log: bool, fit: 
     """What the scale spans: the view's limits, what is shown ("fit"), or the whole cube."""
     if view.limits is not None:
         return float(view.limits[0]), float(view.limits[1])
-    numbers = np.concatenate([s.ravel() for s in slices]) if fit else grid.arrays[view.var].ravel()
+    shown = [s.ravel() for s in slices]
+    whole = [] if fit or getattr(view, "versus", None) else [grid.arrays[view.var].ravel()]
+    numbers = np.concatenate([*shown, *whole])
     numbers = numbers[np.isfinite(numbers) & ((numbers > 0) | (not log))]
-    return (float(numbers.min()), float(numbers.max())) if numbers.size else None
+    if not numbers.size:
+        return None
+    low, high = float(numbers.min()), float(numbers.max())
+    if getattr(view, "palette", "") == "diverging" and not log:
+        high = max(abs(low), abs(high)) or 1.0
+        low = -high
+    return low, high
+
+
+def _colors(view: Any) -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    name = str(getattr(view, "palette", "viridis"))
+    return LinearSegmentedColormap.from_list(name, DIVERGING) if name == "diverging" else name
 
 
 def _draw_planes(
@@ -133,9 +150,10 @@ def _draw_planes(
     slices = [grid.take(view.var, setting, (view.x, view.y)) for setting in settings]
     log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
     span = _scale(grid, view, slices, log, state["fit"][index])
-    x, y = (np.asarray(grid.dims[d].values, dtype=float) for d in (view.x, view.y))
+    cells = isinstance(view, HeatMap)
+    x, y = (_places(grid.dims[d], cells) for d in (view.x, view.y))
     norm: Any = (LogNorm if log else Normalize)(*span) if span else None
-    for axis, values in zip(axes, slices, strict=False):
+    for axis, values, setting in zip(axes, slices, settings, strict=False):
         axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
         axis.set_ylabel(plain(grid.named(view.y)), fontsize=8)
         values = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
@@ -144,10 +162,41 @@ def _draw_planes(
         elif isinstance(view, Surface):
             _draw_surface(axis, x, y, values, norm, log, state)
         elif isinstance(view, HeatMap):
-            axis.pcolormesh(x, y, values.T, norm=norm, cmap="viridis", shading="nearest")
+            _draw_cells(axis, grid, view, x, y, values, norm, setting)
         else:
             _draw_contour(axis, x, y, values, norm, log)
-    return ScalarMappable(norm, "viridis") if span else None
+    return ScalarMappable(norm, _colors(view)) if span else None
+
+
+def _even(dim: Dim) -> bool:
+    """Whether the values are numbers at even steps; only then do cells stand on a scale."""
+    steps = np.diff(np.asarray(dim.values, dtype=float)) if dim.numeric else np.zeros(0)
+    return bool(steps.size and np.ptp(steps) <= 1e-6 * abs(steps[0]))
+
+
+def _places(dim: Dim, cells: bool) -> np.ndarray:
+    return np.asarray(dim.values, dtype=float) if not cells or _even(dim) else np.arange(len(dim.values), dtype=float)
+
+
+def _draw_cells(
+    axis: Axes, grid: Grid, view: HeatMap, x: Any, y: Any, values: Any, norm: Any, setting: Mapping[str, Any]
+) -> None:
+    alpha: Any = None
+    if view.under is not None:
+        up, across = grid.axes[view.under][-2:]
+        picture = grid.take(view.under, setting, (up, across))
+        ends = (
+            x[0] - (x[1] - x[0]) / 2,
+            x[-1] + (x[1] - x[0]) / 2,
+            y[0] - (y[1] - y[0]) / 2,
+            y[-1] + (y[1] - y[0]) / 2,
+        )
+        axis.imshow(picture, cmap="gray", extent=ends, origin="lower", aspect="auto")
+        alpha = 0.1 + 0.75 * np.clip(np.nan_to_num(np.asarray(norm(values.T))), 0, 1)
+    axis.pcolormesh(x, y, values.T, norm=norm, cmap=_colors(view), shading="nearest", alpha=alpha)
+    for dim, place, setter in ((grid.dims[view.x], x, axis.set_xticks), (grid.dims[view.y], y, axis.set_yticks)):
+        if not _even(dim):
+            setter(place, [f"{v:g}" if dim.numeric else plain(v, 16) for v in dim.values])
 
 
 def _draw_surface(axis: Any, x: Any, y: Any, values: Any, norm: Any, log: bool, state: Mapping[str, Any]) -> None:
@@ -202,7 +251,7 @@ def _draw_series(
     quantiles: Sequence[float],
 ) -> None:
     keep = [d for d in (view.hue, view.x, view.band) if d is not None]
-    slices = [grid.take(view.var, setting, keep) for setting in settings]
+    slices = [_less(grid, view, grid.take(view.var, setting, keep), keep) for setting in settings]
     log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
     span = _scale(grid, view, slices, log, state["fit"][index])
     banded = [band(values, quantiles) if view.band else (values, None) for values in slices]
@@ -216,7 +265,8 @@ def _draw_series(
         else:
             _notice(axis)
         axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
-        axis.set_ylabel(plain(grid.named(view.var)), fontsize=8)
+        less = f" less that at {next(iter(view.versus.values()))}" if view.versus else ""
+        axis.set_ylabel(plain(grid.named(view.var) + less), fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
         if log:
             axis.set_yscale("log")
@@ -224,8 +274,19 @@ def _draw_series(
             _set_span(axis, view, span, log)
         if view.hue:
             dim = grid.dims[view.hue]
-            title = plain(grid.named(view.hue)) if dim.numeric else None  # a number alone does not say of what
+            title = plain(grid.named(dim.name))
             axis.legend(fontsize=7, title_fontsize=7, frameon=False, title=title)
+
+
+def _less(grid: Grid, view: Any, values: np.ndarray, keep: Sequence[str]) -> np.ndarray:
+    """Values less those at the reference of ``versus``, pair by pair."""
+    if not view.versus:
+        return values
+    ((name, value),) = view.versus.items()
+    axis = keep.index(name)
+    reference = grid.dims[name].index(value) or 0
+    difference: np.ndarray = values - values.take([reference], axis=axis)
+    return difference
 
 
 def band(values: np.ndarray, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -307,13 +368,15 @@ def _draw_scatter(axes: Any, grid: Grid, view: Scatter, settings: Sequence[Any])
     artist = None
     for axis, setting in zip(axes, settings, strict=False):
         x, y = (grid.take(name, setting, (points,)) for name in (view.x, view.y))
+        if view.equal:
+            axis.set_aspect("equal", adjustable="datalim")
         if view.color is None:
             axis.scatter(x, y, s=5, color=NAMED[0], alpha=0.7)
         else:
-            tone = grid.take(view.color, setting, (points,))
+            tone = grid.take(view.color, setting, (points,), codes=grid.attrs[view.color]["whole"])
             classes = np.unique(tone[np.isfinite(tone)])
             if grid.attrs[view.color]["whole"] and len(classes) <= len(NAMED):
-                _draw_classes(axis, grid, view.color, classes, x, y, tone)
+                _draw_classes(axis, grid, view, classes, x, y, tone)
             else:
                 artist = axis.scatter(x, y, s=5, c=tone, cmap="viridis")
         axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
@@ -321,13 +384,17 @@ def _draw_scatter(axes: Any, grid: Grid, view: Scatter, settings: Sequence[Any])
     return artist
 
 
-def _draw_classes(axis: Axes, grid: Grid, color: str, classes: Any, x: Any, y: Any, tone: Any) -> None:
+def _draw_classes(axis: Axes, grid: Grid, view: Scatter, classes: Any, x: Any, y: Any, tone: Any) -> None:
+    color = str(view.color)
     meanings = grid.attrs[color]["meanings"]
     for k, code in enumerate(classes):
         name = meanings[int(code)] if 0 <= int(code) < len(meanings) else f"{code:g}"
         here = tone == code
+        if view.curves:
+            axis.plot(x[here], y[here], color=NAMED[k], ls=DASHES[k % 4], lw=1.6, label=plain(name))
+            continue
         axis.scatter(x[here], y[here], s=5, color=NAMED[k], marker=MARKS[k % len(MARKS)], alpha=0.7, label=plain(name))
-    axis.legend(fontsize=7, frameon=False, markerscale=2)
+    axis.legend(fontsize=7, title_fontsize=7, frameon=False, markerscale=2, title=plain(grid.named(color)))
 
 
 def _notice(axis: Any) -> None:

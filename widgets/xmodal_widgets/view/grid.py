@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .joining import CODES
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -67,10 +69,6 @@ class Dim:
         grid = np.asarray(self.values, dtype=float)
         near = int(np.argmin(np.abs(grid - number))) if math.isfinite(number) else 0
         return near if math.isclose(grid[near], number, rel_tol=1e-9, abs_tol=1e-12) else None
-
-    def fraction(self, value: float) -> float:
-        """The place of a value between grid steps, as a fractional index; 1.5 lies midway between 1 and 2."""
-        return float(np.interp(value, np.asarray(self.values, dtype=float), np.arange(len(self.values))))
 
     def listed(self, most: int = 12) -> str:
         """The values as text, shortened when there are many."""
@@ -139,6 +137,32 @@ class Grid:
         """All variables, one after another, as little-endian float32."""
         return b"".join(array.astype("<f4", copy=False).tobytes() for array in self.arrays.values())
 
+    def slabs(
+        self, names: Sequence[str], setting: Mapping[str, Value], own: Mapping[str, Collection[str]]
+    ) -> list[tuple[str, dict[str, int], np.ndarray]]:
+        """The parts of variables that a result at ``setting`` fills: name, index along its dimensions, numbers.
+
+        ``own`` names the dimensions of the setting that a variable's result brings itself.
+        """
+        found = []
+        for name in names:
+            place: dict[str, int] = {}
+            for dim in self.axes[name]:
+                if dim in setting and dim not in own[name] and (at := self.dims[dim].index(setting[dim])) is not None:
+                    place[dim] = at
+            index = tuple(place.get(dim, slice(None)) for dim in self.axes[name])
+            found.append((name, place, self.arrays[name][index]))
+        return found
+
+    def since(self, before: Grid) -> dict[str, list[int]]:
+        """Indices along each dimension that an earlier grid did not have."""
+        new = {}
+        for name, dim in self.dims.items():
+            known = set(before.dims[name].values)
+            if fresh := [k for k, value in enumerate(dim.values) if value not in known]:
+                new[name] = fresh
+        return new
+
     @classmethod
     def decode(cls, layout: Mapping[str, Any], payload: bytes) -> Grid:
         """The grid that ``layout()`` and ``payload()`` describe."""
@@ -167,16 +191,18 @@ class Grid:
             return str(self.attrs[name]["label"]), str(self.attrs[name]["units"])
         return self.dims[name].label, self.dims[name].units
 
-    def take(self, name: str, setting: Mapping[str, Value], keep: Sequence[str]) -> np.ndarray:
+    def take(self, name: str, setting: Mapping[str, Value], keep: Sequence[str], codes: bool = False) -> np.ndarray:
         """The part of a variable that a setting shows, with dimensions ``keep`` in that order.
 
-        A value between grid steps is interpolated linearly; "mean" averages what is finite,
-        so that a seed which is missing or diverged does not hide the others.
+        A value between grid steps is interpolated linearly between its nearest neighbours that are not NaN; with
+        ``free`` in the setting a gap on the grid is, too. Beyond the ends of the grid nothing is known. "mean" averages
+        what is finite, so that a seed which is missing or diverged does not hide the others. ``codes`` have nothing
+        between them: the nearer neighbour's is taken.
         """
         part, left = self.arrays[name].astype(float), list(self.axes[name])
         means = [d for d in left if d not in keep and setting[d] == "mean" and self.dims[d].index("mean") is None]
-        for dim in [d for d in left if d not in keep and d not in means]:
-            part = _along(part, left.index(dim), self._place(dim, setting[dim]))
+        for dim in reversed([d for d in left if d not in keep and d not in means]):
+            part = _along(part, left.index(dim), self.dims[dim], setting[dim], bool(setting.get("free", False)), codes)
             left.remove(dim)
         if means:
             part = np.where(np.isfinite(part), part, np.nan)
@@ -195,16 +221,43 @@ class Grid:
             if d not in keep
         )
 
-    def _place(self, dim: str, value: Value) -> float:
-        at = self.dims[dim].index(value)
-        return float(at) if at is not None else self.dims[dim].fraction(float(value))
+
+def _along(part: np.ndarray, axis: int, dim: Dim, value: object, free: bool, codes: bool) -> np.ndarray:
+    """``part`` at one value of a dimension; as ``js/data/cube.js`` does it."""
+    at = dim.index(value)
+    planes = np.moveaxis(part, axis, 0)
+    if at is not None:
+        here: np.ndarray = planes[at]
+        if dim.kind != "float" or not free or not np.isnan(here).any():
+            return here
+        return np.where(np.isnan(here), _bridged(planes, dim, at - 1, at + 1, float(dim.values[at]), codes), here)
+    if dim.kind != "float" or not dim.values[0] < float(value) < dim.values[-1]:  # type: ignore[arg-type, operator]
+        return np.full(planes.shape[1:], np.nan)
+    low = int(np.searchsorted(np.asarray(dim.values, dtype=float), float(value))) - 1  # type: ignore[arg-type]
+    return _bridged(planes, dim, low, low + 1, float(value), codes)  # type: ignore[arg-type]
 
 
-def _along(part: np.ndarray, axis: int, place: float) -> np.ndarray:
-    low = math.floor(place)
-    share = place - low
-    first: np.ndarray = part.take(low, axis=axis)
-    return first if share == 0 else first * (1 - share) + part.take(low + 1, axis=axis) * share
+def _bridged(planes: np.ndarray, dim: Dim, low: int, high: int, value: float, codes: bool) -> np.ndarray:
+    """Linear between the nearest planes up to ``low`` and from ``high`` on that are not NaN, number by number."""
+    first, at_first = _nearest_known(planes, dim, range(low, -1, -1))
+    second, at_second = _nearest_known(planes, dim, range(high, len(planes)))
+    with np.errstate(invalid="ignore"):  # both infinite
+        share = (value - at_first) / (at_second - at_first)
+        if codes:
+            share = np.where(np.isnan(share), share, share >= 0.5)
+        return np.asarray(first * (1 - share) + second * share)
+
+
+def _nearest_known(planes: np.ndarray, dim: Dim, order: range) -> tuple[np.ndarray, np.ndarray]:
+    known = np.full(planes.shape[1:], np.nan)
+    place = np.full(planes.shape[1:], np.nan)
+    for index in order:
+        fresh = np.isnan(known) & ~np.isnan(planes[index])
+        known = np.where(fresh, planes[index], known)
+        place = np.where(fresh, float(dim.values[index]), place)
+        if not np.isnan(known).any():
+            break
+    return known, place
 
 
 def _checked(cube: object) -> None:
@@ -283,5 +336,5 @@ def _attrs(var: xr.DataArray, name: str) -> dict[str, Any]:
         "label": str(var.attrs.get("long_name", name)),
         "units": str(var.attrs.get("units", "")),
         "meanings": meanings.split() if isinstance(meanings, str) else [str(m) for m in meanings],
-        "whole": var.dtype.kind in "iub",
+        "whole": var.dtype.kind in "iub" or CODES in var.attrs,
     }

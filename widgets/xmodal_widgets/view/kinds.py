@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ PLANES = (("a", "b"), ("x", "y"))
 # More panels in a row than this are too small to read (ours).
 MOST_PANELS = 12
 MOST_VIEWS = 6
+PALETTES = ("viridis", "diverging", "gray")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class View:
         """The dimensions it shows; all others of its variables become controls."""
         return tuple(v for name in ("x", "y", "hue", "band", "col") if (v := getattr(self, name, None)) is not None)
 
+    def own_axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimensions that its first variable must have."""
+        return self.axes(grid)
+
     def check(self, grid: Grid) -> None:
         """Compare with the cube.
 
@@ -44,7 +49,7 @@ class View:
         title = f"{type(self).__name__} view"
         for name in self.variables:
             one_of(f"variable in the {title}", name, tuple(grid.arrays))
-        axes = self.axes(grid)
+        axes = self.own_axes(grid)
         for dim in axes:
             one_of(f"dimension of {self.variables[0]!r} in the {title}", dim, grid.axes[self.variables[0]])
         if missing := [name for name in ("x", "y") if getattr(self, name, "") is None]:
@@ -90,6 +95,7 @@ class _Plane(View):
         fit: open with the scale fitted to what is shown, not to the whole cube; the reader can switch.
         limits: (low, high) of the scale; values beyond are drawn at the limit and said to be clipped.
         title: what stands above the panel; the variable's name by default.
+        palette: "viridis"; "diverging" for what lies on both sides of zero (its middle is 0); "gray" for pictures.
     """
 
     var: str
@@ -100,12 +106,14 @@ class _Plane(View):
     fit: bool = False
     limits: tuple[float, float] | None = None
     title: str | None = None
+    palette: str = "viridis"
 
     def numeric_axes(self) -> tuple[str, ...]:
         return (self.x, self.y)
 
     def check(self, grid: Grid) -> None:
         super().check(grid)
+        one_of("palette", self.palette, PALETTES)
         for name in (self.x, self.y):
             if len(grid.dims[name].values) < 2:
                 raise ValueError(f"a {type(self).__name__} needs at least 2 points along {name!r}, the cube has 1.")
@@ -127,9 +135,49 @@ class Contour(_Plane):
 
 @dataclass(frozen=True)
 class HeatMap(_Plane):
-    """A landscape as one cell per computed point; nothing between them is made up."""
+    """A table of values as one cell per computed point; nothing between them is made up.
+
+    Names, and numbers at uneven steps, have cells of one size, each with its own label.
+
+    Args:
+        under: a variable whose last two dimensions (up, across) are a picture that the cells lie over.
+    """
 
     kind: ClassVar[str] = "heatmap"
+
+    under: str | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The values, and the picture under them."""
+        return (self.var,) if self.under is None else (self.var, self.under)
+
+    def axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimensions of the cells, and those of the picture."""
+        return super().axes(grid) if self.under is None else (*super().axes(grid), *grid.axes[self.under][-2:])
+
+    def own_axes(self, grid: Grid) -> tuple[str, ...]:
+        """Those that the values themselves must have."""
+        return super().axes(grid)
+
+    def numeric_axes(self) -> tuple[str, ...]:
+        """None: cells may stand for names."""
+        return ()
+
+    def check(self, grid: Grid) -> None:
+        """Compare with the cube.
+
+        Raises:
+            ValueError: a picture with fewer than two dimensions.
+        """
+        if (
+            self.under is not None
+            and len(grid.axes[one_of("variable under the HeatMap", self.under, tuple(grid.arrays))]) < 2
+        ):
+            raise ValueError(
+                f"{self.under!r} is no picture: it has the dimensions {grid.axes[self.under]}, two are needed."
+            )
+        super().check(grid)
 
 
 @dataclass(frozen=True)
@@ -146,6 +194,8 @@ class _Series(View):
         fit: open with the scale fitted to what is shown, not to the whole cube; the reader can switch.
         limits: (low, high) of the vertical axis.
         title: what stands above the panel; the variable's name by default.
+        versus: ``{"target": "zero"}``: draw each value less the one there, of the same seed; the band is that of the
+            paired differences. Its dimension is ``hue`` or ``x``.
     """
 
     var: str
@@ -157,6 +207,33 @@ class _Series(View):
     fit: bool = False
     limits: tuple[float, float] | None = None
     title: str | None = None
+    versus: Mapping[str, Any] | None = None
+
+    def check(self, grid: Grid) -> None:
+        """Compare with the cube.
+
+        Raises:
+            ValueError: ``versus`` names no value of ``hue`` or ``x``.
+        """
+        super().check(grid)
+        if self.versus is None:
+            return
+        if not isinstance(self.versus, Mapping) or len(self.versus) != 1:
+            raise ValueError(
+                f"versus names one dimension and its reference, {{'target': 'zero'}}, got {self.versus!r}."
+            )
+        ((name, value),) = self.versus.items()
+        one_of(f"dimension in versus of the {type(self).__name__} view", name, [d for d in (self.hue, self.x) if d])
+        if grid.dims[name].index(value) is None:
+            raise ValueError(f"versus: {name}={value!r} is not on the grid; choose one of {grid.dims[name].listed()}.")
+
+    def spec(self, grid: Grid) -> dict[str, Any]:
+        """The view as the browser reads it, with the reference as the grid writes it."""
+        spec = super().spec(grid)
+        if self.versus is not None:
+            ((name, value),) = self.versus.items()
+            spec["versus"] = {name: grid.dims[name].values[grid.dims[name].index(value) or 0]}
+        return spec
 
 
 @dataclass(frozen=True)
@@ -190,6 +267,10 @@ class Scatter(View):
         col: one panel per value of this dimension, all on one scale.
         fit: open with the axes fitted to what is shown, not to the whole cube; the reader can switch.
         title: what stands above the panel.
+        curves: draw the points of each class as one curve, in their order.
+        equal: one unit is as long upwards as to the right: for geometry.
+        corners: three dimensions, the lengths of the sides (P* to P_i, P* to P_j, P_i to P_j) of a triangle whose
+            corners the reader may drag; the points must be those sides in this order.
     """
 
     kind: ClassVar[str] = "scatter"
@@ -201,6 +282,9 @@ class Scatter(View):
     col: str | None = None
     fit: bool = False
     title: str | None = None
+    curves: bool = False
+    equal: bool = False
+    corners: tuple[str, str, str] | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:

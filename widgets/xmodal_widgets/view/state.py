@@ -16,9 +16,10 @@ from .kinds import Surface, View, controls_of
 
 # Names that arguments and switches carry; a dimension of that name could not be a keyword.
 SWITCHES = ("free", "log", "fit", "azimuth", "elevation", "zoom")
-ARGUMENTS = ("cube", "views", "controls", "title", "average", "compute")
+ARGUMENTS = ("cube", "views", "controls", "title", "average", "compute", "experiment", "store")
 CAMERA = {"azimuth": -55.0, "elevation": 30.0, "zoom": 1.0}  # degrees; matplotlib's view of a surface, nearly
 ZOOM = (0.4, 4.0)
+LONGEST_NAME = 200  # letters of a name that is typed in (ours)
 
 
 def dims_to_control(grid: Grid, views: Sequence[View]) -> tuple[str, ...]:
@@ -56,13 +57,15 @@ def control_specs(
     return [{"dim": d, "mean": d in average, "hidden": d in hidden} for d in [*order, *hidden]]
 
 
-def opening_state(grid: Grid, dims: Sequence[str], views: Sequence[View], average: Sequence[str]) -> dict[str, Any]:
+def opening_state(
+    grid: Grid, dims: Sequence[str], views: Sequence[View], average: Sequence[str], may_train: bool = False
+) -> dict[str, Any]:
     """Where a view opens: first value of each control, the mean over seeds, switches as the views say."""
     state: dict[str, Any] = {}
     for name in dims:
         dim = grid.dims[name]
         state[name] = "mean" if name in average and len(dim.values) > 1 else dim.values[0]
-    if any(grid.dims[d].kind == "float" and len(grid.dims[d].values) > 1 for d in dims):
+    if any(_opens(grid.dims[d], may_train) for d in dims):
         state["free"] = False
     state["log"] = [bool(getattr(view, "log", False)) for view in views]
     state["fit"] = [bool(getattr(view, "fit", False)) for view in views]
@@ -71,8 +74,18 @@ def opening_state(grid: Grid, dims: Sequence[str], views: Sequence[View], averag
     return state
 
 
-def checked_state(grid: Grid, old: Mapping[str, Any], new: Mapping[str, Any], average: Sequence[str]) -> dict[str, Any]:
+def _opens(dim: Dim, may_train: bool) -> bool:
+    """Whether the control may stand on a value that is not in the cube."""
+    return dim.kind != "bool" if may_train else dim.kind == "float" and len(dim.values) > 1
+
+
+def checked_state(
+    grid: Grid, old: Mapping[str, Any], new: Mapping[str, Any], average: Sequence[str], may_train: bool = False
+) -> dict[str, Any]:
     """``old`` with the entries of ``new``, each checked.
+
+    With ``may_train`` a free control may stand where nothing is computed: beyond its ends, on another whole number, on
+    a name that is new.
 
     Raises:
         TypeError: not a dict, a switch of the wrong type.
@@ -91,33 +104,47 @@ def checked_state(grid: Grid, old: Mapping[str, Any], new: Mapping[str, Any], av
         elif name in CAMERA:
             merged[name] = _camera(name, value)
         elif name != "free":
-            merged[name] = _on_grid(grid.dims[name], value, merged.get("free", False), name in average)
+            merged[name] = _on_grid(grid.dims[name], value, merged.get("free", False), name in average, may_train)
     if not merged.get("free", False):  # switched back to the grid: step to the nearest computed value
         for name in old:
             if name in grid.dims and merged[name] != "mean" and grid.dims[name].index(merged[name]) is None:
-                merged[name] = _nearest(grid.dims[name], merged[name])
+                dim = grid.dims[name]
+                merged[name] = _nearest(dim, merged[name]) if dim.numeric else dim.values[0]
     return merged
 
 
-def _on_grid(dim: Dim, value: object, free: bool, may_average: bool) -> Any:
+def _on_grid(dim: Dim, value: object, free: bool, may_average: bool, may_train: bool) -> Any:
     at = dim.index(value)
     if at is not None:
         return dim.values[at]
     if value == "mean" and may_average:
         return "mean"
     also = " or 'mean'" if may_average else ""
+    if may_train and free and (new := _new_value(dim, value)) is not None:
+        return new
+    trains = "; with free=True a new value may be trained" if may_train and dim.kind != "bool" and not free else ""
     if dim.kind != "float" or isinstance(value, str | bool) or not _is_number(value):
-        raise ValueError(f"{dim.name}={value!r} is not on the grid; choose one of {dim.listed()}{also}.")
+        raise ValueError(f"{dim.name}={value!r} is not on the grid; choose one of {dim.listed()}{also}{trains}.")
     number = float(value)  # type: ignore[arg-type]
     low, high = float(dim.values[0]), float(dim.values[-1])
     if free and low <= number <= high:
         return number
     if not low <= number <= high:
-        raise ValueError(f"{dim.name}={number:g} is outside the grid, which runs from {low:g} to {high:g}.")
+        raise ValueError(f"{dim.name}={number:g} is outside the grid, which runs from {low:g} to {high:g}{trains}.")
     raise ValueError(
         f"{dim.name}={number:g} is not on the grid; the nearest computed value is {_nearest(dim, number):g} of "
         f"{dim.listed()}{also}. With free=True the view interpolates, and says so."
     )
+
+
+def _new_value(dim: Dim, value: object) -> Any:
+    """A value that the dimension could have, if it could: a number of its kind, a name."""
+    if dim.kind == "category":
+        return value if isinstance(value, str) and value.strip() and len(value) <= LONGEST_NAME else None
+    if dim.kind == "bool" or isinstance(value, str | bool) or not _is_number(value):
+        return None
+    number = float(value)  # type: ignore[arg-type]
+    return number if dim.kind == "float" else int(number) if number == int(number) else None
 
 
 def _nearest(dim: Dim, value: Any) -> Any:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from .grid import Grid
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 Compute = Callable[[dict[str, Any], Callable[..., None], Callable[[], bool]], Mapping[str, Any]]
 
 # A browser needs no more than this many progress messages a second (ours).
 RATE = 10.0
+# While it runs the browser hears of it this often, in seconds, so that it notices when the kernel has died (ours).
+BEAT = 2.0
 
 
 class Cancelled(Exception):  # not an error: the reader's wish
@@ -27,11 +24,17 @@ class Cancelled(Exception):  # not an error: the reader's wish
 class Host(Protocol):
     """What a trainer needs of the view it trains for."""
 
-    cube: xr.Dataset
-    _grid: Grid
-    _job: dict[str, Any]
+    def grid(self) -> Grid:
+        """The cube as it is now."""
 
-    def _join(self, dataset: xr.Dataset) -> None: ...
+    def fixed(self) -> Mapping[str, Any]:
+        """The settings that were the same for the whole cube."""
+
+    def join(self, setting: Mapping[str, Any], result: Any) -> None:
+        """Take one computed setting into the cube."""
+
+    def report(self, job: dict[str, Any]) -> None:
+        """Tell the browser how far it is."""
 
     def show_error(self, error: BaseException, remedy: str = "") -> None:
         """Show an exception in the view's error box."""
@@ -40,12 +43,14 @@ class Host(Protocol):
 class Trainer:
     """Runs ``compute`` for one view, one setting at a time."""
 
-    def __init__(self, view: Host, compute: Compute | None) -> None:
-        self._view = view
+    def __init__(self, host: Host, compute: Compute | None) -> None:
+        self._host = host
         self._compute = compute
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._telling = threading.Lock()  # so that no beat comes after the last word
+        self._job: dict[str, Any] = {}
 
     def start(self, state: Mapping[str, Any]) -> None:
         """Start on the setting of ``state``; a control on "mean" trains each of its values in turn."""
@@ -70,7 +75,7 @@ class Trainer:
             self._thread.join()
 
     def _settings(self, state: Mapping[str, Any]) -> list[dict[str, Any]]:
-        dims = self._view._grid.dims
+        dims = self._host.grid().dims
         settings: list[dict[str, Any]] = [{}]
         for name in (n for n in state if n in dims):
             averaged = state[name] == "mean" and dims[name].index("mean") is None
@@ -79,22 +84,38 @@ class Trainer:
         return settings
 
     def _run(self, settings: list[dict[str, Any]]) -> None:
-        done = 0
+        done, failed = 0, list[tuple[dict[str, Any], Exception]]()
+        over = threading.Event()
+        threading.Thread(target=self._beat, args=(over,), daemon=True, name="xmodal-beat").start()
         try:
-            for setting in settings:
+            for count, setting in enumerate(settings):
                 if self._stop.is_set():
                     break
-                result = self._compute(dict(setting), self._progress(done, len(settings)), self._stop.is_set)  # type: ignore[misc]
-                if self._stop.is_set() and result is None:
+                try:
+                    self._one(setting, count, len(settings))
+                    done += 1
+                except Cancelled:
                     break
-                self._view._join(joined(self._view.cube, setting, result))
-                done += 1
-            self._finish(f"cancelled after {done} of {len(settings)}" if self._stop.is_set() else "done")
-        except Cancelled:
-            self._finish(f"cancelled after {done} of {len(settings)}")
-        except Exception as error:
-            self._finish("failed")
-            self._view.show_error(error, "while training here; correct the function given as compute= and try again")
+                except Exception as error:  # the others may be well
+                    failed.append((setting, error))
+        finally:
+            over.set()
+        if failed:
+            setting, first = failed[0]
+            where = ", ".join(f"{k}={v}" for k, v in setting.items())
+            others = (
+                f"at {where}; {done} of {len(settings)} are computed" if len(settings) > 1 else "while training here"
+            )
+            self._host.show_error(first, f"{others}; correct what compute= runs and try again")
+        stopped = f"cancelled after {done} of {len(settings)}"
+        self._finish(stopped if self._stop.is_set() else "failed" if failed else "done")
+
+    def _one(self, setting: dict[str, Any], count: int, total: int) -> None:
+        asked = {**self._host.fixed(), **setting}
+        result = self._compute(asked, self._progress(count, total), self._stop.is_set)  # type: ignore[misc]
+        if self._stop.is_set() and result is None:
+            raise Cancelled
+        self._host.join(setting, result)
 
     def _progress(self, done: int, total: int) -> Callable[..., None]:
         last = 0.0
@@ -111,64 +132,17 @@ class Trainer:
 
         return progress
 
-    def _report(self, share: float, message: str) -> None:
-        self._view._job = {"possible": True, "running": True, "share": share, "message": message}
+    def _beat(self, over: threading.Event) -> None:
+        started = time.monotonic()
+        while not over.wait(BEAT):
+            with self._telling:
+                if not over.is_set():
+                    self._host.report({**self._job, "seconds": round(time.monotonic() - started)})
+
+    def _report(self, share: float, message: str, running: bool = True) -> None:
+        with self._telling:
+            self._job = {"possible": True, "running": running, "share": share, "message": message}
+            self._host.report(self._job)
 
     def _finish(self, message: str) -> None:
-        self._view._job = {"possible": True, "running": False, "share": 1.0, "message": message}
-
-
-def joined(cube: xr.Dataset, setting: Mapping[str, Any], result: Any) -> xr.Dataset:
-    """``cube`` with ``result`` at ``setting``; a value that is new on an axis gets a place on it.
-
-    Raises:
-        TypeError: ``result`` is not a dict.
-        ValueError: an unknown variable, or an array of the wrong shape.
-    """
-    if not isinstance(result, Mapping) or not result:
-        raise TypeError(f"compute must return a dict such as {{'loss': array}}, got {type(result).__name__}.")
-    for name in result:
-        if name not in cube.data_vars:
-            known = ", ".join(repr(str(v)) for v in cube.data_vars)
-            raise ValueError(f"compute returned {name!r}, which is no variable of the cube; known: {known}.")
-    grown = _with_places(cube, setting)
-    for name, value in result.items():
-        var = grown[name]
-        here = {dim: _match(grown, dim, setting[dim]) for dim in var.dims if dim in setting}
-        rest = [dim for dim in var.dims if dim not in setting]
-        array = np.asarray(getattr(value, "values", value), dtype=float)
-        if hasattr(value, "dims") and set(value.dims) == set(rest):
-            array = np.asarray(value.transpose(*rest).values, dtype=float)
-        shape = tuple(grown.sizes[dim] for dim in rest)
-        if array.shape != shape:
-            raise ValueError(
-                f"compute returned {name!r} of shape {array.shape}, expected {shape} for the dimensions {tuple(rest)}."
-            )
-        place = tuple(here[dim] if dim in here else slice(None) for dim in var.dims)
-        values = var.values.astype(float) if var.dtype.kind in "iub" else var.values.copy()
-        values[place] = array
-        grown[name] = (var.dims, values, var.attrs)
-    return grown
-
-
-def _with_places(cube: xr.Dataset, setting: Mapping[str, Any]) -> xr.Dataset:
-    grown = cube.copy()
-    for dim, value in setting.items():
-        if dim in grown.coords and _match(grown, dim, value) is None:
-            attrs = grown[dim].attrs
-            grown = grown.reindex({dim: np.sort(np.append(grown[dim].values, value))})
-            grown[dim].attrs.update(attrs)
-    return grown
-
-
-def _match(cube: xr.Dataset, dim: str, value: Any) -> int | None:
-    if dim not in cube.coords:
-        return int(value)
-    values = cube[dim].values
-    same = (
-        np.isclose(values, value, rtol=1e-9, atol=1e-12)
-        if values.dtype.kind == "f"
-        else values.astype(str) == str(value)
-    )
-    found = np.flatnonzero(same)
-    return int(found[0]) if len(found) else None
+        self._report(1.0, message, running=False)

@@ -25,10 +25,8 @@ from ...losses import Loss, Params, as_loss
 from ...losses.directions import norm_of
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
-from .feature import FeatureHessian as FeatureHessian
-from .feature import feature_hessian as feature_hessian
 from .lanczos import Array, Krylov, leading
-from .operator import Hessian as Hessian
+from .operator import Hessian
 from .spectral_axis import lambdas, on_lambdas
 
 if TYPE_CHECKING:
@@ -290,7 +288,7 @@ class Density:
         told = {"long_name": "spectral density", "units": "per unit of asinh(λ / 0.1)", "trace": self.trace,
                 "size": self.size, "hvps": self.hvps}  # fmt: skip
         axis = ("lambda_", lambdas(), {"long_name": "eigenvalue λ"})
-        return xr.DataArray(on_lambdas(self), {"lambda_": axis}, ("lambda_",), "density", told)
+        return xr.DataArray(on_lambdas(self.nodes, self.weights), {"lambda_": axis}, ("lambda_",), "density", told)
 
 
 def density(

@@ -30,13 +30,7 @@ from torch import Tensor
 
 from ...utils import checks as check
 from . import loewner
-from .exchange import ExchangeRate as ExchangeRate
-from .exchange import Fit as Fit
-from .exchange import exchange_rate as exchange_rate
-from .loewner import RTOL as RTOL
-from .loewner import Order as Order
-from .loewner import order as order
-from .loewner import schur as schur
+from .loewner import RTOL
 from .trade import Help
 
 if TYPE_CHECKING:

@@ -21,14 +21,6 @@ from ...utils import checks as check
 from ...utils.checks import class_numbers
 from ...utils.points import cloud, floating, magnitude, of_length_one, squared_distances
 from ...utils.torch_state import full_precision
-from .discrepancy import MMD as MMD
-from .discrepancy import mmd as mmd
-from .predictions import Disagreement as Disagreement
-from .predictions import accuracy as accuracy
-from .predictions import auroc as auroc
-from .predictions import disagreement as disagreement
-from .predictions import expected_calibration_error as expected_calibration_error
-from .predictions import f1_macro as f1_macro
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
 

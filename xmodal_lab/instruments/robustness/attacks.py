@@ -29,6 +29,7 @@ from ...models.evaluation import (
     seen_modalities,
     summed_loss,
 )
+from ...models.objectives import task_of
 from ...utils import checks as check
 from .balls import BALLS, row_norms
 
@@ -240,7 +241,7 @@ def pgd(
 def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:
     """Σ log Σ_{c≠y} exp z_c - z_y: rises with the cross-entropy of each row and never saturates."""
     loss = summed_loss(outputs, labels)
-    if labels.is_floating_point() or outputs.shape[1] == 1:  # of a single class there is nothing to confuse
+    if task_of(labels) != "classes" or outputs.shape[1] == 1:  # of a single class there is nothing to confuse
         return loss
     own = nn.functional.one_hot(labels, outputs.shape[1]).bool()
     return (outputs.masked_fill(own, -math.inf).logsumexp(1) - outputs[own]).sum()

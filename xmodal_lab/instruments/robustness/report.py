@@ -16,19 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ...data.corruptions import CORRUPTIONS as CORRUPTIONS
-from ...data.corruptions import Corruption as Corruption
-from ...data.corruptions import corruption, deviation, generator, severity_of
+from ...data.corruptions import CORRUPTIONS, corruption, deviation, generator, severity_of
 from ...data.samples import Samples
 from ...models.coarse import single, single_samples
-from ...models.evaluation import Evaluation as Evaluation
-from ...models.evaluation import device_of, encoded, eval_mode, evaluation, outputs_of, seen_modalities
+from ...models.evaluation import Evaluation, device_of, encoded, eval_mode, evaluation, outputs_of, seen_modalities
 from ...utils import checks as check
-from .attacks import PGD_IMAGE as PGD_IMAGE
-from .attacks import PGD_SPECTROGRAM as PGD_SPECTROGRAM
-from .attacks import Attack as Attack
-from .attacks import pgd as pgd
-from .attacks import relative_drop
+from .attacks import PGD_IMAGE, PGD_SPECTROGRAM, pgd, relative_drop
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from ...utils import checks as check
-from . import gap as transport
+from .clouds import w2
+from .costs import cost_matrix
 from .gaussians import COUPLINGS
+from .triangle import alpha_star, interpolation_cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ def matched(a: Tensor, b: Tensor) -> Tensor:
         raise ValueError(
             f"expected two clouds (n, d) of equally many points, got {tuple(a.shape)} and {tuple(b.shape)}."
         )
-    _, columns = linear_sum_assignment(transport.cost_matrix(a.double(), b.double(), "squared_euclidean").numpy())
+    _, columns = linear_sum_assignment(cost_matrix(a.double(), b.double(), "squared_euclidean").numpy())
     return torch.from_numpy(columns)
 
 
@@ -72,9 +74,9 @@ def curves(star: Any, z_i: Any, z_j: Any, alpha: Tensor | None = None, seed: int
         float((a - b).square().sum(1).mean().sqrt()) for a, b in ((base, i[to_i]), (base, j[to_j]), (i, j[across]))
     )
     squared = {
-        name: torch.stack([transport.w2(base, (1 - a) * pairs[name][0] + a * pairs[name][1]).square() for a in alpha])
+        name: torch.stack([w2(base, (1 - a) * pairs[name][0] + a * pairs[name][1]).square() for a in alpha])
         for name in COUPLINGS
     }
-    quadratic = transport.interpolation_cost(alpha, *sides)
-    found = transport.alpha_star(*sides).raw if sides[2] > 0 else float("nan")
+    quadratic = interpolation_cost(alpha, *sides)
+    found = alpha_star(*sides).raw if sides[2] > 0 else float("nan")
     return Curves(alpha, quadratic, squared, (sides[0], sides[1], sides[2]), float(found))

@@ -16,17 +16,7 @@ from torch import Tensor
 
 from ...utils import checks as check
 from ...utils.points import cloud, magnitude, of_length_one
-from .clouds import SlicedW2 as SlicedW2
-from .clouds import sliced_w2 as sliced_w2
-from .clouds import w2 as w2
-from .costs import cost_matrix as cost_matrix
-from .plans import ipot as ipot
-from .plans import sinkhorn as sinkhorn
-from .simplex import emd as emd
-from .token_sets import TransportPlan as TransportPlan
-from .triangle import AlphaStar as AlphaStar
-from .triangle import alpha_star as alpha_star
-from .triangle import interpolation_cost as interpolation_cost
+from .clouds import w2
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ how well it classifies the target. ``text_shots=0`` is the unimodal baseline wit
 
 - ``theory``, ``autoencoder``: Theorems 1-3 and Fig 3 as experiments
 - ``unpaired``, ``heads``, ``training``: supervised UML on any embeddings; ``grids``: search and closed-form baselines
+- ``exchange``: from two sets of embeddings to "one image is worth n words"; ``worlds.two_sets``: what it asks of them
 - ``worlds``, ``texts``, ``language``: two worlds with compositional classes, their sentences, a small language model
 - ``sequence``: self-supervised UML; ``transfer``: language weights in a vision transformer
 - ``geometry``, ``pictures``: what the classifier learned; ``claims``: the ledger's rows
@@ -16,6 +17,8 @@ from ...data.unpaired import SHOT_SEEDS as SHOT_SEEDS
 from ...data.unpaired import Unpaired as Unpaired
 from ...data.unpaired import draw_shots as draw_shots
 from ...data.unpaired import unpaired as unpaired
+from .exchange import Exchange as Exchange
+from .exchange import exchange as exchange
 from .member import CLASSIFIERS as CLASSIFIERS
 from .member import DEFAULTS as DEFAULTS
 from .member import EXPERIMENT as EXPERIMENT

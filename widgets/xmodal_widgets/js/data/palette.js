@@ -1,5 +1,5 @@
 // What all views of a page share: anywidget loads this module once per view, the page is one.
-export const PAGE = (globalThis[Symbol.for("xmodal_widgets")] ||= { gl: undefined, controls: 0 });
+export const PAGE = (globalThis[Symbol.for("xmodal_widgets")] ||= { gl: undefined, controls: 0, cubes: new Map() });
 
 // Colours that colour-blind readers tell apart: viridis for values, seaborn's "colorblind" for names.
 const VIRIDIS_HEX =
@@ -25,9 +25,27 @@ const VIRIDIS = Array.from({ length: 256 }, (_, i) => {
   return [at(0), at(1), at(2)];
 });
 
-// The same as pixels (little-endian RGBA) and as CSS.
-export const VIRIDIS_PIXELS = Uint32Array.from(VIRIDIS, ([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
-export const VIRIDIS_CSS = VIRIDIS.map((rgb) => `rgb(${rgb})`);
+// Zero in the middle, for what may be above or below it: blue, near white, orange-red (told apart without red and green).
+const DIVERGING = between([[20, 62, 134], [72, 131, 196], [160, 199, 228], [245, 245, 242], [244, 186, 140], [214, 110, 46], [132, 40, 14]]);
+const GRAY = between([[16, 16, 16], [250, 250, 250]]);
+
+function between(anchors) {
+  return Array.from({ length: 256 }, (_, i) => {
+    const at = (i / 255) * (anchors.length - 1);
+    const k = Math.min(anchors.length - 2, Math.floor(at));
+    return anchors[k].map((v, c) => Math.round(v + (at - k) * (anchors[k + 1][c] - v)));
+  });
+}
+
+// Each palette as numbers, as pixels (little-endian RGBA) and as CSS.
+const made = (rgb) => ({
+  rgb,
+  pixels: Uint32Array.from(rgb, ([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r),
+  css: rgb.map((one) => `rgb(${one})`),
+});
+export const PALETTES = { viridis: made(VIRIDIS), diverging: made(DIVERGING), gray: made(GRAY) };
+export const VIRIDIS_PIXELS = PALETTES.viridis.pixels;
+export const VIRIDIS_CSS = PALETTES.viridis.css;
 
 export const NAMED = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133"];
 // A second cue beside colour, for lines and for print.
@@ -35,6 +53,6 @@ const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 2, 1, 2]];
 
 
 export const shade = (t) => Math.max(0, Math.min(255, Math.round(t * 255)));
-export const valueColor = (t) => VIRIDIS_CSS[shade(t)];
+export const valueColor = (t, palette = PALETTES.viridis) => palette.css[shade(t)];
 export const nameColor = (k) => NAMED[k % NAMED.length];
 export const nameDash = (k) => DASHES[k % DASHES.length];

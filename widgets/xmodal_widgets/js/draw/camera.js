@@ -1,14 +1,16 @@
 // Orthographic projection of the box [-1, 1] x [-1, 1] x [-TALL, TALL], and the box itself.
 
-import { fontSize, setFont, tick, keepInside } from "./canvas.js";
+import { compactFont, fontSize, setFont, tick, keepInside } from "./canvas.js";
 export const TALL = 0.62;
 
-export function makeProjection(camera, size) {
+export function makeProjection(camera, size, compact = false) {
   const [az, el] = [(camera.azimuth * Math.PI) / 180, (camera.elevation * Math.PI) / 180];
   const [ca, sa, ce, se] = [Math.cos(az), Math.sin(az), Math.cos(el), Math.sin(el)];
-  const font = fontSize(size.width);
-  const room = font * (size.width < 300 ? 1.7 : 2.6);
-  const scale = camera.zoom * Math.min((size.width / 2 - room) / 1.36, (size.height / 2 - font * 2) / 1.28);
+  const font = compact ? compactFont(size.width) : fontSize(size.width);
+  // The box reaches 1.42 to the sides when it stands on an edge; labels want as much room at every turn.
+  const room = font * (size.width < 300 ? 2.4 : 3.6);
+  const reach = Math.abs(se) * 1.42 + Math.abs(ce) * TALL;
+  const scale = camera.zoom * Math.max(10, Math.min((size.width / 2 - room) / 1.42, (size.height / 2 - font * 2.2) / Math.max(1, reach)));
   const [cx, cy] = [size.width / 2 + (size.width < 300 ? 4 : font), size.height / 2 - font * 0.5];
   return {
     ca, sa, ce, se, scale, cx, cy, font, size,
@@ -81,7 +83,11 @@ function labelEdge(ctx, view, along, axis, theme, placed, upright = false) {
   axis.values.forEach((value, k) => {
     const p = along(axis.at(value));
     const half = ctx.measureText(axis.labels[k]).width / 2;
-    const spot = { x: p.x + out.x * (8 + half), y: p.y + out.y * (4 + view.font * 0.75), half };
+    const spot = {
+      x: keepInside(p.x + out.x * (8 + half), half, view.size.width),
+      y: keepInside(p.y + out.y * (4 + view.font * 0.75), view.font * 0.6, view.size.height),
+      half,
+    };
     tick(ctx, p.x, p.y, out.x * 4, out.y * 4, theme);
     const free = (other) => Math.abs(other.x - spot.x) > other.half + half + 5 || Math.abs(other.y - spot.y) > view.font;
     if (!placed.every(free)) return;

@@ -21,6 +21,8 @@ export function fitCanvas(canvas, width, height) {
 // Letters grow a little with the panel, for the last row before a projector.
 export const fontSize = (width) => Math.max(11, Math.min(15, Math.round(9 + width / 110)));
 
+export const compactFont = (width) => Math.max(10, Math.min(13, Math.round(7 + width / 70)));
+
 export function setFont(ctx, theme, size, weight = "") {
   ctx.font = `${weight} ${size}px ${theme.font}`;
 }
@@ -29,18 +31,31 @@ export const LINE = 1.15; // from one line of text to the next, in letter height
 
 // The plot area of a panel and its two axes; x and y are { lo, hi, at, ticks, labels, title }, rows the lines of x's labels.
 // Titles that are longer than their side stand on several lines.
-export function makeFrame(ctx, size, theme, x, y, rows = 1) {
-  const font = fontSize(size.width);
+// A compact one (a small multiple) has no titles; its heading says what it shows. An equal one has one scale for both.
+export function makeFrame(ctx, size, theme, x, y, { rows = 1, compact = false, equal = false } = {}) {
+  const font = compact ? compactFont(size.width) : fontSize(size.width);
   setFont(ctx, theme, font);
-  const below = wrap(ctx, x.title, size.width - 8);
+  const below = compact ? [] : wrap(ctx, x.title, size.width - 8);
   const height = size.height - 8 - Math.ceil(font * (0.6 + LINE * (rows + below.length)));
-  const beside = wrap(ctx, y.title, height);
+  const beside = compact ? [] : wrap(ctx, y.title, height);
   const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
   const left = Math.ceil(widest + 8 + font * (0.35 + LINE * beside.length));
-  const frame = { left, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, edge: size.width };
+  const frame = { left, gutter: left, compact, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, edge: size.width };
+  if (equal) makeEqual(frame);
   frame.px = (value) => frame.left + x.at(value) * frame.width;
   frame.py = (value) => frame.top + (1 - y.at(value)) * frame.height;
   return frame;
+}
+
+// One unit is as long to the right as upwards: the longer side of the plot is cut.
+function makeEqual(frame) {
+  const across = frame.width / (frame.x.hi - frame.x.lo);
+  const up = frame.height / (frame.y.hi - frame.y.lo);
+  const unit = Math.min(across, up);
+  const [width, height] = [unit * (frame.x.hi - frame.x.lo), unit * (frame.y.hi - frame.y.lo)];
+  frame.left += (frame.width - width) / 2;
+  frame.top += (frame.height - height) / 2;
+  Object.assign(frame, { width, height });
 }
 
 export function axisOf(scale, count, title, ticks = null) {
@@ -85,13 +100,16 @@ export function drawAxes(ctx, frame, theme) {
   });
   ctx.textBaseline = "middle";
   ctx.textAlign = "right";
+  let lowest = Infinity;
   y.values.forEach((value, k) => {
     const at = top + (1 - y.at(value)) * height;
     tick(ctx, left, at, -4, 0, theme);
+    if (Math.abs(lowest - at) < font) return;
+    lowest = at;
     ctx.fillText(y.labels[k], left - 6, at);
   });
   ctx.save();
-  ctx.translate(font * 0.75, top + height / 2);
+  ctx.translate(Math.max(font * 0.75, left - frame.gutter + font * 0.75), top + height / 2);
   ctx.rotate(-Math.PI / 2);
   ctx.textAlign = "center";
   frame.beside.forEach((line, k) => ctx.fillText(line, 0, k * font * LINE));
@@ -163,17 +181,19 @@ function ring(ctx, x, y, radius) {
 }
 
 export function drawNotice(ctx, size, theme, text) {
-  setFont(ctx, theme, fontSize(size.width));
+  const font = size.width < 260 ? 10 : fontSize(size.width);
+  setFont(ctx, theme, font);
   ctx.fillStyle = theme.ink;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  ctx.fillText(text, size.width / 2, size.height / 2);
+  const lines = wrap(ctx, text, size.width - 12, 5);
+  lines.forEach((line, k) => ctx.fillText(line, size.width / 2, size.height / 2 + (k - (lines.length - 1) / 2) * font * LINE));
 }
 
 export const COLORBAR_WIDTH = 78;
 
 // As wide as its title needs lines: draw it before the panels beside it are measured.
-export function drawColorbar(canvas, height, scale, title, theme) {
+export function drawColorbar(canvas, height, scale, title, theme, palette) {
   const [left, top, width, tall, font] = [6, 10, 13, height - 20, 12];
   const measured = canvas.getContext("2d");
   setFont(measured, theme, font);
@@ -182,7 +202,7 @@ export function drawColorbar(canvas, height, scale, title, theme) {
   canvas.style.width = `${wide}px`;
   const ctx = fitCanvas(canvas, wide, height);
   for (let k = 0; k < tall; k++) {
-    ctx.fillStyle = valueColor(1 - k / (tall - 1));
+    ctx.fillStyle = valueColor(1 - k / (tall - 1), palette);
     ctx.fillRect(left, top + k, width, 1.5);
   }
   ctx.strokeStyle = theme.faint;

@@ -1,6 +1,6 @@
 // Heat map and contour of a plane. Values lie at [i * ny + j] for x[i], y[j].
 
-import { VIRIDIS_PIXELS, shade } from "../data/palette.js";
+import { shade } from "../data/palette.js";
 import { setFont } from "./canvas.js";
 
 const scratch = { canvas: null, ctx: null };
@@ -43,12 +43,14 @@ export function cellEdges(points) {
   return edges;
 }
 
-export function drawHeatMap(ctx, frame, plane, scale) {
+// `edges` are the borders of the cells along both sides, in the units of the frame; `veil` makes low values see-through,
+// for a plane that lies over a picture.
+export function drawHeatMap(ctx, frame, plane, scale, edges, palette, veil = false) {
   const ratio = window.devicePixelRatio || 1;
   const [width, height] = [Math.max(1, Math.round(frame.width * ratio)), Math.max(1, Math.round(frame.height * ratio))];
-  const columns = cellOfPixel(cellEdges(plane.x), width);
-  const rows = cellOfPixel(cellEdges(plane.y), height);
-  const colors = pixelColors(plane.values, scale);
+  const columns = cellOfPixel(edges.x, width);
+  const rows = cellOfPixel(edges.y, height);
+  const colors = pixelColors(plane.values, scale, palette, veil);
   const pixels = new Uint32Array(width * height);
   const ny = plane.y.length;
   for (let r = 0; r < height; r++) {
@@ -69,22 +71,24 @@ function cellOfPixel(edges, count) {
   });
 }
 
-function pixelColors(values, scale) {
+function pixelColors(values, scale, palette, veil) {
   return Uint32Array.from(values, (v) => {
     const t = scale.at(v);
-    return Number.isNaN(t) ? 0 : VIRIDIS_PIXELS[shade(t)];
+    if (Number.isNaN(t)) return 0;
+    const color = palette.pixels[shade(t)];
+    return veil ? ((color & 0xffffff) | (shade(0.1 + 0.75 * Math.max(0, Math.min(1, t))) << 24)) >>> 0 : color;
   });
 }
 
 // Filled bands: each pixel takes the colour of its band, by bilinear interpolation of the four points around it.
-export function drawBands(ctx, frame, plane, scale, levels, shown) {
+export function drawBands(ctx, frame, plane, scale, levels, shown, palette) {
   const [width, height] = [Math.max(1, Math.round(frame.width)), Math.max(1, Math.round(frame.height))];
   const columns = stepOfPixel(plane.x, width);
   const rows = stepOfPixel(plane.y, height);
   const ny = plane.y.length;
   const t = Float32Array.from(plane.values, (v) => scale.at(v));
   const cuts = levels.map((v) => scale.at(v));
-  const colors = bandColors(cuts, shown.map((v) => scale.at(v)));
+  const colors = bandColors(cuts, shown.map((v) => scale.at(v)), palette);
   const pixels = new Uint32Array(width * height);
   for (let r = 0; r < height; r++) {
     const { index: j, share: g } = rows[height - 1 - r];
@@ -103,9 +107,9 @@ export function drawBands(ctx, frame, plane, scale, levels, shown) {
 }
 
 // Each band takes the colour of its middle; the outer ones reach to the lowest and highest value shown.
-function bandColors(cuts, [lo, hi]) {
+function bandColors(cuts, [lo, hi], palette) {
   const ends = [Math.max(0, lo), ...cuts, Math.min(1, hi)];
-  return ends.slice(1).map((end, k) => VIRIDIS_PIXELS[shade((ends[k] + end) / 2)]);
+  return ends.slice(1).map((end, k) => palette.pixels[shade((ends[k] + end) / 2)]);
 }
 
 function stepOfPixel(points, count) {

@@ -1,13 +1,13 @@
 // Points. Classes differ by colour and by shape; other colours are values.
 
 import { take } from "../data/cube.js";
-import { VIRIDIS_CSS, NAMED, shade, nameColor } from "../data/palette.js";
+import { VIRIDIS_CSS, NAMED, nameColor, nameDash, shade } from "../data/palette.js";
 import { clipTo } from "./series.js";
 
 export function readScatter(cube, spec, setting) {
-  const one = (name) => take(cube, name, setting, [spec.points]);
+  const one = (name, codes = false) => take(cube, name, setting, [spec.points], codes);
   const [x, y] = [one(spec.x), one(spec.y)];
-  const color = spec.color ? one(spec.color) : null;
+  const color = spec.color ? one(spec.color, cube.vars.get(spec.color).whole) : null;
   const interpolated = x.interpolated || y.interpolated;
   return { x, y, color, interpolated, values: x.values, members: x.members, counts: x.counts };
 }
@@ -34,6 +34,31 @@ export const SHAPES = [
 function polygon(ctx, x, y, corners) {
   corners.forEach(([dx, dy], k) => ctx[k ? "lineTo" : "moveTo"](x + dx, y + dy));
   ctx.closePath();
+}
+
+// Points of one class as one curve, in their order; a class whose ends meet is a ring.
+export function drawCurves(ctx, frame, points, classes, ghost = null) {
+  const codes = classes || [{ code: 0 }];
+  clipTo(ctx, frame);
+  ctx.lineJoin = "round";
+  codes.forEach(({ code }, place) => {
+    ctx.strokeStyle = ghost || nameColor(place);
+    ctx.setLineDash(nameDash(place));
+    ctx.lineWidth = 2;
+    ctx.beginPath();
+    let pen = false;
+    points.x.values.forEach((value, k) => {
+      if (points.color && points.color.values[k] !== code) return;
+      const [x, y] = [frame.px(value), frame.py(points.y.values[k])];
+      if (Number.isNaN(x + y)) pen = false;
+      else if (pen) ctx.lineTo(x, y);
+      else ctx.moveTo(x, y);
+      pen = !Number.isNaN(x + y);
+    });
+    ctx.stroke();
+  });
+  ctx.setLineDash([]);
+  ctx.restore();
 }
 
 export function drawPoints(ctx, frame, points, classes, colorScale) {

@@ -9,7 +9,22 @@ import { setFont, LINE, wrap, outlined } from "./canvas.js";
 export function readSeries(cube, spec, setting) {
   const keep = [spec.hue, spec.x, spec.band].filter(Boolean);
   const slice = take(cube, spec.var, setting, keep);
+  if (spec.versus) lessReference(cube, spec, slice, keep);
   return spec.band ? overBand(cube, slice, cube.dims.get(spec.band).size) : slice;
+}
+
+// Each value less the one at the reference, pair by pair: of the same seed, so that what the seeds share falls out.
+function lessReference(cube, spec, slice, keep) {
+  const [[name, value]] = Object.entries(spec.versus);
+  const at = keep.indexOf(name);
+  const sizes = keep.map((dim) => cube.dims.get(dim).size);
+  const step = sizes.slice(at + 1).reduce((a, b) => a * b, 1);
+  const reference = cube.dims.get(name).exact.get(value);
+  const values = slice.values.slice();
+  values.forEach((v, k) => {
+    const here = Math.floor(k / step) % sizes[at];
+    slice.values[k] = v - values[k + (reference - here) * step];
+  });
 }
 
 // Numbers take the middle of viridis, as in the static figure: its ends vanish on a dark page or on a white one.
@@ -19,31 +34,51 @@ export function hueStyle(cube, spec, h) {
   return { color: nameColor(h), dash: nameDash(h) };
 }
 
-export function drawLines(ctx, frame, theme, spec, cube, series) {
+export function drawLines(ctx, frame, theme, spec, cube, series, ghost = null) {
   const x = cube.dims.get(spec.x).values;
   const hues = series.values.length / x.length;
   clipTo(ctx, frame);
   for (let h = 0; h < hues; h++) {
-    const style = hueStyle(cube, spec, h);
-    const at = (i) => [frame.px(x[i]), frame.py(series.values[h * x.length + i])];
-    if (series.half) drawBand(ctx, frame, x, series, h, style.color);
-    ctx.strokeStyle = style.color;
-    ctx.lineWidth = 2;
-    ctx.setLineDash(style.dash);
-    ctx.beginPath();
-    let pen = false;
-    for (let i = 0; i < x.length; i++) {
-      const [px, py] = at(i);
-      if (Number.isNaN(py)) pen = false;
-      else if (pen) ctx.lineTo(px, py);
-      else ctx.moveTo(px, py);
-      pen = !Number.isNaN(py);
-    }
-    ctx.stroke();
-    ctx.setLineDash([]);
-    if (x.length <= 60) drawDots(ctx, x.length, at, style.color);
+    const style = ghost ? { color: ghost, dash: nameDash(h) } : hueStyle(cube, spec, h);
+    // Differences stand side by side with their whiskers: five bands over each other could not be told apart.
+    const aside = spec.versus ? 5 * (h - (hues - 1) / 2) : 0;
+    const at = (i) => [frame.px(x[i]) + aside, frame.py(series.values[h * x.length + i])];
+    if (series.half && spec.versus) drawWhiskers(ctx, frame, x, series, h, style.color, aside);
+    else if (series.half) drawBand(ctx, frame, x, series, h, style.color);
+    strokeSeries(ctx, x.length, at, style);
+    if (x.length <= 60 && !ghost) drawDots(ctx, x.length, at, style.color);
   }
   ctx.restore();
+}
+
+// The line through the points that are there; over a gap it is thin and faint.
+function strokeSeries(ctx, count, at, style) {
+  ctx.strokeStyle = style.color;
+  ctx.lineJoin = "round";
+  ctx.lineWidth = 2;
+  ctx.setLineDash(style.dash);
+  const over = [];
+  let last = null;
+  ctx.beginPath();
+  for (let i = 0; i < count; i++) {
+    const [x, y] = at(i);
+    if (Number.isNaN(y)) continue;
+    if (last && last.i === i - 1) ctx.lineTo(x, y);
+    else ctx.moveTo(x, y);
+    if (last && last.i < i - 1) over.push([last, { x, y }]);
+    last = { i, x, y };
+  }
+  ctx.stroke();
+  ctx.setLineDash([]);
+  ctx.lineWidth = 1;
+  ctx.globalAlpha = 0.65;
+  ctx.beginPath();
+  for (const [from, to] of over) {
+    ctx.moveTo(from.x, from.y);
+    ctx.lineTo(to.x, to.y);
+  }
+  ctx.stroke();
+  ctx.globalAlpha = 1;
 }
 
 export function clipTo(ctx, frame) {
@@ -53,18 +88,39 @@ export function clipTo(ctx, frame) {
   ctx.clip();
 }
 
+function drawWhiskers(ctx, frame, x, series, h, color, aside) {
+  ctx.strokeStyle = color;
+  ctx.lineWidth = 1.5;
+  ctx.beginPath();
+  x.forEach((value, i) => {
+    const [middle, half] = [series.values[h * x.length + i], series.half[h * x.length + i]];
+    if (!(half > 0)) return;
+    const px = frame.px(value) + aside;
+    const ends = [frame.py(middle + half), frame.py(middle - half)];
+    ctx.moveTo(px, ends[0]);
+    ctx.lineTo(px, ends[1]);
+    for (const py of ends) {
+      ctx.moveTo(px - 3, py);
+      ctx.lineTo(px + 3, py);
+    }
+  });
+  ctx.stroke();
+}
+
 function drawBand(ctx, frame, x, series, h, color) {
   ctx.globalAlpha = 0.22;
   ctx.fillStyle = color;
   const n = x.length;
   const edge = (i, sign) => frame.py(series.values[h * n + i] + sign * series.half[h * n + i]);
-  for (let i = 0; i < n - 1; i++) {
-    const corners = [edge(i, 1), edge(i + 1, 1), edge(i + 1, -1), edge(i, -1)];
-    if (corners.some(Number.isNaN)) continue;
+  const there = Array.from({ length: n }, (_, i) => i).filter((i) => !Number.isNaN(edge(i, 1)));
+  there.slice(1).forEach((to, k) => {
+    const from = there[k];
+    const corners = [edge(from, 1), edge(to, 1), edge(to, -1), edge(from, -1)];
+    ctx.globalAlpha = to === from + 1 ? 0.22 : 0.1; // over a gap, as the line
     ctx.beginPath();
-    [x[i], x[i + 1], x[i + 1], x[i]].forEach((value, k) => ctx[k ? "lineTo" : "moveTo"](frame.px(value), corners[k]));
+    [x[from], x[to], x[to], x[from]].forEach((value, c) => ctx[c ? "lineTo" : "moveTo"](frame.px(value), corners[c]));
     ctx.fill();
-  }
+  });
   ctx.globalAlpha = 1;
 }
 
@@ -125,6 +181,25 @@ export function drawBars(ctx, frame, theme, spec, cube, series, chosen) {
   labelSlots(ctx, frame, theme, x, chosen);
 }
 
+// Where the bars stood at the pinned setting.
+export function drawGhostBars(ctx, frame, theme, size, series) {
+  const hues = series.values.length / size;
+  ctx.strokeStyle = theme.ink;
+  ctx.lineWidth = 2;
+  ctx.setLineDash([3, 2]);
+  ctx.beginPath();
+  for (let i = 0; i < size; i++) {
+    for (let h = 0; h < hues; h++) {
+      const bar = barBox(frame, size, hues, series, h, i);
+      if (Number.isNaN(bar.top)) continue;
+      ctx.moveTo(bar.centre - bar.width / 2, bar.top);
+      ctx.lineTo(bar.centre + bar.width / 2, bar.top);
+    }
+  }
+  ctx.stroke();
+  ctx.setLineDash([]);
+}
+
 function drawWhisker(ctx, frame, theme, bar, half) {
   if (!(half > 0)) return;
   const [top, bottom] = [frame.py(bar.value + half), frame.py(bar.value - half)];
@@ -162,7 +237,10 @@ export function slotLabels(ctx, frame, theme, x) {
   const slot = frame.width / x.size - 4;
   setFont(ctx, theme, frame.font, "bold");
   const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));
-  const font = Math.max(8, frame.font * Math.min(1, slot / longest));
+  const least = frame.compact ? 6 : 8;
+  const font = Math.max(least, frame.font * Math.min(1, slot / longest));
+  // A small multiple has no names rather than cut ones: it grows on a click.
+  if (least === 6 && (longest * font) / frame.font > slot) return { font, lines: x.words.map(() => []) };
   setFont(ctx, theme, font, "bold");
   return { font, lines: x.words.map((word) => wrap(ctx, word, slot)) };
 }

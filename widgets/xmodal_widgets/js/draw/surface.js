@@ -1,7 +1,7 @@
 // Painters of a surface: WebGL 2 where there is one, else sorted quadrilaterals on the 2-D canvas.
 // One WebGL context serves every panel of the page (browsers allow about 16); each panel copies its picture.
 
-import { PAGE, VIRIDIS_PIXELS, valueColor } from "../data/palette.js";
+import { PAGE, PALETTES, valueColor } from "../data/palette.js";
 import { TALL } from "./camera.js";
 
 const VERTEX_SHADER = `#version 300 es
@@ -78,10 +78,14 @@ function makeGl() {
 
 function uploadColors(gl) {
   gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
-  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(VIRIDIS_PIXELS.buffer));
+  loadPalette(gl, PALETTES.viridis);
   gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
   gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
   gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
+}
+
+function loadPalette(gl, palette) {
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(palette.pixels.buffer));
 }
 
 function bindTriangles(painter, nx, ny) {
@@ -126,8 +130,10 @@ export function meshPoints(plane, axes, scale) {
 
 const meshStride = (n) => Math.max(1, Math.round((n - 1) / 20));
 
-export function drawSurfaceGl(painter, ctx, size, view, points, nx, ny) {
+export function drawSurfaceGl(painter, ctx, size, view, points, nx, ny, palette) {
   const { gl, canvas } = painter;
+  if (painter.palette !== palette) loadPalette(gl, palette);
+  painter.palette = palette;
   const ratio = window.devicePixelRatio || 1;
   const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
   // The shared canvas only grows, so that panels of different sizes do not reallocate it in turn.
@@ -146,7 +152,7 @@ export function drawSurfaceGl(painter, ctx, size, view, points, nx, ny) {
 }
 
 // Far quadrilaterals first, so that near ones cover them.
-export function drawSurface2d(ctx, view, points, nx, ny) {
+export function drawSurface2d(ctx, view, points, nx, ny, palette) {
   const corners = Array.from({ length: nx * ny }, (_, k) => view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]));
   const quads = [];
   for (let i = 0; i < nx - 1; i++) {
@@ -162,7 +168,7 @@ export function drawSurface2d(ctx, view, points, nx, ny) {
     ring.forEach((c, n) => ctx[n ? "lineTo" : "moveTo"](corners[c].x, corners[c].y));
   };
   for (const { i, j, ring } of quads) {
-    ctx.fillStyle = ctx.strokeStyle = valueColor(ring.reduce((sum, c) => sum + points[7 * c + 3], 0) / 4);
+    ctx.fillStyle = ctx.strokeStyle = valueColor(ring.reduce((sum, c) => sum + points[7 * c + 3], 0) / 4, palette);
     ctx.lineWidth = 0.7; // in the same colour: closes the seams between neighbours
     trace([...ring, ring[0]]);
     ctx.fill();
@@ -176,6 +182,27 @@ export function drawSurface2d(ctx, view, points, nx, ny) {
       ctx.stroke();
     }
   }
+}
+
+// A surface as its wires only: the pinned one, over the present.
+export function drawWire(ctx, view, points, nx, ny, theme) {
+  const spot = (k) => (points[7 * k + 4] === 1 ? view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]) : null);
+  const run = (ks) => {
+    let pen = false;
+    for (const p of ks.map(spot)) {
+      if (p) ctx[pen ? "lineTo" : "moveTo"](p.x, p.y);
+      pen = Boolean(p);
+    }
+  };
+  const every = (n) => Array.from({ length: n }, (_, i) => i).filter((i) => i % Math.max(1, Math.round(n / 8)) === 0 || i === n - 1);
+  ctx.strokeStyle = theme.ink;
+  ctx.globalAlpha = 0.55;
+  ctx.lineWidth = 1;
+  ctx.beginPath();
+  for (const i of every(nx)) run(Array.from({ length: ny }, (_, j) => i * ny + j));
+  for (const j of every(ny)) run(Array.from({ length: nx }, (_, i) => i * ny + j));
+  ctx.stroke();
+  ctx.globalAlpha = 1;
 }
 
 // The mesh point under the pointer: of those close by, the one nearest to the eye.

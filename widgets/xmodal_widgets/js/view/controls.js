@@ -1,7 +1,7 @@
 // One control per open dimension: a slider on numbers, segments or a list on names. Native inputs, so that
 // keyboard and screen readers work as everywhere else.
 
-import { locate, onGrid } from "../data/cube.js";
+import { locate, onGrid, within } from "../data/cube.js";
 import { minus, nearest, readable, titled, withUnits } from "../data/numbers.js";
 import { PAGE } from "../data/palette.js";
 import { make } from "./dom.js";
@@ -15,7 +15,8 @@ export function makeControls(app) {
     box.append(control.element);
     return { dim: c.dim, ...control };
   });
-  const free = "free" in app.state && controls.length ? makeFree(app) : null;
+  const between = app.controls.some((c) => !c.hidden && app.cube.dims.get(c.dim).kind === "float" && app.cube.dims.get(c.dim).size > 1);
+  const free = "free" in app.state && between ? makeFree(app) : null;
   if (free) box.append(free.element);
   box.hidden = controls.length === 0;
   return {
@@ -24,6 +25,17 @@ export function makeControls(app) {
       for (const control of controls) control.show(state[control.dim], state);
       if (free) free.show(state.free);
     },
+    // Grey, with the reason under it; none makes it plain again.
+    mute: (name, why) => {
+      for (const { dim, element } of controls) {
+        if (dim !== name) continue;
+        element.classList.toggle("xm-mute", Boolean(why));
+        const note = element.querySelector(":scope > .xm-why") || element.appendChild(make("div", { class: "xm-why xm-note" }));
+        if (note.textContent !== why) note.textContent = why;
+        note.hidden = !why;
+      }
+    },
+    close: () => controls.forEach((control) => control.close && control.close()),
   };
 }
 
@@ -37,23 +49,105 @@ function makeSlider(app, dim) {
   const input = make("input", { type: "range", id, min: 0, max: last, step: 1, list: ticks, "aria-label": titled(dim) });
   const list = make("datalist", { id: ticks }, ...dim.values.map((_, i) => make("option", { value: i })));
   const shown = make("output", { class: "xm-value", for: id });
-  const badge = make("span", { class: "xm-badge", hidden: true }, "interpolated");
+  const badge = make("span", { class: "xm-badge", hidden: true });
+  const other = makeOther(app, dim);
+  const play = PLAYED.test(dim.name) && dim.size > 2 ? makePlay(app, dim) : null;
+  if (play) other.button.unshift(play.element);
   const element = make("div", { class: "xm-control xm-slider" },
-    make("div", { class: "xm-control-head" }, make("label", { for: id }, titled(dim)), shown, badge),
-    input, list, tickMarks(dim));
+    make("div", { class: "xm-control-head" }, make("label", { for: id }, titled(dim)), shown, badge, ...other.button),
+    ...other.field, input, list, tickMarks(dim));
   element.style.setProperty("--words", titled(dim).length + (dim.kind === "float" ? 21 : 8)); // room for value and badge
   input.addEventListener("input", () => app.set({ [dim.name]: valueAt(dim, Number(input.value)) }));
   return {
     element,
     show: (value, state) => {
       const { index, share } = locate(dim, value);
+      const place = index < 0 ? nearestPlace(dim, value) : index + share;
       input.step = state.free && dim.kind === "float" ? 0.01 : 1;
-      if (Math.abs(Number(input.value) - index - share) > 1e-6) input.value = index + share;
-      badge.hidden = share === 0;
+      if (Math.abs(Number(input.value) - place) > 1e-6) input.value = place;
+      badge.hidden = index >= 0 && share === 0;
+      badge.textContent = index < 0 ? "not computed" : "interpolated";
       shown.textContent = valueText(dim, value);
-      input.setAttribute("aria-valuetext", valueText(dim, value) + (share ? ", interpolated" : ""));
+      input.setAttribute("aria-valuetext", valueText(dim, value) + (badge.hidden ? "" : `, ${badge.textContent}`));
     },
+    close: () => play && play.stop(),
   };
+}
+
+// Runs through an axis of time, a step after another; at its end it begins anew when it is pressed again.
+const PLAYED = /^(epoch|epochs|step|steps|time|moment|checkpoint)$/;
+const BEAT = 350; // milliseconds a step
+
+function makePlay(app, dim) {
+  const element = make("button", { type: "button", class: "xm-more xm-play", "aria-label": `play ${dim.label}`, "aria-pressed": "false" }, "\u25b6");
+  let timer = 0;
+  const stop = () => {
+    clearInterval(timer);
+    timer = 0;
+    element.textContent = "\u25b6";
+    element.setAttribute("aria-pressed", "false");
+  };
+  const step = () => {
+    const at = nearest(dim.values, app.state[dim.name]);
+    if (at >= dim.size - 1) stop();
+    else app.set({ [dim.name]: dim.values[at + 1] }, { later: at + 1 < dim.size - 1 });
+  };
+  element.addEventListener("click", () => {
+    if (timer) {
+      stop();
+      app.save();
+      return;
+    }
+    if (nearest(dim.values, app.state[dim.name]) >= dim.size - 1) app.set({ [dim.name]: dim.values[0] }, { later: true });
+    timer = setInterval(app.guard(step), BEAT);
+    element.textContent = "\u23f8";
+    element.setAttribute("aria-pressed", "true");
+  });
+  return { element, stop };
+}
+
+// Where a slider stands for a value that it cannot reach.
+function nearestPlace(dim, value) {
+  return nearest(dim.values, value);
+}
+
+// Where the view can train: a field for a value that the cube does not have, such as one beyond the ends or a new name.
+function makeOther(app, dim) {
+  if (!app.mayTrain || dim.kind === "bool") return { button: [], field: [] };
+  const field = make("input", { type: "text", class: "xm-other", hidden: true, "aria-label": `another value of ${dim.label}`, placeholder: "another value, then Enter" });
+  const button = make("button", { type: "button", class: "xm-more", "aria-expanded": "false", "aria-label": `type a value of ${dim.label}`, title: "Type any value; Train here computes it" }, "\u2026");
+  const open = (on) => {
+    field.hidden = !on;
+    button.setAttribute("aria-expanded", String(on));
+    if (on) field.focus();
+    else button.focus();
+  };
+  button.addEventListener("click", () => open(field.hidden));
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") open(false);
+    if (event.key !== "Enter") return;
+    const { value, wrong } = readValue(dim, field.value);
+    field.setCustomValidity(wrong);
+    if (wrong) field.reportValidity();
+    else {
+      app.set({ free: true, [dim.name]: value });
+      field.value = "";
+      open(false);
+    }
+  });
+  field.addEventListener("input", () => field.setCustomValidity(""));
+  return { button: [button], field: [field] };
+}
+
+// What was typed, as a value of the dimension; or what is wrong with it.
+export function readValue(dim, text) {
+  const plain = text.trim().replace("\u2212", "-");
+  if (!plain) return { wrong: "Type a value." };
+  if (!dim.numeric) return { value: plain, wrong: "" };
+  const number = Number(plain);
+  if (!Number.isFinite(number)) return { wrong: `Type a number; ${plain} is none.` };
+  if (dim.kind === "int" && !Number.isInteger(number)) return { wrong: `${dim.label} counts: type a whole number.` };
+  return { value: number, wrong: "" };
 }
 
 // Slider position (a grid index, possibly fractional) -> value.
@@ -103,17 +197,43 @@ function makeSegments(app, dim, options) {
     return input;
   });
   const segments = options.map((option, k) => make("label", { class: "xm-segment" }, inputs[k], make("span", {}, option.word)));
+  const { other, show } = newValue(app, dim);
   const element = make("fieldset", { class: "xm-control xm-choice", role: "radiogroup", "aria-label": titled(dim) },
-    make("legend", {}, titled(dim)), make("div", { class: "xm-segments" }, ...segments));
-  return { element, show: (value) => options.forEach((option, k) => (inputs[k].checked = option.value === value)) };
+    make("legend", {}, titled(dim)), ...other.button, make("div", { class: "xm-segments" }, ...segments), ...other.field);
+  return {
+    element,
+    show: (value) => {
+      options.forEach((option, k) => (inputs[k].checked = option.value === value));
+      show(value);
+    },
+  };
 }
 
 function makeSelect(app, dim, options) {
   const id = `xm-control-${++PAGE.controls}`;
   const select = make("select", { id, "aria-label": titled(dim) }, ...options.map((o, k) => make("option", { value: k }, o.word)));
   select.addEventListener("change", () => app.set({ [dim.name]: options[select.value].value }));
-  const element = make("div", { class: "xm-control xm-choice" }, make("label", { for: id }, titled(dim)), select);
-  return { element, show: (value) => (select.value = options.findIndex((o) => o.value === value)) };
+  const { other, show } = newValue(app, dim);
+  const element = make("div", { class: "xm-control xm-choice" }, make("label", { for: id }, titled(dim)), ...other.button, select, ...other.field);
+  return {
+    element,
+    show: (value) => {
+      select.value = options.findIndex((o) => o.value === value);
+      show(value);
+    },
+  };
+}
+
+// The field for another value, and a badge that names the one which stands there now.
+function newValue(app, dim) {
+  const badge = make("span", { class: "xm-badge", hidden: true });
+  const other = makeOther(app, dim);
+  other.button.unshift(badge);
+  const show = (value) => {
+    badge.hidden = within(dim, value);
+    badge.textContent = badge.hidden ? "" : `${value}: not computed`;
+  };
+  return { other, show };
 }
 
 // Off: sliders stand on computed values only. On: between them too, and the view says "interpolated".
@@ -129,7 +249,7 @@ function snapped(app) {
   const patch = {};
   for (const { dim: name } of app.controls) {
     const dim = app.cube.dims.get(name);
-    if (!onGrid(dim, app.state[name])) patch[name] = dim.values[nearest(dim.values, app.state[name])];
+    if (!onGrid(dim, app.state[name])) patch[name] = dim.values[dim.numeric ? nearest(dim.values, app.state[name]) : 0];
   }
   return patch;
 }

@@ -11,20 +11,22 @@
 
 import { take, extent } from "../data/cube.js";
 import { nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
+import { PALETTES } from "../data/palette.js";
 import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
 import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
 import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels } from "../draw/raster.js";
-import { readScatter, classesOf, drawPoints } from "../draw/scatter.js";
-import { readSeries, drawLines, drawCursor, barBox, drawBars, slotLabels } from "../draw/series.js";
-import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, pickSurface } from "../draw/surface.js";
+import { readScatter, classesOf, drawCurves, drawPoints } from "../draw/scatter.js";
+import { readSeries, drawLines, drawCursor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
+import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, drawWire, pickSurface } from "../draw/surface.js";
+import { drawCorners } from "./corners.js";
 
 export const KINDS = {
   surface: planeKind(drawSurfacePanel, pickSurfacePanel, spotSurfacePanel),
   contour: planeKind(drawContourPanel, pickPlane, spotPlane),
   heatmap: planeKind(drawHeatMapPanel, pickPlane, spotPlane),
-  lines: { read: readSeries, spans: spansOfSeries, draw: drawLinesPanel, pick: pickLine, spot: spotLine, tell: tellSeries, value: seriesValue, steps: stepsOfSeries },
-  bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, value: seriesValue, steps: stepsOfSeries },
-  scatter: { read: readScatter, spans: spansOfScatter, draw: drawScatterPanel, pick: pickPoint, spot: spotPoint, tell: tellPoint, value: () => null, steps: (panel) => [panel.spec.points, null] },
+  lines: { read: readSeries, spans: spansOfSeries, draw: drawLinesPanel, pick: pickLine, spot: spotLine, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
+  bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
+  scatter: { read: readScatter, spans: spansOfScatter, draw: drawScatterPanel, pick: pickPoint, spot: spotPoint, tell: tellPoint, value: () => null, steps: (panel) => [panel.spec.points, null], bar: (cube, spec) => Boolean(spec.color) && !classesOf(cube, spec) },
 };
 
 // -- planes ------------------------------------------------------------------------------------
@@ -37,38 +39,67 @@ function planeKind(draw, pick, spot) {
     },
     spans: (cube, spec, slices, fit, log) => ({ value: valueSpan(cube, spec, slices, fit, log) }),
     draw, pick, spot, tell: tellPlane, value: (panel, at) => panel.slice.values[planeIndex(panel, at)],
-    steps: (panel) => [panel.spec.x, panel.spec.y],
+    steps: (panel) => [panel.spec.x, panel.spec.y], bar: () => true,
   };
 }
+
+export const paletteOf = (spec) => PALETTES[spec.palette] || PALETTES.viridis;
 
 // What a value scale spans: the view's limits, what is shown now ("fit"), or the whole cube.
 function valueSpan(cube, spec, slices, fit, log) {
   if (spec.limits) return spec.limits;
-  if (fit) return extent(slices, log);
+  const span = spanOf(cube, spec, slices, fit, log);
+  if (!span || spec.palette !== "diverging" || log) return span;
+  const far = Math.max(Math.abs(span[0]), Math.abs(span[1])) || 1;
+  return [-far, far]; // zero in the middle
+}
+
+function spanOf(cube, spec, slices, fit, log) {
+  const shown = extent(slices, log);
+  if (fit || spec.versus) return shown;
   const v = cube.vars.get(spec.var);
   if (!v.range || (log && v.positive === null)) return null;
-  return log ? [v.positive, v.range[1]] : v.range;
+  const whole = log ? [v.positive, v.range[1]] : v.range;
+  return shown && !log ? [Math.min(whole[0], shown[0]), Math.max(whole[1], shown[1])] : whole; // intervals reach further
 }
 
 const dimAxis = (dim, count, lo, hi) =>
   axisOf(valueScale(lo, hi, false), count, titled(dim), dim.kind === "int" ? wholeTicks(lo, hi, count) : null);
 
-function planeFrame(ctx, panel, edges) {
-  const { cube, spec, size, theme } = panel;
+function planeFrame(ctx, panel, cells) {
+  const { cube, spec, size, theme, compact } = panel;
   const axis = (name, count) => {
     const dim = cube.dims.get(name);
-    const ends = edges ? cellEdges(dim.values) : dim.values;
+    if (cells && !isEven(dim)) return slotAxis(dim);
+    const ends = cells ? cellEdges(dim.values) : dim.values;
     return dimAxis(dim, count, ends[0], ends[ends.length - 1]);
   };
-  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, size.width / 70), axis(spec.y, size.height / 55));
+  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, size.width / 70), axis(spec.y, size.height / 55), { compact });
   return panel.frame;
 }
+
+// Whether the steps of an axis are numbers that lie equally far apart; only then do cells stand on a scale.
+function isEven(dim) {
+  if (!dim.numeric) return false;
+  const steps = dim.values.slice(1).map((v, k) => v - dim.values[k]);
+  return steps.length > 0 && Math.max(...steps) - Math.min(...steps) <= 1e-6 * Math.abs(steps[0]);
+}
+
+// An axis of names, or of numbers at uneven steps: each value has a slot of one size, with its own name.
+function slotAxis(dim) {
+  const n = dim.size;
+  const labels = dim.values.map((value, i) => (dim.kind === "float" ? readable(value) : dim.words[i]));
+  const at = (value) => (dim.values.indexOf(value) + 0.5) / n;
+  return { lo: 0, hi: n, log: false, at, values: dim.values, labels, title: titled(dim) };
+}
+
+const cellBorders = (dim) => (isEven(dim) ? cellEdges(dim.values) : Array.from({ length: dim.size + 1 }, (_, i) => i));
 
 function drawContourPanel(ctx, panel) {
   const frame = planeFrame(ctx, panel, false);
   drawHatch(ctx, frame, panel.theme);
   const levels = contourLevels(panel);
-  drawBands(ctx, frame, panel.slice, panel.scale, levels, panel.shown);
+  drawBands(ctx, frame, panel.slice, panel.scale, levels, panel.shown, paletteOf(panel.spec));
   drawLevels(ctx, frame, panel.slice, levels, tickLabels(levels, panel.scale.log), panel.theme);
   drawAxes(ctx, frame, panel.theme);
 }
@@ -81,28 +112,41 @@ function contourLevels(panel) {
 
 function drawHeatMapPanel(ctx, panel) {
   const frame = planeFrame(ctx, panel, true);
+  const { cube, spec } = panel;
+  const borders = (x, y) => ({ x: cellBorders(cube.dims.get(x)), y: cellBorders(cube.dims.get(y)) });
   drawHatch(ctx, frame, panel.theme);
-  drawHeatMap(ctx, frame, panel.slice, panel.scale);
+  if (spec.under) drawUnder(ctx, panel, borders);
+  drawHeatMap(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec), Boolean(spec.under));
   drawAxes(ctx, frame, panel.theme);
+}
+
+// The picture that a plane lies over: it fills the same frame, in gray.
+function drawUnder(ctx, panel, borders) {
+  const { cube, spec, setting, frame } = panel;
+  const [y, x] = cube.vars.get(spec.under).dims.slice(-2);
+  const slice = { ...take(cube, spec.under, setting, [x, y]), x: cube.dims.get(x).values, y: cube.dims.get(y).values };
+  const span = extent([slice], false);
+  if (span) drawHeatMap(ctx, frame, slice, valueScale(...span, false), borders(x, y), PALETTES.gray);
 }
 
 function drawSurfacePanel(ctx, panel) {
   const { cube, spec, size, theme, scale, slice } = panel;
-  const narrow = size.width < 300;
+  const narrow = size.width < 300 || panel.compact;
   const count = narrow ? 3 : 5;
-  const name = panel.column || size.width < 340 ? "" : titled(cube.vars.get(spec.var)); // the colour bar names it too
+  const name = panel.column || narrow || size.width < 340 ? "" : titled(cube.vars.get(spec.var)); // the colour bar names it too
   const axis = (name) => {
     const dim = cube.dims.get(name);
-    return dimAxis(dim, count, dim.values[0], dim.values[dim.size - 1]);
+    return { ...dimAxis(dim, count, dim.values[0], dim.values[dim.size - 1]), ...(panel.compact ? { title: "" } : {}) };
   };
   const axes = { x: axis(spec.x), y: axis(spec.y), z: axisOf(scale, narrow ? 3 : 4, name) };
-  panel.projection = makeProjection(panel.state, size);
+  panel.projection = makeProjection(panel.state, size, panel.compact);
   panel.points = meshPoints(slice, axes, scale);
   drawBox(ctx, panel.projection, axes, theme);
   const painter = glPainter();
   const shape = [slice.x.length, slice.y.length];
-  if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape);
-  else drawSurface2d(ctx, panel.projection, panel.points, ...shape);
+  if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec));
+  else drawSurface2d(ctx, panel.projection, panel.points, ...shape, paletteOf(spec));
+  if (panel.ghost) drawWire(ctx, panel.projection, meshPoints({ ...panel.ghost, x: slice.x, y: slice.y }, axes, scale), ...shape, theme);
   drawBoxLabels(ctx, panel.projection, axes, theme);
 }
 
@@ -153,22 +197,25 @@ function spansOfBars(cube, spec, slices, fit, log) {
   if (!span || spec.limits) return { value: span };
   if (log) return { value: [10 ** Math.floor(Math.log10(span[0]) - 1e-9), span[1] * 1.3] };
   const shown = extent(slices, false) || span;
-  span = [Math.min(0, span[0]), Math.max(0, span[1], fit ? shown[1] : 0)];
+  span = [Math.min(0, span[0], shown[0]), Math.max(0, span[1], shown[1])];
   return { value: [span[0] * 1.08, span[1] * 1.1] };
 }
 
 function valueAxis(panel) {
   const { cube, spec, size, scale } = panel;
-  return axisOf(scale, size.height / 50, titled(cube.vars.get(spec.var)));
+  const less = spec.versus ? ` less that at ${Object.values(spec.versus)[0]}` : "";
+  const v = cube.vars.get(spec.var);
+  return axisOf(scale, size.height / 50, titled({ ...v, label: v.label + less }));
 }
 
 function drawLinesPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, setting } = panel;
   const dim = cube.dims.get(spec.x);
-  const x = dimAxis(dim, size.width / 70, ...padded(dim.values[0], dim.values[dim.size - 1], false, 0.03));
-  panel.frame = makeFrame(ctx, size, theme, x, valueAxis(panel));
+  const x = dimAxis(dim, size.width / 70, ...padded(dim.values[0], dim.values[dim.size - 1], false, spec.versus ? 0.08 : 0.03));
+  panel.frame = makeFrame(ctx, size, theme, x, valueAxis(panel), { compact: panel.compact });
   drawGrid(ctx, panel.frame, theme);
   if (typeof setting[spec.x] === "number") drawCursor(ctx, panel.frame, theme, setting[spec.x]);
+  if (panel.ghost) drawLines(ctx, panel.frame, theme, spec, cube, { ...panel.ghost, half: null }, theme.faint);
   drawLines(ctx, panel.frame, theme, spec, cube, slice);
   drawAxes(ctx, panel.frame, theme);
 }
@@ -177,12 +224,14 @@ function drawBarsPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, setting } = panel;
   const dim = cube.dims.get(spec.x);
   const slots = { lo: 0, hi: 1, at: () => 0, values: [], labels: [], title: titled(dim) };
-  const frame = makeFrame(ctx, size, theme, slots, valueAxis(panel));
+  const { compact } = panel;
+  const frame = makeFrame(ctx, size, theme, slots, valueAxis(panel), { compact });
   const rows = Math.max(...slotLabels(ctx, frame, theme, dim).lines.map((lines) => lines.length));
-  panel.frame = rows > 1 ? makeFrame(ctx, size, theme, slots, valueAxis(panel), rows) : frame;
+  panel.frame = rows > 1 ? makeFrame(ctx, size, theme, slots, valueAxis(panel), { rows, compact }) : frame;
   drawGrid(ctx, panel.frame, theme);
   const chosen = setting[spec.x] === undefined ? -1 : (dim.exact.get(setting[spec.x]) ?? -1);
   drawBars(ctx, panel.frame, theme, spec, cube, slice, chosen < 0 ? null : chosen);
+  if (panel.ghost) drawGhostBars(ctx, panel.frame, theme, dim.size, panel.ghost);
   drawAxes(ctx, panel.frame, theme);
 }
 
@@ -256,10 +305,13 @@ function spansOfScatter(cube, spec, slices, fit) {
 function drawScatterPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, spans } = panel;
   const axis = (name, span, count) => axisOf(valueScale(...span, false), count, titled(cube.vars.get(name)));
-  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, spans.x, size.width / 70), axis(spec.y, spans.y, size.height / 50));
+  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, spans.x, size.width / 70), axis(spec.y, spans.y, size.height / 50), { compact: panel.compact, equal: spec.equal });
   drawGrid(ctx, panel.frame, theme);
-  drawPoints(ctx, panel.frame, slice, classesOf(cube, spec), panel.scale);
+  if (spec.curves && panel.ghost) drawCurves(ctx, panel.frame, panel.ghost, classesOf(cube, spec), theme.faint);
+  if (spec.curves) drawCurves(ctx, panel.frame, slice, classesOf(cube, spec));
+  else drawPoints(ctx, panel.frame, slice, classesOf(cube, spec), panel.scale);
   drawAxes(ctx, panel.frame, theme);
+  if (spec.corners) drawCorners(ctx, panel);
 }
 
 function pickPoint(panel, x, y) {

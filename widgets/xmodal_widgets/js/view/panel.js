@@ -2,12 +2,13 @@
 
 import { extent } from "../data/cube.js";
 import { readable, titled, valueScale } from "../data/numbers.js";
-import { nameColor } from "../data/palette.js";
+import { nameColor, nameDash } from "../data/palette.js";
 import { fitCanvas, drawMark, drawMarkValue, drawNotice, drawColorbar } from "../draw/canvas.js";
 import { classesOf, SHAPES } from "../draw/scatter.js";
 import { hueStyle } from "../draw/series.js";
+import { dragCorner, grabCorner } from "./corners.js";
 import { make } from "./dom.js";
-import { KINDS, tellPlane } from "./kinds.js";
+import { KINDS, paletteOf } from "./kinds.js";
 
 const TURN = 5; // degrees per arrow key
 const ZOOM_STEP = 1.15;
@@ -22,9 +23,14 @@ export function makeView(app, spec, index) {
   view.legend = make("ul", { class: "xm-legend" });
   view.row = make("div", { class: "xm-panels" });
   view.colorbar = make("canvas", { class: "xm-colorbar", "aria-hidden": "true" });
+  view.grow = make("button", { type: "button", class: "xm-toggle xm-grow", title: "Enlarge", "aria-label": `enlarge ${title.textContent}` }, "\u2922");
+  view.grow.addEventListener("click", () => app.enlarge(index));
+  view.body = make("div", { class: "xm-body" }, view.row, view.colorbar);
   view.element = make("section", { class: `xm-view xm-${spec.kind}`, "aria-label": title.textContent },
-    make("div", { class: "xm-view-head" }, title, view.badge, make("span", { class: "xm-tools" }, view.log, view.fit)),
-    view.legend, make("div", { class: "xm-body" }, view.row, view.colorbar));
+    make("div", { class: "xm-view-head" }, title, view.badge, make("span", { class: "xm-tools" }, view.log, view.fit, view.grow)),
+    view.legend, view.body);
+  view.hasBar = kind.bar(app.cube, spec);
+  view.element.addEventListener("click", (event) => view.small && !event.target.closest("button") && app.enlarge(index));
   const columns = spec.col ? app.cube.dims.get(spec.col) : null;
   for (let c = 0; c < (columns ? columns.size : 1); c++) view.panels.push(makePanel(view, columns, c));
   view.row.append(...view.panels.map((p) => p.element));
@@ -50,25 +56,33 @@ function flip(app, name, index) {
 function fillLegend(view) {
   const { app: { cube }, spec } = view;
   if (spec.kind === "scatter") {
-    (classesOf(cube, spec) || []).forEach(({ name }, k) => {
-      const dot = (ctx) => {
+    const classes = classesOf(cube, spec) || [];
+    if (classes.length) headLegend(view.legend, titled(cube.vars.get(spec.color)));
+    classes.forEach(({ name }, k) => {
+      const dot = spec.curves ? curveSwatch(nameColor(k), nameDash(k)) : (ctx) => {
         ctx.fillStyle = nameColor(k);
         ctx.beginPath();
         SHAPES[k % SHAPES.length](ctx, 8, 7, 5);
         ctx.fill();
       };
-      view.legend.append(make("li", {}, makeSwatch(16, dot), name));
+      view.legend.append(make("li", {}, makeSwatch(spec.curves ? 30 : 16, dot), name));
     });
   } else if (spec.hue) {
     const dim = cube.dims.get(spec.hue);
     const stride = dim.numeric ? Math.ceil(dim.size / 8) : 1; // of many numbers, a few give the scale
-    if (dim.numeric) view.legend.append(make("li", {}, titled(dim)));
+    headLegend(view.legend, titled(dim));
     dim.words.forEach((word, h) => {
       if (h % stride === 0) view.legend.append(make("li", {}, hueSwatch(cube, spec, h), word));
     });
   }
-  if (spec.band) view.legend.append(make("li", { class: "xm-note" }, `mean over ${spec.band}, 95 % interval`));
+  if (spec.band) view.legend.append(make("li", { class: "xm-note" }, spec.versus ? `paired over ${spec.band}, 95 % interval` : `mean over ${spec.band}, 95 % interval`));
   view.legend.hidden = !view.legend.childElementCount;
+}
+
+// What the colours stand for, before the names (by CSS: it is no item of the list).
+function headLegend(legend, words) {
+  legend.dataset.of = words;
+  legend.setAttribute("aria-label", words);
 }
 
 // Colour, and the second cue: the dashes of a line, the shape of a point.
@@ -80,16 +94,18 @@ function hueSwatch(cube, spec, h) {
       ctx.fillRect(1, 1, 12, 12);
     });
   }
-  return makeSwatch(30, (ctx) => {
-    ctx.strokeStyle = color;
-    ctx.lineWidth = 2.5;
-    ctx.setLineDash(dash);
-    ctx.beginPath();
-    ctx.moveTo(1, 7);
-    ctx.lineTo(29, 7);
-    ctx.stroke();
-  });
+  return makeSwatch(30, curveSwatch(color, dash));
 }
+
+const curveSwatch = (color, dash) => (ctx) => {
+  ctx.strokeStyle = color;
+  ctx.lineWidth = 2.5;
+  ctx.setLineDash(dash);
+  ctx.beginPath();
+  ctx.moveTo(1, 7);
+  ctx.lineTo(29, 7);
+  ctx.stroke();
+};
 
 function makeSwatch(width, draw) {
   const canvas = document.createElement("canvas");
@@ -110,7 +126,15 @@ function readKey(view) {
   return JSON.stringify([settings, app.state.log[view.index], app.state.fit[view.index], app.generation]);
 }
 
-const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color].filter(Boolean) : [spec.var]);
+// The dimensions that a view leaves to controls.
+export function opensOf(cube, spec) {
+  const own = [spec.kind === "scatter" ? spec.points : spec.x, spec.y, spec.hue, spec.band, spec.col];
+  if (spec.under) own.push(...cube.vars.get(spec.under).dims.slice(-2));
+  const all = variablesOf(spec).flatMap((name) => cube.vars.get(name).dims);
+  return new Set(all.filter((name) => !own.includes(name)));
+}
+
+export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under]).filter(Boolean);
 
 export function updateView(view) {
   const { app, spec, kind } = view;
@@ -120,12 +144,12 @@ export function updateView(view) {
     readView(view);
   }
   const camera = spec.kind === "surface" ? [app.state.azimuth, app.state.elevation, app.state.zoom] : null;
-  const look = JSON.stringify([key, camera, app.look, view.width, view.height, marksOf(view)]);
+  const look = JSON.stringify([key, camera, app.look, view.small, view.height, marksOf(view)]);
   if (look === view.drawn) return;
   view.drawn = look;
-  const values = view.spans.value && (kind === KINDS.scatter ? spec.color && !classesOf(app.cube, spec) : kind.tell === tellPlane);
+  const values = view.hasBar && view.spans.value && view.showBar;
   view.colorbar.hidden = !values;
-  if (values) drawColorbar(view.colorbar, view.height, view.scale, colorTitle(app.cube, spec), app.theme);
+  if (values) drawColorbar(view.colorbar, view.barHeight, view.scale, colorTitle(app.cube, spec), app.theme, paletteOf(spec));
   for (const panel of view.panels) drawPanel(view, panel);
 }
 
@@ -135,13 +159,15 @@ function readView(view) {
   const { app, spec, kind } = view;
   const settings = view.panels.map((_, c) => panelSetting(app, spec, c));
   const slices = settings.map((setting) => kind.read(app.cube, spec, setting));
+  const pinned = app.pin && settings.map((_, c) => panelSetting({ ...app, state: app.pin }, spec, c));
+  const ghosts = pinned ? pinned.map((setting) => kind.read(app.cube, spec, setting)) : [];
   const positive = spec.kind !== "scatter" && app.cube.vars.get(spec.var).positive !== null;
   const log = positive && app.state.log[view.index];
-  view.spans = kind.spans(app.cube, spec, slices, app.state.fit[view.index], log);
+  view.spans = kind.spans(app.cube, spec, [...slices, ...ghosts], app.state.fit[view.index], log);
   view.scale = view.spans.value ? valueScale(...view.spans.value, log) : null;
   const shown = extent(slices, log);
   view.panels.forEach((panel, c) => {
-    Object.assign(panel, { cube: app.cube, spec, setting: settings[c], slice: slices[c], scale: view.scale, spans: view.spans, shown });
+    Object.assign(panel, { cube: app.cube, spec, setting: settings[c], slice: slices[c], ghost: ghosts[c] || null, scale: view.scale, spans: view.spans, shown });
   });
   view.badge.hidden = !slices.some((s) => s.interpolated);
   view.log.hidden = !positive;
@@ -160,10 +186,10 @@ function drawPanel(view, panel) {
   const size = { width: panel.canvas.clientWidth, height: view.height };
   if (!size.width) return;
   const ctx = fitCanvas(panel.canvas, size.width, size.height);
-  Object.assign(panel, { size, theme: app.theme, state: app.state });
+  Object.assign(panel, { size, theme: app.theme, state: app.state, compact: view.compact });
   panel.ready = Boolean(view.scale && panel.shown) && panel.slice.values.some(Number.isFinite);
   if (panel.ready) kind.draw(ctx, panel);
-  else drawNotice(ctx, size, app.theme, "nothing computed here yet");
+  else drawNotice(ctx, size, app.theme, app.mayTrain ? "nothing computed here yet: Train here" : "nothing computed here yet");
   const at = panel.ready && markOf(view);
   const spot = at && kind.spot(panel, at);
   if (spot) drawMark(ctx, spot.x, spot.y, app.theme);
@@ -239,16 +265,24 @@ function listenPointer(view, panel) {
   const on = (type, fn, options) => canvas.addEventListener(type, app.guard(fn), options);
   let grip = null;
   on("pointerdown", (event) => {
-    grip = { x: event.clientX, y: event.clientY, azimuth: app.state.azimuth, elevation: app.state.elevation, moved: false };
-    if (spec.kind === "surface") canvas.setPointerCapture(event.pointerId);
+    const corner = view.small ? null : grabCorner(panel, event.offsetX, event.offsetY);
+    if (corner) canvas.setPointerCapture(event.pointerId);
+    grip = { corner, x: event.clientX, y: event.clientY, azimuth: app.state.azimuth, elevation: app.state.elevation, moved: false };
+    if (spec.kind === "surface" && !view.small) canvas.setPointerCapture(event.pointerId);
   });
   on("pointermove", (event) => {
-    if (grip && spec.kind === "surface") {
+    if (grip && spec.kind === "surface" && !view.small) {
       const [dx, dy] = [event.clientX - grip.x, event.clientY - grip.y];
       grip.moved = grip.moved || Math.hypot(dx, dy) > 3;
       turn(app, grip.azimuth + dx * 0.5, grip.elevation + dy * 0.5);
       return;
     }
+    if (grip && grip.corner) {
+      grip.moved = true;
+      app.set(dragCorner(panel, grip.corner, event.offsetX, event.offsetY), { later: true });
+      return;
+    }
+    if (spec.corners && !view.small) canvas.style.cursor = grabCorner(panel, event.offsetX, event.offsetY) ? "grab" : "";
     if (panel.ready) setHover(app, panel, kind.pick(panel, event.offsetX, event.offsetY));
   });
   const release = () => {
@@ -258,7 +292,7 @@ function listenPointer(view, panel) {
   on("pointerup", release);
   on("pointercancel", release);
   on("pointerleave", () => grip || setHover(app, panel, null));
-  on("click", () => chooseFromAxis(view, panel));
+  on("click", () => view.small || chooseFromAxis(view, panel));
   on("dblclick", () => spec.kind === "surface" && resetCamera(app));
   // The wheel scrolls the page until the surface has been clicked: a notebook must stay scrollable.
   on("wheel", (event) => {

@@ -1,11 +1,15 @@
 // The whole: state, one frame for all panels, errors. anywidget calls render({ model, el }).
 
-import { readCube, onGrid } from "../data/cube.js";
+import { joinCube, onGrid, readCube, within } from "../data/cube.js";
+import { PAGE } from "../data/palette.js";
 import { readTheme, watchTheme } from "../data/theme.js";
-import { COLORBAR_WIDTH } from "../draw/canvas.js";
 import { makeControls, valueText } from "./controls.js";
 import { make } from "./dom.js";
-import { makeView, updateView, describePanel } from "./panel.js";
+import { keepReal } from "./corners.js";
+import { makeEffects } from "./effects.js";
+import { layOut } from "./layout.js";
+import { describePanel, makeView, opensOf, updateView, variablesOf } from "./panel.js";
+import { makeTools } from "./tools.js";
 import { makeTrainer } from "./train.js";
 
 export function render({ model, el }) {
@@ -14,26 +18,73 @@ export function render({ model, el }) {
   const box = makeErrorBox(model);
   root.append(box.element);
   let app = null;
+  const store = makeStore(model);
   const build = box.guard(() => {
     const old = app;
     const focused = root.contains(document.activeElement) ? nameOf(document.activeElement) : null;
-    app = makeApp(model, root, box);
+    app = makeApp(model, root, box, store.cube(), old ? old.focus : 0);
     if (old) old.close();
     if (focused) [...root.querySelectorAll("input, select, button, canvas")].find((e) => nameOf(e) === focused)?.focus();
   });
   const rebuild = () => queueMicrotask(build); // layout and payload arrive together: build once, after both
   const onError = () => box.show(model.get("error"));
+  const onMessage = box.guard((message, buffers) => {
+    if (message.kind !== "joined") return;
+    const cube = store.join(message, buffers[0]);
+    if (!cube) return;
+    if (Object.keys(message.new).length) build();
+    else app.replace(cube);
+  });
   model.on("change:_payload", rebuild);
   model.on("change:_layout", rebuild);
   model.on("change:error", onError);
+  model.on("msg:custom", onMessage);
   onError();
   build();
   return () => {
     model.off("change:_payload", rebuild);
     model.off("change:_layout", rebuild);
     model.off("change:error", onError);
+    model.off("msg:custom", onMessage);
+    store.close();
     if (app) app.close();
     root.remove();
+  };
+}
+
+// The cube of a view, with what was trained since it was sent. All places where a page shows one view share it; a place
+// that missed a change asks for the whole.
+function makeStore(model) {
+  const id = model.get("_layout").id;
+  const entry = PAGE.cubes.get(id) || { version: -1, cube: null, users: 0 };
+  PAGE.cubes.set(id, entry);
+  entry.users++;
+  return {
+    cube: () => {
+      const layout = model.get("_layout");
+      const wanted = model.get("_version") || 0;
+      if (entry.version === wanted) return entry.cube;
+      if ((layout.version || 0) > entry.version) {
+        entry.cube = readCube(layout, model.get("_payload"));
+        entry.version = layout.version || 0;
+      }
+      if (entry.version !== wanted) model.send({ kind: "whole" });
+      return entry.cube;
+    },
+    join: (message, payload) => {
+      const { version } = message.layout;
+      if (entry.version === version - 1) {
+        entry.cube = joinCube(entry.cube, message, payload);
+        entry.version = version;
+      }
+      if (entry.version >= version) return entry.cube;
+      model.send({ kind: "whole" });
+      return null;
+    },
+    close: () => {
+      entry.users--;
+      if (!entry.users) PAGE.cubes.delete(id);
+    },
   };
 }
 
@@ -84,9 +135,10 @@ function saveQuietly(model) {
 
 // -- the app -----------------------------------------------------------------------------------
 
-function makeApp(model, root, box) {
+function makeApp(model, root, box, cube, focus) {
   const app = {
-    cube: readCube(model.get("_layout"), model.get("_payload")),
+    cube,
+    mayTrain: Boolean(model.get("_job").possible),
     controls: model.get("_controls"),
     state: { ...model.get("state") },
     hover: { panel: null, at: null },
@@ -100,13 +152,21 @@ function makeApp(model, root, box) {
     saveQuietly(model);
   };
   app.guard = box.guard;
-  app.set = box.guard((patch, { later = false } = {}) => {
+  app.set = box.guard((asked, { later = false } = {}) => {
+    let patch = asked;
+    for (const { spec } of app.views) if (spec.corners) patch = keepReal(app.cube, spec.corners, app.state, patch);
     app.state = { ...app.state, ...patch };
     app.panel.show(app.state);
     app.draw();
     if (!later) app.save();
+    answer(app, root, Object.keys(patch));
     if (Object.keys(patch).some((name) => app.cube.dims.has(name))) app.announce(() => describeState(app));
   });
+  app.replace = (cube) => {
+    app.cube = cube;
+    app.generation++;
+    app.draw();
+  };
   app.send = (message) => model.send(message);
   const live = makeLiveRegion();
   app.announce = live.say;
@@ -114,10 +174,21 @@ function makeApp(model, root, box) {
   app.trainer = makeTrainer(app);
   app.views = model.get("_views").map((spec, index) => makeView(app, spec, index));
   app.grid = make("div", { class: "xm-views" }, ...app.views.map((view) => view.element));
+  app.focus = Math.min(focus, app.views.length - 1);
+  app.enlarge = box.guard((index) => {
+    if (index === app.focus) return;
+    app.focus = index;
+    layOut(app, root);
+    drawAll(app);
+  });
   const title = model.get("title");
   const body = make("div", { class: "xm-main" });
   if (title) body.append(make("div", { class: "xm-heading" }, title));
-  body.append(app.panel.element, app.trainer.element, app.grid, live.element);
+  app.tools = makeTools(app);
+  app.effects = makeEffects(app, (name) => app.views.map((view) => openIn(app.cube, view.spec, name)));
+  app.side = make("div", { class: "xm-side" }, app.panel.element, app.trainer.element, app.tools.element);
+  app.screen = make("div", { class: "xm-screen" }, app.side, app.grid);
+  body.append(app.screen, live.element);
   root.querySelector(":scope > .xm-main")?.remove();
   root.append(body);
   root.xmodal = app; // for tests and for the curious: the live state and what each panel shows
@@ -126,6 +197,9 @@ function makeApp(model, root, box) {
   const listeners = listen(app, model, root, box, body);
   if (root.isConnected) box.guard(() => appear(app, root))(); // else the size observer does, once it is on the page
   app.close = () => {
+    app.trainer.close();
+    app.panel.close();
+    app.effects.stop();
     listeners();
     frame.stop();
   };
@@ -184,6 +258,19 @@ function appear(app, root) {
 function drawAll(app) {
   if (!app.theme) return;
   for (const view of app.views) updateView(view);
+  const settled = JSON.stringify([app.controls.map(({ dim }) => app.state[dim]), app.generation]);
+  if (settled === app.settled) return;
+  app.settled = settled;
+  app.tools.show();
+  app.effects.later();
+}
+
+// The variables of a view that a control could change, and the dimensions that it draws itself.
+function openIn(cube, spec, name) {
+  const opens = opensOf(cube, spec);
+  if (!opens.has(name)) return { variables: [], keep: [] };
+  const variables = variablesOf(spec);
+  return { variables, keep: [...new Set(variables.flatMap((v) => cube.vars.get(v).dims))].filter((d) => !opens.has(d)) };
 }
 
 function restyle(app, root) {
@@ -191,32 +278,14 @@ function restyle(app, root) {
   app.look++;
 }
 
-// Single views share rows evenly, four at most: on a projector they grow. A view with columns takes a row of its own.
-function layOut(app, root) {
-  const width = root.clientWidth;
-  root.style.fontSize = `${Math.max(13, Math.min(16, Math.round(8 + width / 200)))}px`;
-  const singles = app.views.filter((view) => view.panels.length === 1);
-  const narrowest = Math.max(...singles.map((view) => leastWidth(app.cube, view.spec)));
-  const fitting = Math.max(1, Math.min(4, singles.length, Math.floor(width / narrowest)));
-  const columns = singles.length ? Math.ceil(singles.length / Math.ceil(singles.length / fitting)) : 1;
-  app.grid.style.setProperty("--columns", columns);
-  const alone = app.views.length === 1 && singles.length === 1; // one picture on a wide screen need not fill it
-  app.grid.classList.toggle("xm-alone", alone);
-  for (const view of app.views) {
-    const many = view.panels.length;
-    view.element.classList.toggle("xm-wide", many > 1);
-    const across = Math.max(1, Math.min(many, Math.floor((width - COLORBAR_WIDTH) / 190)));
-    const even = Math.ceil(many / Math.ceil(many / across));
-    view.row.style.setProperty("--across", even);
-    const each = many > 1 ? (width - COLORBAR_WIDTH) / even : Math.min(width, alone ? 900 : Infinity) / columns;
-    view.width = width;
-    view.height = Math.round(Math.max(230, Math.min(520, each * (many > 1 ? 0.92 : 0.68))));
-  }
-  app.look++;
+// The picture that answers the moved control comes first and largest; it stays, if it answers too.
+function answer(app, root, names) {
+  const moved = names.filter((name) => app.cube.dims.has(name));
+  const answers = (view) => moved.some((name) => opensOf(app.cube, view.spec).has(name));
+  if (!moved.length || app.views.length < 3 || answers(app.views[app.focus])) return;
+  const first = app.views.findIndex(answers);
+  if (first >= 0) app.enlarge(first);
 }
-
-// Bars need room for the names under them.
-const leastWidth = (cube, spec) => (spec.kind === "bars" ? Math.max(285, Math.min(420, 60 + 52 * cube.dims.get(spec.x).size)) : 285);
 
 // -- what a screen reader hears ------------------------------------------------------------------
 
@@ -238,8 +307,8 @@ function describeState(app) {
     const dim = app.cube.dims.get(name);
     const value = app.state[name];
     if (value === "mean") return `${dim.label}: mean`;
-    const word = dim.numeric ? valueText(dim, value) : dim.words[dim.exact.get(value)];
-    return `${dim.label} ${word}${onGrid(dim, value) ? "" : ", interpolated"}`;
+    const word = dim.numeric ? valueText(dim, value) : (dim.words[dim.exact.get(value)] ?? value);
+    return `${dim.label} ${word}${onGrid(dim, value) ? "" : within(dim, value) ? ", interpolated" : ", not computed"}`;
   });
   const shown = app.views.flatMap((view) => view.panels.map((panel) => describePanel(view, panel)));
   return `${settings.join(", ")}. ${shown.join(". ")}`;

@@ -193,6 +193,7 @@ def _other_forms(
             "or sounds named by class; found none."
         )
     views = _columns(options, known, tables[0][0].suffix.lower() in (".csv", ".tsv") if tables else False)
+    told = {check.one_of("modality in kinds", m, views): kind for m, kind in (options["kinds"] or {}).items()}
     if options["modalities"] is not None:
         views = {m: views[m] for m in check.modalities_of(options["modalities"], views)}
     cells = {m: _files_inside(rows.column(c), folder, m, problems) for m, c in views.items()}
@@ -203,7 +204,7 @@ def _other_forms(
     if len(wanted) > 1 and classes is None and {v for column in labels for v in column} <= {0, 1}:
         classes = wanted
     split = rows.column(_column(options["split"], known)) if options["split"] else (rows.split or None)
-    kinds = {**{m: m for m in views if m in ("image", "audio")}, **(options["kinds"] or {})}
+    kinds = {**{m: m for m in views if m in ("image", "audio")}, **{m: kind for m, kind in told.items() if m in views}}
     dataset = from_arrays(
         cells, labels[0] if len(labels) == 1 else np.array(labels).T, split=split, kinds=kinds, classes=classes,
         task=options["task"], separator=options["separator"], name="folder", root=folder, size=options["size"],

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....claims.claim import Conditions
+from ....sweeps import choose
 from ....sweeps.experiment import Experiment
-from ....utils.factors import first_best
 from ..member import experiment
 from ..method.targets import CONTROLS, DIRECTIONS
 from ..worlds import LETTERS, modality
@@ -75,8 +75,8 @@ def chosen(cube: xr.Dataset, over: str) -> tuple[np.ndarray, float]:
 
     Of equal ones the first, so a baseline without weight decay and the smallest α are preferred.
     """
-    best = cube[over].values[first_best(cube["val_accuracy"].mean("seed"))]
-    return cube["accuracy"].sel({over: best}).transpose("seed", "test").values, float(best)
+    best = choose(cube, over, across="seed")
+    return best["accuracy"].transpose("seed", "test").values, float(best[over])
 
 
 def _world(conditions: Conditions, direction: str) -> dict[str, Any]:

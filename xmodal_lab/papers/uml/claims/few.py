@@ -12,8 +12,8 @@ from ....claims.claim import Claim, Conditions
 from ....claims.published import tables
 from ....claims.verdicts import Measured, gain, missing, order
 from ....data.samples import Dataset
+from ....sweeps import choose
 from ....sweeps.experiment import Experiment
-from ....utils.factors import first_best
 from .. import member as exp
 from ..worlds import given as own
 from ..worlds.small import SHIFTS
@@ -25,9 +25,7 @@ RATES = (0.1, 0.3)  # learning rates; each arm chooses on the validation split, 
 
 def chosen(cube: xr.Dataset, *over: str) -> xr.Dataset:
     """The cube where, for each of the other settings, the best validation accuracy over ``over`` was found."""
-    flat = cube.stack(point=list(over))
-    best = first_best(flat["val_accuracy"], "point")
-    return flat.isel(point=best).drop_vars(["point", *over])
+    return choose(cube, over).drop_vars(over)
 
 
 def asked(conditions: Conditions, shift: str = "", counts: str = "") -> Experiment:

@@ -146,7 +146,7 @@ class Run:
     """What :func:`fit` returns.
 
     Attributes:
-        model: the trained net, in eval mode, on the CPU unless asked otherwise.
+        model: the trained net, in eval mode, on the CPU unless ``keep_on_device`` was asked for.
         history: one row per epoch: loss, accuracy, test_loss, test_accuracy (val_… too), seconds; of a recipe also
             the mean of each term before its weight, by its name.
         score: accuracy on the test split, of ``model``; minus the mean squared error for regression.
@@ -190,6 +190,7 @@ def fit(
     augment: str = "",
     seed: int = 0,
     device: str = "auto",
+    keep_on_device: bool = False,
     snapshots: int | None = None,
     checkpoints: str | Path | None = None,
     progress: bool = False,
@@ -203,7 +204,7 @@ def fit(
         dataset: trains on ``train``, reports ``test`` (and ``val``, if there is one) every epoch.
         recipe: the pairing and the terms of the loss, see :class:`~xmodal_lab.Recipe`; the task alone, under
             ``pairing``, when not given. Held-out losses are the task's.
-        pairing: a mode ("fixed", "same_class", "shuffled", "noisy") or a :class:`Pairing`.
+        pairing: a mode ("fixed", "same_class", "permuted", "shuffled", "noisy") or a :class:`Pairing`.
         share: of the pairs that are drawn anew, in [0, 1]; 0 is SML, 1 is DML (dml, Sec 3.3).
         epochs, batch_size, lr, weight_decay: 60, 64, 1e-3, 1e-4 (WORLDS' digits world; ours).
         optimizer: "adam", or "sgd" with ``momentum`` 0.9 as in dml, App B.2.
@@ -216,7 +217,8 @@ def fit(
         augment: names joined by "+" out of jitter, crop, flip, time_mask, frequency_mask; see
             :mod:`xmodal_lab.data.augmentation`.
         seed: of batches, pairings and augmentation. Initial weights belong to the net (``for_dataset(seed=…)``).
-        device: "auto" (cuda, else mps, else cpu), or a device name.
+        device: "auto" (cuda, else mps, else cpu; cpu for float64 where a GPU has none), or a device name.
+        keep_on_device: leave the trained model there, to be looked at; else it comes back to the CPU.
         snapshots: keep the parameters every so many epochs (and at the start), as trained, not averaged.
         checkpoints: a folder that gets ``epoch-0001.safetensors`` … as training goes.
         progress: show a tqdm bar.
@@ -247,8 +249,9 @@ def fit(
     checkpoints = None if checkpoints is None else check.path("checkpoints", checkpoints)
     if on_epoch is not None:
         check.function("on_epoch", on_epoch, "of a row of the history")
-    where = pick_device(device)
-    model = copy_of(single(net)).to(where).train()
+    net = single(net)
+    where = pick_device(device, dtypes_of(net))
+    model = copy_of(net).to(where).train()
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
     first = plan.draw(train, names, seed=seed, epoch=0)
@@ -290,12 +293,26 @@ def fit(
     if best is not None:
         shown.load_state_dict(best[1])
     _, score = evaluate(shown, held_out["test"])
-    return Run(shown.cpu().eval(), as_history(rows), score, options.record(dataset, names, where), kept)
+    shown = shown if keep_on_device else shown.cpu()
+    return Run(shown.eval(), as_history(rows), score, options.record(dataset, names, where), kept)
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tuple[float, float]:
-    """Mean loss and accuracy on ``samples``; for real-valued labels the second is minus the mean squared error."""
+    """Mean loss and accuracy on ``samples``; for real-valued labels the second is minus the mean squared error.
+
+    Args:
+        model: a module from a dict of inputs to outputs; asked in eval mode and left in the mode it came in.
+        samples: a split, such as ``dataset.test``.
+        batch_size: rows at a time.
+
+    Returns:
+        (loss, score), two numbers.
+
+    Raises:
+        TypeError: no module, no samples.
+        ValueError: outputs that do not fit the labels.
+    """
     check.instance("model", model, nn.Module)
     check.instance("samples", samples, Samples, "such as dataset.test")
     batch_size = check.integer("batch_size", batch_size, at_least=1)
@@ -313,7 +330,20 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
 
 
 def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean loss that the labels ask for; see :mod:`.objectives`."""
+    """The mean loss that the labels ask for: cross-entropy of classes or tags, squared error of numbers.
+
+    Args:
+        outputs: (N, C) logits, or (N, d) numbers.
+        labels: (N,) classes, (N, C) tags, or numbers shaped like ``outputs``.
+        label_smoothing: share of a class's weight that all classes get alike.
+
+    Returns:
+        A scalar, in nats for classes and tags; it has a gradient where ``outputs`` do.
+
+    Raises:
+        TypeError: no tensors.
+        ValueError: labels that do not fit the outputs in number, shape, dtype or device.
+    """
     for what, value in (("outputs", outputs), ("labels", labels)):
         check.instance(what, value, Tensor)
     try:
@@ -366,6 +396,14 @@ def _epoch(
 
 def cut_rows(order: Tensor, batch_size: int, model: nn.Module) -> list[Tensor]:
     """``order`` in batches; a last batch of one row joins the one before where BatchNorm needs two to have a variance.
+
+    Args:
+        order: (N,) row numbers.
+        batch_size: rows of a batch.
+        model: may hold a BatchNorm.
+
+    Returns:
+        The batches, each a piece of ``order``.
 
     Raises:
         ValueError: BatchNorm and batches of one row only.
@@ -459,7 +497,9 @@ def _teaching(dataset: Dataset, seed: int, device: torch.device) -> Callable[[st
             kinds = {modality: dataset.kinds[modality]}
             world = Dataset(f"{dataset.name}: {modality}", rows, rows, dataset.classes, kinds=kinds)
             net = LateFusion.for_dataset(world, modality, width=width, seed=seed)
-            known[key] = fit(net, world, epochs=TEACHER_EPOCHS, seed=seed, device=str(device)).model.to(device)
+            known[key] = fit(
+                net, world, epochs=TEACHER_EPOCHS, seed=seed, device=str(device), keep_on_device=True
+            ).model
         return known[key]
 
     return teach
@@ -478,6 +518,11 @@ def _accuracy(outputs: Tensor, labels: Tensor) -> float:
     return float(objectives.scores_of(outputs, labels).mean())
 
 
+def dtypes_of(net: nn.Module) -> set[torch.dtype]:
+    """Of its parameters and buffers."""
+    return {t.dtype for t in (*net.parameters(), *net.buffers())}
+
+
 def modalities_of(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:
     """The modalities that the model sees; all of the dataset's when it does not say."""
     asked = getattr(model, "modalities", None)
@@ -488,6 +533,14 @@ def check_trainable(dataset: Dataset, options: Options) -> None:
     """Refuse what does not fit the dataset, such as ``choose="best"`` without a validation split.
 
     Also classes that no training row has, smoothed labels that are numbers, augmentation that no modality takes.
+
+    Args:
+        dataset: the whole, with its splits.
+        options: how it is to be trained.
+
+    Raises:
+        TypeError: a split in place of the whole.
+        ValueError: what does not fit.
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"training needs a Dataset, got {type(dataset).__name__}; give the whole, not one split of it.")
@@ -512,7 +565,19 @@ def check_trainable(dataset: Dataset, options: Options) -> None:
 
 
 def held_out_splits(dataset: Dataset, modalities: Sequence[str], device: torch.device) -> dict[str, Samples]:
-    """The splits that are reported, not trained on; of each the rows that have all ``modalities``."""
+    """The splits that are reported, not trained on; of each the rows that have all ``modalities``.
+
+    Args:
+        dataset: the whole.
+        modalities: that a model sees.
+        device: where the rows are put.
+
+    Returns:
+        Name -> samples, without "train".
+
+    Raises:
+        ValueError: rows of unknown class (-1).
+    """
     held_out = {k: s.to(device).complete(modalities) for k, s in dataset.splits.items() if k != "train"}
     for split, samples in held_out.items():
         check_known(split, samples.labels)
@@ -536,7 +601,14 @@ def judged_alike(dataset: Dataset) -> Dataset:
 
 
 def as_history(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:
-    """One row per epoch."""
+    """The history of a run as a table.
+
+    Args:
+        rows: one per epoch, name -> number, "epoch" among them.
+
+    Returns:
+        One row per epoch, indexed by it, one column per name.
+    """
     import pandas as pd
 
     columns = {name: [row[name] for row in rows] for name in rows[0] if name != "epoch"}

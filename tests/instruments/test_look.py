@@ -47,7 +47,8 @@ def test_every_look_is_what_its_instrument_says(world: tuple[xl.Dataset, xl.Run]
 def test_a_density_of_known_eigenvalues_stands_where_they_are() -> None:
     values = torch.tensor([-3.0, 0.0, 0.0, 20.0], dtype=torch.float64)
     loss = xl.Loss(lambda p: 0.5 * (values * p["w"] ** 2).sum(), {"w": torch.ones(4, dtype=torch.float64)})
-    found = on_lambdas(xl.curvature.density(loss))
+    spectrum = xl.curvature.density(loss)
+    found = on_lambdas(spectrum.nodes, spectrum.weights)
     u = np.arcsinh(lambdas() / LINEAR)
     want = sum(
         share * np.exp(-0.5 * ((u - np.arcsinh(at / LINEAR)) / WIDTH) ** 2) / (WIDTH * (2 * np.pi) ** 0.5)

@@ -116,6 +116,16 @@ def test_a_criterion_that_reads_more_than_its_arguments_is_refused_at_the_first_
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
 
 
+def test_neither_inference_mode_nor_another_dtype_hides_what_a_criterion_reads() -> None:
+    module, kept = net(), []
+    kept.append(module[0].weight)
+    with torch.inference_mode():
+        assert Loss.from_module(module, rows(), nn.CrossEntropyLoss()).value() > 0
+    loss = Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + kept[0].detach().norm())
+    with pytest.raises(ValueError, match=r"reads 0\.weight from the module"):
+        loss.to(torch.float32)
+
+
 def test_frozen_parameters_count_as_well() -> None:
     module = net().requires_grad_(False)
     loss = Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + module[0].weight.norm())
@@ -315,6 +325,8 @@ def test_labels_of_any_whole_numbers_are_class_numbers() -> None:
         ((rows()[0][:, :4], rows()[1]), ValueError, r"Sequential failed on the first batch \(float64 \(40, 4\), int64"),
         ((rows()[0].float(), rows()[1]), ValueError, r"Sequential failed on the first batch \(float32 \(40, 5\)"),
         ({"image": rows()[0], "labels": rows()[1]}, TypeError, r"of \['image', 'labels'\], since no criterion was given"),
+        ((rows(), rows()), TypeError, "one tensor of class numbers, got tuple; .* several batches as a list"),
+        ((rows()[0], None), TypeError, "one tensor of class numbers, got NoneType"),
         (rows()[0], TypeError, "iterable of batches, got Tensor; wrap it in torch.utils.data.DataLoader"),
         (TensorDataset(*rows()), TypeError, "got TensorDataset; wrap it in torch.utils.data.DataLoader"),
         ((rows()[0].numpy(), np.ones(40)), TypeError, "holds no tensor, it holds ndarray, ndarray; .* torch.as_tensor"),

@@ -527,7 +527,7 @@ def test_words_buy_accuracy_on_real_digits() -> None:
     assert found.rate == pytest.approx(10)
 
 
-IDS = "T1 T2 C1 C2 T3 P1 G S F FT R 3 TR X U B Z N K M E"
+IDS = "T1 T2 C1 C2 C3 T3 P1 G S F FT R 3 TR X U B Z N K M E"
 
 
 def test_every_row_of_the_ledger_is_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -73,6 +74,8 @@ def test_theorem_2_by_part(seed: int, rank_x: int, rank_y: int) -> None:
         if rank_x == 3:
             assert not off.assumed
             assert theory.theorem_2(world, v, "some direction").holds
+            inside = theory.theorem_2(world, v, "inside")
+            assert inside.holds and inside.assumed == (theory.condition(world, v) > 0)
 
 
 @many
@@ -109,6 +112,9 @@ def test_a_world_against_corollary_3_and_theorem_2() -> None:
     assert found.assumed and not found.concluded and not found.holds
     some = theory.theorem_2(world, E1, "some direction")
     assert some.assumed and not some.holds and some.margin == 0
+    assert theory.condition(world, E1) > 0  # the paper's condition is met, and Var along E1 does not shrink
+    inside = theory.theorem_2(world, E1, "inside")
+    assert inside.assumed and not inside.holds and inside.margin == pytest.approx(0)
     assert theory.theorem_2(world, E1, "information").holds
     assert world.variance(E1, "x") == pytest.approx(1) == world.variance(E1, "x+y")
     # by hand: Var = (M_X + M_Y)^-1 = [[2, 1], [1, 1]]^-1 = [[1, -1], [-1, 2]]
@@ -268,17 +274,36 @@ def test_bad_settings(setting: dict[str, object], match: str) -> None:
 
 
 def test_all_rows_of_the_theory_are_there() -> None:
-    assert [c.id for c in THEORY_CLAIMS] == [f"uml.{name}" for name in ("T1", "T2", "C1", "C2", "T3", "P1", "G")]
+    assert [c.id for c in THEORY_CLAIMS] == [f"uml.{name}" for name in ("T1", "T2", "C1", "C2", "C3", "T3", "P1", "G")]
 
 
-@pytest.mark.parametrize(("name", "verdict"), [("T1", "holds"), ("T2", "fails"), ("C1", "holds"), ("C2", "fails"),
-                                               ("T3", "holds"), ("P1", "holds")])  # fmt: skip
+@pytest.mark.parametrize(("name", "verdict"), [("T1", "holds"), ("T2", "holds"), ("C1", "holds"), ("C2", "fails"),
+                                               ("C3", "fails"), ("T3", "holds"), ("P1", "holds")])  # fmt: skip
 def test_rows_of_theorems(name: str, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(theory_claims, "_seeds", lambda conditions: range(12))
     claim = next(c for c in THEORY_CLAIMS if c.id == f"uml.{name}")
     found = claim.measure(Conditions())
     assert found.verdict == verdict and not claim.trained
     assert not math.isnan(found.value or 0)
+
+
+def test_rows_of_theorems_draw_other_designs_for_other_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        theory_claims, "draw", lambda seed, *args, **sizes: seen.append(seed) or designs.draw(seed, *args, **sizes)
+    )
+    for first in (0, 7):
+        theory_claims.theorem_3(Conditions(seeds=(first, first + 1)))
+    assert set(seen) == {*range(64), *range(7000, 7064)}
+
+
+def test_where_the_parts_of_theorem_2_hold_is_said_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(theory_claims, "_seeds", lambda conditions: range(24))
+    off, inside = (measure(Conditions()) for measure in (theory_claims.off_range, theory_claims.inside_range))
+    for found in (off, inside):
+        told, total = re.search(r"(\d+) of (\d+); elsewhere", found.note).groups()
+        assert told == total != "0"  # whole where the note says so
+        assert found.numbers == {"counterexample": 1}
 
 
 def test_row_of_the_gaussian_experiment(monkeypatch: pytest.MonkeyPatch) -> None:

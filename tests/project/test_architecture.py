@@ -112,6 +112,15 @@ def test_every_import_runs_down() -> None:
     assert not up, "\n".join(up)
 
 
+def test_no_circle_of_files() -> None:
+    """Inside a room too, type checkers' imports and those at use included: of two files one can be read first."""
+    ahead = {m: {seen(o, n) for o, n in imports(m)} - {m} for m, path in files().items() if path.stem != "__init__"}
+    while ready := [m for m, others in ahead.items() if not others & set(ahead)]:
+        for module in ready:
+            del ahead[module]
+    assert not ahead, f"circles among {sorted(ahead)}"
+
+
 def test_private_names_stay_in_their_folder() -> None:
     def private(word: str) -> bool:
         return word.startswith("_") and not word.startswith("__")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
-
-if TYPE_CHECKING:
-    from .samples import Dataset
+from typing import Any, Self, cast
 
 
 def _door(name: str) -> Any:
@@ -44,7 +41,7 @@ class Doors:
         rate: int | None = None,
         channels: str = "auto",
         seed: int = 0,
-    ) -> Dataset:
+    ) -> Self:
         """A dataset of arrays and lists, one entry a row; what is odd is told in one message.
 
         What is recognised stands in ``provenance["read"]``: (N, H, W, C) pictures and bytes (channels moved to the
@@ -99,7 +96,7 @@ class Doors:
             'image (3, 24, 24), channels stood last'
         """
         options = {k: v for k, v in locals().items() if k not in ("cls", "inputs", "labels")}
-        return cast("Dataset", _door("from_arrays")(inputs, labels, **options))
+        return cast("Self", _door("from_arrays")(inputs, labels, **options))
 
     @classmethod
     def from_frame(
@@ -111,7 +108,7 @@ class Doors:
         split: Any = None,
         group: str | None = None,
         **options: Any,
-    ) -> Dataset:
+    ) -> Self:
         """A dataset of a table, one line a row.
 
         Args:
@@ -138,7 +135,7 @@ class Doors:
             Dataset('mine': train 8, test 2; 2 classes; features 1, note 256)
         """
         made = _door("from_frame")(frame, label=label, inputs=inputs, split=split, group=group, **options)
-        return cast("Dataset", made)
+        return cast("Self", made)
 
     @classmethod
     def from_torch(
@@ -149,7 +146,7 @@ class Doors:
         label: str | int = "auto",
         split: Any = None,
         **options: Any,
-    ) -> Dataset:
+    ) -> Self:
         """A dataset of a ``torch.utils.data.Dataset`` (or a loader of one), read whole.
 
         Args:
@@ -173,7 +170,7 @@ class Doors:
             >>> xl.Dataset.from_torch(pairs, names=["touch", "smell"], val_share=0)
             Dataset('mine': train 8, test 2; 2 classes; touch 3, smell 4)
         """
-        return cast("Dataset", _door("from_torch")(dataset, names=names, label=label, split=split, **options))
+        return cast("Self", _door("from_torch")(dataset, names=names, label=label, split=split, **options))
 
     @classmethod
     def from_hf(
@@ -185,7 +182,7 @@ class Doors:
         split: Any = None,
         group: str | None = None,
         **options: Any,
-    ) -> Dataset:
+    ) -> Self:
         """A dataset of rows as Hugging Face's ``datasets`` gives them.
 
         Args:
@@ -210,4 +207,4 @@ class Doors:
             ('tokens', {'input_ids': 10})
         """
         made = _door("from_hf")(rows, label=label, inputs=inputs, split=split, group=group, **options)
-        return cast("Dataset", made)
+        return cast("Self", made)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..data.batches import each, out_of_memory, said, tensors_in
+from ..data.batches import each, out_of_memory, parts_of, said, tensors_in
 from ..utils import checks as check
 from .cross_entropy import cross_entropy
 
@@ -38,6 +38,11 @@ def as_labels(target: Any) -> Any:
         TypeError: text, or anything else that holds no numbers.
     """
     if not isinstance(target, Tensor):
+        if target is None or any(isinstance(part, Tensor) for part in parts_of(target)):
+            raise TypeError(
+                f"labels must be one tensor of class numbers, got {type(target).__name__}; give a criterion(output, "
+                "target) that takes what you have, and several batches as a list."
+            )
         items = np.asarray(target, dtype=object).ravel()[:1].tolist()
         if items and isinstance(items[0], (str, bytes)):
             raise TypeError(
@@ -151,7 +156,7 @@ def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, out
     def leaf(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
-        made = tensor.detach().requires_grad_()
+        made = check.ordinary(tensor.detach()).requires_grad_()
         leaves.add(id(made))
         return made.clone()  # which a criterion may work on in place
 

@@ -381,6 +381,7 @@ class ModuleLoss(Loss):
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
         data = self.data
+        data.look()  # here, where a criterion that reads the module can be told from one that reads something else
         module = copy_in(self.module, dtype)
         batches = [cast(batch, dtype) for batch in self.batches]
         criterion = copy_in(data.criterion, dtype) if isinstance(data.criterion, nn.Module) else data.criterion

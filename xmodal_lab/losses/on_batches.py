@@ -207,6 +207,7 @@ class OnBatches:
                 outputs, target = self._outputs(self.batches[0])
             check_labels(outputs, target, targets, self.criterion)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def _outputs(self, batch: Any) -> tuple[Any, Any]:
         """Outputs and target of copies of ``batch``; notes whether the module works on its inputs in place."""
@@ -244,6 +245,7 @@ class OnBatches:
             self._looked = False
             raise
 
+    @torch.inference_mode(False)
     def _look_at_criterion(self, criterion: Callable[[Any, Any], Any]) -> None:
         """Run the criterion on a few rows, or on all of the first batch where it fails on those."""
         tries = [self.chunks.few(standins.FEW_ROWS), self.chunks.few(2), self.batches[0]]

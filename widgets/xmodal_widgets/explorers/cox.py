@@ -168,7 +168,7 @@ def train_here(
     found = {name: np.asarray(result[name]) for name in VARIABLES if name in result}
     places = [SENSES.index(name) for name in modalities_in(str(setting["out"]))]
     for name in ("mmd", "in_modal_accuracy"):
-        whole = np.full((len(found[name]), len(SENSES)), np.nan)
-        whole[:, places] = found[name]
-        found[name] = whole
+        by_name = np.full((len(found[name]), len(SENSES)), np.nan)
+        by_name[:, places] = found[name]
+        found[name] = by_name
     return {**found, "score": np.asarray(scores), "on_sets": np.asarray(sets)}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from .spectrum import Density
+from torch import Tensor
 
 # λ = LINEAR sinh(u), u in equal steps up to |λ| = TOP (ours).
 LINEAR, TOP, LAMBDAS = 0.1, 1e4, 97
@@ -21,16 +18,19 @@ def lambdas() -> np.ndarray:
     return np.round(LINEAR * np.sinh(np.linspace(-reach, reach, LAMBDAS)), 9)
 
 
-def on_lambdas(found: Density) -> np.ndarray:
+def on_lambdas(nodes: Tensor, weights: Tensor) -> np.ndarray:
     """A density on :func:`lambdas`, per unit of u = asinh(λ / 0.1): it integrates to 1 over u.
 
     Each node of the quadrature is a bell of width :data:`WIDTH` in u: on a scale that is logarithmic on both sides
     of 0, a bell of one width in λ would be a needle at 10³ and cover everything at 10⁻³.
+
+    Args:
+        nodes, weights: (probes, steps) of the quadrature; a :class:`.spectrum.Density` has both.
     """
     at = np.arcsinh(lambdas() / LINEAR)
-    nodes = np.arcsinh(found.nodes.reshape(-1).numpy() / LINEAR).clip(at[0], at[-1])
-    weights = found.weights.reshape(-1).numpy() / len(found.nodes)
-    used = weights > 0
-    bells = np.exp(-0.5 * ((at[:, None] - nodes[used]) / WIDTH) ** 2) / (WIDTH * math.sqrt(2 * math.pi))
-    density: np.ndarray = bells @ weights[used]
+    places = np.arcsinh(nodes.reshape(-1).numpy() / LINEAR).clip(at[0], at[-1])
+    shares = weights.reshape(-1).numpy() / len(nodes)
+    used = shares > 0
+    bells = np.exp(-0.5 * ((at[:, None] - places[used]) / WIDTH) ** 2) / (WIDTH * math.sqrt(2 * math.pi))
+    density: np.ndarray = bells @ shares[used]
     return np.where(density < 1e-9, 0.0, density)

@@ -24,12 +24,13 @@ def in_order(acc: object, images: Sequence[Any], texts: Sequence[Any]) -> object
     if hasattr(acc, "columns") and hasattr(acc, "index"):
         names = [str(axis.name) for axis in (acc.index, acc.columns)]
         axes = (acc.index, acc.columns)
-        counted = [None if type(axis).__name__ == "RangeIndex" else axis for axis in axes]  # mere row numbers
+        counted = [None if axis.tolist() == list(range(len(axis))) else axis for axis in axes]  # mere row numbers
         return _ordered(np.asarray(acc), names, counted, images, texts)
     dims, coords = getattr(acc, "dims", None), getattr(acc, "coords", None)
     if dims is None or coords is None:
         return acc
-    along = [coords.get(d) for d in dims]
+    held = dict(coords)  # coords.get makes up row numbers for a dimension without any
+    along = [held.get(d) for d in dims]
     return _ordered(np.asarray(acc), [str(d) for d in dims], along, images, texts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,13 +14,37 @@ from ...utils import checks as check
 
 if TYPE_CHECKING:
     from ...data.samples import Dataset
-    from .encoder import Pretrained
 
 # Their positions start behind the padding token's number.
 _BEHIND_PADDING = ("roberta", "xlm-roberta", "mpnet")
 
 
-def items_of(encoder: Pretrained, inputs: Any, rate: int | None) -> tuple[list[Any], Any]:
+class Fed(Protocol):
+    """What is asked of an encoder that is fed: fields of :class:`.encoder.Pretrained`, which imports this file."""
+
+    @property
+    def modality(self) -> str: ...  # noqa: D102
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def pool(self) -> str: ...  # noqa: D102
+
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def max_length(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def model(self) -> Any: ...  # noqa: D102
+
+    @property
+    def prepare(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+def items_of(encoder: Fed, inputs: Any, rate: int | None) -> tuple[list[Any], Any]:
     """One item per row, and what the cache's key hashes."""
     if encoder.modality == "image+text":
         if not isinstance(inputs, Mapping) or set(inputs) != {"image", "text"}:
@@ -121,7 +145,7 @@ def _length(item: Any) -> int:
     return len(item) if isinstance(item, str) else int(item.shape[-1]) if isinstance(item, Tensor) else len(item[1])
 
 
-def batches(encoder: Pretrained, items: list[Any]) -> Iterator[list[int]]:
+def batches(encoder: Fed, items: list[Any]) -> Iterator[list[int]]:
     """Rows that go through the model together; the longest first, since a batch is as slow as its longest.
 
     Waves of different length are only put together where the model is told what is padding. wav2vec2-base is not:
@@ -148,7 +172,7 @@ def _shortest(model: Any) -> int:
     return samples
 
 
-def batch_of(encoder: Pretrained, items: list[Any]) -> dict[str, Tensor]:
+def batch_of(encoder: Fed, items: list[Any]) -> dict[str, Tensor]:
     """What the model takes, as tensors."""
     batch: dict[str, Any] = {}
     if encoder.modality == "audio":
@@ -172,7 +196,7 @@ def batch_of(encoder: Pretrained, items: list[Any]) -> dict[str, Tensor]:
     return batch
 
 
-def pooled(encoder: Pretrained, out: Any, batch: Mapping[str, Tensor]) -> Tensor:
+def pooled(encoder: Fed, out: Any, batch: Mapping[str, Tensor]) -> Tensor:
     """(N, width) from what the model returned."""
     if encoder.pool == "projection":
         found: Tensor = out.image_embeds if encoder.modality == "image" else out.text_embeds

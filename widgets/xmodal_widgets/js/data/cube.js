@@ -158,14 +158,19 @@ export function overBand(cube, slice, size) {
   const half = new Float32Array(n);
   const counts = new Uint16Array(n);
   for (let i = 0; i < n; i++) {
-    const part = slice.values.subarray(i * size, (i + 1) * size).filter(Number.isFinite);
-    const centre = part.reduce((a, b) => a + b, 0) / part.length;
-    const spread = part.reduce((a, b) => a + (b - centre) ** 2, 0) / (part.length - 1);
-    mean[i] = part.length ? centre : NaN;
-    half[i] = part.length > 1 ? cube.quantiles[part.length - 2] * Math.sqrt(spread / part.length) : NaN;
+    const part = [...slice.values.subarray(i * size, (i + 1) * size)].filter(Number.isFinite);
+    [mean[i], half[i]] = meanAndHalf(part, cube.quantiles);
     counts[i] = part.length;
   }
   return { ...slice, values: mean, half, counts, members: size };
+}
+
+// Mean of finite numbers and the half width of its 95 % interval (Student t); NaN where there is none.
+export function meanAndHalf(part, quantiles) {
+  const centre = part.reduce((a, b) => a + b, 0) / part.length;
+  const spread = part.reduce((a, b) => a + (b - centre) ** 2, 0) / (part.length - 1);
+  const half = part.length > 1 ? (quantiles[part.length - 2] ?? NaN) * Math.sqrt(spread / part.length) : NaN;
+  return [part.length ? centre : NaN, half];
 }
 
 // Lowest and highest finite value of several slices (above 0 for a log scale).

@@ -1,12 +1,12 @@
 // Orthographic projection of the box [-1, 1] x [-1, 1] x [-TALL, TALL], and the box itself.
 
-import { fontSize, setFont, tick, keepInside } from "./canvas.js";
+import { compactFont, fontSize, setFont, tick, keepInside } from "./canvas.js";
 export const TALL = 0.62;
 
 export function makeProjection(camera, size, compact = false) {
   const [az, el] = [(camera.azimuth * Math.PI) / 180, (camera.elevation * Math.PI) / 180];
   const [ca, sa, ce, se] = [Math.cos(az), Math.sin(az), Math.cos(el), Math.sin(el)];
-  const font = compact ? 10 : fontSize(size.width);
+  const font = compact ? compactFont(size.width) : fontSize(size.width);
   // The box reaches 1.42 to the sides when it stands on an edge; labels want as much room at every turn.
   const room = font * (size.width < 300 ? 2.4 : 3.6);
   const reach = Math.abs(se) * 1.42 + Math.abs(ce) * TALL;

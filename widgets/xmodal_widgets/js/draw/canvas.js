@@ -21,6 +21,8 @@ export function fitCanvas(canvas, width, height) {
 // Letters grow a little with the panel, for the last row before a projector.
 export const fontSize = (width) => Math.max(11, Math.min(15, Math.round(9 + width / 110)));
 
+export const compactFont = (width) => Math.max(10, Math.min(13, Math.round(7 + width / 70)));
+
 export function setFont(ctx, theme, size, weight = "") {
   ctx.font = `${weight} ${size}px ${theme.font}`;
 }
@@ -31,14 +33,14 @@ export const LINE = 1.15; // from one line of text to the next, in letter height
 // Titles that are longer than their side stand on several lines.
 // A compact one (a small multiple) has no titles; its heading says what it shows. An equal one has one scale for both.
 export function makeFrame(ctx, size, theme, x, y, { rows = 1, compact = false, equal = false } = {}) {
-  const font = compact ? 10 : fontSize(size.width);
+  const font = compact ? compactFont(size.width) : fontSize(size.width);
   setFont(ctx, theme, font);
   const below = compact ? [] : wrap(ctx, x.title, size.width - 8);
   const height = size.height - 8 - Math.ceil(font * (0.6 + LINE * (rows + below.length)));
   const beside = compact ? [] : wrap(ctx, y.title, height);
   const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
   const left = Math.ceil(widest + 8 + font * (0.35 + LINE * beside.length));
-  const frame = { left, gutter: left, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, edge: size.width };
+  const frame = { left, gutter: left, compact, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, edge: size.width };
   if (equal) makeEqual(frame);
   frame.px = (value) => frame.left + x.at(value) * frame.width;
   frame.py = (value) => frame.top + (1 - y.at(value)) * frame.height;

@@ -1,6 +1,6 @@
 // Heat map and contour of a plane. Values lie at [i * ny + j] for x[i], y[j].
 
-import { PALETTES, shade } from "../data/palette.js";
+import { shade } from "../data/palette.js";
 import { setFont } from "./canvas.js";
 
 const scratch = { canvas: null, ctx: null };

@@ -37,12 +37,12 @@ function polygon(ctx, x, y, corners) {
 }
 
 // Points of one class as one curve, in their order; a class whose ends meet is a ring.
-export function drawCurves(ctx, frame, points, classes) {
+export function drawCurves(ctx, frame, points, classes, ghost = null) {
   const codes = classes || [{ code: 0 }];
   clipTo(ctx, frame);
   ctx.lineJoin = "round";
   codes.forEach(({ code }, place) => {
-    ctx.strokeStyle = nameColor(place);
+    ctx.strokeStyle = ghost || nameColor(place);
     ctx.setLineDash(nameDash(place));
     ctx.lineWidth = 2;
     ctx.beginPath();

@@ -34,19 +34,19 @@ export function hueStyle(cube, spec, h) {
   return { color: nameColor(h), dash: nameDash(h) };
 }
 
-export function drawLines(ctx, frame, theme, spec, cube, series) {
+export function drawLines(ctx, frame, theme, spec, cube, series, ghost = null) {
   const x = cube.dims.get(spec.x).values;
   const hues = series.values.length / x.length;
   clipTo(ctx, frame);
   for (let h = 0; h < hues; h++) {
-    const style = hueStyle(cube, spec, h);
+    const style = ghost ? { color: ghost, dash: nameDash(h) } : hueStyle(cube, spec, h);
     // Differences stand side by side with their whiskers: five bands over each other could not be told apart.
     const aside = spec.versus ? 5 * (h - (hues - 1) / 2) : 0;
     const at = (i) => [frame.px(x[i]) + aside, frame.py(series.values[h * x.length + i])];
     if (series.half && spec.versus) drawWhiskers(ctx, frame, x, series, h, style.color, aside);
     else if (series.half) drawBand(ctx, frame, x, series, h, style.color);
     strokeSeries(ctx, x.length, at, style);
-    if (x.length <= 60) drawDots(ctx, x.length, at, style.color);
+    if (x.length <= 60 && !ghost) drawDots(ctx, x.length, at, style.color);
   }
   ctx.restore();
 }
@@ -181,6 +181,25 @@ export function drawBars(ctx, frame, theme, spec, cube, series, chosen) {
   labelSlots(ctx, frame, theme, x, chosen);
 }
 
+// Where the bars stood at the pinned setting.
+export function drawGhostBars(ctx, frame, theme, size, series) {
+  const hues = series.values.length / size;
+  ctx.strokeStyle = theme.ink;
+  ctx.lineWidth = 2;
+  ctx.setLineDash([3, 2]);
+  ctx.beginPath();
+  for (let i = 0; i < size; i++) {
+    for (let h = 0; h < hues; h++) {
+      const bar = barBox(frame, size, hues, series, h, i);
+      if (Number.isNaN(bar.top)) continue;
+      ctx.moveTo(bar.centre - bar.width / 2, bar.top);
+      ctx.lineTo(bar.centre + bar.width / 2, bar.top);
+    }
+  }
+  ctx.stroke();
+  ctx.setLineDash([]);
+}
+
 function drawWhisker(ctx, frame, theme, bar, half) {
   if (!(half > 0)) return;
   const [top, bottom] = [frame.py(bar.value + half), frame.py(bar.value - half)];
@@ -218,7 +237,10 @@ export function slotLabels(ctx, frame, theme, x) {
   const slot = frame.width / x.size - 4;
   setFont(ctx, theme, frame.font, "bold");
   const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));
-  const font = Math.max(frame.font < 11 ? 6 : 8, frame.font * Math.min(1, slot / longest));
+  const least = frame.compact ? 6 : 8;
+  const font = Math.max(least, frame.font * Math.min(1, slot / longest));
+  // A small multiple has no names rather than cut ones: it grows on a click.
+  if (least === 6 && (longest * font) / frame.font > slot) return { font, lines: x.words.map(() => []) };
   setFont(ctx, theme, font, "bold");
   return { font, lines: x.words.map((word) => wrap(ctx, word, slot)) };
 }

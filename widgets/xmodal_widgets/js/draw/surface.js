@@ -184,6 +184,27 @@ export function drawSurface2d(ctx, view, points, nx, ny, palette) {
   }
 }
 
+// A surface as its wires only: the pinned one, over the present.
+export function drawWire(ctx, view, points, nx, ny, theme) {
+  const spot = (k) => (points[7 * k + 4] === 1 ? view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]) : null);
+  const run = (ks) => {
+    let pen = false;
+    for (const p of ks.map(spot)) {
+      if (p) ctx[pen ? "lineTo" : "moveTo"](p.x, p.y);
+      pen = Boolean(p);
+    }
+  };
+  const every = (n) => Array.from({ length: n }, (_, i) => i).filter((i) => i % Math.max(1, Math.round(n / 8)) === 0 || i === n - 1);
+  ctx.strokeStyle = theme.ink;
+  ctx.globalAlpha = 0.55;
+  ctx.lineWidth = 1;
+  ctx.beginPath();
+  for (const i of every(nx)) run(Array.from({ length: ny }, (_, j) => i * ny + j));
+  for (const j of every(ny)) run(Array.from({ length: nx }, (_, i) => i * ny + j));
+  ctx.stroke();
+  ctx.globalAlpha = 1;
+}
+
 // The mesh point under the pointer: of those close by, the one nearest to the eye.
 export function pickSurface(view, points, nx, ny, x, y) {
   let best = null;

@@ -25,6 +25,17 @@ export function makeControls(app) {
       for (const control of controls) control.show(state[control.dim], state);
       if (free) free.show(state.free);
     },
+    // Grey, with the reason under it; none makes it plain again.
+    mute: (name, why) => {
+      for (const { dim, element } of controls) {
+        if (dim !== name) continue;
+        element.classList.toggle("xm-mute", Boolean(why));
+        const note = element.querySelector(":scope > .xm-why") || element.appendChild(make("div", { class: "xm-why xm-note" }));
+        if (note.textContent !== why) note.textContent = why;
+        note.hidden = !why;
+      }
+    },
+    close: () => controls.forEach((control) => control.close && control.close()),
   };
 }
 
@@ -40,6 +51,8 @@ function makeSlider(app, dim) {
   const shown = make("output", { class: "xm-value", for: id });
   const badge = make("span", { class: "xm-badge", hidden: true });
   const other = makeOther(app, dim);
+  const play = PLAYED.test(dim.name) && dim.size > 2 ? makePlay(app, dim) : null;
+  if (play) other.button.unshift(play.element);
   const element = make("div", { class: "xm-control xm-slider" },
     make("div", { class: "xm-control-head" }, make("label", { for: id }, titled(dim)), shown, badge, ...other.button),
     ...other.field, input, list, tickMarks(dim));
@@ -57,7 +70,40 @@ function makeSlider(app, dim) {
       shown.textContent = valueText(dim, value);
       input.setAttribute("aria-valuetext", valueText(dim, value) + (badge.hidden ? "" : `, ${badge.textContent}`));
     },
+    close: () => play && play.stop(),
   };
+}
+
+// Runs through an axis of time, a step after another; at its end it begins anew when it is pressed again.
+const PLAYED = /^(epoch|epochs|step|steps|time|moment|checkpoint)$/;
+const BEAT = 350; // milliseconds a step
+
+function makePlay(app, dim) {
+  const element = make("button", { type: "button", class: "xm-more xm-play", "aria-label": `play ${dim.label}`, "aria-pressed": "false" }, "\u25b6");
+  let timer = 0;
+  const stop = () => {
+    clearInterval(timer);
+    timer = 0;
+    element.textContent = "\u25b6";
+    element.setAttribute("aria-pressed", "false");
+  };
+  const step = () => {
+    const at = nearest(dim.values, app.state[dim.name]);
+    if (at >= dim.size - 1) stop();
+    else app.set({ [dim.name]: dim.values[at + 1] }, { later: at + 1 < dim.size - 1 });
+  };
+  element.addEventListener("click", () => {
+    if (timer) {
+      stop();
+      app.save();
+      return;
+    }
+    if (nearest(dim.values, app.state[dim.name]) >= dim.size - 1) app.set({ [dim.name]: dim.values[0] }, { later: true });
+    timer = setInterval(app.guard(step), BEAT);
+    element.textContent = "\u23f8";
+    element.setAttribute("aria-pressed", "true");
+  });
+  return { element, stop };
 }
 
 // Where a slider stands for a value that it cannot reach.

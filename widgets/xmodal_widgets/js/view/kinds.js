@@ -16,8 +16,9 @@ import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
 import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
 import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels } from "../draw/raster.js";
 import { readScatter, classesOf, drawCurves, drawPoints } from "../draw/scatter.js";
-import { readSeries, drawLines, drawCursor, barBox, drawBars, slotLabels } from "../draw/series.js";
-import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, pickSurface } from "../draw/surface.js";
+import { readSeries, drawLines, drawCursor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
+import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, drawWire, pickSurface } from "../draw/surface.js";
+import { drawCorners } from "./corners.js";
 
 export const KINDS = {
   surface: planeKind(drawSurfacePanel, pickSurfacePanel, spotSurfacePanel),
@@ -145,6 +146,7 @@ function drawSurfacePanel(ctx, panel) {
   const shape = [slice.x.length, slice.y.length];
   if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec));
   else drawSurface2d(ctx, panel.projection, panel.points, ...shape, paletteOf(spec));
+  if (panel.ghost) drawWire(ctx, panel.projection, meshPoints({ ...panel.ghost, x: slice.x, y: slice.y }, axes, scale), ...shape, theme);
   drawBoxLabels(ctx, panel.projection, axes, theme);
 }
 
@@ -209,10 +211,11 @@ function valueAxis(panel) {
 function drawLinesPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, setting } = panel;
   const dim = cube.dims.get(spec.x);
-  const x = dimAxis(dim, size.width / 70, ...padded(dim.values[0], dim.values[dim.size - 1], false, 0.03));
+  const x = dimAxis(dim, size.width / 70, ...padded(dim.values[0], dim.values[dim.size - 1], false, spec.versus ? 0.08 : 0.03));
   panel.frame = makeFrame(ctx, size, theme, x, valueAxis(panel), { compact: panel.compact });
   drawGrid(ctx, panel.frame, theme);
   if (typeof setting[spec.x] === "number") drawCursor(ctx, panel.frame, theme, setting[spec.x]);
+  if (panel.ghost) drawLines(ctx, panel.frame, theme, spec, cube, { ...panel.ghost, half: null }, theme.faint);
   drawLines(ctx, panel.frame, theme, spec, cube, slice);
   drawAxes(ctx, panel.frame, theme);
 }
@@ -228,6 +231,7 @@ function drawBarsPanel(ctx, panel) {
   drawGrid(ctx, panel.frame, theme);
   const chosen = setting[spec.x] === undefined ? -1 : (dim.exact.get(setting[spec.x]) ?? -1);
   drawBars(ctx, panel.frame, theme, spec, cube, slice, chosen < 0 ? null : chosen);
+  if (panel.ghost) drawGhostBars(ctx, panel.frame, theme, dim.size, panel.ghost);
   drawAxes(ctx, panel.frame, theme);
 }
 
@@ -303,9 +307,11 @@ function drawScatterPanel(ctx, panel) {
   const axis = (name, span, count) => axisOf(valueScale(...span, false), count, titled(cube.vars.get(name)));
   panel.frame = makeFrame(ctx, size, theme, axis(spec.x, spans.x, size.width / 70), axis(spec.y, spans.y, size.height / 50), { compact: panel.compact, equal: spec.equal });
   drawGrid(ctx, panel.frame, theme);
+  if (spec.curves && panel.ghost) drawCurves(ctx, panel.frame, panel.ghost, classesOf(cube, spec), theme.faint);
   if (spec.curves) drawCurves(ctx, panel.frame, slice, classesOf(cube, spec));
   else drawPoints(ctx, panel.frame, slice, classesOf(cube, spec), panel.scale);
   drawAxes(ctx, panel.frame, theme);
+  if (spec.corners) drawCorners(ctx, panel);
 }
 
 function pickPoint(panel, x, y) {

@@ -6,6 +6,7 @@ import { nameColor, nameDash } from "../data/palette.js";
 import { fitCanvas, drawMark, drawMarkValue, drawNotice, drawColorbar } from "../draw/canvas.js";
 import { classesOf, SHAPES } from "../draw/scatter.js";
 import { hueStyle } from "../draw/series.js";
+import { dragCorner, grabCorner } from "./corners.js";
 import { make } from "./dom.js";
 import { KINDS, paletteOf } from "./kinds.js";
 
@@ -133,7 +134,7 @@ export function opensOf(cube, spec) {
   return new Set(all.filter((name) => !own.includes(name)));
 }
 
-const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under]).filter(Boolean);
+export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under]).filter(Boolean);
 
 export function updateView(view) {
   const { app, spec, kind } = view;
@@ -158,13 +159,15 @@ function readView(view) {
   const { app, spec, kind } = view;
   const settings = view.panels.map((_, c) => panelSetting(app, spec, c));
   const slices = settings.map((setting) => kind.read(app.cube, spec, setting));
+  const pinned = app.pin && settings.map((_, c) => panelSetting({ ...app, state: app.pin }, spec, c));
+  const ghosts = pinned ? pinned.map((setting) => kind.read(app.cube, spec, setting)) : [];
   const positive = spec.kind !== "scatter" && app.cube.vars.get(spec.var).positive !== null;
   const log = positive && app.state.log[view.index];
-  view.spans = kind.spans(app.cube, spec, slices, app.state.fit[view.index], log);
+  view.spans = kind.spans(app.cube, spec, [...slices, ...ghosts], app.state.fit[view.index], log);
   view.scale = view.spans.value ? valueScale(...view.spans.value, log) : null;
   const shown = extent(slices, log);
   view.panels.forEach((panel, c) => {
-    Object.assign(panel, { cube: app.cube, spec, setting: settings[c], slice: slices[c], scale: view.scale, spans: view.spans, shown });
+    Object.assign(panel, { cube: app.cube, spec, setting: settings[c], slice: slices[c], ghost: ghosts[c] || null, scale: view.scale, spans: view.spans, shown });
   });
   view.badge.hidden = !slices.some((s) => s.interpolated);
   view.log.hidden = !positive;
@@ -262,7 +265,9 @@ function listenPointer(view, panel) {
   const on = (type, fn, options) => canvas.addEventListener(type, app.guard(fn), options);
   let grip = null;
   on("pointerdown", (event) => {
-    grip = { x: event.clientX, y: event.clientY, azimuth: app.state.azimuth, elevation: app.state.elevation, moved: false };
+    const corner = view.small ? null : grabCorner(panel, event.offsetX, event.offsetY);
+    if (corner) canvas.setPointerCapture(event.pointerId);
+    grip = { corner, x: event.clientX, y: event.clientY, azimuth: app.state.azimuth, elevation: app.state.elevation, moved: false };
     if (spec.kind === "surface" && !view.small) canvas.setPointerCapture(event.pointerId);
   });
   on("pointermove", (event) => {
@@ -272,6 +277,12 @@ function listenPointer(view, panel) {
       turn(app, grip.azimuth + dx * 0.5, grip.elevation + dy * 0.5);
       return;
     }
+    if (grip && grip.corner) {
+      grip.moved = true;
+      app.set(dragCorner(panel, grip.corner, event.offsetX, event.offsetY), { later: true });
+      return;
+    }
+    if (spec.corners && !view.small) canvas.style.cursor = grabCorner(panel, event.offsetX, event.offsetY) ? "grab" : "";
     if (panel.ready) setHover(app, panel, kind.pick(panel, event.offsetX, event.offsetY));
   });
   const release = () => {

@@ -5,8 +5,11 @@ import { PAGE } from "../data/palette.js";
 import { readTheme, watchTheme } from "../data/theme.js";
 import { makeControls, valueText } from "./controls.js";
 import { make } from "./dom.js";
+import { keepReal } from "./corners.js";
+import { makeEffects } from "./effects.js";
 import { layOut } from "./layout.js";
-import { describePanel, makeView, opensOf, updateView } from "./panel.js";
+import { describePanel, makeView, opensOf, updateView, variablesOf } from "./panel.js";
+import { makeTools } from "./tools.js";
 import { makeTrainer } from "./train.js";
 
 export function render({ model, el }) {
@@ -149,7 +152,9 @@ function makeApp(model, root, box, cube, focus) {
     saveQuietly(model);
   };
   app.guard = box.guard;
-  app.set = box.guard((patch, { later = false } = {}) => {
+  app.set = box.guard((asked, { later = false } = {}) => {
+    let patch = asked;
+    for (const { spec } of app.views) if (spec.corners) patch = keepReal(app.cube, spec.corners, app.state, patch);
     app.state = { ...app.state, ...patch };
     app.panel.show(app.state);
     app.draw();
@@ -179,7 +184,9 @@ function makeApp(model, root, box, cube, focus) {
   const title = model.get("title");
   const body = make("div", { class: "xm-main" });
   if (title) body.append(make("div", { class: "xm-heading" }, title));
-  app.side = make("div", { class: "xm-side" }, app.panel.element, app.trainer.element);
+  app.tools = makeTools(app);
+  app.effects = makeEffects(app, (name) => app.views.map((view) => openIn(app.cube, view.spec, name)));
+  app.side = make("div", { class: "xm-side" }, app.panel.element, app.trainer.element, app.tools.element);
   app.screen = make("div", { class: "xm-screen" }, app.side, app.grid);
   body.append(app.screen, live.element);
   root.querySelector(":scope > .xm-main")?.remove();
@@ -191,6 +198,8 @@ function makeApp(model, root, box, cube, focus) {
   if (root.isConnected) box.guard(() => appear(app, root))(); // else the size observer does, once it is on the page
   app.close = () => {
     app.trainer.close();
+    app.panel.close();
+    app.effects.stop();
     listeners();
     frame.stop();
   };
@@ -249,6 +258,19 @@ function appear(app, root) {
 function drawAll(app) {
   if (!app.theme) return;
   for (const view of app.views) updateView(view);
+  const settled = JSON.stringify([app.controls.map(({ dim }) => app.state[dim]), app.generation]);
+  if (settled === app.settled) return;
+  app.settled = settled;
+  app.tools.show();
+  app.effects.later();
+}
+
+// The variables of a view that a control could change, and the dimensions that it draws itself.
+function openIn(cube, spec, name) {
+  const opens = opensOf(cube, spec);
+  if (!opens.has(name)) return { variables: [], keep: [] };
+  const variables = variablesOf(spec);
+  return { variables, keep: [...new Set(variables.flatMap((v) => cube.vars.get(v).dims))].filter((d) => !opens.has(d)) };
 }
 
 function restyle(app, root) {

@@ -44,11 +44,14 @@ class _Staged:
         self.problem, self.members, self.first, self.watch = problem, members, members[0], watch
         seeds = [o.seed for o in members]
         self.x, self.y = problem.train.out, problem.train.labels
-        self.rows = torch.stack([labelled_rows(self.y, self.first.label_share, seed) for seed in seeds])
+        self.rows = torch.stack([labelled_rows(self.y.cpu(), self.first.label_share, seed) for seed in seeds])
+        self.rows = self.rows.to(self.y.device)
         self.learner = start(problem, self.first, seeds)
         self.links = connections(problem, self.first, seeds) if self.first.connection else {}
         # The first two streams are those of the joint training: until exploration begins a run is its ERM.
-        self.labels, self.pairs, self.anchored, self.apart, self.shuffle = (Dice(seeds, i) for i in (4, 11, 12, 9, 10))
+        self.labels, self.pairs, self.anchored, self.apart, self.shuffle = (
+            Dice(seeds, i, problem.device) for i in (4, 11, 12, 9, 10)
+        )
         self.step = 0
 
     def train(self) -> Trained:
@@ -107,7 +110,7 @@ class _Staged:
         pad = [most - len(a.rows) for a in found]
         rows = torch.stack([F.pad(a.rows, (0, n)) for a, n in zip(found, pad, strict=True)])
         labels = torch.stack([F.pad(a.labels, (0, n)) for a, n in zip(found, pad, strict=True)])
-        there = torch.stack([torch.arange(most) < len(a.rows) for a in found])
+        there = torch.stack([torch.arange(most, device=rows.device) < len(a.rows) for a in found])
         given = torch.ones_like(self.rows, dtype=torch.bool)
         return (
             torch.cat([self.rows, rows], 1), torch.cat([self.y[self.rows], labels], 1), torch.cat([given, there], 1)
@@ -116,7 +119,7 @@ class _Staged:
     def _learn(self, steps: int, found: tuple[tuple[Tensor, Tensor, Tensor], Split] | None) -> None:
         if not steps:
             return
-        first, weight = self.first, free(self.members, "explore_weight")
+        first, weight = self.first, free(self.members, "explore_weight", self.x.device)
 
         def crossed(params: Params, batch: Tensor, labels: Tensor) -> Tensor:
             log_p = posterior(params, encode(params, self.x[batch]))

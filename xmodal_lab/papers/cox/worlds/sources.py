@@ -47,12 +47,16 @@ def load_world(name: str, seed: int = 0, shared: float = 1.0, unbalance: float =
     """
     check.one_of("dataset", name, WORLDS)
     shared, unbalance = check_dials(name, shared, unbalance)
-    whole = datasets.load("shapes" if name == "senses" else "digits" if name == "halves" else name, **WORLDS[name], seed=seed)
+    whole = datasets.load(
+        "shapes" if name == "senses" else "digits" if name == "halves" else name, **WORLDS[name], seed=seed
+    )
     if name == "senses":
         whole = _taken_apart(whole, name, {"hue": "vector", "outline": "image"})
     if name == "halves":
         parts = {split: _halved(samples, shared, seed + i) for i, (split, samples) in enumerate(whole.splits.items())}
-        whole = Dataset(name, parts["train"], parts["test"], whole.classes, parts["val"], {"upper": "image", "lower": "image"})
+        whole = Dataset(
+            name, parts["train"], parts["test"], whole.classes, parts["val"], {"upper": "image", "lower": "image"}
+        )
     return whole if unbalance == 1 else _uneven(whole, unbalance, seed)
 
 
@@ -60,7 +64,9 @@ def check_dials(name: str, shared: float, unbalance: float) -> tuple[float, floa
     """Both, as they are allowed in the world ``name``."""
     shared, unbalance = check.share("shared", shared), check.positive("unbalance", unbalance)
     if unbalance < 1:
-        raise ValueError(f"unbalance is how many times as many rows the most frequent class has: at least 1, got {unbalance:g}.")
+        raise ValueError(
+            f"unbalance is how many times as many rows the most frequent class has: at least 1, got {unbalance:g}."
+        )
     if shared != 1 and name != "halves":
         raise ValueError(f"shared={shared:g} is a dial of dataset 'halves'; {name!r} has no halves of one picture.")
     return shared, unbalance

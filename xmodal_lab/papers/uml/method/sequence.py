@@ -26,7 +26,7 @@ class Sequences:
     Attributes:
         target: modality that is probed; ``auxiliary``: the unpaired others. None: the unimodal baseline.
         width, layers, heads: of the shared transformer (App B.4.1: 10 to 300, 5 and 5; ours: small).
-        steps, batch_size, lr: of Adam (paper: 100 epochs, lr out of .01, .001, .0001).
+        steps, batch_size, lr: of Adam (paper: 100 epochs, lr .01 to .0001); 0 steps: the net as it starts.
         lam: weight of the auxiliary losses.
         start: steps on the target alone before the others join (paper: 0, 30, 50 or 70 epochs).
         seed: of start and batches.
@@ -48,11 +48,12 @@ class Sequences:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads", "steps", "batch_size"):
+        for name in ("width", "layers", "heads", "batch_size"):
             check.integer(name, getattr(self, name), at_least=1)
         check.positive("lr", self.lr)
         check.non_negative("lam", self.lam)
-        check.integer("start", self.start, at_least=0)
+        for name in ("steps", "start"):
+            check.integer(name, getattr(self, name), at_least=0)
         if self.width % self.heads:
             raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}.")
         if self.target in self.auxiliary:

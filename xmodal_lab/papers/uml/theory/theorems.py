@@ -27,7 +27,7 @@ from ....utils.statistics import printed
 
 # A relative change of a variance below this is rounding (ours).
 ROUNDING = 1e-9
-PARTS = ("information", "off range", "some direction")
+PARTS = ("information", "off range", "inside", "some direction")
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,11 @@ def theorem_2(world: Fisher, v: object, part: str = "information", method: str =
 
     "information"     vᵀ(M_X + M_Y)v > vᵀM_X v;
     "off range"       Var along v is strictly reduced, if v is not in the range of M_X;
+    "inside"          Var along v is strictly reduced, if v is in the range of M_X and C_v ≠ 0 (App C, case 2):
+                      C_v = P M_Y P M_X⁺ v with P the projector onto that range;
     "some direction"  Var is strictly reduced along some u in the range of M_X (for v in it).
 
-    The last two have counterexamples: X + Y must itself see v, and Y may spend all it knows on what
+    The last three have counterexamples: X + Y must itself see v, and Y may spend all it knows on what
     X does not see (X = θ_1 + ε, Y = θ_1 + θ_2 + ε: the variance of θ_1 does not move).
     """
     check.one_of("part", part, PARTS)
@@ -90,10 +92,28 @@ def theorem_2(world: Fisher, v: object, part: str = "information", method: str =
         margin = alone - joint if joint < alone else 0.0
         why = f"Var {alone:.3g} → {joint:.3g}"
         return Check("Thm 2, v off range(M_X)", sees and not inside, joint < alone, margin, why)
+    if part == "inside":
+        bends = inside and condition(world, direction, method) > world.rtol**0.5
+        alone, joint = (world.variance(direction, data, method) for data in ("x", "x+y"))
+        left = 1 - joint / alone if bends else math.nan
+        name = "Thm 2, v in range(M_X) with C_v ≠ 0"
+        return Check(name, sees and bends, left > ROUNDING, left, f"Var {alone:.3g} → {joint:.3g}")
     gain = largest_reduction(m_x, both, world.rtol)
     return Check(
         "Thm 2, some u in range(M_X)", sees and inside, gain > 0, gain, f"largest relative reduction {gain:.3g}"
     )
+
+
+def condition(world: Fisher, v: object, method: str = "block") -> float:
+    """‖C_v‖ of App C, case 2, relative to ‖v‖ and to the largest entries of M_Y M_X⁺: 0 where the proof says nothing.
+
+    C_v = P M_Y P M_X⁺ v, with P the projector onto the range of M_X.
+    """
+    direction = world.direction(v)
+    m_x, m_y = (world.information(data, method) for data in ("x", "y"))
+    inverse, onto = pseudo_inverse(m_x, world.rtol), projector(m_x, world.rtol)
+    size = float(m_y.norm() * inverse.norm() * direction.norm())
+    return float((onto @ m_y @ onto @ inverse @ direction).norm()) / size if size else 0.0
 
 
 def corollary_1(world: Fisher, v: object, method: str = "block") -> Check:

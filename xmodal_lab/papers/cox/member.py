@@ -107,7 +107,9 @@ class Bench:
 
     def load(self, s: Values) -> Dataset:
         """The dataset of these settings."""
-        return self.given if self.given is not None else load_world(s["dataset"], _drawn(s), s["shared"], s["unbalance"])
+        if self.given is not None:
+            return self.given
+        return load_world(s["dataset"], _drawn(s), s["shared"], s["unbalance"])
 
     def problem(self, s: Values) -> Problem:
         """The problem of these settings; the last few are kept, and so are the perceptors."""
@@ -199,11 +201,7 @@ def _drawn(s: Values) -> int:
 
 
 def _stack_key(s: Values) -> Hashable:
-<<<<<<< HEAD
-    rest = (_drawn(s), *(s[k] for k in (*DATA, *VIEW, "points") if k in s))
-=======
-    rest = tuple(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s)
->>>>>>> main
+    rest = (_drawn(s), *(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s))
     return (*rest, _options(s).key())
 
 

@@ -72,9 +72,8 @@ def check_dials(name: str, shared: float, unbalance: float) -> tuple[float, floa
     return shared, unbalance
 
 
-def _taken_apart(whole: Dataset, name: str, kinds: dict[str, str]) -> Dataset:
-    parts = {split: _apart(samples) for split, samples in whole.splits.items()}
-    return Dataset(name, parts["train"], parts["test"], whole.classes, parts["val"], kinds)
+def _of_parts(whole: Dataset, name: str, parts: dict[str, Samples], kinds: dict[str, str]) -> Dataset:
+    return Dataset(name, parts["train"], parts["test"], whole.classes, parts.get("val"), kinds)
 
 
 def _apart(samples: Samples) -> Samples:
@@ -117,7 +116,7 @@ def _uneven(whole: Dataset, unbalance: float, seed: int) -> Dataset:
             rows = rows[torch.randperm(len(rows), generator=generator)]
             kept[rows[: max(1, round(share * len(rows)))]] = True
         parts[split] = samples.subset(kept)
-    return Dataset(whole.name, parts["train"], parts["test"], whole.classes, parts.get("val"), whole.kinds)
+    return _of_parts(whole, whole.name, parts, dict(whole.kinds))
 
 
 def names_of(dataset: str) -> tuple[str, ...]:

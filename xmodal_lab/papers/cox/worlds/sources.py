@@ -47,16 +47,14 @@ def load_world(name: str, seed: int = 0, shared: float = 1.0, unbalance: float =
     """
     check.one_of("dataset", name, WORLDS)
     shared, unbalance = check_dials(name, shared, unbalance)
-    whole = datasets.load(
-        "shapes" if name == "senses" else "digits" if name == "halves" else name, **WORLDS[name], seed=seed
-    )
+    source = {"senses": "shapes", "halves": "digits"}.get(name, name)
+    whole = datasets.load(source, **WORLDS[name], seed=seed)
     if name == "senses":
-        whole = _taken_apart(whole, name, {"hue": "vector", "outline": "image"})
+        parts = {split: _apart(samples) for split, samples in whole.splits.items()}
+        whole = _of_parts(whole, name, parts, {"hue": "vector", "outline": "image"})
     if name == "halves":
-        parts = {split: _halved(samples, shared, seed + i) for i, (split, samples) in enumerate(whole.splits.items())}
-        whole = Dataset(
-            name, parts["train"], parts["test"], whole.classes, parts["val"], {"upper": "image", "lower": "image"}
-        )
+        parts = {k: _halved(samples, shared, seed + i) for i, (k, samples) in enumerate(whole.splits.items())}
+        whole = _of_parts(whole, name, parts, {"upper": "image", "lower": "image"})
     return whole if unbalance == 1 else _uneven(whole, unbalance, seed)
 
 

@@ -36,10 +36,11 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
     Variables: ``score`` (split, case) in the head's metric: AUROC and F1, where more is better, or MAE, where less is;
     ``gain_sign`` says which (+1, -1). ``D_0`` (pair), the mean transport cost of the first batch; ``ratio`` (pair,
     step), D / D_0 along training; ``ratio_test`` and ``spread_test`` (pair), mean and sd of D / D_0 on the test split;
-    ``penalty_share``, the mean share of α (D - β D̄)² in the loss; ``ceiling`` (pair), the largest D / D_0 there is; ``noise_in_sd`` (modality), the noise's amplitude in units of the
-    embedding's own sd; ``added``, parameters that the method added. With ``shown`` ≥ 0, the transport ``plan``
-    (token_1, token_2) of that test sample between the first two modalities. With ``strengths``, the test ``curve``
-    (strength, case) at half, once and twice the amplitude and the share.
+    ``penalty_share``, the mean share of α (D - β D̄)² in the loss; ``ceiling`` (pair), the largest D / D_0 there is;
+    ``noise_in_sd`` (modality), the noise's amplitude in units of the embedding's own sd; ``added``, parameters that the
+    method added. With ``shown`` ≥ 0, the transport ``plan`` (token_1, token_2) of that test sample between the first
+    two modalities. With ``strengths``, the test ``curve`` (strength, case) at half, once and twice the amplitude and
+    the share.
 
     Args:
         dataset: used instead of ``shapes``: pictures, spectrograms, (L, f) sequences, or ids in its latents; see

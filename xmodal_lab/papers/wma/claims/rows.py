@@ -19,8 +19,8 @@ from . import printed
 if TYPE_CHECKING:
     import xarray as xr
 
-# The paper's grid (Sec 4.1); the quick one has two of its α, and targets below, above and near the ceiling (ours). "full"
-# is 60 cells by task, some 130 s a seed and task on a core.
+# The paper's grid (Sec 4.1); the quick one has two of its α, and targets below, above and near the ceiling (ours).
+# "full" is 60 cells by task, some 130 s a seed and task on a core.
 ALPHAS, BETAS = (0.1, 0.2, 1.0, 5.0), (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 4.0, 6.0, 10.0)
 QUICK_ALPHAS, QUICK_BETAS = (0.2, 1.0), (0.6, 1.2, 2.0)
 # Where one modality will do, noise on the other moves nothing; in "both" each is needed.

@@ -58,11 +58,12 @@ def of(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
 
 def entmin(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
     """EntMin at the better of its weights."""
-    each = [of(c, **setting, algorithm="entmin", entropy_weight=w) for w in ENTROPIES]
-    best = int(np.argmax([float(np.nanmean(v)) for v in each]))
-    return (
-        each[best] if name == "accuracy" else of(c, name, **setting, algorithm="entmin", entropy_weight=ENTROPIES[best])
-    )
+
+    def at(weight: float, what: str) -> np.ndarray:
+        return of(c, what, **setting, algorithm="entmin", entropy_weight=weight)
+
+    best = max(ENTROPIES, key=lambda w: float(np.nanmean(at(w, "accuracy"))))
+    return at(best, name)
 
 
 def cox(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:

@@ -45,8 +45,8 @@ def semi(c: Conditions) -> Measured:
         "ERM over random": acc["erm"] - acc["random"], "aligned over COX": acc["aligned"] - acc["cox"],
     }  # fmt: skip
     note = (
-        f"COX over ERM: {over}. With anchors of the classes that the h_k* predict, COX over EntMin: {printed}; with all "
-        f"terms at once from the start: {joint}. EntMin has the better of two weights."
+        f"COX over ERM: {over}. With anchors of the classes that the h_k* predict, COX over EntMin: {printed}; with "
+        f"all terms at once from the start: {joint}. EntMin has the better of two weights."
     )
     found = controlled(
         order(steps, note=note, numbers=means), acc["cox"] - cox(c, control="scrambled"),
@@ -104,7 +104,7 @@ def recall(c: Conditions) -> Measured:
 
 
 def connection(c: Conditions) -> Measured:
-    """While connections are fitted MMD falls and the accuracy of h_k* rises, from the first of six looks to the last."""
+    """While connections are fitted MMD falls and the accuracy of h_k* rises: the first of six looks and the last."""
     mmd, accuracy = (curve(c, name) for name in ("mmd", "in_modal_accuracy"))
     falls = curve(c, "mmd", control="pairs")
     wrong = accuracy[:, -1] - curve(c, "in_modal_accuracy", control="pairs")[:, -1]
@@ -126,9 +126,7 @@ def before(c: Conditions) -> Measured:
         seen = [cox(c, name, steps=steps + 5, explore_from=steps / (steps + 5), rounds=1) for name in names[:2]]
         gaps[steps] = 100 * float(np.nanmean(seen[0] - seen[1]))
     said = ", ".join(f"{gap:+.0f} after {steps}" for steps, gap in gaps.items())
-    note = (
-        f"A {a.mean():.2f}, D {d.mean():.2f}; D holds {share.mean():.0%} of the rows. Gap by steps on labels: {said}."
-    )
+    note = f"A {a.mean():.2f}, D {d.mean():.2f}; D holds {share.mean():.0%} of rows. Gap by steps on labels: {said}."
     return gain(a - d, note=note, numbers={"agree": a.mean(), "disagree": d.mean(), "gap by steps": gaps})
 
 

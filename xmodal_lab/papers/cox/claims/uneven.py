@@ -20,9 +20,9 @@ def uneven(c: Conditions) -> Measured:
     most, prior = (of(c, name, **world, algorithm="erm") for name in ("majority", "accuracy_prior"))
     whole = cox(c, **world)
     note = (
-        f"The most frequent class has {100 * most.mean():.0f} % of the rows. COX predicts {found['predicted'].mean():.1f} "
-        f"classes, SSL {ssl['predicted'].mean():.1f}. COX over always guessing that class: "
-        f"{gain(found['accuracy'] - most).text}. With labels, COX over ERM with the in-modal class frequencies as prior: "
+        f"The most frequent class has {100 * most.mean():.0f} % of the rows. COX predicts "
+        f"{found['predicted'].mean():.1f} classes, SSL {ssl['predicted'].mean():.1f}. COX over always guessing that class: "
+        f"{gain(found['accuracy'] - most).text}. With labels, COX over ERM with the class frequencies as prior: "
         f"{gain(whole - prior).text}."
     )
     steps = {

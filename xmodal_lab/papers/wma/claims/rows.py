@@ -108,7 +108,7 @@ def absent(c: Conditions) -> Measured:
 
 
 def over_minimising(c: Conditions) -> Measured:
-    """wma.O: mean over all tests; α of minimising is chosen on validation as WMA's is, and the baseline must lose too."""
+    """wma.O: mean over all tests; α of minimising is chosen on validation as WMA's is; the baseline must lose too."""
     if lacking := Towers(c.dataset).lacking():
         return missing(lacking)
     cube = grid(c)

@@ -1,7 +1,8 @@
 """What the rows of cox compare: runs in one world, one number per seed.
 
-The ledger's world is "halves": two halves of a handwritten digit and its sound, with four labelled pairs a class. Data,
-perceptors and labelled rows are drawn anew by each seed, so that an interval is one over data too.
+The ledger's world is "halves": two halves of a handwritten digit and its sound, with four labelled pairs a class. Of n
+seeds every fifth draws data and perceptors too; on each draw the first five draw labelled rows, weights and batches, in
+one stack. So an interval is one over data as well.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
 # (ours) Short enough for seconds a seed; few labels, since with many the learner needs no other modality.
 HALVES: Mapping[str, Any] = {
-    "dataset": "halves", "data_seed": None, "perceptor_steps": 200, "label_share": 0.04, "steps": 500,
+    "dataset": "halves", "perceptor_steps": 100, "label_share": 0.04, "steps": 500,
     "explore_from": 0.3, "rounds": 3, "connect_steps": 100, "rule": "self",
 }  # fmt: skip
 OUTS = ("lower", "upper")
 QUICK = 1
+BY_DRAW = 5
 UNSUPERVISED: Mapping[str, Any] = {"scenario": "unsupervised"}
 # EntMin gets the better of two weights, by mean over the same seeds: an upper limit for it.
 ENTROPIES = (0.1, 0.3)
@@ -35,7 +37,7 @@ def experiment(c: Conditions) -> Experiment:
     """In the ledger's world, or on the conditions' dataset."""
     if c.dataset is None:
         return c.once("cox halves", lambda: EXPERIMENT.with_defaults(**HALVES))
-    given, how = c.dataset, {k: v for k, v in HALVES.items() if k not in ("dataset", "data_seed", "label_share")}
+    given, how = c.dataset, {k: v for k, v in HALVES.items() if k not in ("dataset", "label_share")}
     return c.once("cox on a dataset", lambda: Bench(given).experiment(**how))
 
 
@@ -46,8 +48,14 @@ def outs(c: Conditions) -> list[str]:
 
 
 def swept(c: Conditions, **axes: Any) -> xr.Dataset:
-    """A sweep over the modalities that are out, and seeds; those whose training failed are NaN."""
-    return c.sweep(experiment(c), out=outs(c), **axes)
+    """A sweep over the modalities that are out, and draws and seeds as one dimension "seed"."""
+    if c.dataset is not None:
+        return c.sweep(experiment(c), out=outs(c), **axes)
+    draws = {"data_seed": list(c.seeds[::BY_DRAW]), "seed": list(c.seeds[:BY_DRAW])}
+    found = c.sweep(experiment(c), out=outs(c), **draws, **axes)
+    return (
+        found.stack(each=("data_seed", "seed"), create_index=False).drop_vars(["seed", "data_seed"]).rename(each="seed")
+    )
 
 
 def of(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
@@ -74,4 +82,5 @@ def cox(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
 def curve(c: Conditions, name: str, **setting: Any) -> np.ndarray:
     """(seed, checkpoint) of COX, mean over modalities out and in."""
     found = swept(c, algorithm="cox", **setting)[name].mean(["out", "source"])
-    return np.asarray(found.transpose("seed", "checkpoint", ...).values).reshape(len(c.seeds), -1)
+    table = np.asarray(found.transpose("seed", "checkpoint", ...).values)
+    return table.reshape(len(table), -1)

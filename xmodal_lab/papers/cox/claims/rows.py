@@ -38,15 +38,14 @@ def semi(c: Conditions) -> Measured:
     acc = {m: of(c, algorithm=m) for m in ("random", "erm", "aligned")} | {"entmin": entmin(c), "cox": cox(c)}
     means = {m: float(np.nanmean(v)) for m, v in acc.items()}
     joint = gain(cox(c, staging="joint", rule="predicted") - acc["entmin"]).text
-    printed = gain(cox(c, rule="predicted") - acc["entmin"]).text
     over = gain(acc["cox"] - acc["erm"]).text
     steps = {
         "COX over EntMin": acc["cox"] - acc["entmin"], "EntMin over ERM": acc["entmin"] - acc["erm"],
         "ERM over random": acc["erm"] - acc["random"], "aligned over COX": acc["aligned"] - acc["cox"],
     }  # fmt: skip
     note = (
-        f"COX over ERM: {over}. With anchors of the classes that the h_k* predict, COX over EntMin: {printed}; with "
-        f"all terms at once from the start: {joint}. EntMin has the better of two weights."
+        f"COX over ERM: {over}. COX with all terms at once from the start, over EntMin: {joint}. EntMin has the better "
+        "of two weights."
     )
     found = controlled(
         order(steps, note=note, numbers=means), acc["cox"] - cox(c, control="scrambled"),

@@ -21,8 +21,8 @@ def uneven(c: Conditions) -> Measured:
     whole = cox(c, **world)
     note = (
         f"The most frequent class has {100 * most.mean():.0f} % of the rows. COX predicts "
-        f"{found['predicted'].mean():.1f} classes, SSL {ssl['predicted'].mean():.1f}. COX over always guessing that class: "
-        f"{gain(found['accuracy'] - most).text}. With labels, COX over ERM with the class frequencies as prior: "
+        f"{found['predicted'].mean():.1f} classes, SSL {ssl['predicted'].mean():.1f}. COX over always guessing that "
+        f"class: {gain(found['accuracy'] - most).text}. With labels, COX over ERM with the class frequencies as prior: "
         f"{gain(whole - prior).text}."
     )
     steps = {

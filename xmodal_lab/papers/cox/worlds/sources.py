@@ -83,12 +83,16 @@ def _apart(samples: Samples) -> Samples:
 
 
 def _halved(samples: Samples, shared: float, seed: int) -> Samples:
-    """The picture's upper and lower half, (1, 4, 8) each, and the sound."""
+    """The picture's upper and lower half, (1, 4, 8) each, and the sound, coarse (1, 16, 16)."""
     picture, labels = samples.inputs["image"], samples.labels
     other = _of_another(labels, seed)
     kept = torch.rand(len(labels), generator=torch.Generator().manual_seed(_SHARE + seed)) < shared
     partner = torch.where(kept, torch.arange(len(labels)), other)
-    inputs = {"upper": picture[:, :, :4], "lower": picture[partner][:, :, 4:], "audio": samples.inputs["audio"]}
+    inputs = {
+        "upper": picture[:, :, :4],
+        "lower": picture[partner][:, :, 4:],
+    }
+    inputs["audio"] = torch.nn.functional.avg_pool2d(samples.inputs["audio"], 2)
     return Samples(inputs, labels)
 
 

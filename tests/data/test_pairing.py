@@ -90,6 +90,34 @@ def test_draws_are_uniform_over_the_class() -> None:
     assert counts.tolist() == pytest.approx([800] * 6, abs=125)
 
 
+@given(labels_lists, st.integers(0, 1000), st.booleans())
+def test_permuted_meets_every_partner_as_often_as_any_other(labels: list[int], seed: int, everything: bool) -> None:
+    image = [i % 3 != 1 or labels.index(c) == i for i, c in enumerate(labels)]
+    samples = world(labels, image)
+    pairing = Pairing("permuted", rows="all" if everything else "complete")
+    pairs = pairing.draw(samples, ("audio", "image"), seed=seed)
+    assert samples.labels[pairs.index["image"]].tolist() == pairs.labels(samples).tolist()
+    met = torch.bincount(pairs.index["image"], minlength=len(labels))
+    for c in set(labels):
+        pool = (samples.labels == c) & samples.present["image"]
+        assert met[pool].max() - met[pool].min() <= 1
+        assert not met[~samples.present["image"]].any()
+
+
+def test_permuted_is_drawn_anew_and_every_order_is_as_likely() -> None:
+    samples = world([0, 0, 0])
+    seen = [tuple(Pairing("permuted").draw(samples, seed=1, epoch=e).index["audio"].tolist()) for e in range(1200)]
+    counts = [seen.count(order) for order in set(seen)]
+    assert len(counts) == 6 and min(counts) > 140 and max(counts) < 260  # 200 in the mean, sd 13
+
+
+def test_permuted_needs_a_partner_and_its_own_may_be_it() -> None:
+    with pytest.raises(ValueError, match="'permuted' may give a row its own partner"):
+        Pairing("permuted", own=False)
+    with pytest.raises(ValueError, match="no partner of the same class"):
+        Pairing("permuted", rows="all").draw(world([0, 1, 1], [False, True, True]), ("audio", "image"))
+
+
 def test_drawn_anew_each_epoch_and_the_same_for_the_same_seed() -> None:
     samples = world([0, 1] * 50)
     first, again = (Pairing("same_class").draw(samples, seed=5, epoch=2).index["audio"] for _ in range(2))

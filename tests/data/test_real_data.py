@@ -51,7 +51,12 @@ def test_a_built_set_is_balanced_and_its_splits_share_nothing(sources) -> None:
     assert ds.shapes == {"image": (1, 28, 28), "audio": (1, 32, 32)}
     assert [part.labels.bincount().tolist() for part in ds.splits.values()] == [[3] * 10, [1] * 10, [1] * 10]
     for x in ds.train.inputs.values():
+        assert abs(float(x.mean())) < 1e-4 and abs(float(x.std()) - 1) < 1e-4
+    raw = xl.load("avmnist", root=sources, **SMALL, standardize=False)
+    for m, x in raw.train.inputs.items():
         assert x.aminmax().min >= 0 and x.aminmax().max <= 1 and x.std() > 0.02
+        scale = ds.provenance["statistics"][m]
+        torch.testing.assert_close(ds.test.inputs[m] * scale["sd"] + scale["mean"], raw.test.inputs[m])
     clips = {s: set(part.latents["clip_index"].tolist()) for s, part in ds.splits.items()}
     assert not clips["train"] & clips["test"] and not clips["train"] & clips["val"] and not clips["val"] & clips["test"]
     images = {s: part.latents["image_index"].tolist() for s, part in ds.splits.items()}
@@ -75,12 +80,13 @@ def test_the_same_seed_gives_the_same_and_a_smaller_set_is_a_part_of_a_larger(so
 
 
 def test_the_cache_holds_the_set_at_each_resolution(sources) -> None:
-    built = xl.load("avmnist", root=sources, **SMALL)
-    cached = xl.load("avmnist", root=sources, **SMALL)
+    raw = {**SMALL, "standardize": False}
+    built = xl.load("avmnist", root=sources, **raw)
+    cached = xl.load("avmnist", root=sources, **raw)
     for m, x in built.train.inputs.items():
         assert torch.equal(x, cached.train.inputs[m])
     assert len(disk.entries()) == 2
-    full = xl.load("avmnist", root=sources, **SMALL, mel=112)
+    full = xl.load("avmnist", root=sources, **raw, mel=112)
     assert full.shapes["audio"] == (1, 112, 112) and len(disk.entries()) == 2
     mean = torch.nn.functional.adaptive_avg_pool2d(full.train.inputs["audio"], 32)
     torch.testing.assert_close(built.train.inputs["audio"], mean, atol=0.51 / 255, rtol=0)
@@ -174,7 +180,7 @@ def test_images_keep_the_asked_share_of_variance() -> None:
 
 def test_multibenchs_files_are_read_and_divided_by_255(tmp_path) -> None:
     root = xl.datasets.fake("avmnist", tmp_path / "avmnist")
-    ds = xl.load("avmnist", root=tmp_path, n_train=20, n_val=0, n_test=None, mel=112)
+    ds = xl.load("avmnist", root=tmp_path, n_train=20, n_val=0, n_test=None, mel=112, standardize=False)
     audio, labels = np.load(root / "audio" / "test_data.npy"), np.load(root / "test_labels.npy")
     assert sorted(ds.test.labels.tolist()) == sorted(labels.tolist())
     assert torch.isclose(ds.test.inputs["audio"].double().sum(), torch.tensor(audio.sum() / 255.0).double())

@@ -20,7 +20,7 @@ from ..utils import checks as check
 from .labels import task_of
 from .samples import Samples
 
-MODES = ("fixed", "same_class", "shuffled", "noisy")
+MODES = ("fixed", "same_class", "permuted", "shuffled", "noisy")
 ROWS = ("complete", "all")
 _Found = TypeVar("_Found")
 # What does not change from epoch to epoch is sorted out once per samples, and forgotten with them.
@@ -58,19 +58,22 @@ class Pairing:
 
     Args:
         mode: ``fixed`` the row's own partner; ``same_class`` a partner drawn from all rows of the
-            same class (dml, Sec 3.3); ``shuffled`` from all rows; ``noisy`` from the rows of *other*
-            classes (noisy correspondence: surely wrong pairs).
+            same class, with replacement (dml, Sec 3.3); ``permuted`` the same without replacement, so
+            that an epoch meets each partner of a class as often as any other (once more at most);
+            ``shuffled`` from all rows; ``noisy`` from the rows of *other* classes (noisy
+            correspondence: surely wrong pairs).
         share: chance, in [0, 1], that a row's partner is drawn; the others keep their own.
-            Rows drawn at a smaller share are drawn at a larger one too (same seed and epoch).
+            Rows drawn at a smaller share are drawn at a larger one too (same seed and epoch). Below
+            1, a partner that ``permuted`` gives may also be one that a row has kept.
         own: whether ``same_class`` and ``shuffled`` may draw the row's own partner. AVMNIST's code
-            in dml allows it, that of CREMA-D and Food101 does not (FIELD_NOTES).
+            in dml allows it, that of CREMA-D and Food101 does not (FIELD_NOTES). ``permuted`` always may.
         rows: rows of an epoch. ``complete``: those in which every modality of the samples is present.
             ``all``: every row with at least one of the asked modalities; what a row lacks is filled
             once, for the whole run, with a partner of its class, so that every sample is seen. With
             ``fixed`` that is the control in which SML sees all that DML sees.
 
     Raises:
-        ValueError: unknown mode or rows, a share outside [0, 1].
+        ValueError: unknown mode or rows, a share outside [0, 1], ``permuted`` with ``own=False``.
 
     Example:
         >>> import xmodal_lab as xl
@@ -90,6 +93,8 @@ class Pairing:
         check.one_of("pairing", self.mode, MODES)
         check.one_of("rows", self.rows, ROWS)
         check.share("share", self.share)
+        if self.mode == "permuted" and not self.own:
+            raise ValueError("pairing 'permuted' may give a row its own partner; use 'same_class' with own=False.")
 
     def draw(
         self, samples: Samples, modalities: Sequence[str] | None = None, *, seed: int = 0, epoch: int = 0
@@ -182,6 +187,9 @@ class _Pool:
             place = _below(room, generator)
             place = place + counts * (place >= starts)  # step over the own class
             return self.rows[place]
+        if mode == "permuted":
+            self._need(counts, labels, "the same class")
+            return self._permuted(labels, generator)
         skip = torch.zeros_like(counts)
         if not own:  # leave the current partner out, if it stands in the range
             at = self.place[current]
@@ -191,6 +199,17 @@ class _Pool:
         if not own:
             place = place + ((skip > 0) & (place >= self.place[current])).long()
         return self.rows[place]
+
+    def _permuted(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Partners of each class in random order, from the start again where the class has more rows than partners."""
+        drawn = torch.empty_like(labels)
+        for c in labels.unique().tolist():
+            at = (labels == c).nonzero()[:, 0]
+            start, count = int(self.starts[c]), int(self.counts[c])
+            rounds = -(-len(at) // count)
+            order = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])
+            drawn[at] = self.rows[start + order[: len(at)]]
+        return drawn
 
     def _need(self, room: Tensor, labels: Tensor, where: str) -> None:
         if bool((room < 1).any()):

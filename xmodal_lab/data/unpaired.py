@@ -40,6 +40,17 @@ class Unpaired:
         """Names, in order."""
         return tuple(self.train)
 
+    def to(self, device: str | torch.device) -> Unpaired:
+        """The same rows with all tensors there."""
+        here = torch.device(device)
+        if all(x.device == here for split in (self.train, self.test, self.val) for x, _ in split.values()):
+            return self
+
+        def there(split: Split) -> dict[str, tuple[Tensor, Tensor]]:
+            return {m: (x.to(device), y.to(device)) for m, (x, y) in split.items()}
+
+        return Unpaired(there(self.train), there(self.test), there(self.val), self.classes)
+
     def only_in(self) -> dict[str, tuple[int, ...]]:
         """Modality -> classes of which it has no training sample: what each cannot teach."""
         everything = set(range(len(self.classes)))
@@ -52,6 +63,8 @@ def unpaired(
     classes: Sequence[str] | None = None, *, scale: bool = True,
 ) -> Unpaired:  # fmt: skip
     """Embeddings for UML, from a dataset or from ``{"image": (x, labels), "text": (z, labels), …}``.
+
+    They are kept on the CPU; training moves them to its device.
 
     Rows of different modalities need not belong together, and are not treated as if they did. A class may be
     present in some modalities only: the head has a row for it, and the modalities that have it train that row.
@@ -181,5 +194,5 @@ def _checked(split: str, given: Mapping[str, Any]) -> dict[str, tuple[Tensor, Te
             raise ValueError(
                 f"labels of {split}[{m!r}] must be {len(x)} class numbers from 0 on, got {tuple(y.shape)}."
             )
-        found[str(m)] = (x, y.long())
+        found[str(m)] = (x.cpu(), y.long().cpu())
     return found

@@ -329,7 +329,15 @@ class Bench:
             report(0.8 * row["epoch"] / first["epochs"], f"epoch {int(row['epoch'])} of {first['epochs']}")
 
         return stacking.fit_all(
-            nets, dataset, recipe=recipe, device=first["device"], snapshots=snapshots, on_epoch=say, **shared, **own
+            nets,
+            dataset,
+            recipe=recipe,
+            device=first["device"],
+            keep_on_device=True,
+            snapshots=snapshots,
+            on_epoch=say,
+            **shared,
+            **own,
         )
 
     def _looked(self, run: Run, dataset: Dataset, s: Values, curves: Sequence[int]) -> dict[str, Any]:

@@ -115,12 +115,12 @@ class Trials:
     # -- training --------------------------------------------------------------------------------
 
     def train(self, s: Values, report: Report, snapshots: int | None = None) -> Run:
-        """One net, trained."""
+        """One net, trained; it stays on its device, to be looked at there."""
         options = {k: s[k] for k in _OPTIONS}
         say = _reporting(report, s["epochs"])
         return fit(
             self.net(s), self.load(s), pairing=_pairing(s), device=s["device"], snapshots=snapshots, on_epoch=say,
-            **options,
+            keep_on_device=True, **options,
         )  # fmt: skip
 
     def train_together(
@@ -131,7 +131,8 @@ class Trials:
         options: Values = {k: [s[k] for s in members] if k in _FREE else first[k] for k in _OPTIONS}
         return stacking.fit_stack(
             [self.net(s) for s in members], self.load(first), pairing=[_pairing(s) for s in members],
-            device=first["device"], snapshots=snapshots, on_epoch=_reporting(report, first["epochs"]), **options,
+            device=first["device"], snapshots=snapshots, on_epoch=_reporting(report, first["epochs"]),
+            keep_on_device=True, **options,
         )  # fmt: skip
 
     # -- what a sweep wants to know --------------------------------------------------------------

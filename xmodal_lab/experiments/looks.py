@@ -11,6 +11,7 @@ import torch
 from ..data.samples import Dataset, Samples
 from ..instruments import curvature, flatness, landscape, transport
 from ..losses.module_loss import loss_on
+from ..models.evaluation import device_of
 from ..models.fusion import LateFusion
 from ..sweeps.experiment import Variable, on_demand
 from ..training import Run
@@ -155,6 +156,7 @@ def _latents(net: torch.nn.Module, samples: Samples) -> dict[str, Any]:
     if not isinstance(net, LateFusion) or len(net.modalities) < 2:
         return dict.fromkeys(("variance_ratio", "w2_squared", "shift_spread"), float("nan"))
     seen = samples.complete(net.modalities)
+    seen = seen.to(device_of(net, seen.labels.device))
     with torch.no_grad():
         features = net.encode(seen.inputs)
         first, second = (features[m][features[m].norm(dim=1) > 0] for m in net.modalities[:2])

@@ -25,7 +25,7 @@ from ..data.samples import Samples
 from ..losses import Loss
 from ..losses.module_loss import loss_on
 from ..models.copies import copy_of
-from ..models.evaluation import eval_mode
+from ..models.evaluation import device_of, eval_mode
 from ..models.latents import answering, apart, latents_of, pooled
 from ..sweeps.experiment import Variable
 from ..training.alignment import Transport, token_distances
@@ -276,7 +276,8 @@ class _Taking:
         names: Any = check.modalities_of(getattr(self.model, "modalities", None), self.samples.modalities)
         self.names: tuple[str, ...] = names
         seen = self.samples.complete(names)
-        self.seen = seen if self.looks.rows is None else seen.subset(slice(0, self.looks.rows))
+        seen = seen if self.looks.rows is None else seen.subset(slice(0, self.looks.rows))
+        self.seen = seen.to(device_of(self.model, seen.labels.device))
         self.found: dict[str, Any] = {}
         self.why: dict[str, str] = {}
 

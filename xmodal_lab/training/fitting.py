@@ -146,7 +146,7 @@ class Run:
     """What :func:`fit` returns.
 
     Attributes:
-        model: the trained net, in eval mode, on the CPU unless asked otherwise.
+        model: the trained net, in eval mode, on the CPU unless ``keep_on_device`` was asked for.
         history: one row per epoch: loss, accuracy, test_loss, test_accuracy (val_… too), seconds; of a recipe also
             the mean of each term before its weight, by its name.
         score: accuracy on the test split, of ``model``; minus the mean squared error for regression.
@@ -190,6 +190,7 @@ def fit(
     augment: str = "",
     seed: int = 0,
     device: str = "auto",
+    keep_on_device: bool = False,
     snapshots: int | None = None,
     checkpoints: str | Path | None = None,
     progress: bool = False,
@@ -203,7 +204,7 @@ def fit(
         dataset: trains on ``train``, reports ``test`` (and ``val``, if there is one) every epoch.
         recipe: the pairing and the terms of the loss, see :class:`~xmodal_lab.Recipe`; the task alone, under
             ``pairing``, when not given. Held-out losses are the task's.
-        pairing: a mode ("fixed", "same_class", "shuffled", "noisy") or a :class:`Pairing`.
+        pairing: a mode ("fixed", "same_class", "permuted", "shuffled", "noisy") or a :class:`Pairing`.
         share: of the pairs that are drawn anew, in [0, 1]; 0 is SML, 1 is DML (dml, Sec 3.3).
         epochs, batch_size, lr, weight_decay: 60, 64, 1e-3, 1e-4 (WORLDS' digits world; ours).
         optimizer: "adam", or "sgd" with ``momentum`` 0.9 as in dml, App B.2.
@@ -216,7 +217,8 @@ def fit(
         augment: names joined by "+" out of jitter, crop, flip, time_mask, frequency_mask; see
             :mod:`xmodal_lab.data.augmentation`.
         seed: of batches, pairings and augmentation. Initial weights belong to the net (``for_dataset(seed=…)``).
-        device: "auto" (cuda, else mps, else cpu), or a device name.
+        device: "auto" (cuda, else mps, else cpu; cpu for float64 where a GPU has none), or a device name.
+        keep_on_device: leave the trained model there, to be looked at; else it comes back to the CPU.
         snapshots: keep the parameters every so many epochs (and at the start), as trained, not averaged.
         checkpoints: a folder that gets ``epoch-0001.safetensors`` … as training goes.
         progress: show a tqdm bar.
@@ -247,8 +249,9 @@ def fit(
     checkpoints = None if checkpoints is None else check.path("checkpoints", checkpoints)
     if on_epoch is not None:
         check.function("on_epoch", on_epoch, "of a row of the history")
-    where = pick_device(device)
-    model = copy_of(single(net)).to(where).train()
+    net = single(net)
+    where = pick_device(device, dtypes_of(net))
+    model = copy_of(net).to(where).train()
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
     first = plan.draw(train, names, seed=seed, epoch=0)
@@ -290,7 +293,8 @@ def fit(
     if best is not None:
         shown.load_state_dict(best[1])
     _, score = evaluate(shown, held_out["test"])
-    return Run(shown.cpu().eval(), as_history(rows), score, options.record(dataset, names, where), kept)
+    shown = shown if keep_on_device else shown.cpu()
+    return Run(shown.eval(), as_history(rows), score, options.record(dataset, names, where), kept)
 
 
 @torch.no_grad()
@@ -459,7 +463,9 @@ def _teaching(dataset: Dataset, seed: int, device: torch.device) -> Callable[[st
             kinds = {modality: dataset.kinds[modality]}
             world = Dataset(f"{dataset.name}: {modality}", rows, rows, dataset.classes, kinds=kinds)
             net = LateFusion.for_dataset(world, modality, width=width, seed=seed)
-            known[key] = fit(net, world, epochs=TEACHER_EPOCHS, seed=seed, device=str(device)).model.to(device)
+            known[key] = fit(
+                net, world, epochs=TEACHER_EPOCHS, seed=seed, device=str(device), keep_on_device=True
+            ).model
         return known[key]
 
     return teach
@@ -476,6 +482,11 @@ def _backward(loss: Tensor, params: Sequence[Tensor]) -> None:
 
 def _accuracy(outputs: Tensor, labels: Tensor) -> float:
     return float(objectives.scores_of(outputs, labels).mean())
+
+
+def dtypes_of(net: nn.Module) -> set[torch.dtype]:
+    """Of its parameters and buffers."""
+    return {t.dtype for t in (*net.parameters(), *net.buffers())}
 
 
 def modalities_of(model: nn.Module, dataset: Dataset) -> tuple[str, ...]:

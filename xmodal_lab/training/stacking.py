@@ -33,6 +33,7 @@ from .fitting import (
     as_history,
     check_known,
     check_trainable,
+    dtypes_of,
     fit,
     modalities_of,
     objective_of,
@@ -63,6 +64,7 @@ def fit_stack(
     dataset: Dataset,
     *,
     device: str = "auto",
+    keep_on_device: bool = False,
     snapshots: int | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     **settings: Any,
@@ -72,7 +74,7 @@ def fit_stack(
     Args:
         nets: of one shape. Late-fusion nets of dense layers may see different modalities.
         dataset: the same for all.
-        device: as in :func:`~xmodal_lab.fit`.
+        device, keep_on_device: as in :func:`~xmodal_lab.fit`.
         snapshots: keep every member's parameters every so many epochs (and at the start).
         on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
         settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
@@ -89,12 +91,11 @@ def fit_stack(
     """
     options = _options(len(nets), settings)
     check_trainable(dataset, options[0])
-    where = pick_device(device)
+    nets = [single(net) for net in nets]
+    where = pick_device(device, set().union(*map(dtypes_of, nets)))
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
-    together = _Together(
-        [copy_of(single(nets[k])).to(where) for k in order], dataset, [options[k] for k in order], where
-    )
+    together = _Together([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
     kept: list[dict[int, Params]] = [{} for _ in nets]
     for epoch in range(options[0].epochs + 1):
         if epoch:
@@ -106,7 +107,7 @@ def fit_stack(
             on_epoch({"epoch": epoch, "loss": together.mean_loss()})
         if all(together.errors):
             break
-    found = dict(zip(order, together.results(kept), strict=True))
+    found = dict(zip(order, together.results(kept, keep_on_device), strict=True))
     return [found[k] for k in range(len(nets))]
 
 
@@ -130,7 +131,7 @@ def pays(net: nn.Module, device: str = "auto") -> bool:
     On a GPU always, if it can be stacked; on a CPU for small nets of dense layers.
     """
     products, mapped = why_not_products([net]) is None, why_not_mapped([net]) is None
-    if pick_device(device).type == "cuda":
+    if pick_device(device, dtypes_of(net)).type == "cuda":
         return products or mapped
     size = sum(p.numel() for p in net.parameters())
     conv = any(isinstance(m, nn.modules.conv._ConvNd) for m in net.modules())
@@ -213,7 +214,7 @@ class _Together:
         losses = [rows[-1]["loss"] for rows, error in zip(self.history, self.errors, strict=True) if error is None]
         return sum(losses) / len(losses) if losses else math.nan
 
-    def results(self, kept: Sequence[Mapping[int, Params]]) -> list[Run | DivergedError]:
+    def results(self, kept: Sequence[Mapping[int, Params]], keep_on_device: bool = False) -> list[Run | DivergedError]:
         """What :func:`fit_stack` returns."""
         self.stack.params = self.best_params or self.average or self.stack.params
         self.average = {}
@@ -226,7 +227,8 @@ class _Together:
                 continue
             net.load_state_dict(self.stack.state(k))
             record = self.options[k].record(self.dataset, self.names[k], self.device)
-            found.append(Run(net.cpu().eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
+            net = net if keep_on_device else net.cpu()
+            found.append(Run(net.eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
         return found
 
     # -- pairs -----------------------------------------------------------------------------------

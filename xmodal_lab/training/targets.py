@@ -30,10 +30,11 @@ def latent_losses(z: Tensor, target: Tensor, names: Sequence[str]) -> Tensor:
     """
     d = z.shape[2]
     half = 0.5 * (z - target).square().sum(2).mean(1)
-    found = half * torch.tensor([1 / d if name == "mse_mean" else 1.0 for name in names])
+    scale = torch.tensor([1 / d if name == "mse_mean" else 1.0 for name in names])
+    found = half * scale.to(half.device)
     if "cosine" in names:
         angles = 1 - functional.cosine_similarity(z, target, dim=2).mean(1)
-        found = torch.where(torch.tensor([name == "cosine" for name in names]), angles, found)
+        found = torch.where(torch.tensor([name == "cosine" for name in names]).to(half.device), angles, found)
     return found
 
 
@@ -45,9 +46,14 @@ class Pool:
     labels: Tensor | None = None
     own: Tensor | None = None
 
+    def to(self, device: str | torch.device) -> Pool:
+        """The same latents on another device."""
+        labels, own = (None if t is None else t.to(device) for t in (self.labels, self.own))
+        return Pool(self.z.to(device), labels, own)
+
 
 def drawn(pool: Pool, rule: str, labels: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Which latent of ``pool`` each entry meets, int64 of the shape of ``labels``.
+    """Which latent of ``pool`` each entry meets, int64 of the shape of ``labels``; drawn on the CPU for any device.
 
     Args:
         pool: the latents.
@@ -62,18 +68,20 @@ def drawn(pool: Pool, rule: str, labels: Tensor, rows: Tensor, generator: torch.
     if rule == "own":
         if pool.own is None:
             raise ValueError("these latents belong to no row, so there is none of a row's own.")
-        return pool.own[rows]
+        return pool.own[rows.to(pool.own.device)].to(labels.device)
+    where, labels = labels.device, labels.cpu()
     chance = torch.rand(labels.shape, generator=generator, dtype=torch.float64)
     if rule == "any":
-        return (chance * len(pool.z)).long()
+        return (chance * len(pool.z)).long().to(where)
     if pool.labels is None:
         raise ValueError("these latents have no class, so none can be drawn by label.")
-    order = torch.argsort(pool.labels, stable=True)
-    counts = torch.bincount(pool.labels, minlength=int(labels.max()) + 1)
+    theirs = pool.labels.cpu()
+    order = torch.argsort(theirs, stable=True)
+    counts = torch.bincount(theirs, minlength=int(labels.max()) + 1)
     if bool((counts[labels.flatten().unique()] == 0).any()):
         raise ValueError("a class of M_i has no latent of M_j to draw; add samples, or use another target.")
     starts = counts.cumsum(0) - counts
-    return order[starts[labels] + (chance * counts[labels]).long()]
+    return order[starts[labels] + (chance * counts[labels]).long()].to(where)
 
 
 def controls(reference: Tensor, seed: int = 0, rows: int = 2048) -> dict[str, Pool]:

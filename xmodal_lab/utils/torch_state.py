@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock, RLock, local
 from typing import Any
@@ -162,14 +162,32 @@ def seeded(seed: int) -> Iterator[None]:
             generator.set_state(before)
 
 
-def pick_device(device: str = "auto") -> torch.device:
+def pick_device(device: str | torch.device = "auto", dtypes: Iterable[torch.dtype] = ()) -> torch.device:
     """The device that ``device`` names; "auto" is cuda, else mps, else cpu.
 
+    Args:
+        device: "auto", or a name such as "cuda:1".
+        dtypes: of what will stand there: Apple's GPUs have no float64, so "auto" is then the CPU.
+
     Raises:
-        ValueError: a device that this machine does not have.
+        ValueError: a device that this machine does not have, or that lacks one of ``dtypes``.
     """
+    wide = any(dtype in (torch.float64, torch.complex128) for dtype in dtypes)
     if not (isinstance(device, str) and device == "auto"):
-        return check.device(device)
+        place = check.device(device)
+        if wide and not has_float64(place):
+            raise ValueError(f"device {str(place)!r} has no float64; use device='cpu' (or 'auto'), or .float().")
+        return place
     if torch.cuda.is_available():
         return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("mps" if torch.backends.mps.is_available() and not wide else "cpu")
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether sums can be taken in float64 there."""
+    return device.type != "mps"
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` in float64: where it stands, or on the CPU where its device has no float64. Gradients go along."""
+    return tensor.double() if has_float64(tensor.device) else tensor.cpu().double()

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...data.samples import Dataset, Samples
 from ...utils import checks as check
+from ...utils.torch_state import pick_device
 from .feature_cache import data_hash, folder_hash, remembered
 from .inputs import batch_of, batches, items_of, pixels_of, pooled
 
@@ -222,7 +223,7 @@ def pretrained(
     kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
         raise ValueError(f"dtype must be a floating dtype such as torch.float32 or 'bfloat16', got {dtype!r}.")
-    place = _device(device)
+    place = pick_device(device)
     name = str(name_or_folder)
     folder = _minilm_here() if name == "minilm" else check.path("name_or_folder", name)
     local = folder.is_dir()
@@ -318,15 +319,6 @@ def _preparation(modality: str, where: str, options: dict[str, Any], name: str) 
         load = transformers.AutoFeatureExtractor.from_pretrained
         parts["waves"] = _fetch(lambda: load(where, **options), name, "feature extractor")
     return parts
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    place = torch.device(device)
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {str(device)!r} is not there; use device='cpu' or 'auto'.")
-    return place
 
 
 @contextlib.contextmanager

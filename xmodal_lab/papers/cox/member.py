@@ -21,6 +21,7 @@ from ...training import judged_alike
 from ...utils import checks as check
 from ...utils.factors import principal_components
 from ...utils.kept import kept
+from ...utils.torch_state import pick_device
 from .method.options import Options
 from .method.runs import CHECKPOINTS, Outcome, run_stack
 from .worlds.perceptors import PERCEPTORS, STEPS
@@ -31,6 +32,7 @@ Values = Mapping[str, Any]
 
 DATA = {"dataset": "shapes", "data_seed": 0}
 VIEW = {"out": "audio", "inside": "", "count": 0, "perceptor": "supervised", "perceptor_steps": STEPS, "split": "test"}
+LOOKED = {"points": 0, "device": "auto"}
 LABELS = {
     "out": "modality that is out", "count": "K, in-modal modalities", "anchors": "T, anchors",
     "label_share": "share of labels (0: unsupervised)", "perceptor": "in-modal perceptors",
@@ -73,8 +75,8 @@ class Bench:
         """Settings of data, perceptors and training, with their defaults."""
         asked = {f.name: f.default for f in fields(Options)}
         if self.given is None:
-            return {**DATA, **VIEW, **asked, "points": 0}
-        return {**VIEW, "out": self.given.modalities[0], **asked, "points": 0}
+            return {**DATA, **VIEW, **asked, **LOOKED}
+        return {**VIEW, "out": self.given.modalities[0], **asked, **LOOKED}
 
     def experiment(self, **defaults: Any) -> Experiment:
         """As something to sweep, with other ``defaults``."""
@@ -123,7 +125,7 @@ class Bench:
 
     def outcomes(self, members: Sequence[Values], report: Report) -> list[Outcome]:
         """Members of one stack, trained and scored."""
-        return run_stack(self.problem(members[0]), [_options(s) for s in members], report)
+        return run_stack(self.problem(members[0]), [_options(s) for s in members], report, members[0]["device"])
 
     def stack(self, members: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
         """What a sweep keeps of them."""
@@ -145,6 +147,7 @@ class Bench:
         check.one_of("perceptor", s["perceptor"], PERCEPTORS)
         check.integer("perceptor_steps", s["perceptor_steps"], at_least=0)
         check.integer("points", s["points"], at_least=0)
+        pick_device(s["device"])
         if self.given is None:
             check.one_of("dataset", s["dataset"], WORLDS)
         known = names_of(s["dataset"]) if self.given is None else self.given.modalities
@@ -182,7 +185,7 @@ def _options(s: Values) -> Options:
 
 
 def _stack_key(s: Values) -> Hashable:
-    rest = tuple(s[k] for k in (*DATA, *VIEW, "points") if k in s)
+    rest = tuple(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s)
     return (*rest, _options(s).key())
 
 

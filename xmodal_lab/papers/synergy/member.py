@@ -15,6 +15,7 @@ from ...models import stacked as nets
 from ...sweeps.experiment import Experiment, Report, Variable, on_demand
 from ...training.targets import LOSSES
 from ...utils import checks as check
+from ...utils.torch_state import pick_device
 from .method.targets import PAPERS_OWN, applicable
 from .method.training import Plan, Values, accuracy, train
 from .method.views import TESTS
@@ -27,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "direction": "L→V", "target": "imperfect", "alpha": 0.3, "loss": "mse_mean", "weight_decay": 0.0, "redraw": True,
     "rows_per_class": 0, "steps": 400, "batch_size": 32, "lr": 1e-3, "hidden": 64, "width": 64, "architecture": "mlp",
     "resolution": 16, "teacher_share": 0.4, "teacher_steps": 300, "noise_variance": 1e-3, "length": 4.0, "severity": 3,
-    "watch": 0, "points": 0, "seed": 0,
+    "watch": 0, "points": 0, "seed": 0, "device": "auto",
 }  # fmt: skip
 # alpha 0.3 (Sec 4.1), batch 32 and Adam 1e-3 (App B.2), noise variance 1e-3 (Tab 5); the rest ours. The paper trains
 # 30 epochs; 400 steps are 13 of the digits world.
@@ -92,13 +93,14 @@ def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
     plan = Plan.of(world, [s])
     watch = Watch(world, [s], plan)
     train(world, [s], plan, [s["seed"]], watch)
-    found = {
+    found: dict[str, torch.Tensor] = {
         "z_i": alone(world, [s], s["seed"], s["seed"])[-1],
         "ẑ_k": watch.clouds[-1][0],
         "z_j": world.teacher.z_j,
     }
     ideal = world.ideal(s["seed"])
-    return found if ideal is None else {**found, "z*": ideal}
+    found = found if ideal is None else {**found, "z*": ideal}
+    return {name: z.cpu() for name, z in found.items()}
 
 
 def _trials_of(experiment: Experiment) -> Trials:
@@ -123,12 +125,12 @@ def _stack(trials: Trials, members: Sequence[Values], report: Report) -> list[di
 
     params = train(world, members, plan, [s["seed"] for s in members], on_step)
     scores = torch.stack([accuracy(params, world.x[name], world.y["test"]) for name in TESTS], 1)
-    val, floors = accuracy(params, world.x["val"], world.y["val"]), watch.floor()
+    val, floors = accuracy(params, world.x["val"], world.y["val"]), watch.floor().cpu()
     found = []
     for k in range(len(members)):
         one: dict[str, Any] = {"accuracy": scores[k].numpy(), "val_accuracy": float(val[k])}
         if watch.moments:
-            curve = torch.stack(watch.latent_loss)[:, k].double()
+            curve = torch.stack(watch.latent_loss)[:, k].cpu().double()
             start = curve[0].clamp_min(1e-30)
             one |= {"latent_loss": (curve / start).numpy(), "latent_floor": float(floors[k] / start)}
         if watch.moments and watch.points:
@@ -183,6 +185,7 @@ def _stack_key(s: Mapping[str, Any]) -> Hashable:
 
 def _check(trials: Trials, s: dict[str, Any]) -> None:
     trials.check_data(s)
+    pick_device(s["device"])
     direction = str(s["direction"]).replace("->", "→")
     if s["target"] != "imperfect":
         applicable(s["target"], direction)

@@ -7,7 +7,7 @@ the frozen sentence encoder of :mod:`.prompts`, as BERT in the paper.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from ...data.samples import Dataset
 from ...experiments.late_fusion import DATA, Trials
 from ...models import stacked as nets
 from ...utils.kept import kept
+from ...utils.torch_state import pick_device
 from .method import prompts
 from .method.teachers import Split, Teacher, fitted, sentences, taught, teaching_rows
 from .method.views import Eye, spoilt
@@ -54,6 +55,11 @@ class World:
     memory: dict[Any, Any] = field(default_factory=dict)
 
     @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.y["train"].device
+
+    @property
     def width(self) -> int:
         """Dimension d of all latents."""
         return int(self.settings["width_of_z"])
@@ -82,19 +88,34 @@ def modality(dataset: Dataset, letter: str) -> str | None:
 
 
 def world_of(trials: Trials, s: Mapping[str, Any]) -> World:
-    """The world of these settings; the last few are kept.
+    """The world of these settings, on its device; the last few are kept. M_j is trained on the CPU.
 
     Raises:
         ValueError: the dataset lacks a modality of the direction, or has no classes.
     """
     data = () if trials.given is not None else tuple((k, s[k]) for k in DATA)
-    return _world(trials, data, tuple((k, s[k]) for k in OWN))
+    return _placed(trials, data, tuple((k, s[k]) for k in OWN), str(pick_device(s["device"])))
+
+
+@kept(12)
+def _placed(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...], device: str) -> World:
+    made = _world(trials, data, own)
+    if device == "cpu":
+        return made
+
+    def there(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: part.to(device) for name, part in parts.items()}
+
+    return replace(
+        made, x=there(made.x), y=there(made.y), teacher=made.teacher.to(device), both=there(made.both),
+        y_both=made.y_both.to(device), memory={},
+    )  # fmt: skip
 
 
 @kept(12)
 def _world(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> World:
     s: dict[str, Any] = dict(own)
-    dataset = trials.load({**trials.defaults, **dict(data)})
+    dataset = trials.load({**trials.defaults, **dict(data)}).to("cpu")
     j, i = (modality(dataset, letter) for letter in s["direction"].split("→"))
     spoken = s["direction"].startswith("L")
     if i is None or (j is None and not spoken):

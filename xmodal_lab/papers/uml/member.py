@@ -13,6 +13,7 @@ from ...data.samples import Dataset
 from ...data.unpaired import Unpaired, unpaired
 from ...sweeps.experiment import Experiment, Report, Variable, on_demand
 from ...utils import checks as check
+from ...utils.torch_state import pick_device
 from .method import grids
 from .method.geometry import Geometry, geometry
 from .method.heads import Head
@@ -33,6 +34,7 @@ _HEAD = (
 HEAD = {f.name: f.default for f in fields(Head) if f.name in _HEAD}
 DEFAULTS: Values = {
     **WORLD, "target": "image", "auxiliary": "text", **SHOTS, "classifier": "head", "geometry": False, **HEAD,
+    "device": "auto",
 }  # fmt: skip
 # Makes no difference to a head without auxiliary samples.
 _UNTAUGHT = {"lam": 1.0, "ratio": 1.0, "start": 0, "relation": "related"}
@@ -110,7 +112,7 @@ def _stack(given: Unpaired | None, members: list[Values], report: Report) -> lis
     if members[0]["classifier"] != "head":
         found = [grids.baseline(data, head_of(s), s["classifier"]) for s in members]
         return [{"accuracy": test, "val_accuracy": val, "loss": float("nan")} for test, val in found]
-    trained = train_heads(data, [head_of(s) for s in members], report=report)
+    trained = train_heads(data, [head_of(s) for s in members], report=report, device=members[0]["device"])
     results = []
     for s, t in zip(members, trained, strict=True):
         result = {"accuracy": t.accuracy, "val_accuracy": t.val_accuracy, "loss": t.loss}
@@ -120,7 +122,7 @@ def _stack(given: Unpaired | None, members: list[Values], report: Report) -> lis
 
 def _stack_key(given: Unpaired | None, s: Values) -> Any:
     which = tuple(s[k] for k in WORLD) if given is None else ()
-    return (*which, s["classifier"], head_of(s).stack_key())
+    return (*which, s["classifier"], s["device"], head_of(s).stack_key())
 
 
 def _normal(s: Values) -> Values:
@@ -152,6 +154,7 @@ def _variables(values: Mapping[str, Sequence[Any]]) -> dict[str, Variable]:
 
 def _check(given: Unpaired | None, s: Values) -> None:
     check.one_of("relation", s["relation"], RELATIONS)
+    pick_device(s["device"])
     check.one_of("classifier", s["classifier"], CLASSIFIERS)
     if given is None:
         check.one_of("world", s["world"], WORLDS)
@@ -184,7 +187,7 @@ def _digest(data: Unpaired) -> str:
     digest = hashlib.sha256()
     for split in (data.train, data.val, data.test):
         for m, (x, y) in split.items():
-            digest.update(m.encode() + x.contiguous().numpy().tobytes() + y.numpy().tobytes())
+            digest.update(m.encode() + x.cpu().contiguous().numpy().tobytes() + y.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

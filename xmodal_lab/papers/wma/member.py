@@ -74,11 +74,11 @@ def _member(towers: Towers, s: Values, report: Report) -> Mapping[str, Any]:
     cases, pairs = cases_of(s["modalities"]), _pairs(s["modalities"])
     scores = [tested(run.tower, dataset.splits[split], head, s) for split in SPLITS]
     test = dataset.test.complete(run.tower.modalities)
-    test = test.subset(slice(0, LOOKED_AT))
+    test = test.subset(slice(0, LOOKED_AT)).to(next(run.tower.parameters()).device)
     inputs = {m: test.inputs[m] for m in run.tower.modalities}
     with torch.no_grad():
         hidden = run.tower.hidden(inputs)
-        apart = distances(hidden, transport_of(s), quiet=True) / run.start
+        apart = distances(hidden, transport_of(s), quiet=True).cpu() / run.start
         spread = run.tower.embed(inputs).spread()
     at = {"pair": pairs}
     found = {
@@ -100,7 +100,7 @@ def _member(towers: Towers, s: Values, report: Report) -> Mapping[str, Any]:
             {"strength": list(STRENGTHS), "case": cases}, ("strength", "case"),
         )  # fmt: skip
     if s["shown"] >= 0:
-        found["plan"] = plan_of(_one(hidden, s["shown"]), *pairs_of(hidden)[0], transport_of(s))[0].numpy()
+        found["plan"] = plan_of(_one(hidden, s["shown"]), *pairs_of(hidden)[0], transport_of(s))[0].cpu().numpy()
     return found
 
 

@@ -76,7 +76,7 @@ def _f1(logits: Tensor, targets: Tensor) -> float:
     """Mean over labels of F1 at probability ½."""
     from sklearn.metrics import f1_score
 
-    return float(f1_score(targets.numpy() > 0, logits.numpy() > 0, average="macro", zero_division=0.0))
+    return float(f1_score(targets.cpu().numpy() > 0, logits.cpu().numpy() > 0, average="macro", zero_division=0.0))
 
 
 HEAD = {

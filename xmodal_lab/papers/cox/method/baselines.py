@@ -22,27 +22,27 @@ SHARPEN, BALANCE = 0.1, 0.5
 RAMP = 0.3
 
 
-def free(members: Sequence[Options], name: str) -> Tensor:
+def free(members: Sequence[Options], name: str, device: torch.device | None = None) -> Tensor:
     """(S,) values of an option that may differ between members."""
-    return torch.tensor([float(getattr(o, name)) for o in members])
+    return torch.tensor([float(getattr(o, name)) for o in members], device=device)
 
 
 def unlabelled_term(problem: Problem, members: Sequence[Options]) -> Term:
     """The method's loss on batches of unlabelled rows: (params, step) → (S,); zero for ERM."""
     first, x = members[0], problem.train.out
-    dice = Dice([o.seed for o in members], 5)
-    entropy_weight, noise = free(members, "entropy_weight"), free(members, "noise")[:, None, None]
+    dice = Dice([o.seed for o in members], 5, x.device)
+    entropy_weight, noise = (free(members, name, x.device) for name in ("entropy_weight", "noise"))
     contrast = _moco(problem, members) if first.algorithm == "moco" else None
 
     def batch() -> Tensor:
         return x[dice.integers(len(x), (first.batch,))]
 
     def jitter(rows: Tensor) -> Tensor:
-        return rows + noise * dice.normal(rows.shape[1:])
+        return rows + noise[:, None, None] * dice.normal(rows.shape[1:])
 
     def term(params: Mapping[str, Tensor], step: int) -> Tensor:
         if first.algorithm not in ("entmin", "ssl", "moco"):
-            return torch.zeros(len(members))
+            return x.new_zeros(len(members))
         rows = batch()
         z = encode(params, rows)
         log_p = posterior(params, z)
@@ -62,7 +62,7 @@ def unlabelled_term(problem: Problem, members: Sequence[Options]) -> Term:
 
 
 def _moco(problem: Problem, members: Sequence[Options]) -> Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]:
-    dice = Dice([o.seed for o in members], 6)
+    dice = Dice([o.seed for o in members], 6, problem.device)
     slow: Params = {}
     queue = F.normalize(dice.normal((QUEUE, members[0].width)), dim=-1)
     place = 0
@@ -78,7 +78,7 @@ def _moco(problem: Problem, members: Sequence[Options]) -> Callable[[Mapping[str
         query = F.normalize(encode(params, one), dim=-1)
         logits = torch.cat([(query * key).sum(-1, keepdim=True), query @ queue.transpose(1, 2)], -1) / TEMPERATURE
         loss = -F.log_softmax(logits, -1)[..., 0].mean(1)
-        at = (place + torch.arange(key.shape[1])) % QUEUE
+        at = (place + torch.arange(key.shape[1], device=key.device)) % QUEUE
         queue = queue.index_copy(1, at, key)
         place = (place + key.shape[1]) % QUEUE
         return loss

@@ -24,38 +24,42 @@ HEAD_STEPS, HEAD_LR, HEAD_BATCH = 60, 2e-2, 256
 
 
 class Dice:
-    """One generator per member."""
+    """One generator per member; drawn on the CPU, the same for every ``device`` that the numbers go to."""
 
-    def __init__(self, seeds: Sequence[int], stream: int) -> None:
+    def __init__(self, seeds: Sequence[int], stream: int, device: torch.device | None = None) -> None:
         self._each = [torch.Generator().manual_seed(100_003 * (seed + 1) + stream) for seed in seeds]
+        self.device = torch.device("cpu") if device is None else device
+
+    def _there(self, drawn: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(drawn)).to(self.device)
 
     def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
         """(S, *shape) whole numbers below ``high``."""
-        return torch.stack([torch.randint(0, high, shape, generator=g) for g in self._each])
+        return self._there([torch.randint(0, high, shape, generator=g) for g in self._each])
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """(S, *shape) standard normal numbers."""
-        return torch.stack([torch.randn(tuple(shape), generator=g) for g in self._each])
+        return self._there([torch.randn(tuple(shape), generator=g) for g in self._each])
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """(S, *shape) in [-1, 1]."""
-        return torch.stack([2 * torch.rand(tuple(shape), generator=g) - 1 for g in self._each])
+        return self._there([2 * torch.rand(tuple(shape), generator=g) - 1 for g in self._each])
 
     def orders(self, n: int) -> Tensor:
         """(S, n) a random order each."""
-        return torch.stack([torch.randperm(n, generator=g) for g in self._each])
+        return self._there([torch.randperm(n, generator=g) for g in self._each])
 
     def chosen(self, among: Tensor, n: int) -> Tensor:
         """(S, n) rows drawn with replacement where ``among`` (S, M) is True; from all rows where it never is."""
-        weights = torch.where(among.any(1, keepdim=True), among, True).float()
+        weights = torch.where(among.any(1, keepdim=True), among, True).float().cpu()
         picks = [torch.multinomial(w, n, True, generator=g) for w, g in zip(weights, self._each, strict=True)]
-        return torch.stack(picks)
+        return self._there(picks)
 
 
 def layer(dice: Dice, name: str, size: int, to: int) -> Params:
     """A linear layer: uniform weights in ±1/√size, bias 0."""
     weight = dice.uniform((size, to)) / size**0.5
-    return {f"{name}.weight": weight, f"{name}.bias": torch.zeros(len(weight), 1, to)}
+    return {f"{name}.weight": weight, f"{name}.bias": weight.new_zeros(len(weight), 1, to)}
 
 
 def affine(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
@@ -65,7 +69,7 @@ def affine(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 def start(problem: Problem, options: Options, seeds: Sequence[int]) -> Params:
     """Learner and head of each seed, the same for every method."""
-    dice = Dice(seeds, 1)
+    dice = Dice(seeds, 1, problem.device)
     p = problem.train.out.shape[1] if options.algorithm != "aligned" else _aligned(problem).shape[1]
     sizes = {"learner.1": (p, options.hidden), "learner.2": (options.hidden, options.width)}
     sizes["head"] = (options.width, len(problem.classes))
@@ -74,7 +78,7 @@ def start(problem: Problem, options: Options, seeds: Sequence[int]) -> Params:
 
 def connections(problem: Problem, options: Options, seeds: Sequence[int]) -> Params:
     """One connection per in-modal modality: p(v|x_I) to mean (and log-variance, with a KL term), q(x_O|v)."""
-    dice = Dice(seeds, 2)
+    dice = Dice(seeds, 2, problem.device)
     made: Params = {}
     for m, z in problem.train.inside.items():
         made |= layer(dice, f"connect.{m}.mean", z.shape[1], BOTTLENECK)
@@ -110,7 +114,7 @@ def connect(params: Mapping[str, Tensor], name: str, z: Tensor, dice: Dice | Non
     Source: cox Eq 8, 9; Alemi et al. 2016.
     """
     v = mean = affine(params, f"connect.{name}.mean", z)
-    kl = torch.zeros(mean.shape[:-1], dtype=mean.dtype)
+    kl = mean.new_zeros(mean.shape[:-1])
     if f"connect.{name}.spread.weight" in params:
         log_variance = affine(params, f"connect.{name}.spread", z)
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(-1)
@@ -134,7 +138,7 @@ def mapped(problem: Problem, options: Options, params: Params, split: str = "tra
     fitted = []
     for k, z in enumerate(inside.values()):
         if z.shape[1] != options.width:
-            turn = torch.randn(z.shape[1], options.width, generator=torch.Generator().manual_seed(k))
+            turn = torch.randn(z.shape[1], options.width, generator=torch.Generator().manual_seed(k)).to(z.device)
             z = z @ turn / z.shape[1] ** 0.5
         fitted.append(F.layer_norm(z, z.shape[-1:]).expand(members, -1, -1))
     return torch.stack(fitted)
@@ -142,10 +146,12 @@ def mapped(problem: Problem, options: Options, params: Params, split: str = "tra
 
 def optimal_classifiers(features: Tensor, labels: Tensor, classes: int, seed: int = 0) -> Params:
     """h_k*: a linear layer on each set of features (Sec 4.1), (Q, N, d) → parameters of Q classifiers."""
-    dice = Dice([seed] * len(features), 3)
+    dice = Dice([seed] * len(features), 3, features.device)
     first = {k: torch.zeros_like(v) for k, v in layer(dice, "h", features.shape[2], classes).items()}
-    rows = [torch.randint(0, len(labels), (HEAD_BATCH,), generator=torch.Generator().manual_seed(seed + i))
-            for i in range(HEAD_STEPS)]  # fmt: skip
+    rows = torch.stack([
+        torch.randint(0, len(labels), (HEAD_BATCH,), generator=torch.Generator().manual_seed(seed + i))
+        for i in range(HEAD_STEPS)
+    ]).to(features.device)  # fmt: skip
 
     def losses(params: Params, step: int) -> Tensor:
         scores = affine(params, "h", features[:, rows[step]])

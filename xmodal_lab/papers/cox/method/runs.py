@@ -12,7 +12,7 @@ from torch import Tensor
 from ....losses import Params
 from ....training.descent import member
 from ....utils import checks as check
-from ....utils.torch_state import training
+from ....utils.torch_state import pick_device, training
 from ..worlds.problem import Problem
 from .nets import encode, gap, in_modal_scores, posterior
 from .options import Options
@@ -57,8 +57,8 @@ class Outcome:
     options: Options
 
 
-def run(problem: Problem, options: Options | None = None, **asked: Any) -> Outcome:
-    """Train and score one member on ``problem``; ``asked`` are fields of :class:`Options`.
+def run(problem: Problem, options: Options | None = None, *, device: str = "auto", **asked: Any) -> Outcome:
+    """Train and score one member on ``problem``; ``asked`` are fields of :class:`Options`, ``device`` as in fit.
 
     Raises:
         ValueError, TypeError: options that make no sense; T above the number of agreed rows.
@@ -67,14 +67,17 @@ def run(problem: Problem, options: Options | None = None, **asked: Any) -> Outco
         raise ValueError("give Options or their fields, not both.")
     for name in asked:
         check.one_of("option of cox", name, Options.__dataclass_fields__)
-    return run_stack(problem, [Options(**asked) if options is None else options])[0]
+    return run_stack(problem, [Options(**asked) if options is None else options], device=device)[0]
 
 
 @training()
-def run_stack(problem: Problem, members: Sequence[Options], report: Report | None = None) -> list[Outcome]:
+def run_stack(
+    problem: Problem, members: Sequence[Options], report: Report | None = None, device: str = "auto"
+) -> list[Outcome]:
     """Train and score ``members`` on ``problem``; ``report(share, text)`` is called on the way.
 
-    They may differ in seed, learning rate, weights of the terms and noise.
+    ``device`` is where they train, as in :func:`~xmodal_lab.fit`; outcomes are on the CPU. They
+    may differ in seed, learning rate, weights of the terms and noise.
 
     Raises:
         ValueError: no member, or members that differ in more.
@@ -87,6 +90,7 @@ def run_stack(problem: Problem, members: Sequence[Options], report: Report | Non
         check.instance("a member", options, Options)
     if len({o.key() for o in members}) > 1:
         raise ValueError("members of one stack may differ only in seed, lr, weight_decay, noise and weights of terms.")
+    problem = problem.to(pick_device(device, {problem.train.out.dtype}))
     watcher = _Watcher(problem, members[0], report)
     train = train_unsupervised if members[0].unsupervised and members[0].algorithm != "aligned" else train_semi
     trained = train(problem, members, watcher)
@@ -128,7 +132,7 @@ class _Watcher:
             self.before = (*agreement_accuracy(predicted, y, disagree), disagree)
         if keep:
             self.rows.append({
-                "step": torch.full((len(z),), float(step)),
+                "step": torch.full((len(z),), float(step), device=z.device),
                 "accuracy": (predicted == y).float().mean(1),
                 "in_modal_accuracy": (top == y).float().mean(-1).T,
                 "mmd": gap(self.problem, self.options, now, z),
@@ -161,11 +165,12 @@ def _scored(problem: Problem, members: Sequence[Options], t: Trained, watcher: _
             relabelled=best_relabelling(predicted[s], y, len(problem.classes)),
             recall={"instance R@1": one, "instance R@5": five, "class R@1": class_one, "class R@5": class_five},
             numbers={name: float(v[s]) for name, v in numbers.items()},
-            curves={name: v[s] for name, v in curves.items()},
-            params=member(t.params, s), features=z[s], test_features=test_z[s], predictions=predicted[s],
-            disagree=None if disagree is None else disagree[s],
-            test_disagree=None if test_disagree is None else test_disagree[s],
-            anchors=t.anchors[s][t.there[s]], anchor_labels=t.labels[s][t.there[s]], options=options,
+            curves={name: v[s].cpu() for name, v in curves.items()},
+            params={name: p.cpu() for name, p in member(t.params, s).items()}, features=z[s].cpu(),
+            test_features=test_z[s].cpu(), predictions=predicted[s].cpu(),
+            disagree=None if disagree is None else disagree[s].cpu(),
+            test_disagree=None if test_disagree is None else test_disagree[s].cpu(),
+            anchors=t.anchors[s][t.there[s]].cpu(), anchor_labels=t.labels[s][t.there[s]].cpu(), options=options,
         ))  # fmt: skip
     return found
 

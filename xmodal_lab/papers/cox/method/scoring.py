@@ -30,8 +30,8 @@ def best_relabelling(predictions: Any, labels: Any, classes: int) -> float:
 
     classes = check.integer("classes", classes, at_least=1)
     count = check.as_tensor("labels", labels).numel()
-    given = class_numbers("predictions", predictions, count, below=classes)
-    true = class_numbers("labels", labels, count, below=classes)
+    given = class_numbers("predictions", predictions, count, below=classes).cpu()
+    true = class_numbers("labels", labels, count, below=classes).cpu()
     table = torch.zeros(classes, classes).index_put_((given, true), torch.ones(len(true)), accumulate=True)
     rows, columns = linear_sum_assignment(-table.numpy())
     return float(table[rows, columns].sum() / len(true))

@@ -52,21 +52,21 @@ def train_semi(problem: Problem, members: Sequence[Options], watch: Watch) -> Tr
     """Train S members that differ in ``FREE`` options only; ``watch(step, params)`` is called before each step."""
     first, seeds = members[0], [o.seed for o in members]
     y = problem.train.labels
-    rows = torch.stack([labelled_rows(y, first.label_share, seed) for seed in seeds])
+    rows = torch.stack([labelled_rows(y.cpu(), first.label_share, seed) for seed in seeds]).to(y.device)
     params = start(problem, first, seeds)
     if first.algorithm == "cox" and first.connection:
         params |= connections(problem, first, seeds)
     if first.algorithm != "random":
         params = _descend(problem, members, params, rows, watch)
     everywhere = torch.ones_like(rows, dtype=torch.bool)
-    return Trained(params, rows, y[rows], everywhere, torch.ones(len(members)))
+    return Trained(params, rows, y[rows], everywhere, torch.ones(len(members), device=y.device))
 
 
 def _descend(problem: Problem, members: Sequence[Options], params: Params, rows: Tensor, watch: Watch) -> Params:
     first, seeds = members[0], [o.seed for o in members]
     x, y = inputs(problem, first), problem.train.labels
-    learned = torch.arange(len(y)).expand(len(members), -1) if first.algorithm == "aligned" else rows
-    dice = Dice(seeds, 4)
+    learned = torch.arange(len(y), device=y.device).expand(len(members), -1) if first.algorithm == "aligned" else rows
+    dice = Dice(seeds, 4, problem.device)
     unlabelled = unlabelled_term(problem, members)
     link = connection_term(problem, members, rows)
     explore = Explorer(problem, members, rows, y[rows], torch.ones_like(rows, dtype=torch.bool))
@@ -93,14 +93,17 @@ def connection_term(
 ) -> Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]:
     """Σ_k ‖z_O - q(x_O|v_k)‖², mean over pairs, and β_vib KL (Eq 9): (params, z_O, in-modal rows) → (S,)."""
     first = members[0]
-    weight, beta = free(members, "connect_weight"), free(members, "beta_vib")
-    dice = Dice([o.seed for o in members], 7)
-    partner = torch.arange(len(problem.train)).expand(len(members), -1)
+    where = problem.device
+    weight, beta = (free(members, name, where) for name in ("connect_weight", "beta_vib"))
+    dice = Dice([o.seed for o in members], 7, where)
+    partner = torch.arange(len(problem.train), device=where).expand(len(members), -1)
     if first.control == "pairs":  # every labelled row gets the in-modal views of another labelled row
-        partner = partner.scatter(1, rows, rows.gather(1, Dice([o.seed for o in members], 8).orders(rows.shape[1])))
+        partner = partner.scatter(
+            1, rows, rows.gather(1, Dice([o.seed for o in members], 8, where).orders(rows.shape[1]))
+        )
 
     def term(params: Mapping[str, Tensor], z: Tensor, batch: Tensor) -> Tensor:
-        other, loss = partner.gather(1, batch), torch.zeros(len(members))
+        other, loss = partner.gather(1, batch), z.new_zeros(len(members))
         for m, features in problem.train.inside.items():
             v, kl = connect(params, m, features[other], dice)
             loss = loss + weight * ((z - v) ** 2).sum(-1).mean(1) + beta * kl.mean(1)
@@ -120,9 +123,9 @@ class Explorer:
     ) -> None:
         self.problem, self.first = problem, members[0]
         self.rows, self.labels, self.there = rows, labels, there
-        self.weight = free(members, "explore_weight")
-        self.dice = Dice([o.seed for o in members], 9)
-        self.shuffle = Dice([o.seed for o in members], 10)
+        self.weight = free(members, "explore_weight", problem.device)
+        self.dice = Dice([o.seed for o in members], 9, problem.device)
+        self.shuffle = Dice([o.seed for o in members], 10, problem.device)
         self.age = 0
 
     def refresh(self, params: Mapping[str, Tensor]) -> None:

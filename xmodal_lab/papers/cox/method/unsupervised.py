@@ -27,7 +27,7 @@ _NOBODY = Anchors(_NONE, _NONE, torch.zeros(0), _NONE, 0)
 def train_unsupervised(problem: Problem, members: Sequence[Options], watch: Watch) -> Trained:
     """Train S members without any label of the out-of-modal data; ``watch`` as in ``train_semi``."""
     first, seeds = members[0], [o.seed for o in members]
-    params, none = start(problem, first, seeds), torch.zeros(len(members), 0, dtype=torch.long)
+    params, none = start(problem, first, seeds), _NONE.to(problem.device).expand(len(members), 0)
     if first.algorithm in ("ssl", "moco"):
         term = unlabelled_term(problem, members)
 
@@ -38,7 +38,7 @@ def train_unsupervised(problem: Problem, members: Sequence[Options], watch: Watc
         lr, decay = free(members, "lr"), free(members, "weight_decay")
         params = descend(params, losses, steps=first.steps, lr=lr, weight_decay=decay)
     if first.algorithm in ("random", "ssl", "moco"):
-        return Trained(params, none, none, none.bool(), torch.full((len(members),), torch.nan))
+        return Trained(params, none, none, none.bool(), torch.full((len(members),), torch.nan, device=problem.device))
     return _Cox(problem, members, params, watch).train()
 
 
@@ -47,8 +47,8 @@ class _Cox:
         self.problem, self.members, self.first, self.watch = problem, members, members[0], watch
         self.x, self.y = problem.train.out, problem.train.labels
         self.learner, self.links = params, connections(problem, members[0], [o.seed for o in members])
-        self.dice = Dice([o.seed for o in members], 4)
-        self.sampled = Dice([o.seed for o in members], 7)
+        self.dice = Dice([o.seed for o in members], 4, problem.device)
+        self.sampled = Dice([o.seed for o in members], 7, problem.device)
         self.step = 0
         self.warm: dict[str, Tensor] = {}
         self.pairs: tuple[Tensor, Tensor] | None = None
@@ -84,8 +84,8 @@ class _Cox:
             count = asked_count(self.first.anchors, len(self.y), agreed)
             # A share of rows of which none is agreed: this member has no warm-up. A literal T is refused.
             found.append(top_agreed(scores[:, s], count) if count else _NOBODY)
-        self.warm["agreed"] = torch.tensor([float(a.available) for a in found])
-        rows, labels, there = _padded(found)
+        self.warm["agreed"] = torch.tensor([float(a.available) for a in found], device=self.y.device)
+        rows, labels, there = (t.to(self.y.device) for t in _padded(found))
         self.warm["right"] = self._right((rows, labels, there))
         if self.first.control == "oracle":
             labels = self.y[rows]
@@ -95,7 +95,7 @@ class _Cox:
         v, z = mapped(self.problem, self.first, self.learner | self.links), self._features()
         count = asked_count(self.first.anchors, len(self.y), len(self.y))
         found = [emergent(z[s], v[:, s], self.y, count) for s in range(len(z))]
-        rows, labels, there = _padded(found)
+        rows, labels, there = (t.to(self.y.device) for t in _padded(found))
         self.pairs = rows, torch.stack([a.partners for a in found])
         return rows, labels, there
 
@@ -110,12 +110,13 @@ class _Cox:
         own = F.one_hot(self.y, classes).to(z)
         inside = {m: own.T @ f / own.sum(0)[:, None] for m, f in self.problem.train.inside.items()}
         used = (size > 0).to(z)
-        beta, weight, sampled = free(self.members, "beta_vib"), free(self.members, "connect_weight"), self.sampled
+        beta, weight = (free(self.members, name, z.device) for name in ("beta_vib", "connect_weight"))
+        sampled = self.sampled
         pairs = self.pairs
         targets = None if pairs is None else z.gather(1, pairs[0][..., None].expand(-1, -1, z.shape[-1]))
 
         def losses(params: Params, step: int) -> Tensor:
-            loss = torch.zeros(len(self.members))
+            loss = z.new_zeros(len(self.members))
             for m, f in self.problem.train.inside.items():
                 v, kl = connect(params, m, inside[m], sampled)
                 loss = loss + weight * (((v - centres) ** 2).sum(-1) * used).sum(1) / used.sum(1).clamp(min=1)
@@ -151,7 +152,8 @@ class _Cox:
 def _padded(found: Sequence[Anchors]) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, labels and which exist, (S, T) each, of members that may have fewer anchors than others."""
     most = max(1, *(len(a.rows) for a in found))
-    rows = torch.stack([F.pad(a.rows, (0, most - len(a.rows))) for a in found])
-    labels = torch.stack([F.pad(a.labels, (0, most - len(a.labels))) for a in found])
+    where = next((a.rows.device for a in found if len(a.rows)), _NONE.device)
+    rows = torch.stack([F.pad(a.rows.to(where), (0, most - len(a.rows))) for a in found])
+    labels = torch.stack([F.pad(a.labels.to(where), (0, most - len(a.labels))) for a in found])
     there = torch.stack([torch.arange(most) < len(a.rows) for a in found])
-    return rows, labels, there
+    return rows, labels, there.to(where)

@@ -46,6 +46,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: str | torch.device) -> Split:
+        """The same rows with all tensors there."""
+        return Split(
+            self.out.to(device), {m: z.to(device) for m, z in self.inside.items()}, self.labels.to(device),
+            None if self.aligned is None else self.aligned.to(device),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -96,6 +103,17 @@ class Problem:
         """Names of the in-modal modalities, k = 1 … K."""
         return tuple(self.train.inside)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.train.labels.device
+
+    def to(self, device: str | torch.device) -> Problem:
+        """The same problem with all tensors there; itself where they are there already."""
+        if torch.device(device) == self.device:
+            return self
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
     def __repr__(self) -> str:
         return (
             f"Problem(out={self.out!r}, in={self.inside}, {len(self.train)} train, {len(self.test)} test, "
@@ -137,7 +155,7 @@ def of_views(
     others = views if inside is None else [inside] if isinstance(inside, str) else check.listed("inside", inside)
     names = tuple(dict.fromkeys(check.one_of("modality", m, views) for m in (out, *others)))
     given = Samples({m: check.as_tensor(f"views[{m!r}]", views[check.one_of("modality", m, views)]) for m in names},
-                    check.as_tensor("labels", labels))  # fmt: skip
+                    check.as_tensor("labels", labels)).to("cpu")  # fmt: skip
     if (test_views is None) != (test_labels is None):
         raise ValueError("give test_views and test_labels, or neither.")
     if test_views is None:
@@ -147,7 +165,7 @@ def of_views(
         train = given
         test = Samples(
             {m: test_views[check.one_of("modality of test_views", m, test_views)] for m in names}, test_labels
-        )
+        ).to("cpu")
     if any(s.labels.is_floating_point() for s in (train, test)):
         raise ValueError("cox needs class labels (0, 1, …) on all rows; these are real-valued or unknown (-1).")
     count = 1 + max(int(class_numbers("labels", s.labels, len(s)).max()) for s in (train, test))
@@ -180,6 +198,7 @@ def of_dataset(
         ValueError: unknown modality or split, fewer than two in-modal modalities.
     """
     check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('shapes'), not one split of it")
+    dataset = dataset.to("cpu")  # where problems are made; a run moves them to its device
     check.one_of("modality", out, dataset.modalities)
     names = tuple(m for m in check.modalities_of(inside, dataset.modalities) if m != out)
     if len(names) < 2:

@@ -47,6 +47,12 @@ class Teacher:
     z_j: Tensor
     score: float
 
+    def to(self, device: str | torch.device) -> Teacher:
+        """The same latents on another device."""
+        pools = {name: pool.to(device) for name, pool in self.pools.items()}
+        z_val = None if self.z_val is None else self.z_val.to(device)
+        return Teacher(pools, z_val, self.z_j.to(device), self.score)
+
 
 def sentences(split: Split, j: str | None, classes: int, s: Mapping[str, Any]) -> Teacher:
     """The sentence encoder: prompts for any dataset, descriptions where it has them; vectors of the asked length."""
@@ -110,11 +116,12 @@ def fitted(
     rng = torch.Generator().manual_seed(41)
 
     def losses(params: Params, step: int) -> Tensor:
-        rows = torch.randint(len(x), (len(seeds), min(64, len(x))), generator=rng)
+        rows = torch.randint(len(x), (len(seeds), min(64, len(x))), generator=rng).to(x.device)
         out = nets.logits(params, nets.features(params, x[rows]))
         return functional.cross_entropy(out.transpose(1, 2), y[rows], reduction="none").mean(1)
 
-    return descend(stack(starts), losses, steps=s["teacher_steps"], lr=1e-3, schedule="cosine")
+    begin = {name: p.to(x.device) for name, p in stack(starts).items()}
+    return descend(begin, losses, steps=s["teacher_steps"], lr=1e-3, schedule="cosine")
 
 
 def _noise(like: Tensor, s: Mapping[str, Any]) -> Tensor:

@@ -22,7 +22,7 @@ from ....training.descent import descend, stack
 from ....training.targets import LOSSES as LOSSES
 from ....training.targets import Pool, drawn
 from ....training.targets import latent_losses as latent_losses
-from ....utils.torch_state import float32
+from ....utils.torch_state import float32, wide
 from ..worlds import World
 from .targets import KINDS
 
@@ -52,7 +52,7 @@ class Plan:
     @staticmethod
     def of(world: World, members: Sequence[Values]) -> Plan:
         """The plan of ``members``, which agree on rows, steps and batch size."""
-        first, y = members[0], world.y["train"]
+        first, y, y_val = members[0], world.y["train"].cpu(), world.y["val"].cpu()  # drawn there for any device
         seeds = list(dict.fromkeys(s["seed"] for s in members))
         rows = {seed: _chosen_rows(y, first["rows_per_class"], seed) for seed in seeds}
         batch = min(first["batch_size"], min(map(len, rows.values())))
@@ -73,12 +73,13 @@ class Plan:
                 found = drawn(pools[name], kind.rule, y, torch.arange(len(y)), rng)[at]
             targets.append(found + starts[name])
             held_out = pools.get(f"{name}/val", pools[name])
-            positions = torch.arange(len(world.y["val"]))
+            positions = torch.arange(len(y_val))
             rule = kind.rule if kind.rule != "own" or f"{name}/val" in pools else "label"
-            found = drawn(held_out, rule, world.y["val"], positions, _stream(s["seed"], _VAL))
+            found = drawn(held_out, rule, y_val, positions, _stream(s["seed"], _VAL))
             val_targets.append(found + (starts[f"{name}/val"] if rule == "own" else starts[name]))
         latents = torch.cat([pool.z for pool in pools.values()])
-        return Plan(streams, batches, latents, torch.stack(targets), torch.stack(val_targets))
+        chosen = (streams, batches, latents, torch.stack(targets), torch.stack(val_targets))
+        return Plan(*(t.to(world.device) for t in chosen))
 
 
 @float32()
@@ -100,8 +101,8 @@ def train(
     """
     first = members[0]
     shape, options = world.x["train"].shape[1:], (first["hidden"], world.width, world.classes, first["architecture"])
-    params = stack([nets.start(seed, shape, *options) for seed in starts])
-    alpha = torch.tensor([0.0 if s["target"] == "none" else float(s["alpha"]) for s in members])
+    params = {n: p.to(world.device) for n, p in stack([nets.start(k, shape, *options) for k in starts]).items()}
+    alpha = torch.tensor([0.0 if s["target"] == "none" else float(s["alpha"]) for s in members], device=world.device)
     names = [s["loss"] for s in members]
     if on_step is not None:
         on_step(0, params)
@@ -123,14 +124,14 @@ def train(
 
 
 def accuracy(params: Params, x: Tensor, y: Tensor) -> Tensor:
-    """(K,) share of right answers; members in groups, so that features of many do not fill the memory."""
+    """(K,) share of right answers, on the CPU; members in groups, so that features of many do not fill the memory."""
     found = []
     with torch.no_grad():
         for k in range(len(params["w1"])):
             one = {name: p[k : k + 1] for name, p in params.items()}
             right = nets.logits(one, nets.features(one, x)).argmax(2) == y
-            found.append(right.double().mean(1))
-    return torch.cat(found)
+            found.append(wide(right).mean(1))
+    return torch.cat(found).cpu()
 
 
 def _pool_name(world: World, s: Values) -> str:

@@ -43,7 +43,7 @@ def moments(steps: int, watch: int) -> list[int]:
 
 def halves(z: Tensor, points: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Two disjoint random parts of at most ``points`` rows each, the same rows for every cloud of this length."""
-    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed + 5))
+    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed + 5)).to(z.device)
     half = min(points, len(z) // 2)
     return z[order[:half]], z[order[half : 2 * half]]
 

@@ -43,7 +43,7 @@ class Search:
 
 def search(
     data: Unpaired, heads: Head | Sequence[Head], grid: Mapping[str, Sequence[Any]] | None = None,
-    encoders: Mapping[str, Any] | None = None,
+    encoders: Mapping[str, Any] | None = None, device: str = "auto",
 ) -> Search:  # fmt: skip
     """Train every head at every point of a grid; choose each head's own point on the validation split.
 
@@ -52,7 +52,7 @@ def search(
         heads: whose other settings stay; λ and r make no difference to a head without auxiliary samples, so its grid
             has those axes once, and is searched as finely in the others.
         grid: setting -> values; :data:`QUICK` by default, :data:`PAPER` is the paper's.
-        encoders: see :func:`train_heads`.
+        encoders, device: see :func:`train_heads`.
 
     Raises:
         ValueError: an empty grid, no validation split of a target.
@@ -72,7 +72,7 @@ def search(
         mine = {k: v for k, v in axes.items() if head.taught or k not in ("lam", "ratio", "start")}
         points = [dict(zip(mine, values, strict=True)) for values in product(*mine.values())]
         plans.append([(point, replace(head, **point)) for point in points])
-    trained = iter(train_heads(data, [head for plan in plans for _, head in plan], encoders))
+    trained = iter(train_heads(data, [head for plan in plans for _, head in plan], encoders, device=device))
     best, chosen = [], []
     for plan in plans:
         mine_trained = [(point, next(trained)) for point, _ in plan]

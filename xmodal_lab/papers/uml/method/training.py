@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from torch.nn.functional import cross_entropy, normalize
 
 from ....data.unpaired import Unpaired, draw_shots
 from ....losses import Params
+from ....models.evaluation import device_of
 from ....training.descent import descend
-from ....utils.torch_state import training
+from ....utils.torch_state import pick_device, training
 from .heads import Head, Layout, checked_heads, layout, note
 from .nets import encoded, encoded_size, frozen, held, logits
 from .schedules import batches, renamed, weights
 
 LOOK_EVERY = 25  # steps between looks at the validation split, for choose="best" (ours)
+CPU = torch.device("cpu")
 AT_ONCE = 16  # heads in one stack at most: more leave the cache, several times slower (ours, measured)
 
 
@@ -47,6 +50,7 @@ class Trained:
         """What the head sees of ``x`` (n, ...): (n, width)."""
         one = {name: p[None] for name, p in self.params.items()}
         with torch.no_grad():
+            x = x.to(self.params["head"].device)
             z = encoded(one, modality, frozen(self.encoders, self.head, modality, x)[None], self.encoders)
             return (z @ one[f"project:{modality}"])[0] if f"project:{modality}" in one else z[0]
 
@@ -58,8 +62,9 @@ class Trained:
 
 @training()
 def train_heads(
-    data: Unpaired, heads: Head | Sequence[Head], encoders: Mapping[str, nn.Module] | None = None, report: Any = None
-) -> list[Trained]:
+    data: Unpaired, heads: Head | Sequence[Head], encoders: Mapping[str, nn.Module] | None = None, report: Any = None,
+    device: str = "auto",
+) -> list[Trained]:  # fmt: skip
     """Train heads on unpaired embeddings; those of one shape together, each as if alone.
 
     Args:
@@ -68,6 +73,7 @@ def train_heads(
         encoders: modality -> module, where ``data`` holds inputs rather than embeddings. Frozen unless the head
             tunes them; BatchNorm cannot be stacked.
         report: ``report(share, message)``.
+        device: where they train, as in :func:`~xmodal_lab.fit`; what comes back is on the CPU.
 
     Returns: one :class:`Trained` per head, in order.
 
@@ -75,7 +81,9 @@ def train_heads(
         ValueError: more shots than a class has (says which); sizes that differ and are not projected; no validation
             split for ``choose="best"``; no test split of the target; init from text without text.
     """
-    asked, modules = checked_heads(data, heads), dict(encoders or {})
+    asked, where = checked_heads(data, heads), pick_device(device)
+    modules = {m: _at(e, where) for m, e in (encoders or {}).items()}
+    data = data.to(where)
     done: list[Trained | None] = [None] * len(asked)
     groups: dict[Any, list[int]] = {}
     for i, head in enumerate(asked):
@@ -85,7 +93,7 @@ def train_heads(
     for key, members in groups.items():
         for start in range(0, len(members), AT_ONCE):
             part = members[start : start + AT_ONCE]
-            for i, trained in zip(part, plans[key].train([asked[i] for i in part]), strict=True):
+            for i, trained in zip(part, plans[key].train([asked[i] for i in part], encoders or {}), strict=True):
                 done[i] = trained
             ready += len(part)
             if report is not None:
@@ -98,6 +106,8 @@ class _Plan:
 
     def __init__(self, data: Unpaired, heads: Sequence[Head], encoders: Mapping[str, nn.Module]) -> None:
         self.data, first = data, heads[0]
+        self.labels = {m: y.cpu() for m, (_, y) in data.train.items()}  # rows are drawn there for any device
+        self.device = next(iter(data.train.values()))[0].device
         used = (first.target, *first.auxiliary)
         known = {m: data.train[m] for m in used if m in data.train}
         self.encoders = {m: e for m, e in encoders.items() if m in used}
@@ -119,19 +129,22 @@ class _Plan:
         """The k-shot sample of each modality."""
         found = {}
         for m in (head.target, *head.auxiliary):
-            found[m] = draw_shots(self.data.train[m][1], head.shots_of(m), head.seed, m, self.data.classes)
+            found[m] = draw_shots(self.labels[m], head.shots_of(m), head.seed, m, self.data.classes)
         return found
 
-    def train(self, heads: Sequence[Head]) -> list[Trained]:
-        first, members = heads[0], len(heads)
+    def train(self, heads: Sequence[Head], encoders: Mapping[str, nn.Module]) -> list[Trained]:
+        """``encoders`` are those of the user, which the trained heads remember."""
+        first, members, where = heads[0], len(heads), self.device
         rows = [self.rows(h) for h in heads]
         params = self._start(heads, rows)
-        drawn = {m: batches([r[m] for r in rows], heads, m) for m in rows[0]}
-        names = torch.stack([renamed(h, len(self.data.classes)) for h in heads])
+        drawn = {m: batches([r[m] for r in rows], heads, m).to(where) for m in rows[0]}
+        names = torch.stack([renamed(h, len(self.data.classes)) for h in heads]).to(where)
         lam = torch.tensor([h.lam for h in heads])
         taken = {m: weights(heads, m) * lam[:, None, None] for m in first.auxiliary}
-        scales = torch.tensor([h.logit_scale for h in heads])
-        last = torch.arange(members)[:, None]
+        any_taken = {m: t.any(0) for m, t in taken.items()}  # (steps, turns), on the CPU
+        taken = {m: t.to(where) for m, t in taken.items()}
+        scales = torch.tensor([h.logit_scale for h in heads], device=where)
+        last = torch.arange(members, device=where)[:, None]
 
         def loss_of(p: Params, m: str, at: Tensor, labels: Tensor) -> Tensor:
             found = logits(p, m, self.x[m][at], scales, self.encoders)
@@ -142,8 +155,8 @@ class _Plan:
             total = loss_of(p, first.target, at, self.data.train[first.target][1][at])
             for m in first.auxiliary:
                 for turn in range(taken[m].shape[2]):
-                    weight = taken[m][:, step, turn]
-                    if bool(weight.any()):
+                    if bool(any_taken[m][step, turn]):
+                        weight = taken[m][:, step, turn]
                         at = drawn[m][:, step, turn]
                         total = total + weight * loss_of(p, m, at, names[last, self.data.train[m][1][at]])
             return total
@@ -156,11 +169,12 @@ class _Plan:
         )  # fmt: skip
         if best is not None:
             trained = best.params
-        scores = {name: self.score(trained, name, scales) for name in ("test", "val")}
+        scores = {n: [t.cpu() for t in self.score(trained, n, scales)] for n in ("test", "val")}
+        trained, mine = {n: p.cpu() for n, p in trained.items()}, {m: _at(encoders[m], CPU) for m in self.encoders}
         return [
             Trained(
                 h, {n: p[k].clone() for n, p in trained.items()}, float(scores["test"][0][k]),
-                float(scores["val"][0][k]), float(scores["test"][1][k]), self.note, self.encoders,
+                float(scores["val"][0][k]), float(scores["test"][1][k]), self.note, mine,
             )
             for k, h in enumerate(heads)
         ]  # fmt: skip
@@ -186,7 +200,7 @@ class _Plan:
             for m, module in net.encoders.items():
                 for name, p in module.named_parameters():
                     each.setdefault(f"encoder:{m}:{name}", []).append(p.detach())
-        return {name: torch.stack(some) for name, some in each.items()}
+        return {name: torch.stack([p.to(self.device) for p in some]) for name, some in each.items()}
 
     def _means(self, head: Head, mine: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Unit mean embedding of each class in the first auxiliary, and which classes it has."""
@@ -199,8 +213,9 @@ class _Plan:
         if m in self.net.encoders:
             with torch.no_grad():
                 x = self.encoders[m](x)
-        labels = renamed(head, len(self.data.classes))[self.data.train[m][1][mine[m]]]
-        sums = torch.zeros(len(self.data.classes), x.shape[1]).index_add(0, labels, x[mine[m]].float())
+        labels = renamed(head, len(self.data.classes))[self.labels[m][mine[m]]]
+        rows = x[mine[m].to(x.device)].float().cpu()
+        sums = torch.zeros(len(self.data.classes), x.shape[1]).index_add(0, labels, rows)
         there = torch.bincount(labels, minlength=len(sums)) > 0
         return normalize(sums, dim=1), there
 
@@ -220,12 +235,17 @@ class _Plan:
         return torch.stack(accuracy), torch.stack(loss)
 
 
+def _at(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module on ``device``: itself where it is there, else a copy."""
+    return module if device_of(module, device) == device else copy.deepcopy(module).to(device)
+
+
 class _Best:
     """Keeps each member's parameters at the step with the best validation accuracy (ties: the lower loss)."""
 
     def __init__(self, plan: _Plan, heads: Sequence[Head], scales: Tensor) -> None:
         self.plan, self.steps, self.scales = plan, heads[0].steps, scales
-        self.best = torch.full((len(heads),), -math.inf)
+        self.best = torch.full((len(heads),), -math.inf, device=plan.device)
         self.params: Params = {}
 
     def __call__(self, step: int, losses: Tensor, params: Params) -> None:

@@ -10,6 +10,7 @@ from ....models.one_tower import SIZES, OneTower
 from ....models.tokens import Tokens
 from ....utils.torch_state import seeded
 
+FUSED = ("cpu", "cuda", "mps")  # devices for which torch has a fused Adam
 LR, WEIGHT_DECAY, WARMUP, BATCH = 2e-3, 0.01, 50, 32  # ours
 HIDDEN = 0.5  # share of words that are masked (ours; captions are short)
 
@@ -30,14 +31,20 @@ def masked_words(tower: OneTower, samples: Samples, word: str, ids: int, steps: 
     draw = torch.Generator().manual_seed(seed)
     with seeded(seed):
         guess = nn.Linear(tower.head.in_features, ids)
-    adam = torch.optim.AdamW([*tower.parameters(), *guess.parameters()], LR, weight_decay=WEIGHT_DECAY, fused=True)
+    where = tower.head.weight.device
+    guess, samples = guess.to(where), samples.to(where)
+    adam = torch.optim.AdamW(
+        [*tower.parameters(), *guess.parameters()],
+        LR,
+        weight_decay=WEIGHT_DECAY,
+        fused=where.type in FUSED,
+    )
     for step in range(steps):
-        rows = torch.randint(0, len(samples), (min(BATCH, len(samples)),), generator=draw)
+        rows = torch.randint(0, len(samples), (min(BATCH, len(samples)),), generator=draw).to(where)
         inputs = {m: samples.inputs[m][rows] for m in tower.modalities}
         tokens = tower.embed(inputs)
-        hidden = tokens.masks[word] & (
-            torch.rand(tokens.masks[word].shape, generator=draw, dtype=torch.float32) < HIDDEN
-        )
+        drawn = torch.rand(tokens.masks[word].shape, generator=draw, dtype=torch.float32)
+        hidden = tokens.masks[word] & (drawn < HIDDEN).to(where)
         if not bool(hidden.any()):
             continue
         empty = tower.position[word] + tower.origin[word]

@@ -20,10 +20,10 @@ from ....training import DivergedError, judged_alike
 from ....training.alignment import Transport
 from ....utils import checks as check
 from ....utils.kept import kept
-from ....utils.torch_state import seeded
+from ....utils.torch_state import pick_device, seeded
 from .. import worlds as tasks
 from .loss import Alignment, distances
-from .pretraining import masked_words, one_step, word_modality
+from .pretraining import FUSED, masked_words, one_step, word_modality
 
 Values = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ ALIGNMENT = {
 # Noise of amplitude 3, half of the samples without a modality (wma Sec 4.1).
 TESTS = {"amplitude": 3.0, "relative": False, "missing": 0.5}
 # order: of the batches; other orders with the same seed are reruns of the same thing.
-SEEDS = {"order": 0, "seed": 0}
+SEEDS = {"order": 0, "seed": 0, "device": "auto"}
 PRETRAINING_SEED, PRETRAINING_SIZE = 10_000, 2000  # other draws than any task
 EVERY = 10  # steps between two looks at D
 
@@ -103,6 +103,7 @@ class Towers:
             check.integer(name, s[name], at_least=1)
         for name in ("pretraining", "warmup", "seed", "order"):
             check.integer(name, s[name], at_least=0)
+        pick_device(s["device"])
         check.positive("lr", s["lr"])
         check.non_negative("weight_decay", s["weight_decay"])
         check.non_negative("amplitude of the noise", s["amplitude"])
@@ -129,7 +130,7 @@ class Towers:
     def load(self, s: Values) -> Dataset:
         """The dataset of these settings, with token ids."""
         if self.given is not None:
-            return with_tokens(self.given)
+            return with_tokens(self.given.to("cpu"))
         seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
         sizes = {k: s[k] for k in ("n_train", "n_val", "n_test")}
         return tasks.world(s["task"], s["head"], tuple(s["modalities"].split("+")), seed=seed, **sizes)
@@ -140,11 +141,11 @@ class Towers:
 
     def start(self, s: Values) -> OneTower:
         """The tower before fine-tuning: pretrained, with a new head."""
-        keys = ("data_seed", *TOWER, "pretraining", "seed")
+        keys = ("data_seed", *TOWER, "pretraining", "seed", "device")
         tower = copy.deepcopy(_pretrained(self, tuple((k, s[k]) for k in keys if k in s)))
         with seeded(s["seed"]):
             tower.head = torch.nn.Linear(s["width"], self.head(s).outputs(self.load(s)))
-        return tower
+        return tower.to(pick_device(s["device"]))
 
     def train(self, s: Values, report: Report | None = None) -> Trained:
         """One tower, fine-tuned: task + α (D - β D̄)² (wma Eq 9, 10). The last few are kept.
@@ -180,7 +181,7 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
     s = dict(settings)
     names = s["modalities"].split("+")
     if towers.given is not None:
-        dataset = with_tokens(towers.given)
+        dataset = with_tokens(towers.given.to("cpu"))
     else:  # one for all tasks, as they share pictures and words
         seed = PRETRAINING_SEED + (s["seed"] if s["data_seed"] is None else s["data_seed"])
         size = PRETRAINING_SIZE if s["pretraining"] else 1
@@ -190,6 +191,7 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
     worded = word_modality(tower, dataset.provenance)
     if not s["pretraining"] or worded is None:
         return tower
+    tower = tower.to(pick_device(s["device"]))
     return masked_words(tower, dataset.train.complete(names), *worded, s["pretraining"], s["seed"])
 
 
@@ -198,14 +200,15 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
     s = dict(settings)
     dataset, head, tower = towers.load(s), towers.head(s), towers.start(s).train()
     align = Alignment(s["alpha"], s["beta"], s["reference"], transport_of(s))
-    train = dataset.train.complete(tower.modalities)
+    where = next(tower.parameters()).device
+    train = dataset.train.complete(tower.modalities).to(where)
     targets, steps = head.targets(train), s["steps"]
     draw = torch.Generator().manual_seed(1000 * s["seed"] + s["order"])
     params = list(tower.parameters())
-    adam = torch.optim.AdamW(params, s["lr"], weight_decay=s["weight_decay"], fused=True)
+    adam = torch.optim.AdamW(params, s["lr"], weight_decay=s["weight_decay"], fused=where.type in FUSED)
     curve = []
     for step in range(steps):
-        rows = torch.randint(0, len(train), (min(s["batch_size"], len(train)),), generator=draw)
+        rows = torch.randint(0, len(train), (min(s["batch_size"], len(train)),), generator=draw).to(where)
         hidden = tower.hidden({m: train.inputs[m][rows] for m in tower.modalities})
         if step == 0:
             align.begin(hidden)
@@ -227,7 +230,8 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
         one_step(adam, loss, s["lr"], step, steps, s["warmup"])
     stepped = sum(p.numel() for group in adam.param_groups for p in group["params"])
     start = align.first if align.first is not None else curve[0]
-    return Trained(tower.eval(), start, torch.stack(curve), stepped - sum(p.numel() for p in tower.parameters()))
+    added = stepped - sum(p.numel() for p in tower.parameters())
+    return Trained(tower.eval(), start.cpu(), torch.stack(curve).cpu(), added)
 
 
 def cases_of(modalities: str) -> list[str]:
@@ -239,7 +243,7 @@ def cases_of(modalities: str) -> list[str]:
 @torch.no_grad()
 def tested(tower: OneTower, samples: Samples, head: tasks.Head, s: Values) -> np.ndarray:
     """The metric in each case of :func:`cases_of`; every tower meets the same noise and the same gaps."""
-    samples = samples.complete(tower.modalities)
+    samples = samples.complete(tower.modalities).to(next(tower.parameters()).device)
     targets, found = head.targets(samples), []
     with eval_mode(tower):
         clean = tower.embed({m: samples.inputs[m] for m in tower.modalities})

@@ -1,0 +1,81 @@
+"""All five papers and the bench train and look on the device, and find there what they find on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import xmodal_lab as xl
+from xmodal_lab.papers import cox, uml
+
+DIGITS = {"images_per_class": 10, "clips_per_class": 10, "texts_per_class": 10}
+LOOKS = {"landscape_points": 3, "eigenvalues": 1, "latents": True, "attacks": True}
+ASKED: dict[str, dict[str, Any]] = {
+    "dml": {**DIGITS, "epochs": 1, "choose": "last", **LOOKS},
+    "synergy": {**DIGITS, "steps": 10, "teacher_steps": 10, "direction": "A→V", "watch": 2, "points": 20},
+    "uml": {"steps": 10, "geometry": True},
+    "cox": {"steps": 10, "perceptor_steps": 3, "points": 20},
+    "wma": {"n_train": 40, "n_val": 20, "n_test": 20, "steps": 3, "pretraining": 3, "alpha": 0.5, "shown": 0},
+    "bench": {**DIGITS, "epochs": 1, "a_latent": 0.2, "a_align": 0.1, "lam": 0.2},
+}
+
+
+def numbers(result: Any) -> dict[str, np.ndarray]:
+    return {name: np.asarray(getattr(value, "values", value), dtype=float) for name, value in result.items()}
+
+
+@pytest.mark.parametrize("name", list(ASKED))
+def test_a_paper_finds_on_the_device_what_it_finds_on_the_cpu(gpu: Any, name: str) -> None:
+    from xmodal_lab.sweeps.experiment import get
+
+    experiment = get(name)
+    if name == "bench":
+        experiment = xl.bench(looks={"landscape": 3, "gap": True, "missing": 0.5, "pgd": (0.1,), "lpf": 0.1})
+    here = numbers(experiment.compute({**ASKED[name], "device": "cpu"}))
+    with gpu.counting() as seen:
+        there = numbers(experiment.compute({**ASKED[name], "device": gpu.type}))
+    assert seen["launches"] > 100
+    assert list(there) == list(here)
+    for variable, value in here.items():
+        np.testing.assert_allclose(there[variable], value, rtol=2e-3, atol=2e-4, err_msg=variable)
+
+
+def test_looks_run_on_the_device(gpu: Any) -> None:
+    """They are most of a sweep's time; a model that came back to the CPU made 585 launches with and without them."""
+    from xmodal_lab.sweeps.experiment import get
+
+    dml, launches = get("dml"), []
+    plain = {**ASKED["dml"], **{k: 0 if isinstance(v, int) and v is not True else False for k, v in LOOKS.items()}}
+    for settings in (plain, ASKED["dml"], {**plain, "flatness": True}):
+        with gpu.counting() as seen:
+            dml.compute({**settings, "device": gpu.type})
+        launches.append(seen["launches"])
+    assert launches[1] > 2 * launches[0] and launches[2] > 2 * launches[0]
+
+
+def test_data_on_a_device_are_taken_by_every_paper(gpu: Any) -> None:
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 2
+    views = {m: torch.randn(40, 5, generator=rng) + labels[:, None] for m in ("touch", "sight", "word")}
+    there = {m: x.to(gpu.type) for m, x in views.items()}
+    asked = {"steps": 10, "label_share": 0.2}
+    one, two = (
+        cox.run(cox.of_views(v, y, out="touch"), **asked) for v, y in ((views, labels), (there, labels.to(gpu.type)))
+    )
+    assert one.accuracy == two.accuracy
+    held = {m: (x, labels.to(x.device)) for m, x in there.items()}
+    (head,) = uml.train_heads(uml.unpaired(held, held), uml.Head("touch", ("word",), steps=5, aux_shots=4))
+    assert head.params["head"].device.type == "cpu" and head.accuracy >= 0
+
+
+def test_a_trained_model_stays_on_the_device_where_it_is_asked_to(gpu: Any) -> None:
+    ds = xl.load("shapes", modalities=("image", "audio"), n_train=60, n_test=20)
+    net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+    kept = xl.fit(net, ds, epochs=1, device=gpu.type, keep_on_device=True)
+    back = xl.fit(net, ds, epochs=1, device=gpu.type)
+    assert {p.device.type for p in kept.model.parameters()} == {gpu.type}
+    assert {p.device.type for p in back.model.parameters()} == {"cpu"}
+    assert kept.score == back.score

@@ -2,7 +2,8 @@
 
 Three granularities, as in Fig 31: the bare ``name``, ``captions`` that name the class, and ``descriptions`` that
 say more of it; and ``unrelated`` sentences about animals, one animal per class. ``code`` is an invented name that
-tells nothing, ``coded`` a description under it: what a description adds where the name does not say all. No sentence belongs to an image.
+tells nothing, ``coded`` a description under it: what a description adds where the name does not say all. No sentence
+belongs to an image.
 
 The vectors of a sentence encoder are shipped; word counts, character counts and a small language model trained on
 these sentences are made here.
@@ -35,7 +36,9 @@ NUMBERS = tuple(f"{a}-{b}" for a, b in product(TENS, UNITS))
 FIGURES = tuple(f"{color} {shape}" for color, shape in product(COLORS, SHAPES))  # the order of the shapes world
 CLASSES = {"numbers": NUMBERS, "shapes": FIGURES}
 
-CODES = tuple(a + b for a, b in product(("bax", "kef", "lim", "mog", "nuz", "zyr"), ("ad", "eb", "ik", "ol", "up", "ys")))
+CODES = tuple(
+    a + b for a, b in product(("bax", "kef", "lim", "mog", "nuz", "zyr"), ("ad", "eb", "ik", "ol", "up", "ys"))
+)
 
 _ANIMALS = (
     "cat", "dog", "horse", "trout", "eagle", "ant", "cow", "goat", "whale", "mouse", "frog", "spider", "tiger",

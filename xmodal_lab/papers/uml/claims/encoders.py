@@ -70,7 +70,7 @@ def grid(conditions: Conditions, pair: str, **axes: Any) -> xr.Dataset:
 
 
 def aligned(conditions: Conditions) -> Measured:
-    """uml.A: does text bring more where the encoders were aligned beforehand?"""
+    """uml.A: what text brings where the encoders were aligned beforehand, over what it brings where not."""
     if conditions.dataset is not None and (lacking := own.lacks_pairs(conditions.dataset)) != "":
         return missing(lacking)
     gains: dict[str, dict[int, np.ndarray]] = {}

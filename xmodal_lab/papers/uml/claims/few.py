@@ -212,7 +212,8 @@ def falls() -> str:
     """Trap: steps of Tab 25 and 26 at which another modality costs accuracy."""
     count, cases = 0, 0
     for number in (25, 26):
-        for _, rows in tables("uml", number).groupby(["dataset", "shots"]):
+        accuracies = tables("uml", number).query("metric == 'accuracy'")
+        for _, rows in accuracies.groupby(["dataset", "shots"]):
             value = {frozenset(m.lower().replace("-only", "").split(" + ")): v for m, v in
                      zip(rows["method"], rows["value"], strict=True)}  # fmt: skip
             for less, before in value.items():

@@ -61,13 +61,13 @@ def judged(curve: xr.DataArray, error: xr.DataArray, per_epoch: int, said: str) 
     means = {arm: round(float(np.mean(values)), 2) for arm, values in chosen.items()}
     ends = ", ".join(f"{float(lr):g}: {100 * float(g):+.0f} %" for lr, g in zip(gains.lr, gains[:, -1], strict=True))
     note = (
-        f"{said} Judged after {last * per_epoch:,} steps at rate {first:g}. Ahead after as many steps by rate: {ends}; "
-        f"most, {100 * float(top):+.0f} %, at {float(top.lr):g} after {int(top.epoch) * per_epoch:,} steps. Errors with "
-        f"each arm at its best rate and epoch: {means}."
+        f"{said} Judged after {last * per_epoch:,} steps at rate {first:g}. Ahead by then, by rate: {ends}; "
+        f"most, {100 * float(top):+.0f} %, at {float(top.lr):g} after {int(top.epoch) * per_epoch:,} steps. Errors "
+        f"with each arm at its best rate and epoch: {means}."
     )
     unit = "% of X's error"
-    found = gain((now["X"] - now["X+Y"]) / now["X"], unit=unit, note=note,
-                 numbers={"lr": gains.lr, "steps": gains.epoch * per_epoch, "gain": gains})  # fmt: skip
+    numbers = {"lr": gains.lr.values, "steps": (gains.epoch * per_epoch).values, "gain": gains.values}
+    found = gain((now["X"] - now["X+Y"]) / now["X"], unit=unit, note=note, numbers=numbers)
     found = controlled(found, (now["X+noise"] - now["X+Y"]) / now["X"], "over noise for Y", unit=unit)
     settled = (chosen["X"] - chosen["X+Y"]) / chosen["X"]
     return controlled(found, settled, "with each arm at its best rate and epoch (else it is transient)", unit=unit)

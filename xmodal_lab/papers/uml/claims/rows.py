@@ -49,7 +49,7 @@ def exchange(conditions: Conditions) -> Measured:
 
 
 def log_ratio(*means: Any) -> float:
-    """log of one exchange rate over another, from mean slopes: images, texts; images, texts."""
+    """Log of one exchange rate over another, from mean slopes: images, texts; images, texts."""
     images, lines, other_images, other_lines = map(float, means)
     if min(images, lines, other_images, other_lines) <= 0:
         return float("nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def boundary(conditions: Conditions) -> Measured:
     data = exp.data_of(embeddings(conditions), known.defaults)
     base = exp.head_of(known.defaults)
     none = tuple(0 for _ in base.auxiliary)
-    arms = {"uml": {}, "alone": {"aux_shots": none}, "permuted": {"relation": "permuted"}}
+    arms: dict[str, dict[str, Any]] = {"uml": {}, "alone": {"aux_shots": none}, "permuted": {"relation": "permuted"}}
     heads = [replace(base, seed=s, **change) for change in arms.values() for s in conditions.seeds]
     best = search(data, heads, {"lr": few.RATES}).best
     pairs = nearest_classes(data, base.target)

@@ -49,7 +49,7 @@ def backbones(conditions: Conditions) -> Measured:
         name: tuple(arm(conditions, shots=(1,), encoder=name, taught=taught) for taught in (True, False))
         for name in BACKBONES
     }
-    steps = {name: difference(*arms, 1) for name, arms in found.items()}
+    steps = {name: difference(uml, alone, 1) for name, (uml, alone) in found.items()}
     bases = ", ".join(f"{name} {100 * float(alone['accuracy'].mean()):.1f}" for name, (_, alone) in found.items())
     return order(steps, note=f"Small encoders of digits: principal components, a trained net, an untrained one. "
                              f"Unimodal: {bases} at 1 shot.")  # fmt: skip

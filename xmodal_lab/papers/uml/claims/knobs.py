@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ....claims.claim import Claim, Conditions
 from ....claims.published import tables
 from ....claims.verdicts import Measured, gain, missing, order, reads, same
@@ -124,13 +126,13 @@ def descriptions(conditions: Conditions) -> Measured:
     if conditions.dataset is not None:
         return missing("bare class names beside the texts, through the same encoder")
 
-    def over(name: str, description: str, **how: Any) -> Any:
-        bare = arm(conditions, shots=(1, 4), text=name, text_shots=1, **how)
-        return arm(conditions, shots=(1, 4), text=description, text_shots=16, **how), bare
-
-    telling, opaque = over("name", "description"), over("code", "coded", text_encoder="words")
-    steps = {f"telling names, {k}-shot": difference(*telling, k) for k in (1, 4)}
-    steps |= {f"opaque names, {k}-shot": difference(*opaque, k) for k in (1, 4)}
+    steps: dict[str, np.ndarray] = {}
+    cases = (("telling", "name", "description", "minilm"), ("opaque", "code", "coded", "words"))
+    for names, bare, told, encoder in cases:
+        how: dict[str, Any] = {"shots": (1, 4), "text_encoder": encoder}
+        more = arm(conditions, text=told, text_shots=16, **how)
+        less = arm(conditions, text=bare, text_shots=1, **how)
+        steps |= {f"{names} names, {k}-shot": difference(more, less, k) for k in (1, 4)}
     note = (
         "16 descriptions of each class against its bare name. 'Forty-two' says all that a description says; under "
         "opaque names (invented words, word counts) only the description tells."

@@ -54,4 +54,4 @@ def _cosine(data: Unpaired, trained: Trained) -> float:
         scale = trained.params.get(f"scale:{m}", torch.tensor(0.0)).exp() * head.logit_scale
         loss = cross_entropy(trained.embed(m, x[rows]) @ w.T * scale, labels)
         gradients.append(torch.autograd.grad(loss, w)[0].flatten())
-    return float(cosine_similarity(*gradients, dim=0))
+    return float(cosine_similarity(gradients[0], gradients[1], dim=0))

@@ -9,7 +9,6 @@ from ....claims.verdicts import Measured, controlled, exact, gain, order, reads
 from ..theory.families import FAMILIES, counterexample, draw
 from ..theory.terms import terms
 from .arms import UNSUPERVISED, cox, curve, entmin, of
-from .uneven import uneven
 
 # Steps on labels before A and D are told apart (D1's curve); the runs end there (ours).
 LOOKED_AT = (25, 50, 100, 200, 400)
@@ -179,17 +178,9 @@ CLAIMS: tuple[Claim, ...] = (
         effect={"COX over EntMin": 4.3, "EntMin over ERM": 2.8, "ERM over random": 35.0, "aligned over COX": 9.5},
     ),
     Claim(
-        "cox.SE", "semi-supervised: COX is above ERM", "Tab 2", "NYU-D, RGB out: 52.3 over 45.2", over_erm,
-        cost=CHEAP, effect=7.1,
-    ),
-    Claim(
         "cox.U", "unsupervised: COX > SSL (Gaussian perturbation) > random", "Tab 2",
         "NYU-D, RGB out: 21.7 > 14.6 > 10.2", unsupervised, cost=CHEAP,
         effect={"COX over SSL": 7.1, "SSL over random": 4.4},
-    ),
-    Claim(
-        "cox.UB", "where classes are uneven: COX > SSL without labels, in accuracy and in balanced accuracy", "Tab 2",
-        "", uneven, cost=CHEAP, sesoi=7.1,
     ),
     Claim(
         "cox.R", "retrieval: COX has the best R@1 and R@5 among random, ERM/SSL, EntMin, MoCo", "Tab 3",

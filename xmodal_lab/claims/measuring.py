@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import datasets
 from ..data.samples import Dataset
+from ..sweeps.experiment import PAPERS as PAPERS
 from ..utils import checks as check
 from .claim import LEAST_SEEDS, SEEDS, Claim, Conditions
 from .ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
@@ -27,7 +28,6 @@ from .ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
 if TYPE_CHECKING:
     import pandas as pd
 
-PAPERS = ("synergy", "cox", "uml", "wma", "dml")
 SHOWN = ("id", "claim", "source", "printed", "measured", "n", "verdict", "note")
 
 

@@ -10,7 +10,7 @@ from worlds import toy
 
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
-from xmodal_lab.claims.verdicts import VERDICTS, Measured, gain
+from xmodal_lab.claims.verdicts import VERDICTS, Measured, controlled, gain
 from xmodal_lab.experiments import attacks, looks
 from xmodal_lab.papers.dml.claims import arms, gains
 from xmodal_lab.papers.dml.claims import flatness as flat
@@ -61,7 +61,7 @@ def test_every_id_is_there_and_says_where_it_stands() -> None:
 @pytest.mark.parametrize("name", IDS.split())
 def test_a_verdict_on_a_dataset_of_ones_own(ledger: dict[str, Measured], name: str) -> None:
     m = ledger[f"dml.{name}"]
-    assert m.verdict in VERDICTS
+    assert m.verdict in VERDICTS or m.verdict.startswith("needs ")
     assert m.text
     assert m.n >= 2
     assert "nan" not in m.text
@@ -89,12 +89,12 @@ def test_claims_of_accuracy_ask_nothing_else_of_a_net() -> None:
 
 def test_the_control_caps_the_verdict() -> None:
     sure, not_sure = gain([0.1, 0.11, 0.12]), gain([0.1, -0.1, 0.0])
-    assert arms.explained(sure, sure, "c").verdict == "holds"
-    capped = arms.explained(sure, not_sure, "the control")
+    assert controlled(sure, sure, "c").verdict == "holds"
+    capped = controlled(sure, not_sure, "the control")
     assert capped.verdict == "direction holds"
-    assert "the control: " in capped.note
-    assert arms.explained(not_sure, sure, "c").verdict == not_sure.verdict
-    assert arms.explained(gain([-0.1, -0.11]), not_sure, "c").verdict == "fails"
+    assert "The control: " in capped.note
+    assert controlled(not_sure, sure, "c").verdict == not_sure.verdict
+    assert controlled(gain([-0.1, -0.11]), not_sure, "c").verdict == "fails"
 
 
 def test_printed_numbers_are_those_of_the_tables() -> None:

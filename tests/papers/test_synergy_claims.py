@@ -10,7 +10,7 @@ from test_synergy import own_dataset
 
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
-from xmodal_lab.claims.verdicts import DIRECTION, HOLDS, NOT_SEEN, gain
+from xmodal_lab.claims.verdicts import DIRECTION, HOLDS, UNDECIDED, controlled, gain
 from xmodal_lab.papers import synergy
 from xmodal_lab.papers.synergy.claims import arms as comparing
 from xmodal_lab.papers.synergy.claims import rows as claims
@@ -78,9 +78,9 @@ def test_on_a_dataset_without_text() -> None:
 def test_a_control_that_gains_as_much_lowers_the_verdict() -> None:
     win = gain([0.02, 0.03, 0.025, 0.02, 0.03])
     assert win.verdict == HOLDS
-    assert comparing.controlled(win, [0.01, -0.01, 0.0, 0.005, -0.005], "c").verdict == DIRECTION
-    assert comparing.controlled(win, [0.02, 0.03, 0.025, 0.02, 0.03], "c").verdict == HOLDS
-    assert comparing.controlled(gain([0.02, -0.03, 0.0]), [0.02, 0.03, 0.02], "c").verdict == NOT_SEEN
+    assert controlled(win, [0.01, -0.01, 0.0, 0.005, -0.005], "c").verdict == DIRECTION
+    assert controlled(win, [0.02, 0.03, 0.025, 0.02, 0.03], "c").verdict == HOLDS
+    assert controlled(gain([0.02, -0.03, 0.0]), [0.02, 0.03, 0.02], "c").verdict == UNDECIDED
 
 
 @pytest.mark.parametrize(("name", "number", "rows"), [

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ....claims.claim import Conditions
-from ....claims.verdicts import DIRECTION, HOLDS, Measured
 from ....data.pairing import Pairing
 from ....data.samples import Dataset, Samples
 from ....experiments.late_fusion import Trials
@@ -140,10 +139,3 @@ def best_single(found: Mapping[str, xr.Dataset], names: Sequence[str]) -> np.nda
 def dominant(found: Mapping[str, xr.Dataset], names: Sequence[str]) -> str:
     """The modality that does better alone (Tab 1's i), by mean test accuracy."""
     return max(names, key=lambda m: float(np.nanmean(values(found[m], "accuracy"))))
-
-
-def explained(m: Measured, control: Measured, name: str) -> Measured:
-    """``m``, with its control told; "direction holds" at most where the control does not hold too."""
-    note = " ".join(part for part in (m.note, f"{name}: {control.text} ({control.verdict}).") if part)
-    verdict = DIRECTION if m.verdict == HOLDS and control.verdict != HOLDS else m.verdict
-    return replace(m, verdict=verdict, note=note)

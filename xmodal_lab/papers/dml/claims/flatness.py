@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....claims.claim import Conditions
-from ....claims.verdicts import Measured, gain, order
+from ....claims.verdicts import Measured, controlled, gain, order
 from ....data.samples import Dataset
 from ....instruments.robustness import add_noise
 from ..member import experiment
-from .arms import Bench, arms, bench, best_single, data, dominant, explained, values
+from .arms import Bench, arms, bench, best_single, data, dominant, values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,7 +58,7 @@ def lambda_max(c: Conditions) -> Measured:
         logs = {f"{k} lower": _mean_over_levels(v) for k, v in equal.items()}
     if not all(np.isfinite(v).any() for v in logs.values()):
         return m
-    return explained(m, order(logs, unit="in log λ_max", scale=1), "At equal training loss")
+    return controlled(m, order(logs, unit="in log λ_max", scale=1), "At equal training loss")
 
 
 def at_equal_loss(part: xr.Dataset) -> np.ndarray:
@@ -105,7 +105,7 @@ def lpf(c: Conditions) -> Measured:
     loss = falls(c, lambda part: values(part, "loss_at", split="test"))
     said = f"The test loss itself: {order(loss, unit='nats', scale=1).text}; L_LPF mirrors it."
     m = order(steps("absolute"), unit="nats", scale=1, note=said, numbers=table(c, at("lpf_rise", "absolute")))
-    return explained(m, order(steps("filter"), unit="nats", scale=1), "In units of each filter")
+    return controlled(m, order(steps("filter"), unit="nats", scale=1), "In units of each filter")
 
 
 def gap(c: Conditions) -> Measured:
@@ -123,7 +123,7 @@ def gap(c: Conditions) -> Measured:
         return found
 
     m = order(steps("absolute"), unit="nats", scale=1)
-    return explained(m, order(steps("filter"), unit="nats", scale=1), "In units of each filter")
+    return controlled(m, order(steps("filter"), unit="nats", scale=1), "In units of each filter")
 
 
 def plane(c: Conditions) -> Measured:
@@ -136,7 +136,7 @@ def plane(c: Conditions) -> Measured:
 
     relative = order(falls(c, lambda part: rise(part) / part["loss"].to_numpy()), unit="of the loss", scale=1)
     m = order(falls(c, rise), unit="nats", scale=1, numbers=table(c, rise), note="Span 0.5, one plane per seed.")
-    return explained(m, relative, "Relative to the loss at the centre")
+    return controlled(m, relative, "Relative to the loss at the centre")
 
 
 def attacks(c: Conditions) -> Measured:

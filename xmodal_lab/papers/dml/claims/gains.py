@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ....claims.claim import Conditions
-from ....claims.verdicts import Measured, gain, missing, order
+from ....claims.verdicts import Measured, controlled, gain, missing, order
 from ..method.retrieval import retrieve
-from .arms import arms, bench, best_single, data, explained, sees_all, trained, values
+from .arms import arms, bench, best_single, data, sees_all, trained, values
 
 COVERAGE = "DML over SML that sees every sample"
 AUGMENT = "jitter+crop+flip"  # Tab 2
@@ -24,7 +24,7 @@ def accuracy(c: Conditions) -> Measured:
     means["SML, every sample"] = float(everything.mean())
     steps = {"SML over the best modality": sml - best_single(found, where.names), "DML over SML": dml - sml}
     m = order(steps, note=where.note, numbers=means)
-    return explained(m, gain(dml - everything), COVERAGE)
+    return controlled(m, gain(dml - everything), COVERAGE)
 
 
 def augmentation(c: Conditions) -> Measured:
@@ -43,7 +43,7 @@ def augmentation(c: Conditions) -> Measured:
     calm = gain(values(fewer, "accuracy", alpha=1.0) - dml)
     m = order(steps, note=f"Without flips, which make other digits: {calm.text} on top of DML ({calm.verdict}).")
     everything = values(sees_all(c, augment=AUGMENT), "accuracy")
-    return explained(m, gain(dml_more - everything), f"{COVERAGE}, augmented")
+    return controlled(m, gain(dml_more - everything), f"{COVERAGE}, augmented")
 
 
 def flat_methods(c: Conditions) -> Measured:
@@ -65,8 +65,8 @@ def flat_methods(c: Conditions) -> Measured:
     m = order({f"over SML + {name}": dml - a for name, a in others.items()}, note=f"SAM at ρ = {chosen:g}. {each}.")
     best = np.max(list(others.values()), axis=0)
     everything = values(sees_all(c), "accuracy")
-    m = explained(m, gain(dml - everything), COVERAGE)
-    return explained(m, gain(dml - best), "DML over the best of them, seed by seed")
+    m = controlled(m, gain(dml - everything), COVERAGE)
+    return controlled(m, gain(dml - best), "DML over the best of them, seed by seed")
 
 
 def three_modalities(c: Conditions) -> Measured:
@@ -81,7 +81,7 @@ def three_modalities(c: Conditions) -> Measured:
     steps = {"SML over the best modality": sml - best_single(found, where.names), "DML over SML": dml - sml}
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
     m = order(steps, note=f"{where.note} {note}".strip(), numbers=means)
-    return explained(m, gain(dml - values(sees_all(c, where), "accuracy")), COVERAGE)
+    return controlled(m, gain(dml - values(sees_all(c, where), "accuracy")), COVERAGE)
 
 
 def retrieval(c: Conditions) -> Measured:
@@ -101,4 +101,4 @@ def retrieval(c: Conditions) -> Measured:
     )  # fmt: skip
     m = order(claimed, note=f"Encoders from scratch on small data, not CLIP on Flickr-30k. {said}.")
     control = np.mean([first[t]["DML"] - first[t]["DML, random clusters"] for t in tasks], axis=0)
-    return explained(m, gain(control), "Clusters over random clusters of the same sizes")
+    return controlled(m, gain(control), "Clusters over random clusters of the same sizes")

@@ -8,13 +8,11 @@ alone      α = 0, weight decay among as many values
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....claims.claim import Conditions
-from ....claims.verdicts import DIRECTION, HOLDS, Measured, gain
 from ....sweeps import choose
 from ....sweeps.experiment import Experiment
 from ..member import experiment
@@ -79,13 +77,6 @@ def chosen(cube: xr.Dataset, over: str) -> tuple[np.ndarray, float]:
     """
     best = choose(cube, over, across="seed")
     return best["accuracy"].transpose("seed", "test").values, float(best[over])
-
-
-def controlled(measured: Measured, over_control: np.ndarray, name: str) -> Measured:
-    """The same, but at most "direction holds" where the effect over a control is not certain."""
-    control = gain(over_control)
-    verdict = DIRECTION if measured.verdict == HOLDS and control.verdict != HOLDS else measured.verdict
-    return replace(measured, verdict=verdict, note=f"{measured.note} Over {name}: {control.text}.".strip())
 
 
 def _world(conditions: Conditions, direction: str) -> dict[str, Any]:

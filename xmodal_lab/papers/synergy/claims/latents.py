@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....claims.claim import Claim, Conditions
-from ....claims.verdicts import Measured, missing, order
-from .arms import controlled, directions, experiment_of
+from ....claims.verdicts import Measured, controlled, missing, order
+from .arms import directions, experiment_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,7 +58,7 @@ def _w(conditions: Conditions) -> Measured:
         numbers={"ij": ij, "ki": ki, "kj": kj, "ki apart": apart},
     )  # fmt: skip
     over = (constant - np.maximum(ki, kj)) / ij
-    return controlled(found, over, "a constant target (larger of the two distances, share of W2(z_i, z_j), %)")
+    return controlled(found, over, "over a constant target (larger of the two distances, share of W2(z_i, z_j), %)")
 
 
 def _l(conditions: Conditions) -> Measured:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....claims.claim import Claim, Conditions
-from ....claims.verdicts import DIRECTION, HOLDS, Measured, exact, gain, order
+from ....claims.verdicts import Measured, controlled, exact, gain, order
 from ..member import Bench
 from ..theory.families import FAMILIES, counterexample, draw
 from ..theory.terms import terms
@@ -36,12 +35,6 @@ def _of(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
     """One number per seed, mean over the modalities that are out."""
     found = _sweep(c, **setting)[name].mean("out")
     return np.asarray(found.transpose("seed", ...).values).squeeze()
-
-
-def _controlled(measured: Measured, control: Measured, name: str) -> Measured:
-    """A claim that holds, but not against its control, holds in direction only."""
-    verdict = DIRECTION if measured.verdict == HOLDS and control.verdict != HOLDS else measured.verdict
-    return replace(measured, verdict=verdict, note=f"Over {name}: {control.text}. {measured.note}".strip())
 
 
 def theorem(c: Conditions) -> Measured:
@@ -74,7 +67,7 @@ def semi(c: Conditions) -> Measured:
         "ERM over random": acc["erm"] - acc["random"], "aligned over COX": acc["aligned"] - acc["cox"],
     }  # fmt: skip
     note = f"COX over anchors of h_O's own class: {own}. With contrastively bound perceptors, COX over EntMin: {bound}."
-    return _controlled(order(steps, note=note, numbers=means), gain(acc["cox"] - scrambled), "a scrambled D")
+    return controlled(order(steps, note=note, numbers=means), acc["cox"] - scrambled, "over a scrambled D")
 
 
 def unsupervised(c: Conditions) -> Measured:
@@ -120,7 +113,7 @@ def connection(c: Conditions) -> Measured:
     )
     steps = {"MMD² (x100) falls by": mmd[:, 0] - mmd[:, -1], "h* accuracy rises by": accuracy[:, -1] - accuracy[:, 0]}
     numbers = {"mmd": mmd.mean(0), "in_modal_accuracy": accuracy.mean(0)}
-    return _controlled(order(steps, note=note, numbers=numbers), wrong, "wrong pairs, in h* accuracy")
+    return controlled(order(steps, note=note, numbers=numbers), wrong, "over wrong pairs, in h* accuracy")
 
 
 def _curve(c: Conditions, name: str, **setting: Any) -> np.ndarray:

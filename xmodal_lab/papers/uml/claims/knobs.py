@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from ....claims.claim import Claim, Conditions
-from ....claims.verdicts import DIRECTION, HOLDS, Measured, gain, missing, order, same
+from ....claims.verdicts import HOLDS, Measured, gain, missing, order, reads, same
 from ..worlds import given as own
 from .few import arm, chosen, difference, printed
 
@@ -28,10 +27,8 @@ def unrelated(conditions: Conditions) -> Measured:
     both = (difference(found[other], alone, 1) + difference(found[other], alone, 4)) / 2
     if float(both.mean()) > 0.02:
         return gain(-both, note=note)
-    measured = same(both, 0.02, note=note)
-    if measured.verdict == HOLDS and gain(difference(found["related"], alone, 1)).verdict != HOLDS:
-        return replace(measured, verdict=DIRECTION, note=f"{note} Related text brings no certain gain either.")
-    return measured
+    # A tie says something only where related text shows that there is a gain to be had.
+    return reads(same(both, margin=2.0, note=note), related_text_over_none=difference(found["related"], alone, 1))
 
 
 def ratio(conditions: Conditions) -> Measured:
@@ -42,7 +39,7 @@ def ratio(conditions: Conditions) -> Measured:
     means = ", ".join(f"r = {r:g}: {100 * float(accuracy.sel(ratio=r).mean()):.1f}" for r in (0.25, 1.0, 4.0))
     weighed = [arm(conditions, shots=(4,), ratio=r, lam=1 / r)["accuracy"].isel(shots=0).values for r in (0.25, 4.0)]
     note = f"r = 4 minus r = .25 at 4 shots ({means}). λ = 1, so r weighs the text too; with λ = 1/r the difference is "
-    return same(spread.values, 0.02, note=f"{note}{printed(weighed[1] - weighed[0])}.")
+    return same(spread.values, margin=2.0, note=f"{note}{printed(weighed[1] - weighed[0])}.")
 
 
 def unfrozen(conditions: Conditions) -> Measured:
@@ -55,7 +52,7 @@ def unfrozen(conditions: Conditions) -> Measured:
     features = None if data is None else own.featured(data)
     found = conditions.once(f"uml text layer {conditions.seeds}", lambda: text_layer(conditions.seeds, features))
     note = "What is unfrozen here is a last linear layer that starts at the identity; the paper unfreezes all of it."
-    return same(found["unfrozen"] - found["frozen"], 0.02, note=f"Unfrozen minus frozen. {note}")
+    return same(found["unfrozen"] - found["frozen"], margin=2.0, note=f"Unfrozen minus frozen. {note}")
 
 
 def prompts(conditions: Conditions) -> Measured:

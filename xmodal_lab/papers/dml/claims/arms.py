@@ -179,8 +179,8 @@ def printed_falls(number: int, metric: str, **rows: str) -> dict[str, float]:
     from ....claims.published import tables
 
     table = tables("dml", number).query("dataset == 'AVMNIST' and metric == @metric")
-    for column, value in rows.items():
-        table = table[table[column] == value]
+    for column, row in rows.items():
+        table = table[table[column] == row]
     value = table.set_index("method")["value"]
     steps = {"SML below image": ("Modality i", "SML"), "SML below audio": ("Modality j", "SML")}
     steps["DML below SML"] = "SML", "DML"

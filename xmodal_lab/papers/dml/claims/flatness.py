@@ -208,7 +208,9 @@ def attacks(c: Conditions) -> Measured:
         f"{gain(sml - dml).text}."
     )
     m = order(steps("as printed"), unit="%", note=note)
-    drops = {f"drop_of_{m}_alone": values(found[m], "drop", attacked=m, reach="as printed") for m in where.names}
+    drops: dict[str, Any] = {
+        f"drop_of_{m}_alone": values(found[m], "drop", attacked=m, reach="as printed") for m in where.names
+    }
     return reads(m, **drops)
 
 

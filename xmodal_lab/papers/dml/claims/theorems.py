@@ -73,8 +73,8 @@ def supremum(c: Conditions) -> Measured:
         "minimum, which is what Tab 4 measures: see dml.H. "
     )
     found = [_trained(c, seed) for seed in c.seeds]
-    for one in found:
-        over = one.convolved - one.supremum
+    for net in found:
+        over = net.convolved - net.supremum
         cases, held, worst = cases + 1, held + (over <= 1e-9), max(worst, over)
     mean = {k: float(np.mean([getattr(x, k) for x in found])) for k in ("supremum", "convolved", "rises", "share")}
     damped = np.mean([x.damping for x in found], axis=0)
@@ -90,9 +90,9 @@ def supremum(c: Conditions) -> Measured:
 def _trained(c: Conditions, seed: int) -> own.Curvature:
     """Theorem 2 on a net that DML trained on the bench's data."""
     where, world = bench(c), data(c)
-    shape = {"fusion": "concat_linear", "width": 32, "architecture": "mlp", "seed": seed}
-    net = LateFusion.for_dataset(world, where.names, **shape)
+    net = LateFusion.for_dataset(world, where.names, "concat_linear", width=32, architecture="mlp", seed=seed)
     run = fit(net, world, pairing="same_class", epochs=min(30, where.epochs), seed=seed)
+    assert isinstance(run.model, LateFusion)
     return own.curvature(run.model, world.test)
 
 

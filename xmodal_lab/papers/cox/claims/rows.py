@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ....claims.claim import Claim, Conditions
@@ -62,11 +64,11 @@ def over_erm(c: Conditions) -> Measured:
 
 def unsupervised(c: Conditions) -> Measured:
     """COX > SSL > random without labels; beside it what the best renaming of classes would give."""
-    arms = {"random": {"algorithm": "random"}, "ssl": {"algorithm": "ssl"}, "cox": {"algorithm": "cox"}}
-    arms |= {
+    arms: dict[str, dict[str, Any]] = {
+        "random": {"algorithm": "random"}, "ssl": {"algorithm": "ssl"}, "cox": {"algorithm": "cox"},
         "class by class": {"algorithm": "cox", "balance": True},
         "oracle": {"algorithm": "cox", "balance": True, "control": "oracle"},
-    }
+    }  # fmt: skip
     acc = {m: of(c, **UNSUPERVISED, **a) for m, a in arms.items()}
     named = {m: float(np.nanmean(of(c, "relabelled", **UNSUPERVISED, **a))) for m, a in arms.items()}
     classes = {m: float(np.nanmean(of(c, "predicted", **UNSUPERVISED, **a))) for m, a in arms.items()}
@@ -176,6 +178,10 @@ CLAIMS: tuple[Claim, ...] = (
         "cox.S", "semi-supervised: COX > EntMin > ERM > random, below the aligned upper limit", "Tab 2",
         "NYU-D, RGB out: 52.3 > 48.0 > 45.2 > 10.2, aligned 61.8", semi, cost=CHEAP,
         effect={"COX over EntMin": 4.3, "EntMin over ERM": 2.8, "ERM over random": 35.0, "aligned over COX": 9.5},
+    ),
+    Claim(
+        "cox.SE", "semi-supervised: COX is above ERM", "Tab 2", "NYU-D, RGB out: 52.3 over 45.2", over_erm,
+        cost=CHEAP, effect=7.1,
     ),
     Claim(
         "cox.U", "unsupervised: COX > SSL (Gaussian perturbation) > random", "Tab 2",

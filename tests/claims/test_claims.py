@@ -21,7 +21,7 @@ from xmodal_lab.sweeps.experiment import Experiment
 # Ids that the five papers' claims have; none may be missing from the ledger.
 IDS = {
     "synergy": "T1 C1 R1 T2 R2 A1 A2 A3 A4 A5 W L α P D V",
-    "cox": "T1 S SE U R M D1 D2 A P",
+    "cox": "T1 S U R M D1 D2 A P",
     "uml": "T1 T2 C1 C2 C3 T3 P1 G S F FT R 3 TR X U B Z N K M E",
     "wma": "I N X Y O β 3 0",
     "dml": "T1 T2 T3 T0 A H H5 LPF G V DA S 3 P I R L",

@@ -180,10 +180,6 @@ CLAIMS: tuple[Claim, ...] = (
         effect={"COX over EntMin": 4.3, "EntMin over ERM": 2.8, "ERM over random": 35.0, "aligned over COX": 9.5},
     ),
     Claim(
-        "cox.SE", "semi-supervised: COX is above ERM", "Tab 2", "NYU-D, RGB out: 52.3 over 45.2", over_erm,
-        cost=CHEAP, effect=7.1,
-    ),
-    Claim(
         "cox.U", "unsupervised: COX > SSL (Gaussian perturbation) > random", "Tab 2",
         "NYU-D, RGB out: 21.7 > 14.6 > 10.2", unsupervised, cost=CHEAP,
         effect={"COX over SSL": 7.1, "SSL over random": 4.4},

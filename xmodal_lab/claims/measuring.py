@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import datasets
 from ..data.samples import Dataset
+from ..sweeps.experiment import PAPERS as FIVE
 from ..utils import checks as check
 from .claim import LEAST_SEEDS, Claim, Conditions
 from .ledger import NOT_MEASURED, Page, Row, grid, noted, rows_in, shipped
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 # Where the rows stand: of each paper, and of the questions across papers, which none of them prints.
 PLACES = {
-    **{paper: f"xmodal_lab.papers.{paper}.claims" for paper in ("synergy", "cox", "uml", "wma", "dml")},
+    **{paper: f"xmodal_lab.papers.{paper}.claims" for paper in FIVE},
     "cross": "xmodal_lab.experiments.cross",
 }
 PAPERS = tuple(PLACES)

@@ -349,6 +349,7 @@ def effects(found: pd.DataFrame, *, limits: tuple[float, float] = (-4.0, 8.0), a
     """
     import matplotlib.pyplot as plt
     import pandas as pd
+    from matplotlib.lines import Line2D
 
     check.instance("found", found, pd.DataFrame)
     for column in ("id", "step", "verdict", "value_seen", "low_seen", "high_seen", "effect_seen", "margin_seen"):
@@ -368,8 +369,8 @@ def effects(found: pd.DataFrame, *, limits: tuple[float, float] = (-4.0, 8.0), a
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlim(*limits)
     ax.set_xlabel("effect, in units of the smallest that these seeds see (80 % power)")
-    handles = [plt.Line2D([], [], color=c, marker="o", linewidth=2, label=w) for w, c in WORDS.items()]
-    handles.append(plt.Line2D([], [], color=INK, marker="D", linestyle="", fillstyle="none", label="printed"))
+    handles = [Line2D([], [], color=c, marker="o", linewidth=2, label=w) for w, c in WORDS.items()]
+    handles.append(Line2D([], [], color=INK, marker="D", linestyle="", fillstyle="none", label="printed"))
     legend = ax.legend(
         handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=7, frameon=False, fontsize=7.5,
         handlelength=1.2, columnspacing=1.0,

@@ -4,7 +4,7 @@
 - ``xl.claims.run(["dml.A", "dml.H"])``: measure again, here
 - ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
 - ``xl.claims.run(my_claim)``, ``xl.claims.run("my_package.rows:CLAIMS")``: a ledger of one's own
-- ``xl.claims.check()``: a tenth of the rows again with other seeds; how many words agree?
+- ``xl.claims.repeat()``: a tenth of the rows again with other seeds; how many words agree?
 - ``xl.claims.effects()``: each step's interval beside the printed effect, tidy, for a picture
 - ``xl.claims.table(dataset="avmnist")``: as measured on real AVMNIST
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import datasets
 from ..data.samples import Dataset
+from ..sweeps.experiment import PAPERS as FIVE
 from ..utils import checks as check
 from .claim import LEAST_SEEDS, Claim, Conditions
 from .ledger import NOT_MEASURED, Page, Row, grid, noted, rows_in, shipped
@@ -30,7 +31,12 @@ from .working import measured
 if TYPE_CHECKING:
     import pandas as pd
 
-PAPERS = ("synergy", "cox", "uml", "wma", "dml")
+# Where the rows stand: of each paper, and of the questions across papers, which none of them prints.
+PLACES = {
+    **{paper: f"xmodal_lab.papers.{paper}.claims" for paper in FIVE},
+    "cross": "xmodal_lab.experiments.cross",
+}
+PAPERS = tuple(PLACES)
 Asked = str | Claim | Iterable[str | Claim] | None
 SHOWN = ("id", "claim", "source", "printed", "measured", "n", "verdict", "note")
 
@@ -49,7 +55,7 @@ def known(paper: str | None = None) -> dict[str, Claim]:
     papers = PAPERS if paper is None else (check.one_of("paper", paper, PAPERS),)
     found: dict[str, Claim] = {}
     for name in papers:
-        for claim in importlib.import_module(f"xmodal_lab.papers.{name}.claims").CLAIMS:
+        for claim in importlib.import_module(PLACES[name]).CLAIMS:
             found[claim.id] = claim
     return found
 

@@ -18,10 +18,10 @@ from .claim import Claim as Claim
 from .measuring import PAPERS as PAPERS
 from .measuring import SHOWN as SHOWN
 from .measuring import chosen as chosen
+from .measuring import effects as effects
 from .measuring import known as known
 from .measuring import run as run
 from .measuring import show as show
 from .measuring import table as table
 from .repeating import repeat as repeat
-from .tidy import effects as effects
 from .verdicts import VERDICTS as VERDICTS

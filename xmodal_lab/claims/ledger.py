@@ -25,6 +25,7 @@ from ..utils.files import seal, write_text
 from ..utils.version import __version__
 from .claim import Claim, Conditions
 from .steps import Step
+from .tidy import tidy
 from .verdicts import NEEDS, VERDICTS, Measured
 
 Row = dict[str, Any]
@@ -242,15 +243,12 @@ def write(
 def draw(rows: Iterable[Row], path: Path) -> None:
     """The picture that a ledger opens with, the same bytes for the same rows; none where no row has an interval."""
     import matplotlib as mpl
-    import pandas as pd
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     from ..plots import effects as forest
-    from .tidy import effects
 
-    held = list(rows)
-    found = effects(pd.DataFrame(held)) if held else held
+    found = tidy(rows)
     if not len(found):
         return
     figure = Figure(figsize=(9, 0.9 + 0.2 * len(found)), layout="constrained")

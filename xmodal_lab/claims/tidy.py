@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-
-from ..utils import checks as check
-from .measuring import table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,37 +14,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def effects(rows: str | pd.DataFrame | None = None, *, steps: bool = False) -> pd.DataFrame:
-    """What was measured beside what is printed: one line per claim, or per step of each, tidy.
-
-    Args:
-        rows: a paper, or rows of :func:`table` or :func:`run`; the whole shipped ledger by default.
-        steps: a line for each step of a claim; otherwise only for that on which its verdict rests.
-
-    Returns:
-        Columns id, paper, step, rule, word (of the step), verdict (of the claim), value, low, high (95 %), effect
-        (printed, else the smallest of interest), margin (of a tie), mde (the smallest effect that n sees with 80 %
-        power), n, needed (seeds that would decide), unit, former; and value_seen, low_seen, high_seen, effect_seen,
-        margin_seen: distances from "no effect" in units of mde. Theorems have no interval and no line.
-
-    Raises:
-        ValueError: an unknown paper; rows without steps.
-
-    Example:
-        >>> import xmodal_lab as xl
-        >>> list(xl.claims.effects("wma")["id"])[:2]
-        ['wma.N', 'wma.X']
-    """
+def tidy(rows: Iterable[dict[Any, Any]], steps: bool = False) -> pd.DataFrame:
+    """One line per claim, or per step of each, of rows of a ledger: see :func:`~.measuring.effects`."""
     import pandas as pd
 
-    if rows is None or isinstance(rows, str):
-        rows = table(rows)
-    check.instance("rows", rows, pd.DataFrame, "a paper, or rows of xl.claims.table() or xl.claims.run()")
-    if "steps" not in rows:
-        raise ValueError("these rows keep no steps; give rows of xl.claims.table() or xl.claims.run().")
     found = [
         _line(row, step)
-        for row in rows.to_dict("records")
+        for row in rows
         for step in (row["steps"] if isinstance(row["steps"], list) else [])
         if step.get("interval") and (steps or step["name"] == row["step"])
     ]

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ...losses import Params
+from ...utils.torch_state import wide
 from .in_double import InDouble
 from .second_order import FastSecondDerivatives
 
@@ -120,7 +121,10 @@ def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
     size = {n: _size(p) for n, p in point.items() if p.numel()}
     drawn = [
         {
-            n: torch.randn(point[n].shape, generator=generator, dtype=torch.float64).to(point[n]) * s
+            n: torch.randn(point[n].shape, generator=generator, dtype=torch.float64)
+            .to(point[n].dtype)
+            .to(point[n].device)
+            * s
             for n, s in size.items()
         }
         for _ in range(2)
@@ -154,7 +158,7 @@ def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
 
 def _size(tensor: Tensor) -> float:
     """Root of the mean square; 1 for one of zeros, or so small that values would not move."""
-    size = float(tensor.detach().double().square().mean().sqrt())
+    size = float(wide(tensor.detach()).square().mean().sqrt())
     return size if size > SMALL else 1.0
 
 
@@ -244,10 +248,10 @@ class _Seen:
     @classmethod
     def of(cls, error: Tensor, sizes: list[int], size: Tensor, bend: Tensor, rounding: Tensor) -> _Seen:
         """In units of ``size``; a tensor of which nothing is there counts as right."""
-        unit = size.double().clamp_min(torch.finfo(torch.float64).tiny)
-        errors = tuple(part / u for part, u in zip(error.double().split(sizes), unit, strict=True))
+        unit = wide(size).clamp_min(torch.finfo(torch.float64).tiny)
+        errors = tuple(part / u for part, u in zip(wide(error).split(sizes), unit, strict=True))
         off = torch.stack([torch.linalg.vector_norm(e) for e in errors])
-        return cls(errors, off, (bend.double() + rounding.double()) / unit, rounding.double() / unit)
+        return cls(errors, off, (wide(bend) + wide(rounding)) / unit, wide(rounding) / unit)
 
 
 class _Judge:

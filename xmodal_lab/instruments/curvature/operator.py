@@ -247,7 +247,7 @@ class Hessian:
     def _parts(self, vector: Tensor) -> list[Tensor]:
         """Views of (…, n), shaped like the parameters."""
         cut = vector.split(self._sizes, -1)
-        return [part.view(*vector.shape[:-1], *p.shape) for part, p in zip(cut, self._theta.values(), strict=True)]
+        return [part.view((*vector.shape[:-1], *p.shape)) for part, p in zip(cut, self._theta.values(), strict=True)]
 
     def _build(self) -> list[Gradient]:
         """The graphs of as many terms as fit into memory, judging by the first one."""

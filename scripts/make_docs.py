@@ -48,6 +48,13 @@ import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
 """
 
+# Not for readers of the reference: helpers, the command, and the files behind a face, whose page shows their names.
+INSIDE = (
+    "utils", "app", r"instruments\.\w+\.\w+", r"(losses|sweeps)\.\w+", r"training\.(?!recipes?\b|terms\b)\w+",
+    r"claims\.(?!claim\b|verdicts\b|published\b)\w+", r"data\.datasets\.(reading|own)", r"data\.(doors|labels|drawing)",
+    r"models\.(modules|copies|coarse|pretrained|stacked)", r"papers\.\w+\.(method|theory|claims|worlds)\.\w+",
+)  # fmt: skip
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -72,15 +79,18 @@ def main() -> int:
 
 
 def reference(out: Path) -> None:
-    """The API reference, from the docstrings: no private modules, and a room's page has what the room passes on."""
+    """The API reference, from the docstrings: a room's page has what the room passes on, and no helper has a page."""
     import pdoc
 
-    specs = ["xmodal_lab", "xmodal_widgets", r"!.*\._", r"!xmodal_lab\.app"]
+    specs = ["xmodal_lab", "xmodal_widgets", r"!.*\._", *(f"!xmodal_lab\\.{inside}" for inside in INSIDE)]
     names = pdoc.extract.walk_specs(specs)
     for name in names:
         module = importlib.import_module(name)
         rooms = [n.rpartition(".")[2] for n in names if n.rpartition(".")[0] == name]
         module.__all__ = [*passed_on(module), *rooms]
+        for made in filter(inspect.isfunction, [vars(module).get(n) for n in module.__all__]):
+            for word, meant in made.__globals__.items():  # pdoc reads a function's annotations by its module, a face
+                vars(module).setdefault(word, meant)
         for made in (vars(module)[n] for n in module.__all__ if inspect.isclass(vars(module).get(n))):
             start = vars(made).get("__init__")
             if start is not None and start.__doc__ is None and made.__base__ is not object:

@@ -21,7 +21,7 @@ NEW: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "synergy": ({"direction": "L→V", "seed": 0}, "alpha", "0.4", "direction"),
     "cox": ({"seed": 0, "count": 2}, "label_share", "0.1", "out"),
     "uml": ({"seed": 0}, "image_shots", "3", "image_shots"),
-    "wma": ({"task": "red", "seed": 0}, "alpha", "2.5", "beta"),
+    "wma": ({"task": "red", "seed": 0}, "alpha", "0.6", "beta"),
 }
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xmodal_lab.claims.verdicts import Measured, exact, gain, missing, order, same
+from xmodal_lab.claims.verdicts import (
+    Measured,
+    exact,
+    gain,
+    missing,
+    order,
+    same,
+)
 from xmodal_lab.utils.statistics import mean_interval
 
 WIN, TIE, LOSS = [0.03, 0.04, 0.05, 0.04, 0.03], [0.03, -0.04, 0.02, -0.01, 0.01], [-0.03, -0.04, -0.05, -0.04, -0.03]
@@ -21,7 +28,7 @@ def test_the_interval_is_students() -> None:
 
 
 def test_a_win_a_tie_and_a_loss() -> None:
-    assert [gain(d).verdict for d in (WIN, TIE, LOSS)] == ["holds", "not seen here", "fails"]
+    assert [gain(d).verdict for d in (WIN, TIE, LOSS)] == ["holds", "undecided", "fails"]
     found = gain(WIN)
     assert found.value == pytest.approx(3.8) and found.n == 5 and found.text.startswith("+3.8 ± 1.0 points")
     assert gain([1e-4, 2e-4], scale=1, unit="nats").text.startswith("+0.00015")
@@ -30,15 +37,16 @@ def test_a_win_a_tie_and_a_loss() -> None:
 def test_a_control_that_shows_as_much_explains_the_gain() -> None:
     assert gain(WIN, control=WIN).verdict == "holds"
     explained = gain(WIN, control=TIE, control_name="a zero target")
-    assert explained.verdict == "direction holds" and "Over a zero target: " in explained.note
+    assert explained.verdict == "direction holds" and "Over a zero target: +" in explained.note
     assert gain(LOSS, control=TIE).verdict == "fails"
 
 
 def test_steps_hold_together_or_in_part() -> None:
     assert order({"a": WIN, "b": WIN}).verdict == "holds"
-    assert order({"a": WIN, "b": [abs(x) if x < -0.03 else x for x in TIE]}).verdict == "direction holds"
+    part = order({"a": WIN, "b": [abs(x) if x < -0.03 else x for x in TIE]})
+    assert part.verdict == "undecided" and [s.word for s in part.steps] == ["holds", "undecided"]
     assert order({"a": WIN, "b": LOSS}).verdict == "fails"
-    assert order({"a": TIE, "b": TIE}).verdict == "not seen here"
+    assert order({"a": TIE, "b": TIE}).verdict == "undecided"
     with pytest.raises(ValueError, match="at least one"):
         order({})
 
@@ -47,7 +55,7 @@ def test_steps_hold_together_or_in_part() -> None:
 def test_the_more_steps_the_more_it_takes_to_refute_one(k: int) -> None:
     shape = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
     needed = stats.t.ppf(1 - 0.025 / k, 4) * stats.sem(shape)  # Bonferroni: α / k for each of k steps
-    for mean, verdict in ((1.02 * needed, "fails"), (0.98 * needed, "not seen here")):
+    for mean, verdict in ((1.02 * needed, "fails"), (0.98 * needed, "undecided")):
         steps = {"refuted?": shape - mean} | {f"step {i}": WIN for i in range(k - 1)}
         assert order(steps).verdict == verdict
     if k == 1:
@@ -55,11 +63,11 @@ def test_the_more_steps_the_more_it_takes_to_refute_one(k: int) -> None:
 
 
 def test_no_difference_has_to_be_shown_not_assumed() -> None:
-    assert same(TIE, 0.1).verdict == "holds"
-    assert same(TIE, 0.001).verdict == "not seen here", "too few seeds to tell is not the same as equal"
-    assert same(WIN, 0.01).verdict == "fails"
+    assert same(TIE, margin=10).verdict == "holds"
+    assert same(TIE, margin=0.1).verdict == "undecided", "too few seeds to tell is not the same as equal"
+    assert same(WIN, margin=1).verdict == "fails"
     with pytest.raises(ValueError, match="above 0"):
-        same(TIE, 0)
+        same(TIE, margin=0)
 
 
 def test_a_theorem_holds_in_all_cases_or_fails() -> None:
@@ -72,7 +80,7 @@ def test_a_theorem_holds_in_all_cases_or_fails() -> None:
 def test_lost_seeds_are_counted_and_lone_seeds_prove_nothing() -> None:
     found = gain([*WIN, float("nan")])
     assert found.n == 5 and "1 of 6 seeds diverged" in found.note
-    assert gain([0.1]).verdict == "not seen here" and gain([0.1]).interval is None
+    assert gain([0.1]).verdict == "undecided" and gain([0.1]).interval is None
     with pytest.raises(ValueError, match="no finite difference"):
         gain([float("nan")])
 

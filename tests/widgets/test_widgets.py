@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -822,3 +823,22 @@ def test_find_chromium_takes_the_named_one(tmp_path, monkeypatch) -> None:
     (tmp_path / "google-chrome").symlink_to(program)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert browser.find() == str(tmp_path / "google-chrome")
+
+
+# -- the first picture -----------------------------------------------------------------------------
+
+
+def test_an_explorer_opens_without_torch() -> None:
+    """A view draws numbers that are there; importing torch would take longer than all the rest."""
+    code = "import sys; from xmodal_widgets import explore; explore('dml')._png(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_picture_is_drawn_once_for_a_state(view: SweepView, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = view._png()
+    with monkeypatch.context() as patched:
+        patched.setattr(view, "_draw", lambda: b"again")
+        assert view._png() == first
+        view.set(share=1.0)
+        assert view._png() == b"again"

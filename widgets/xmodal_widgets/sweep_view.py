@@ -131,6 +131,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self._last = checked_state(grid, start, state, self._average, self._may_train)
         self._id = uuid.uuid4().hex  # by which places that show this view find its cube
         self._kept_here: tuple[str, ...] = ()
+        self._drawn: tuple[str, bytes] = ("", b"")
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
         self.cube = dataset
@@ -307,6 +308,13 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         return target
 
     def _png(self) -> bytes:
+        """The static picture; drawn once for a state of a cube, since it takes longer than the live view."""
+        key = json.dumps([self.state, self.title, self._version])
+        if self._drawn[0] != key:
+            self._drawn = (key, self._draw())
+        return self._drawn[1]
+
+    def _draw(self) -> bytes:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         figure = self.figure()

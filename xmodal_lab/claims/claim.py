@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,8 @@ from ..sweeps import experiment as experiments
 from ..sweeps import sweep
 from ..sweeps.experiment import Experiment, Report
 from ..utils import checks as check
-from .verdicts import Measured
+from .seeds import COSTS, seeds_of
+from .verdicts import Effect, Measured
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 BUDGETS = ("quick", "full")
 SEEDS = tuple(range(5))
 LEAST_SEEDS = 5  # a verdict on a trained model rests on at least so many
-_ID = re.compile(r"(synergy|cox|uml|wma|dml)\.\S+")
+_ID = re.compile(r"[A-Za-z]\w*\.\S+")
 Found = TypeVar("Found")
 
 
@@ -43,7 +44,11 @@ class Conditions:
         store: a folder that keeps every sweep, so that a killed run goes on; None keeps nothing.
         executor: any ``concurrent.futures.Executor``, for the sweeps.
         report: ``report(share, message)``.
+        alone: keep every sweep in this process, because other processes are at work on other claims.
+        settings: of the experiments, in place of what a claim would take, as in ``{"epochs": 30}``; kept in the row.
         memory: results that several claims share, in this process.
+        told: names of settings that were taken, and what the claim itself would have taken.
+        devices: what the sweeps ran on.
 
     Raises:
         ValueError, TypeError: a budget, seeds or dataset that make no sense.
@@ -55,7 +60,11 @@ class Conditions:
     store: Path | None = None
     executor: Executor | None = None
     report: Report = _silent
+    alone: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    told: dict[str, set[str]] = field(default_factory=dict, compare=False, repr=False)
+    devices: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check.one_of("budget", self.budget, BUDGETS)
@@ -67,6 +76,12 @@ class Conditions:
         if len(seeds) < 2 or len(set(seeds)) != len(seeds):
             raise ValueError(f"seeds must be at least two different numbers, got {list(self.seeds)}.")
         object.__setattr__(self, "seeds", seeds)
+        object.__setattr__(self, "settings", dict(check.mapping("settings", self.settings, "values")))
+
+    def of(self, claim: Claim, seeds: Sequence[int] | None) -> Conditions:
+        """These conditions for one claim: its own number of seeds, unless some are given."""
+        own = tuple(seeds) if seeds is not None else claim.seeds(self.budget)
+        return replace(self, seeds=own, told={}, devices=set())
 
     @property
     def quick(self) -> bool:
@@ -80,18 +95,43 @@ class Conditions:
             What :func:`xmodal_lab.sweep` raises.
         """
         known = experiments.get(experiment)
+        axes |= self._set(known, axes)
         if "seed" in known.defaults:
             axes = {"seed": list(self.seeds), **axes}
         key = _digest({"experiment": known.name, "version": known.version, "defaults": known.defaults, "axes": axes})
 
         def run() -> xr.Dataset:
             store = None if self.store is None else self.store / "sweeps" / f"{_plain_name(known.name)}-{key}.zarr"
-            return sweep(experiment, store=store, executor=self.executor, progress=False, **axes)
+            how = "auto" if not self.alone else "sequential" if known.stack is None else "stacked"
+            return sweep(experiment, store=store, executor=self.executor, how=how, progress=False, **axes)
 
-        return self.once(f"sweep {known.name} {key}", run)
+        cube = self.once(f"sweep {known.name} {key}", run)
+        self.devices.add(str(cube.attrs.get("device", "")))
+        return cube
+
+    def setting(self, name: str, default: Found) -> Found:
+        """The user's setting of this name, else ``default``: for a claim that works other settings out of it."""
+        self.told[name] = {"taken"}
+        found: Found = self.settings.get(name, default)
+        return found
+
+    def _set(self, known: Experiment, axes: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that this experiment knows, in place of the claim's own; never of what the claim compares."""
+        found = {}
+        for name, value in self.settings.items():
+            if name not in known.defaults or self.told.get(name) == {"taken"}:
+                continue
+            own = axes.get(name, known.defaults[name])
+            values = self.told.setdefault(name, set())
+            values.add(repr(own))
+            if (name in axes and not isinstance(own, str) and hasattr(own, "__len__")) or len(values) > 1:
+                raise ValueError(f"this claim compares values of {name!r} itself, so it cannot be set.")
+            found[name] = value
+        return found
 
     def once(self, key: str, function: Callable[[], Found]) -> Found:
-        """``function()``, computed at most once per process under ``key``."""
+        """``function()``, computed at most once per process and set of seeds under ``key``."""
+        key = f"{key} {self.seeds}"
         if key not in self.memory:
             self.memory[key] = function()
         found: Found = self.memory[key]
@@ -103,15 +143,20 @@ class Claim:
     """One row of the ledger.
 
     Attributes:
-        id: as in "dml.A".
+        id: as in "dml.A"; of a claim of your own, as in "mine.first".
         text: the paper's claim in one sentence.
         source: where it stands, as in "Tab 1".
-        printed: the paper's own number; empty where it prints none.
+        printed: the paper's own number in words; empty where it prints none.
         measure: function of :class:`Conditions` that measures it and gives the verdict by a rule of ``verdicts``.
         trained: whether it rests on trained models (then at least five seeds are asked for) or on exact checks.
+        effect: the printed effect as a number, in the unit of the row, positive as the claim says; of a claim of
+            several steps, name of the step -> effect. A null is "smaller than printed" only where it excludes this.
+        sesoi: the smallest effect of interest, likewise (or one for all steps), where the paper prints none.
+        cost: what one seed costs, a key of ``seeds.SEEDS``; it fixes the number of seeds beforehand.
+        shares: claims of one word share sweeps and are measured in one process; by default all of a paper.
 
     Raises:
-        ValueError: an id without its paper, or an empty text.
+        ValueError: an id without its paper, an empty text, or an unknown cost.
     """
 
     id: str
@@ -120,8 +165,13 @@ class Claim:
     printed: str
     measure: Callable[[Conditions], Measured]
     trained: bool = True
+    effect: Effect = None
+    sesoi: Effect = None
+    cost: str = "minutes"
+    shares: str = ""
 
     def __post_init__(self) -> None:
+        check.one_of("cost", self.cost, COSTS)
         if not _ID.fullmatch(self.id):
             raise ValueError(f"a claim's id is its paper, a dot and a name, as in 'dml.A'; got {self.id!r}.")
         if not self.text or not self.source:
@@ -131,6 +181,22 @@ class Claim:
     def paper(self) -> str:
         """The paper's short name."""
         return self.id.split(".")[0]
+
+    def seeds(self, budget: str = "quick", first: int = 0) -> tuple[int, ...]:
+        """Its seeds under a budget: see ``seeds.SEEDS``."""
+        return seeds_of(self.cost, budget, first) if self.trained else tuple(range(first, first + LEAST_SEEDS))
+
+    def judged(self, conditions: Conditions) -> Measured:
+        """Measure it and judge what was found beside the printed effect.
+
+        Raises:
+            ValueError: a setting that none of its experiments knows; an effect for a step that there is not.
+            What ``measure`` raises.
+        """
+        found = self.measure(conditions)
+        if unknown := [name for name in conditions.settings if name not in conditions.told and self.trained]:
+            raise ValueError(f"{self.id} takes no setting {unknown[0]!r}.")
+        return found.beside(self.effect, self.sesoi, partial=conditions.dataset is not None)
 
 
 def _digest(what: Mapping[str, Any]) -> str:

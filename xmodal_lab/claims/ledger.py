@@ -24,17 +24,21 @@ from ..utils.files import seal, write_text
 from ..utils.torch_state import pick_device
 from ..utils.version import __version__
 from .claim import Claim, Conditions
+from .steps import Step
 from .verdicts import NEEDS, VERDICTS, Measured
 
 Row = dict[str, Any]
-FORMAT = 1
+FORMAT = 2
+PARTS = ("steps", "controls", "readings")
 SHIPPED = Path(__file__).parent / "shipped" / "claims.json"
 NOT_MEASURED = "not measured"
 TITLE = "The ledger of claims"
 INTRO = """\
 Every claim of the five papers, the number the paper prints, what was measured here, and the verdict
 that a rule gave it. Made by `make claims`; not edited by hand. Intervals are 95 %, over seeds, of paired
-differences."""
+differences. "Sees" is the smallest effect that so many seeds see with 80 % power. The number of seeds was fixed
+beforehand, by what a seed costs."""
+FORMER = "† Measured before this ledger kept outcomes seed by seed; judged again from the numbers as printed."
 
 
 def versions() -> dict[str, str]:
@@ -73,7 +77,7 @@ class Rows:
         try:
             held = json.loads(self._path(claim).read_text(encoding="utf-8"))
             row: Row = held["row"]
-            return row if held["seal"] == seal(row) else None
+            return judged_again(row, claim, self.conditions) if held["seal"] == seal(row) else None
         except (ValueError, KeyError, TypeError, RecursionError):  # cut short, or damaged on disk: measure it again
             return None
 
@@ -90,7 +94,8 @@ class Rows:
         c = self.conditions
         seeds = list(c.seeds) if claim.trained else []
         data = "" if c.dataset is None else [c.dataset.name, c.dataset.fingerprint]
-        what = [claim.id, claim.text, c.budget, seeds, data, versions()]
+        measure = [getattr(claim.measure, name, "") for name in ("__module__", "__qualname__")]
+        what = [claim.id, claim.text, measure, c.budget, seeds, data, repr(sorted(c.settings.items())), versions()]
         if (device := device_name()) != "cpu":  # other rounding: a row of its own
             what.append(device)
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
@@ -100,21 +105,47 @@ class Rows:
 def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float) -> Row:
     """One row: the claim, what was measured, and how."""
     if isinstance(measured, Exception):
-        measured_part: Row = {"measured": "", "value": None, "interval": None, "n": 0, "verdict": NOT_MEASURED}
-        measured_part |= {"note": f"{type(measured).__name__}: {measured}", "numbers": {}}
+        measured = Measured(f"{NEEDS} …", "", note=f"{type(measured).__name__}: {measured}")
+        measured_part = judged(measured) | {"verdict": NOT_MEASURED}
     else:
-        measured_part = {
-            "measured": measured.text, "value": measured.value, "interval": measured.interval, "n": measured.n,
-            "verdict": measured.verdict, "note": measured.note, "numbers": dict(measured.numbers),
-        }  # fmt: skip
+        measured_part = judged(measured)
     return {
         "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
         **measured_part,
         "budget": conditions.budget, "seeds": list(conditions.seeds) if claim.trained else [],
+        "settings": dict(conditions.settings), "device": ", ".join(sorted(conditions.devices - {""})),
         **_data(conditions), "seconds": round(seconds, 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
         "versions": versions(), "machine": machine(),
     }  # fmt: skip
+
+
+def judged(measured: Measured) -> Row:
+    """What a row says of a measurement: the word, the interval it rests on, and what that could have seen."""
+    step = measured.weakest
+    return {
+        "measured": measured.text, "value": measured.value, "interval": measured.interval, "n": measured.n,
+        "verdict": measured.verdict, "note": measured.note, "numbers": dict(measured.numbers),
+        "step": step.name if step else "", "unit": step.unit if step else "",
+        "effect": step.target if step else None, "mde": step.seen if step else None,
+        "needed": step.needed if step else None, "room": measured.room, "cap": measured.cap,
+        **{name: [s.row() for s in getattr(measured, name)] for name in PARTS},
+    }  # fmt: skip
+
+
+def measured_of(row: Mapping[str, Any]) -> Measured:
+    """The measurement that a row keeps, for a rule to judge again."""
+    parts = {name: tuple(Step.of(step) for step in row.get(name, ())) for name in PARTS}
+    return Measured(
+        row["verdict"], row["measured"], row["value"], row["interval"], row["n"], row["note"], row["numbers"],
+        **parts, room=row.get("room"), cap=row.get("cap", ""),
+    )  # fmt: skip
+
+
+def judged_again(row: Row, claim: Claim, conditions: Conditions) -> Row:
+    """A finished row beside the effect that the claim states now: another printed number is no new measurement."""
+    found = measured_of(row).beside(claim.effect, claim.sesoi, partial=conditions.dataset is not None)
+    return {**row, "printed": claim.printed, "source": claim.source, **judged(found)}
 
 
 def rows_in(path: Path) -> dict[str, Row]:
@@ -246,6 +277,8 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
         mine = [row for row in held if row["paper"] == paper]
         lines += ["", f"## {paper}", "", *grid(mine)]
         lines += noted(mine)
+    if any(row.get("former") is True for row in held):
+        lines += ["", FORMER]
     stories = dict.fromkeys(_story(row) for row in held)
     lines += ["", "## How the rows were made", "", *[f"- {_words(story)}" for story in stories]]
     lines.append(f"- {sum(row['seconds'] for row in held):.0f} seconds in all, measured on a shared machine.")
@@ -254,12 +287,23 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
 
 def grid(rows: Iterable[Row]) -> list[str]:
     """Lines of a Markdown table, one row per claim: the claim, what the paper says, what was measured, the verdict."""
-    lines = ["| id | claim | paper | measured | n | verdict |", "|:--|:--|:--|:--|--:|:--|"]
+    lines = ["| id | claim | paper | measured | sees | n | verdict |", "|:--|:--|:--|:--|:--|--:|:--|"]
     for row in rows:
         printed = "; ".join(part for part in (row["source"], row["printed"]) if part)
-        cells = (row["id"], row["claim"], printed, row["measured"], row["n"] or "", f"**{row['verdict']}**")
+        sees = "" if not _number(row.get("mde")) else f"{row['mde']:.2g}"
+        if _number(row.get("effect")):
+            sees = f"{sees or '?'} of {row['effect']:.3g}"
+        word = f"**{row['verdict']}**{'†' if row.get('former') is True else ''}"
+        if _number(row.get("needed")):
+            word += f" ({row['needed']:.0f} seeds would decide)"
+        cells = (row["id"], row["claim"], printed, row["measured"], sees, row["n"] or "", word)
         lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
     return lines
+
+
+def _number(value: Any) -> bool:
+    """Whether it is one: a frame makes NaN of a None."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def noted(rows: Iterable[Row]) -> list[str]:

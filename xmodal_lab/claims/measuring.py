@@ -3,6 +3,9 @@
 - ``xl.claims.table()``: the ledger that ships with this version; ``xl.claims.show("dml")`` for reading
 - ``xl.claims.run(["dml.A", "dml.H"])``: measure again, here
 - ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
+- ``xl.claims.run(my_claim)``, ``xl.claims.run("my_package.rows:CLAIMS")``: a ledger of one's own
+- ``xl.claims.check()``: a tenth of the rows again with other seeds; how many words agree?
+- ``xl.claims.effects()``: each step's interval beside the printed effect, tidy, for a picture
 - ``xl.claims.table(dataset="avmnist")``: as measured on real AVMNIST
 
 A claim stands beside its paper (``papers/<paper>/claims.py``); the words come from ``verdicts``.
@@ -11,23 +14,30 @@ A claim stands beside its paper (``papers/<paper>/claims.py``); the words come f
 from __future__ import annotations
 
 import importlib
-import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import datasets
 from ..data.samples import Dataset
+from ..sweeps.experiment import PAPERS as FIVE
 from ..utils import checks as check
-from .claim import LEAST_SEEDS, SEEDS, Claim, Conditions
-from .ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
+from .claim import LEAST_SEEDS, Claim, Conditions
+from .ledger import NOT_MEASURED, Page, Row, grid, noted, rows_in, shipped
+from .working import measured
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PAPERS = ("synergy", "cox", "uml", "wma", "dml")
+# Where the rows stand: of each paper, and of the questions across papers, which none of them prints.
+PLACES = {
+    **{paper: f"xmodal_lab.papers.{paper}.claims" for paper in FIVE},
+    "cross": "xmodal_lab.experiments.cross",
+}
+PAPERS = tuple(PLACES)
+Asked = str | Claim | Iterable[str | Claim] | None
 SHOWN = ("id", "claim", "source", "printed", "measured", "n", "verdict", "note")
 
 
@@ -45,7 +55,7 @@ def known(paper: str | None = None) -> dict[str, Claim]:
     papers = PAPERS if paper is None else (check.one_of("paper", paper, PAPERS),)
     found: dict[str, Claim] = {}
     for name in papers:
-        for claim in importlib.import_module(f"xmodal_lab.papers.{name}.claims").CLAIMS:
+        for claim in importlib.import_module(PLACES[name]).CLAIMS:
             found[claim.id] = claim
     return found
 
@@ -116,35 +126,43 @@ def show(rows: str | pd.DataFrame | None = None, notes: bool = False) -> Page:
 
 
 def run(
-    ids: str | Iterable[str] | None = None,
+    ids: Asked = None,
     *,
     dataset: str | Dataset | None = None,
-    seeds: Sequence[int] = SEEDS,
+    seeds: Sequence[int] | None = None,
     budget: str = "quick",
+    settings: Mapping[str, Any] | None = None,
     store: str | Path | None = None,
     executor: Executor | None = None,
+    jobs: int = 1,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure claims here and now.
 
     Args:
-        ids: ids such as "dml.A", names of papers, or several of them; all claims by default.
+        ids: ids such as "dml.A", names of papers, :class:`Claim` objects of your own, a place
+            "package.module:CLAIMS", or several of them; all claims by default.
         dataset: a dataset of your own, or the name of one; each claim's own world by default. Claims that
             rest on no data (theorems, printed tables) do not look at it.
-        seeds: of trained models; at least 5.
-        budget: "quick" (the whole ledger in minutes) or "full".
+        seeds: of trained models; at least 5. By default each claim's own number of them, fixed by what a seed
+            costs (``claims.seeds.SEEDS``).
+        budget: "quick" (the whole ledger within an hour) or "full".
+        settings: of the experiments, in place of what the claims would take, as in ``{"epochs": 30}``; kept in the
+            row. A claim that knows no such setting, or compares its values itself, is not measured and says so.
         store: a folder that keeps finished claims and every sweep under them: the same call goes on where a
             killed one stopped, and computes nothing twice.
         executor: any ``concurrent.futures.Executor``, for the sweeps.
+        jobs: processes; claims that share sweeps stay in one. More than one needs claims that another process
+            can import, and no executor.
         progress: show a bar.
 
     Returns:
-        The rows, as in :func:`table`. A claim whose measurement raised an error has the verdict
+        The rows, as in :func:`table`, in the order asked. A claim whose measurement raised an error has the verdict
         "not measured" and the error in its note; the others are not lost.
 
     Raises:
-        ValueError: an unknown id, fewer than 5 seeds for a claim about trained models, an unknown budget.
-            All before any work is done.
+        ValueError: an unknown id, fewer than 5 seeds for a claim about trained models, an unknown budget, several
+            jobs and an executor. All before any work is done.
 
     Warns:
         RuntimeWarning: claims whose measurement raised an error.
@@ -160,19 +178,24 @@ def run(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"store must be a folder, {str(folder)!r} is a file.")
     given = datasets.load(dataset) if isinstance(dataset, str) else dataset
-    conditions = Conditions(given, tuple(check.listed("seeds", seeds)), budget, folder, executor)
-    if len(conditions.seeds) < LEAST_SEEDS and (trained := [c.id for c in wanted if c.trained]):
+    own = None if seeds is None else tuple(check.listed("seeds", seeds))
+    if check.integer("jobs", jobs, at_least=1) > 1 and executor is not None:
+        raise ValueError("give either jobs or an executor, not both: an executor spreads the sweeps of one process.")
+    first = Conditions(
+        given, own or wanted[0].seeds(budget), budget, folder, executor, settings=settings or {}, alone=jobs > 1
+    )
+    if own is not None and len(own) < LEAST_SEEDS and (trained := [c.id for c in wanted if c.trained]):
         raise ValueError(
-            f"a verdict on trained models rests on at least {LEAST_SEEDS} seeds, got {len(conditions.seeds)}; "
+            f"a verdict on trained models rests on at least {LEAST_SEEDS} seeds, got {len(own)}; "
             f"give more, or leave out {', '.join(trained[:5])}{' …' if len(trained) > 5 else ''}."
         )
-    kept = Rows(None if folder is None else folder / "rows", conditions)
-    found: list[Row] = []
+    rows: dict[str, Row] = {}
     with _bar(len(wanted), progress) as bar:
-        for claim in wanted:
-            bar.set_postfix_str(claim.id)
-            found.append(kept.get(claim) or kept.keep(claim, *_measure(claim, conditions)))
+        for row in measured(wanted, first, own, jobs):
+            rows[row["id"]] = row
+            bar.set_postfix_str(row["id"])
             bar.update()
+    found = [rows[claim.id] for claim in wanted]
     lost = [row for row in found if row["verdict"] == NOT_MEASURED]
     if lost:
         message = (
@@ -182,35 +205,50 @@ def run(
     return _frame(found)
 
 
-def _measure(claim: Claim, conditions: Conditions) -> tuple[Any, float]:
-    """What was measured (or the error) and the seconds it took."""
-    started = time.perf_counter()
-    try:
-        measured: Any = claim.measure(conditions)
-    except Exception as error:  # one claim's fault must not cost the others
-        measured = error
-    return measured, time.perf_counter() - started
-
-
-def chosen(ids: str | Iterable[str] | None) -> list[Claim]:
-    """The claims that are meant: ids, names of papers, or None for all.
+def chosen(ids: Asked) -> list[Claim]:
+    """The claims that are meant: ids, names of papers, claims, places "package.module:CLAIMS", or None for all.
 
     Raises:
-        ValueError: an unknown id, or none.
+        ValueError: an unknown id, none, or two claims of one id; a place that holds no claims.
+        TypeError: something that is neither.
     """
-    every = known()
     if ids is None:
-        return list(every.values())
-    asked = [ids] if isinstance(ids, str) else check.listed("ids", ids)
+        return list(known().values())
+    asked = [ids] if isinstance(ids, str | Claim) else check.listed("ids", ids)
     meant: dict[str, Claim] = {}
-    for name in asked:
-        if name in PAPERS:
-            meant |= {i: c for i, c in every.items() if c.paper == name}
-        else:
-            meant[name] = every[check.one_of("claim", name, every)]
+    for given in asked:
+        for claim in _meant(given):
+            if meant.setdefault(claim.id, claim) != claim:
+                raise ValueError(f"two claims are called {claim.id!r}; give each an id of its own.")
     if not meant:
         raise ValueError("no claim was asked for; give ids, a paper, or None for all.")
     return list(meant.values())
+
+
+def _meant(given: object) -> list[Claim]:
+    if isinstance(given, Claim):
+        return [given]
+    if not isinstance(given, str):
+        raise TypeError(f"a claim is meant by its id, its paper, a Claim or a place, got {type(given).__name__}.")
+    if ":" in given:
+        return _placed(given)
+    every = known()
+    if given in PAPERS:
+        return [claim for claim in every.values() if claim.paper == given]
+    return [every[check.one_of("claim", given, every)]]
+
+
+def _placed(place: str) -> list[Claim]:
+    """What stands at "package.module:CLAIMS"."""
+    module, _, name = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"no claims at {place!r}: {error}; write 'package.module:CLAIMS'.") from None
+    listed = [found] if isinstance(found, Claim) else list(found) if isinstance(found, list | tuple) else []
+    if not listed or not all(isinstance(claim, Claim) for claim in listed):
+        raise ValueError(f"{place!r} is no Claim and no list of them, but {type(found).__name__}.")
+    return listed
 
 
 def _blank(claim: Claim) -> Row:

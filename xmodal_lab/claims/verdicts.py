@@ -1,14 +1,21 @@
-"""Verdicts: rules that turn a measurement into a word. Statistics only; nothing is trained here.
+"""Verdicts: one function per rule turns a measurement into a word. Statistics only; nothing is trained here.
 
-A claim of a gain is judged by the 95 % interval of the mean of *paired* differences, one per
-seed, where positive is what the claim says.
+Outcomes are *paired* differences, one per seed, where positive is what the claim says; intervals are Student's, 95 %.
 
-    holds            the whole interval lies on the claimed side
-    direction holds  the effect is there, but a control shows as much, or not every step is certain
-    not seen here    the interval contains "no effect"
-    fails            the whole interval lies on the other side (of k steps, one at level 1 - 0.05 / k); or a theorem
-                     has a counterexample
-    needs …          what is not here
+    holds                 the whole interval lies on the claimed side
+    direction holds       it does, but the decisive control shows as much
+    smaller than printed  the interval excludes the paper's effect, with 0 inside; or what is left of it is tiny
+    undecided             the interval holds both 0 and the paper's effect; the row says how many seeds would decide
+    fails                 the whole interval lies on the other side (of k steps, one at level 1 - 0.05 / k); or a
+                          theorem has a counterexample
+    needs …               what is not here; also an instrument that reads nothing, or a world without headroom
+
+- :func:`gain`: a win. :func:`same`: a tie, within a margin. :func:`at_least`: no worse, within a margin.
+- :func:`ratio`: a ratio of means (Fieller); for functions of means, ``statistics.jackknife`` gives a gain's outcomes.
+- :func:`order`: several steps, each with its own word. :func:`exact`: a theorem. :func:`missing`: what is not here.
+- :func:`controlled`, :func:`capped`: what keeps a claim at "direction holds". :func:`reads`: does the instrument read?
+
+The printed effect stands in the claim (``Claim(effect=…)``), which judges what a rule returned beside it.
 """
 
 from __future__ import annotations
@@ -16,17 +23,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ..utils.statistics import ROUND_OFF, mean_interval, printed
-
-HOLDS, DIRECTION, NOT_SEEN, FAILS, NEEDS = "holds", "direction holds", "not seen here", "fails", "needs"
-VERDICTS = (HOLDS, DIRECTION, NOT_SEEN, FAILS, NEEDS)
+from ..utils.statistics import ROUND_OFF, printed
+from .steps import DIRECTION, FAILS, HOLDS, LEVEL, NEEDS, SMALLER, UNDECIDED, VERDICTS, Step, worst
 
 Differences = Sequence[float] | np.ndarray
+Effect = float | Mapping[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class Measured:
         n: how many seeds, or cases of a theorem.
         note: controls and traps, in a sentence or two.
         numbers: further numbers, JSON-able, for a reader who looks closer; rounding below 1e-12 is 0, as in ``value``.
+        steps: the comparisons that the verdict rests on, each with its own word.
+        controls: effects of the method over its decisive controls; one that does not hold caps the verdict.
+        readings: what shows that the instrument reads something; one that does not hold leaves "needs".
+        room: how much better the baseline could become at all, in the unit of the steps; None where it is not known.
+        cap: why the verdict is "direction holds" at most.
 
     Raises:
         ValueError: a verdict that is none.
@@ -52,6 +63,11 @@ class Measured:
     n: int = 0
     note: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    controls: tuple[Step, ...] = ()
+    readings: tuple[Step, ...] = ()
+    room: float | None = None
+    cap: str = ""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS and not self.verdict.startswith(f"{NEEDS} "):
@@ -62,12 +78,41 @@ class Measured:
             object.__setattr__(self, "value", 0.0)
         object.__setattr__(self, "numbers", _kept(json.loads(json.dumps(dict(self.numbers), default=_plain))))
 
+    @property
+    def weakest(self) -> Step | None:
+        """The step that the word rests on: of the worst ones, that whose interval reaches lowest."""
+        if not self.steps:
+            return None
+        word = worst([s.word for s in self.steps])
+        return min((s for s in self.steps if s.word == word), key=lambda s: s.interval[0] if s.interval else -math.inf)
+
+    def beside(self, effect: Effect, sesoi: Effect = None, *, partial: bool = False) -> Measured:
+        """The same outcomes judged beside the effect that the paper prints, or a smallest effect of interest.
+
+        Args:
+            effect: in the unit of the steps; name of the step -> effect where there are several.
+            sesoi: likewise, or one for all; where the paper prints none.
+            partial: names that no step has are left out: on data of a user's own, steps have other names.
+
+        Raises:
+            ValueError: an effect for a step that does not exist, or one number for several steps.
+        """
+        if not self.steps:
+            return self
+        if isinstance(effect, float | int) and len(self.steps) > 1:
+            names = ", ".join(repr(s.name) for s in self.steps)
+            raise ValueError(f"this claim has several steps; give the printed effect of each by name: {names}.")
+        steps = _told(_told(self.steps, effect, "effect", partial), sesoi, "sesoi", partial)
+        return _judged(replace(self, steps=steps))
+
 
 def gain(
     differences: Differences,
     *,
     control: Differences | None = None,
     control_name: str = "the control",
+    effect: float | None = None,
+    sesoi: float | None = None,
     unit: str = "points",
     scale: float = 100.0,
     note: str = "",
@@ -78,9 +123,11 @@ def gain(
     Args:
         differences: (n,) paired differences, one per seed; positive is what the claim says. NaN (a run that
             diverged) is left out and counted in the note.
-        control: (n,) the effect of the method minus the effect of the decisive control, seed by seed. If the gain
-            holds and this does not, the verdict is "direction holds": the control explains the gain.
+        control: (n,) the effect of the method minus the effect of the decisive control, seed by seed: see
+            :func:`controlled`.
         control_name: how the note calls it.
+        effect: the printed effect, in ``unit``. A claim of the ledger states it itself (``Claim(effect=…)``).
+        sesoi: the smallest effect of interest, in ``unit``, where none is printed.
         unit, scale: of the text; accuracies in [0, 1] are printed as points (times 100).
         note, numbers: kept in the result.
 
@@ -91,83 +138,116 @@ def gain(
         >>> from xmodal_lab.claims import verdicts
         >>> verdicts.gain([0.02, 0.03, 0.025, 0.04, 0.03]).verdict  # five seeds, all above 0
         'holds'
-        >>> verdicts.gain([0.02, -0.03, 0.025, -0.04, 0.03]).verdict
-        'not seen here'
+        >>> verdicts.gain([0.02, -0.03, 0.025, -0.04, 0.03], effect=1.0).verdict  # 0 and the paper's 1 point inside
+        'undecided'
+        >>> verdicts.gain([0.02, -0.03, 0.025, -0.04, 0.03], effect=9.0).verdict
+        'smaller than printed'
     """
-    found, said = _finite(differences), _lost(differences)
-    mean, half = mean_interval(found * scale)
-    verdict, text = _side(mean, half), _text(mean, half, unit)
-    if control is not None:
-        over, over_half = mean_interval(_finite(control) * scale)
-        said = _join(f"Over {control_name}: {_text(over, over_half, unit)}.", said)
-        if verdict == HOLDS and _side(over, over_half) != HOLDS:
-            verdict = DIRECTION
-    interval = None if math.isnan(half) else (mean - half, mean + half)
-    return Measured(verdict, text, mean, interval, len(found), _join(note, said), numbers or {})
-
-
-def order(
-    steps: Mapping[str, Differences], *, unit: str = "points", scale: float = 100.0, note: str = "",
-    numbers: Mapping[str, Any] | None = None,
-) -> Measured:  # fmt: skip
-    """Judge a claim of several steps, such as "DML over SML over the best single modality".
-
-    It holds if every step does. It fails if any of its k steps lies on the other side with an interval of
-    level 1 - 0.05 / k (Bonferroni): without it, four steps of no effect would refute a claim in 10 % of all
-    tries, and one step in 2.5 %. If all means have the claimed sign and at least one step holds, the direction
-    holds. ``value`` is that of the weakest step.
-
-    Args:
-        steps: name of the step -> (n,) paired differences, positive is what the claim says.
-        unit, scale, note, numbers: as in :func:`gain`.
-
-    Raises:
-        ValueError: no step, or one without a finite difference.
-    """
-    if not steps:
-        raise ValueError("a claim of several steps needs at least one, got none.")
-    each = {name: gain(found, unit=unit, scale=scale) for name, found in steps.items()}
-    verdicts = [m.verdict for m in each.values()]
-    positive = all(m.value is not None and m.value > 0 for m in each.values())
-    strict = [mean_interval(_finite(found), 1 - 0.05 / len(steps)) for found in steps.values()]
-    if any(_side(mean, half) == FAILS for mean, half in strict):
-        verdict = FAILS
-    elif all(v == HOLDS for v in verdicts):
-        verdict = HOLDS
-    else:
-        verdict = DIRECTION if positive and HOLDS in verdicts else NOT_SEEN
-    weakest = min(each.values(), key=lambda m: m.interval[0] if m.interval else -math.inf)
-    text = "; ".join(f"{name} {m.text}" for name, m in each.items())
-    lost = next((m.note for m in each.values() if m.note), "")
-    n = min(m.n for m in each.values())
-    return Measured(verdict, text, weakest.value, weakest.interval, n, _join(note, lost), numbers or {})
+    step = Step(unit=unit, outcomes=_finite(differences, scale), effect=effect, sesoi=sesoi)
+    found = _measured([step], [_lost(differences)], note, numbers)
+    return found if control is None else controlled(found, control, f"over {control_name}", unit=unit, scale=scale)
 
 
 def same(
-    differences: Differences, margin: float, *, unit: str = "points", scale: float = 100.0, note: str = "",
+    differences: Differences, *, margin: float, unit: str = "points", scale: float = 100.0, note: str = "",
     numbers: Mapping[str, Any] | None = None,
 ) -> Measured:  # fmt: skip
     """Judge a claim that something makes no (large) difference: the interval must lie inside ±margin.
 
+    At 95 %, where two one-sided tests at 5 % (TOST) would take 90 %: one interval for all rules, and stricter.
+
     Args:
         differences: (n,) paired differences.
-        margin: what counts as no difference, in the units of ``differences`` (before ``scale``).
+        margin: what counts as no difference, in ``unit``.
         unit, scale, note, numbers: as in :func:`gain`.
 
     Returns:
-        Holds if the interval lies inside ±margin, fails if it lies outside, else not seen here.
+        Holds if the interval lies inside ±margin, fails if it lies outside, else undecided.
 
     Raises:
         ValueError: a margin that is not above 0; no finite difference.
     """
-    if not margin > 0:
-        raise ValueError(f"margin must be above 0, got {margin!r}.")
-    plain = gain(differences, unit=unit, scale=scale)
-    mean, band = plain.value or 0.0, margin * scale
-    low, high = plain.interval or (-math.inf, math.inf)
-    verdict = HOLDS if -band < low and high < band else FAILS if low > band or high < -band else NOT_SEEN
-    text = f"{plain.text}, margin ±{band:.3g}"
-    return Measured(verdict, text, mean, plain.interval, plain.n, _join(note, plain.note), numbers or {})
+    step = Step(rule="tie", unit=unit, outcomes=_finite(differences, scale), margin=margin)
+    return _measured([step], [_lost(differences)], note, numbers)
+
+
+def at_least(
+    differences: Differences, *, margin: float, unit: str = "points", scale: float = 100.0, note: str = "",
+    numbers: Mapping[str, Any] | None = None,
+) -> Measured:  # fmt: skip
+    """Judge a claim of "at least as good": not worse by ``margin`` or more (non-inferiority).
+
+    Args:
+        differences: (n,) paired differences, positive is better.
+        margin: a loss that one would still accept, in ``unit``.
+        unit, scale, note, numbers: as in :func:`gain`.
+
+    Returns:
+        Holds if the interval lies above -margin, fails if it lies below, else undecided.
+
+    Raises:
+        ValueError: a margin that is not above 0; no finite difference.
+    """
+    step = Step(rule="no worse", unit=unit, outcomes=_finite(differences, scale), margin=margin)
+    return _measured([step], [_lost(differences)], note, numbers)
+
+
+def ratio(
+    top: Differences, bottom: Differences, *, null: float = 1.0, effect: float | None = None,
+    sesoi: float | None = None, unit: str = "times", note: str = "", numbers: Mapping[str, Any] | None = None,
+) -> Measured:  # fmt: skip
+    """Judge a claimed ratio of means, mean(top) / mean(bottom) above ``null``, by Fieller's interval.
+
+    More seeds sharpen it; a rule that asks something of every seed's own ratio refuses the more, the more there are.
+
+    Args:
+        top, bottom: (n,) paired, one per seed. The mean of ``bottom`` has to be certain; else it is undecided.
+        null: what "no effect" reads.
+        effect, sesoi: the printed ratio, or the smallest one of interest; above ``null``.
+        unit, note, numbers: as in :func:`gain`.
+
+    Raises:
+        ValueError: not as many below as above; no finite pair.
+    """
+    pairs = np.stack([np.asarray(x, dtype=float).ravel() for x in (top, bottom)])
+    kept = pairs[:, np.isfinite(pairs).all(0)]
+    above, below = (_finite(x, 1.0) for x in kept)
+    step = Step(rule="ratio", unit=unit, outcomes=above, below=below, null=null, effect=effect, sesoi=sesoi)
+    return _measured([step], [_lost(pairs.sum(0))], note, numbers)
+
+
+def order(
+    steps: Mapping[str, Differences | Measured], *, effect: Effect = None, sesoi: Effect = None,
+    unit: str = "points", scale: float = 100.0, note: str = "", numbers: Mapping[str, Any] | None = None,
+) -> Measured:  # fmt: skip
+    """Judge a claim of several steps, such as "DML over SML over the best single modality".
+
+    Each step gets its own word, and the claim that of its worst step. It holds if every step does. Any of its k
+    steps refuses it ("fails", "smaller than printed") at level 1 - 0.05 / k (Bonferroni): without it, four steps of
+    no effect would refute a claim in 10 % of all tries, and one step in 2.5 %. ``value`` is that of the step that
+    the word rests on.
+
+    Args:
+        steps: name of the step -> (n,) paired differences, positive is what the claim says; or what another rule
+            made of one, as in ``{"DML over SML": gains, "DML no worse than SAM": at_least(losses, margin=.5)}``.
+        effect, sesoi: as in :func:`gain`, by name of the step.
+        unit, scale, note, numbers: as in :func:`gain`.
+
+    Raises:
+        ValueError: no step, or one without a finite difference; an effect for a step that does not exist.
+    """
+    if not steps:
+        raise ValueError("a claim of several steps needs at least one, got none.")
+    level = 1 - (1 - LEVEL) / len(steps)
+    held, lost = [], []
+    for name, given in steps.items():
+        one = given if isinstance(given, Measured) else gain(given, unit=unit, scale=scale)
+        if len(one.steps) != 1:
+            raise ValueError(f"step {name!r} must be one comparison, this one has {len(one.steps)}.")
+        held.append(replace(one.steps[0], name=name, level=level))
+        lost += [one.note]
+    known = _told(_told(held, effect, "effect"), sesoi, "sesoi")
+    return _measured(known, [next((x for x in lost if x), "")], note, numbers)
 
 
 def exact(
@@ -187,38 +267,150 @@ def exact(
     """
     if not 0 <= held <= total or total == 0:
         raise ValueError(f"held must be between 0 and total, and total above 0; got {held} of {total}.")
-    text = f"{held} of {total} {what}" + ("" if worst is None else f", worst {printed(worst)}")
-    return Measured(HOLDS if held == total else FAILS, text, worst, None, total, note, numbers or {})
+    step = Step(rule="exact", unit=what, held=held, cases=total)
+    text = step.text + ("" if worst is None else f", worst {printed(worst)}")
+    return Measured(step.word, text, worst, None, total, note, numbers or {}, (step,))
 
 
 def missing(what: str, note: str = "") -> Measured:
-    """The verdict of a claim that cannot be measured here: "needs ImageNet and 8 GPU days"."""
+    """A claim that cannot be measured here, for lack of ``what``.
+
+    Raises:
+        ValueError: an empty ``what``.
+    """
     if not what:
-        raise ValueError("say what is needed, as in missing('ImageNet and 8 GPU days').")
+        raise ValueError("say what is needed.")
     return Measured(f"{NEEDS} {what}", "", note=note)
 
 
-def _side(mean: float, half: float) -> str:
-    if math.isnan(half):  # one seed has no interval
-        return NOT_SEEN
-    return HOLDS if mean - half > 0 else FAILS if mean + half < 0 else NOT_SEEN
+def controlled(
+    measured: Measured, over: Differences | Measured, name: str, *, unit: str = "points", scale: float = 100.0
+) -> Measured:
+    """The same beside its decisive control: "direction holds" at most, where the effect over it is not certain.
+
+    Args:
+        measured: of the claim.
+        over: (n,) the effect of the method minus that of the control, seed by seed; or that as judged.
+        name: of that comparison, as in "over a constant target"; the note begins with it.
+        unit, scale: as in :func:`gain`.
+
+    Raises:
+        ValueError: no difference that is finite.
+
+    Example:
+        >>> from xmodal_lab.claims import verdicts
+        >>> found = verdicts.gain([0.02, 0.03, 0.025, 0.04, 0.03])
+        >>> verdicts.controlled(found, [0.01, -0.01, 0.0, 0.005, -0.005], "over a constant").verdict
+        'direction holds'
+    """
+    control = over if isinstance(over, Measured) else gain(over, unit=unit, scale=scale)
+    controls = [replace(step, name=f"{name}: {step.name}" if step.name else name) for step in control.steps]
+    note = _join(measured.note, f"{name[:1].upper()}{name[1:]}: {control.text} ({control.verdict}).")
+    return _judged(replace(measured, controls=(*measured.controls, *controls), note=note))
 
 
-def _text(mean: float, half: float, unit: str) -> str:
-    size = max(abs(mean), 0 if math.isnan(half) else abs(half))
-    digits = 1 if size >= 1 or size == 0 else min(6, 1 - math.floor(math.log10(size)))
-    while digits < 6 and abs(mean) != half and round(abs(mean), digits) == round(half, digits):
-        digits += 1  # else a reader could not see on which side of 0 the interval ends
-    spread = "" if math.isnan(half) else f" ± {half:.{digits}f}"
-    return f"{mean:+.{digits}f}{spread} {unit}".strip()
+def capped(measured: Measured, why: str) -> Measured:
+    """The same, "direction holds" at most, for a reason that is no comparison.
+
+    Raises:
+        ValueError: no reason.
+    """
+    if not why:
+        raise ValueError("say why the verdict is capped.")
+    return _judged(replace(measured, cap=why, note=_join(measured.note, why)))
 
 
-def _finite(differences: Differences) -> np.ndarray:
+def reads(
+    measured: Measured, *, room: float | None = None, unit: str = "points", scale: float = 100.0,
+    **readings: Differences,
+) -> Measured:  # fmt: skip
+    """The same if the instrument reads something; else "needs": a probe that training does not move tells nothing.
+
+    Args:
+        measured: of the claim.
+        room: the headroom: how much better the baseline could become at all, in ``unit`` (100 minus its accuracy, or
+            the gap to an oracle). Less than the printed effect leaves a null "needs headroom".
+        unit, scale: as in :func:`gain`.
+        readings: what must be certain for the instrument to read: ``trained_over_untrained=…``, or the method's own
+            positive control; (n,) paired differences, positive is as it should be.
+
+    Raises:
+        ValueError: neither readings nor room; no difference that is finite.
+
+    Example:
+        >>> from xmodal_lab.claims import verdicts
+        >>> found = verdicts.gain([0.002, -0.003, 0.001, 0.0, 0.001])
+        >>> verdicts.reads(found, trained_over_untrained=[0.01, -0.01, 0.0, 0.02, -0.01]).verdict
+        'needs an instrument that reads (trained over untrained +0.2 ± 1.6 points)'
+    """
+    if not readings and room is None:
+        raise ValueError("say what shows that the instrument reads: a positive control by name, or room=.")
+    told = [
+        Step(name=name.replace("_", " "), unit=unit, outcomes=_finite(each, scale)) for name, each in readings.items()
+    ]
+    said = [f"{step.name}: {step.text} ({step.word})" for step in told]
+    said += [] if room is None else [f"headroom {room:.3g} {unit}"]
+    note = _join(measured.note, f"The instrument: {'; '.join(said)}.")
+    return _judged(replace(measured, readings=(*measured.readings, *told), room=room, note=note))
+
+
+def _measured(steps: Sequence[Step], lost: Sequence[str], note: str, numbers: Mapping[str, Any] | None) -> Measured:
+    return _judged(Measured(UNDECIDED, "", note=_join(note, *lost), numbers=numbers or {}, steps=tuple(steps)))
+
+
+def _judged(m: Measured) -> Measured:
+    """``m`` with the word that follows from its steps, controls, readings and cap; "needs" of its own stays."""
+    weakest = m.weakest
+    if weakest is None:
+        return m
+    if weakest.rule == "exact":  # its text and value say more than the step does
+        return replace(m, verdict=_word(m))
+    said = [f"{s.name} {s.text}" + (f" ({s.said})" if len(m.steps) > 1 else "") for s in m.steps]
+    return replace(
+        m, verdict=_word(m), text="; ".join(x.strip() for x in said), value=weakest.value, interval=weakest.interval,
+        n=min(s.n for s in m.steps),
+    )  # fmt: skip
+
+
+def _word(m: Measured) -> str:
+    word = worst([s.word for s in m.steps])
+    for reading in m.readings:
+        if reading.word != HOLDS:
+            return f"{NEEDS} an instrument that reads ({reading.name} {reading.text})"
+    weakest = m.weakest
+    assert weakest is not None
+    wanted = 0.0 if weakest.target is None else weakest.target - weakest.null
+    if word in (SMALLER, UNDECIDED) and m.room is not None and m.room < wanted:
+        return f"{NEEDS} headroom ({m.room:.2g} {weakest.unit} left, the effect looked for is {wanted:.3g})"
+    if word == HOLDS and (m.cap or any(control.word != HOLDS for control in m.controls)):
+        return DIRECTION
+    return word
+
+
+def _told(steps: Sequence[Step], sizes: Effect, name: str, partial: bool = False) -> tuple[Step, ...]:
+    """The steps with a printed effect, or a smallest one of interest, each its own; one that has it keeps it."""
+    if sizes is None:
+        return tuple(steps)
+    if not isinstance(sizes, Mapping):
+        sizes = {s.name: float(sizes) for s in steps if s.rule in ("win", "ratio")}
+    given: Mapping[str, Any] = sizes
+    names = [s.name for s in steps]
+    if unknown := [] if partial else [key for key in given if key not in names]:
+        raise ValueError(f"no step is called {unknown[0]!r}; there are {', '.join(map(repr, names))}.")
+
+    def told(step: Step) -> Step:
+        known: dict[str, Any] = {name: float(given[step.name])}
+        return replace(step, **known)
+
+    return tuple(told(s) if s.name in given else s for s in steps)
+
+
+def _finite(differences: Differences, scale: float) -> tuple[float, ...]:
     values = np.asarray(differences, dtype=float).ravel()
     values = values[np.isfinite(values)]
     if len(values) == 0:
         raise ValueError("no finite difference was given: all runs diverged, or there were none.")
-    return values
+    return tuple((values * scale).tolist())
 
 
 def _lost(differences: Differences) -> str:
@@ -232,7 +424,7 @@ def _join(*sentences: str) -> str:
 
 
 def _kept(numbers: Any) -> Any:
-    """The numbers without rounding: what is below :data:`~.intervals.ROUND_OFF` is 0."""
+    """The numbers without rounding: what is below :data:`~.statistics.ROUND_OFF` is 0."""
     if isinstance(numbers, dict):
         return {name: _kept(value) for name, value in numbers.items()}
     if isinstance(numbers, list):
@@ -245,3 +437,9 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"numbers must be JSON-able, got {type(value).__name__}.")
+
+
+__all__ = [
+    "DIRECTION", "FAILS", "HOLDS", "NEEDS", "SMALLER", "UNDECIDED", "VERDICTS", "Differences", "Effect", "Measured",
+    "Step", "at_least", "capped", "controlled", "exact", "gain", "missing", "order", "ratio", "reads", "same",
+]  # fmt: skip

@@ -41,6 +41,11 @@ def batches_of(data: Any, most: int | None = None) -> list[Any]:
         ok = isinstance(batch, Mapping) or (isinstance(batch, (tuple, list)) and len(batch) >= 2)
         if not ok:
             raise TypeError(f"a batch must be a dict or a tuple (*inputs, target), got {type(batch).__name__}.")
+        if not isinstance(batch, Mapping) and isinstance(batch[-1], Tensor) and not batch[-1].ndim:
+            raise TypeError(
+                "a batch has a target of one number, without rows: this is a sample, not a batch; join samples by "
+                "torch.utils.data.DataLoader(samples, batch_size=…)."
+            )
         if rows_of(batch) == 0:
             raise ValueError("a batch is empty (no rows).")
     return batches

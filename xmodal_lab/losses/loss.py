@@ -358,6 +358,13 @@ class ModuleLoss(Loss):
         few = self.data.chunks.few(rows)
         return Term(1.0, lambda params: self.data.on({**self.params, **params}, few))
 
+    def on_repeated(self, rows: int) -> Term:
+        """:meth:`on_few` as a chunk runs: the same rows, repeated to its length where that leaves the loss as it is."""
+        again = self.data.chunks.repeated(rows, self.data.chunks.cache_rows())
+        if again is None:
+            return self.on_few(rows)
+        return Term(1.0, lambda params: self.data.on({**self.params, **params}, again))
+
     # -- what the instruments ask of it ----------------------------------------------------------
 
     @property

@@ -94,6 +94,19 @@ class Hidden:
     cls: Tensor
 
 
+def alone(hidden: Hidden, only: str | None) -> None:
+    """Refuse to classify ``only`` one modality from a class token that has seen others.
+
+    Raises:
+        ValueError: which others.
+    """
+    if only is not None and tuple(hidden.tokens) != (only,):
+        raise ValueError(
+            f"the class token has seen {', '.join(hidden.tokens)}; for {only!r} alone use "
+            f"classify(latents({{{only!r}: x}}), only={only!r})."
+        )
+
+
 def check_masks(masks: Mapping[str, Tensor]) -> None:
     """Refuse samples that have no token left in some modality.
 

@@ -12,7 +12,6 @@ from .fitting import DivergedError as DivergedError
 from .fitting import Options as Options
 from .fitting import Run as Run
 from .fitting import as_history as as_history
-from .fitting import check_known as check_known
 from .fitting import check_trainable as check_trainable
 from .fitting import criterion as criterion
 from .fitting import cut_rows as cut_rows
@@ -21,5 +20,3 @@ from .fitting import fit as fit
 from .fitting import held_out_splits as held_out_splits
 from .fitting import judged_alike as judged_alike
 from .fitting import modalities_of as modalities_of
-from .fitting import objective_of as objective_of
-from .fitting import share_teachers as share_teachers

@@ -13,7 +13,21 @@ from ..utils.files import beside
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write a model's state to ``path`` (safetensors), whole or not at all; returns the path."""
+    """Write a model's state to ``path`` (safetensors), whole or not at all.
+
+    Args:
+        model: whose parameters and buffers are kept.
+        path: of the file; folders above it are made.
+        metadata: words of your own that the file carries along.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError: no module; metadata that is not text.
+        ValueError: a path that names a folder.
+        OSError: the disk; an older file under that name stays whole.
+    """
     from safetensors.torch import save_file
 
     check.instance("model", model, nn.Module)

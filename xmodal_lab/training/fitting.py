@@ -299,7 +299,20 @@ def fit(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tuple[float, float]:
-    """Mean loss and accuracy on ``samples``; for real-valued labels the second is minus the mean squared error."""
+    """Mean loss and accuracy on ``samples``; for real-valued labels the second is minus the mean squared error.
+
+    Args:
+        model: a module from a dict of inputs to outputs; asked in eval mode and left in the mode it came in.
+        samples: a split, such as ``dataset.test``.
+        batch_size: rows at a time.
+
+    Returns:
+        (loss, score), two numbers.
+
+    Raises:
+        TypeError: no module, no samples.
+        ValueError: outputs that do not fit the labels.
+    """
     check.instance("model", model, nn.Module)
     check.instance("samples", samples, Samples, "such as dataset.test")
     batch_size = check.integer("batch_size", batch_size, at_least=1)
@@ -317,7 +330,20 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 1024) -> tupl
 
 
 def criterion(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean loss that the labels ask for; see :mod:`.objectives`."""
+    """The mean loss that the labels ask for: cross-entropy of classes or tags, squared error of numbers.
+
+    Args:
+        outputs: (N, C) logits, or (N, d) numbers.
+        labels: (N,) classes, (N, C) tags, or numbers shaped like ``outputs``.
+        label_smoothing: share of a class's weight that all classes get alike.
+
+    Returns:
+        A scalar, in nats for classes and tags; it has a gradient where ``outputs`` do.
+
+    Raises:
+        TypeError: no tensors.
+        ValueError: labels that do not fit the outputs in number, shape, dtype or device.
+    """
     for what, value in (("outputs", outputs), ("labels", labels)):
         check.instance(what, value, Tensor)
     try:
@@ -376,6 +402,14 @@ def _epoch(
 
 def cut_rows(order: Tensor, batch_size: int, model: nn.Module) -> list[Tensor]:
     """``order`` in batches; a last batch of one row joins the one before where BatchNorm needs two to have a variance.
+
+    Args:
+        order: (N,) row numbers.
+        batch_size: rows of a batch.
+        model: may hold a BatchNorm.
+
+    Returns:
+        The batches, each a piece of ``order``.
 
     Raises:
         ValueError: BatchNorm and batches of one row only.
@@ -505,6 +539,14 @@ def check_trainable(dataset: Dataset, options: Options) -> None:
     """Refuse what does not fit the dataset, such as ``choose="best"`` without a validation split.
 
     Also classes that no training row has, smoothed labels that are numbers, augmentation that no modality takes.
+
+    Args:
+        dataset: the whole, with its splits.
+        options: how it is to be trained.
+
+    Raises:
+        TypeError: a split in place of the whole.
+        ValueError: what does not fit.
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"training needs a Dataset, got {type(dataset).__name__}; give the whole, not one split of it.")
@@ -529,7 +571,19 @@ def check_trainable(dataset: Dataset, options: Options) -> None:
 
 
 def held_out_splits(dataset: Dataset, modalities: Sequence[str], device: torch.device) -> dict[str, Samples]:
-    """The splits that are reported, not trained on; of each the rows that have all ``modalities``."""
+    """The splits that are reported, not trained on; of each the rows that have all ``modalities``.
+
+    Args:
+        dataset: the whole.
+        modalities: that a model sees.
+        device: where the rows are put.
+
+    Returns:
+        Name -> samples, without "train".
+
+    Raises:
+        ValueError: rows of unknown class (-1).
+    """
     held_out = {k: s.to(device).complete(modalities) for k, s in dataset.splits.items() if k != "train"}
     for split, samples in held_out.items():
         check_known(split, samples.labels)
@@ -553,7 +607,14 @@ def judged_alike(dataset: Dataset) -> Dataset:
 
 
 def as_history(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:
-    """One row per epoch."""
+    """The history of a run as a table.
+
+    Args:
+        rows: one per epoch, name -> number, "epoch" among them.
+
+    Returns:
+        One row per epoch, indexed by it, one column per name.
+    """
     import pandas as pd
 
     columns = {name: [row[name] for row in rows] for name in rows[0] if name != "epoch"}

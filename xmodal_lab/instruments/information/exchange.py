@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ...utils import checks as check
+from ...utils.statistics import ratio_bounds
 from .named_grid import in_order
 
 if TYPE_CHECKING:
@@ -332,7 +333,7 @@ def _fit(
     ratio, interval = math.nan, (math.nan, math.nan)
     if not refused:
         ratio = float(b_i / b_t)
-        interval = _fieller(b_i, b_t, spread, quantile) if draws is None else _bootstrap(each[:, 1:], level, *draws)
+        interval = ratio_bounds(b_i, b_t, spread, quantile) if draws is None else _bootstrap(each[:, 1:], level, *draws)
     return Fit(
         scale, float(intercept), float(b_i), float(b_t), ratio, interval, slope, r2, residuals, refused
     )  # fmt: skip
@@ -362,17 +363,6 @@ def _refusal(
     if not slopes[0] > rounding[0]:
         return f"the image slope {slopes[0]:.3g} is not above 0, so images do not buy accuracy here; {fit}."
     return ""
-
-
-def _fieller(b_i: float, b_t: float, spread: np.ndarray, quantile: float) -> tuple[float, float]:
-    """All ρ whose b_i − ρ b_t is not significantly different from 0; bounded, as b_t is above 0 (Fieller 1954)."""
-    q = quantile**2
-    a = b_t**2 - q * spread[1, 1]
-    b = b_i * b_t - q * spread[0, 1]
-    c = b_i**2 - q * spread[0, 0]
-    root = math.sqrt(max(b * b - a * c, 0.0))
-    ratio = b_i / b_t  # always inside; without noise it is both ends, up to rounding
-    return float(min((b - root) / a, ratio)), float(max((b + root) / a, ratio))
 
 
 def _bootstrap(slopes: np.ndarray, level: float, resamples: int, seed: int) -> tuple[float, float]:

@@ -220,7 +220,12 @@ def _predicted(predictions: Any, labels: Any) -> tuple[Tensor, Tensor]:
 
 
 def _largest(scores: Tensor) -> Tensor:
-    """The class with the largest score (..., C)."""
+    """The class with the largest score (..., C); one score has no largest one."""
+    if scores.shape[-1] == 1:
+        raise ValueError(
+            f"predictions {tuple(scores.shape)} hold one column, whose largest says nothing; give class numbers: "
+            "predictions[..., 0], or (scores[..., 0] > 0).long() of logits of class 1."
+        )
     if scores.dtype == torch.bool or scores.is_complex():  # the former have a largest one, the latter none
         scores = floating("predictions", scores)
     return check.finite("predictions", scores).argmax(-1)

@@ -72,7 +72,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         if self.given is not None:
-            object.__setattr__(self, "given", judged_alike(self.given))
+            given = check.instance("given", self.given, Dataset, "or None for a world of the lab")
+            object.__setattr__(self, "given", judged_alike(given))
 
     @property
     def defaults(self) -> dict[str, Any]:

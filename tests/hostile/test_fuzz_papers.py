@@ -149,6 +149,8 @@ def uml() -> Calls:
         "uml.train_heads": Call(um.train_heads, {"data": data, "heads": head}, guises=False),
         "uml.train_heads, several": Call(um.train_heads, {"data": data, "heads": [head]}, guises=False),
         "uml.geometry": Call(um.geometry, both),
+        "uml.boundary_plane": Call(um.boundary_plane, both | {"pair": [0, 1]}),
+        "uml.nearest_classes": Call(um.nearest_classes, {"data": both["data"], "modality": "image"}),
         "uml.decision_plane": Call(um.decision_plane, both | {"classes": [0, 1, 2], "points": 5}),
         "uml.confused": Call(um.confused, both),
         "uml.draw_decisions": Call(
@@ -158,6 +160,7 @@ def uml() -> Calls:
         ),
         "uml.prototypes": Call(um.prototypes, both | {"modality": "text"}),
         "uml.baseline": Call(um.baseline, {"data": data, "head": head, "classifier": "lda"}),
+        "uml.gradient_cosines": Call(um.gradient_cosines, {"data": data, "heads": head, "steps": [1, 2]}, guises=False),
         "uml.search": Call(um.search, {"data": data, "heads": head, "grid": {"lr": [0.1, 0.2]}}, guises=False),
         "uml.experiment": Call(
             _defaults(um.experiment), {"data": data, "steps": 3, "lr": 0.1, "seed": 0, "init": "random"}

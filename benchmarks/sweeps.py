@@ -28,6 +28,7 @@ def rows(repeats: int = 5) -> list[dict[str, Any]]:
     return [
         stack(ds, 1, 1 / 1.8, error, repeats),
         stack(ds, 2, 1 / 2.5, error, repeats),
+        recipes(1 / 2.5, repeats),
         dispatched("30k-parameter MLP", dml.experiment(ds, width=48, fusion="concat_mlp", epochs=1), 8, repeats),
         dispatched("CNN", dml.experiment(pictures(), architecture="cnn", epochs=1), 4, 2 * repeats + 1),
     ]
@@ -49,6 +50,39 @@ def stack(ds: xl.Dataset, threads: int, bar: float, error: float, repeats: int) 
         )
     peer = f"one after another, fused Adam, {threads} thread{'s' * (threads > 1)}"
     return row(f"{MEMBERS} MLPs of 30k parameters", timed["stacked"], peer, timed["sequential"], bar, error, repeats)
+
+
+def recipes(bar: float, repeats: int) -> dict[str, Any]:
+    """16 digits MLPs with every term of a recipe on, 10 epochs: a stack beside ``fit`` after ``fit``."""
+    ds = xl.load("digits")
+    terms = xl.terms
+    recipe = xl.Recipe(
+        (terms.Task(), terms.Latent("text"), terms.Alignment(), terms.Shared("text"), terms.Connection("audio")),
+        "same_class",
+    )
+    each = [recipe.with_settings(a_latent=0.3 * k / MEMBERS, share=k / MEMBERS, lam=0.5 + k) for k in range(MEMBERS)]
+    nets = [
+        xl.LateFusion.for_dataset(ds, ("image", "audio"), auxiliary=("text",), architecture="mlp", seed=k)
+        for k in range(MEMBERS)
+    ]
+    results: dict[str, Any] = {}
+
+    def together() -> None:
+        results["stacked"] = fit_stack(nets, ds, recipe=each, seed=list(range(MEMBERS)), epochs=10)
+
+    def alone() -> None:
+        results["alone"] = [
+            xl.fit(net, ds, recipe=r, seed=k, epochs=10) for k, (net, r) in enumerate(zip(nets, each, strict=True))
+        ]
+
+    alone()  # teachers are trained once and kept: before the clock starts, for both
+    with thread_count(1):
+        timed = alternate({"stacked": together, "alone": alone}, repeats)
+    pairs = zip(results["stacked"], results["alone"], strict=True)
+    error = max(abs(a.history["loss"].iloc[-1] - b.history["loss"].iloc[-1]) for a, b in pairs)
+    return row(
+        f"{MEMBERS} digits MLPs, five terms", timed["stacked"], "one after another", timed["alone"], bar, error, repeats
+    )
 
 
 def dispatched(what: str, experiment: Any, count: int, repeats: int) -> dict[str, Any]:

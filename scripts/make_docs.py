@@ -33,7 +33,7 @@ PAGES = {
     "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
     "docs/reliability.md": "reliability", "docs/security.md": "security",
 }  # fmt: skip
-FILES = ("CITATION.cff", "docs/*.png")  # what the pages point to, as it is
+FILES = ("CITATION.cff", "docs/*.png", "docs/*.svg")  # what the pages point to, as it is
 # Run before a lesson: a view shows itself as the page that to_html writes, inside a frame as high as the view.
 EXPORT = """
 def _exported(self, **kwargs):

@@ -29,11 +29,14 @@ def test_doctor_names_what_is_missing_and_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("XMODAL_DATA", raising=False)
-    monkeypatch.setattr(cli, "PACKAGES", ("torch", "a-package-that-does-not-exist"))
+    asked = ["torch>=2.6", "a-package-that-does-not-exist>=1", "numpy>=999", 'nobody-has-this; extra == "test"']
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: asked)
     assert cli.main(["doctor"]) == 1
     printed = capsys.readouterr().out
     assert "NO  a-package-that-does-not-exist" in printed
-    assert "pip install a-package-that-does-not-exist" in printed
+    assert "pip install 'a-package-that-does-not-exist>=1'" in printed
+    assert re.search(r"NO  numpy .*, needed is >=999 +→ pip install 'numpy>=999'", printed)
+    assert re.search(r" -  nobody-has-this .*not installed +→ pip install 'xmodal-lab\[test\]'", printed)
     assert "export XMODAL_DATA" in printed
 
 
@@ -62,7 +65,7 @@ class Server:
 def test_lab_opens_the_first_lesson_and_waits_for_the_server_after_ctrl_c(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli.subprocess, "Popen", Server)
+    monkeypatch.setattr("subprocess.Popen", Server)
     assert cli.main(["lab", "--no-browser"]) == 0
     command = Server.started.pop()
     assert command[1:3] == ["-m", "jupyterlab"]
@@ -74,7 +77,7 @@ def test_lab_opens_the_first_lesson_and_waits_for_the_server_after_ctrl_c(
 def test_lab_opens_a_notebook_that_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cli.subprocess, "Popen", Server)
+    monkeypatch.setattr("subprocess.Popen", Server)
     mine = tmp_path / "mine.ipynb"
     assert cli.main(["lab", "--no-browser", str(mine)]) == 1
     assert f"there is no {mine}" in capsys.readouterr().err
@@ -115,7 +118,7 @@ def test_lab_starts_without_a_warning_and_lets_the_server_end_itself(tmp_path: P
 
 
 def test_lab_outside_a_clone_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(cli, "notebooks", lambda: None)
+    monkeypatch.setattr("xmodal_lab.app.lab.notebooks", lambda: None)
     assert cli.main(["lab"]) == 1
     assert "run this from a clone" in capsys.readouterr().err
 

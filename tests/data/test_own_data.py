@@ -243,6 +243,7 @@ def test_all_that_is_odd_stands_in_one_message() -> None:
         ({"inputs": {"x": np.zeros((6, 2))}, "present": {"x": [True] * 5 + [False]}}, "1 row.* lack every modality"),
         ({"split": ["train"] * 6}, "no row is left for test"),
         ({"split": {"train": [0, 1, 2], "test": [2, 3]}}, "in two splits"),
+        ({"labels": np.full((6, 4), 0.25)}, r"look like probabilities of classes: give labels.argmax\(1\)"),
         ({"group": [1, 2]}, "group must have one value a row"),
         ({"several": "all"}, "unknown several 'all'"),
         ({"inputs": {"x": ["a.png", "b.png"] * 3}}, r"6 of 6 files.*a.png: missing"),

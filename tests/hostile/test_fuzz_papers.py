@@ -149,6 +149,8 @@ def uml() -> Calls:
         "uml.train_heads": Call(um.train_heads, {"data": data, "heads": head}, guises=False),
         "uml.train_heads, several": Call(um.train_heads, {"data": data, "heads": [head]}, guises=False),
         "uml.geometry": Call(um.geometry, both),
+        "uml.boundary_plane": Call(um.boundary_plane, both | {"pair": [0, 1]}),
+        "uml.nearest_classes": Call(um.nearest_classes, {"data": both["data"], "modality": "image"}),
         "uml.decision_plane": Call(um.decision_plane, both | {"classes": [0, 1, 2], "points": 5}),
         "uml.confused": Call(um.confused, both),
         "uml.draw_decisions": Call(

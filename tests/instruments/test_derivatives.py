@@ -138,6 +138,33 @@ def test_a_wrong_second_derivative_names_its_layer(kind: str, dtype: torch.dtype
             look()
 
 
+WAYS: dict[str, Callable[[Tensor], Tensor]] = {
+    "in float32": lambda x: x.tanh() if x.dtype == DOUBLE else Once.apply(x),
+    "from 16 rows on": lambda x: x.tanh() if len(x) < 16 else Keeps.apply(x),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_layer_that_goes_another_way_as_it_runs_is_named(way: str) -> None:
+    """Fused kernels know float32 only, or pay from some size on; on a few rows in float64 all was right."""
+    loss = Loss.from_module(net(WAYS[way]), data(rows=45))
+    with pytest.raises(ValueError, match=r"layer '3' \(Applied\) in loss, as it runs \(float32, many rows\)"):
+        curvature.trace(loss, probes=2)
+    if way == "in float32":
+        assert curvature.hessian(loss, dtype=DOUBLE).value > 0  # there it is right
+
+
+def test_a_function_or_criterion_that_goes_another_way_in_float32_is_refused() -> None:
+    crooked = WAYS["in float32"]
+    mine = Loss(lambda p: crooked(p["x"]).square().sum(), {"x": torch.tensor([0.3, -0.5, 1.0])}, name="mine")
+    with pytest.raises(ValueError, match="torch gives for mine, as it runs"):
+        curvature.top_eigenvalues(mine, 1)
+    with pytest.raises(ValueError, match="as it runs"):
+        curvature.trace(Loss.from_module(net(torch.tanh), data(), lambda o, y: crooked(o).square().mean()), probes=2)
+    with pytest.raises(ValueError, match="second derivative that torch gives for loss_of_feature"):
+        curvature.feature_hessian(lambda f: crooked(f).square().sum(1), torch.randn(5, 3))
+
+
 def test_torchs_own_refusal_reaches_the_user() -> None:
     with pytest.raises(ValueError, match="@once_differentiable"):
         curvature.hessian(Loss.from_module(net(Once.apply), data()))

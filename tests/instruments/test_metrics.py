@@ -120,6 +120,12 @@ def test_bad_predictions_are_named() -> None:
         metrics.accuracy(torch.tensor([0, 1]), torch.tensor([0.0, 1.0]))
     with pytest.raises(ValueError, match="predictions must be"):
         metrics.accuracy(torch.tensor([0.2, 0.8]), torch.tensor([0, 1]))
+    for score in (metrics.accuracy, metrics.f1_macro):  # a column has its largest entry in place 0, always
+        for column in (torch.tensor([[1], [0]]), torch.tensor([[0.9], [-0.1]])):
+            with pytest.raises(ValueError, match=r"predictions \(2, 1\) hold one column"):
+                score(column, torch.tensor([1, 0]))
+    with pytest.raises(ValueError, match=r"\(2, 3, 1\) hold one column"):
+        metrics.disagreement(torch.zeros(2, 3, 1))
     with pytest.raises(ValueError, match="predictions holds 1 NaN"):
         metrics.accuracy(torch.tensor([[0.2, torch.nan]]), torch.tensor([0]))
     with pytest.raises(ValueError, match="class 1 has none among 2 labels"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -124,6 +124,24 @@ def test_neither_inference_mode_nor_another_dtype_hides_what_a_criterion_reads()
     loss = Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + kept[0].detach().norm())
     with pytest.raises(ValueError, match=r"reads 0\.weight from the module"):
         loss.to(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        lambda m: float(np.square(m[0].weight.detach().numpy()).sum()),
+        lambda m: sum(sum(row) for row in m[0].weight.tolist()),
+        lambda m: float(np.asarray(m[1].running_mean).sum()),
+        lambda m: m[1].running_mean.numpy().max(),
+    ],
+)
+def test_numbers_taken_out_of_torch_are_read_too(taken: Callable[[nn.Module], float]) -> None:
+    module = net(nn.BatchNorm1d(7))
+    loss = Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + taken(module))
+    with pytest.raises(ValueError, match=r"reads (0\.weight|1\.running_mean) from the module"):
+        loss.value()
+    constant = torch.rand(7)
+    assert Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + sum(constant.tolist())).value() > 0
 
 
 def test_frozen_parameters_count_as_well() -> None:
@@ -324,6 +342,8 @@ def test_labels_of_any_whole_numbers_are_class_numbers() -> None:
         ((rows()[0], rows()[1][:, None].double()), ValueError, "criterion=torch.nn.functional.mse_loss"),
         ((rows()[0][:, :4], rows()[1]), ValueError, r"Sequential failed on the first batch \(float64 \(40, 4\), int64"),
         ((rows()[0].float(), rows()[1]), ValueError, r"Sequential failed on the first batch \(float32 \(40, 5\)"),
+        ((rows()[0].float(), rows()[1]), ValueError, r"module is in torch.float64, the batch in torch.float32: cast one"),
+        ([(x, y) for x, y in zip(*rows(), strict=True)], TypeError, "this is a sample, not a batch; join samples by"),
         ({"image": rows()[0], "labels": rows()[1]}, TypeError, r"of \['image', 'labels'\], since no criterion was given"),
         ((rows(), rows()), TypeError, "one tensor of class numbers, got tuple; .* several batches as a list"),
         ((rows()[0], None), TypeError, "one tensor of class numbers, got NoneType"),

@@ -236,3 +236,9 @@ def test_traps_come_out_of_the_published_tables() -> None:
     assert chance.loc[("MSR-VTT", "R@5"), "value"] == pytest.approx(
         chance.loc[("MSR-VTT", "R@5"), "k / classes, %"], abs=1
     )
+
+
+def test_the_printed_upper_bound_lacks_entropies() -> None:
+    table = traps.upper_bound_of_eq7(50)
+    assert (table["holds"] == 0).all()
+    assert (table["left"] >= -1e-12).all() and (table["right"] < 0).all()

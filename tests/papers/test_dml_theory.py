@@ -227,3 +227,51 @@ def test_encoders_learn_to_match_what_matches(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ValueError, match="clusters must be between 2 and the 50 rows"):
         monkeypatch.undo()
         retrieval.pseudo_labels(ds.test, "a", 51)
+
+
+def test_theorem_2_on_a_nets_own_loss_is_that_of_its_softmax() -> None:
+    from xmodal_lab.papers.dml.theory import trained
+
+    ds = toy(n=60, classes=3)
+    net = xl.LateFusion.for_dataset(ds, ("image", "audio"), "concat_linear", width=4, architecture="mlp")
+    found = trained.curvature(net, ds.test, rows=5, partners=6)
+    # By hand: ∇²ℓ = Wᵀ (diag p - ppᵀ) W, averaged over the shifts of the row's class.
+    seen = ds.test.complete(("image", "audio"))
+    z = net.encode(seen.inputs)
+    absent = net.encode({"image": seen.inputs["image"][:1]})["audio"]
+    weight = next(p for p in net.head.parameters() if p.dim() == 2).detach().double()
+    plain, convolved, wide = [], [], []
+    for c in seen.labels.unique():
+        at = (seen.labels == c).nonzero()[:, 0]
+        if len(at) < 2:
+            continue
+        u, v = z["image"][at], z["audio"][at][:6]
+        f = net.fuse({"image": u[:5], "audio": absent.expand(len(u[:5]), -1)}).detach().double()
+        shifts = net.fuse({"image": u[:1].expand(len(v), -1), "audio": v}) - net.fuse({"image": u[:1], "audio": absent})
+
+        def hessian(x: torch.Tensor) -> torch.Tensor:
+            p = net.head(x.float()).detach().double().softmax(-1)
+            inner = torch.diag_embed(p) - p[..., :, None] * p[..., None, :]
+            return weight.T @ inner @ weight
+
+        moved = hessian(f[:, None] + shifts.detach().double())
+        plain += torch.linalg.eigvalsh(hessian(f))[:, -1].tolist()
+        convolved += torch.linalg.eigvalsh(moved.mean(1))[:, -1].tolist()
+        wide += torch.linalg.eigvalsh(moved)[..., -1].flatten().tolist()
+    assert found.mean == pytest.approx(sum(plain) / len(plain), rel=1e-4)
+    assert found.convolved == pytest.approx(max(convolved), rel=1e-4)
+    assert found.supremum == pytest.approx(max(plain + wide), rel=1e-4)
+    assert found.convolved <= found.supremum + 1e-9
+    assert all(0 <= v <= 1 + 1e-9 for v in found.damping) and 0 < found.share <= 1 + 1e-9
+
+
+def test_theorem_2_on_a_net_needs_two_modalities_and_a_shift() -> None:
+    from xmodal_lab.papers.dml.theory import trained
+
+    ds = toy(n=40, classes=3)
+    lone = xl.LateFusion.for_dataset(ds, ("image",), width=4, architecture="mlp")
+    with pytest.raises(ValueError, match="needs a net of two modalities, got image"):
+        trained.curvature(lone, ds.test)
+    both = xl.LateFusion.for_dataset(ds, ("image", "audio"), "concat_linear", width=4, architecture="mlp")
+    with pytest.raises(ValueError, match="no class has two rows"):
+        trained.curvature(both, ds.test.subset(torch.tensor([0])))

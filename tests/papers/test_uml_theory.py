@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,6 +17,7 @@ from xmodal_widgets.explorers import uml_theory
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.instruments.information import fisher, monte_carlo
+from xmodal_lab.papers.uml.claims import gaussian
 from xmodal_lab.papers.uml.claims import theory as theory_claims
 from xmodal_lab.papers.uml.claims.theory import THEORY_CLAIMS
 from xmodal_lab.papers.uml.theory import autoencoder, designs
@@ -308,10 +310,34 @@ def test_where_the_parts_of_theorem_2_hold_is_said_apart(monkeypatch: pytest.Mon
 
 def test_row_of_the_gaussian_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = autoencoder.EXPERIMENT.with_defaults(**{k: v for k, v in SMALL.items() if k not in ("n", "epochs")})
-    monkeypatch.setattr(theory_claims, "AUTOENCODER", tiny)
-    monkeypatch.setattr(theory_claims, "SIZES", (400, 2))
+    monkeypatch.setattr(gaussian, "AUTOENCODER", tiny)
+    monkeypatch.setattr(gaussian, "N", 400)
+    monkeypatch.setattr(gaussian, "EPOCHS", {"quick": 2})
     found = THEORY_CLAIMS[-1].measure(Conditions(seeds=(0, 1)))
-    assert found.verdict and "Over noise for Y" in found.note and "PCA of X alone" in found.note
+    assert found.verdict and "ver noise for Y" in found.note and "PCA of X alone" in found.note
+    assert np.shape(found.numbers["gain"]) == (3, 2) and len(found.numbers["steps"]) == 2
+
+
+def curves(ahead: float, late: float, noise: float) -> tuple[xr.DataArray, xr.DataArray]:
+    """Errors of three arms: X+Y is ``ahead`` at the slow rate and ``late`` at the fast one, noise for Y as told."""
+    lr, epoch, seed = [1e-3, 6e-3], range(1, 21), range(8)
+    gain = {"X": [0.0, 0.0], "X+Y": [ahead, late], "X+noise": [noise, noise]}
+    level = np.array([8.0, 4.0])[:, None, None]
+    spread = 0.02 * np.random.default_rng(0).standard_normal((2, 20, 8))
+    error = np.stack([level * (1 - np.array(g)[:, None, None]) + spread for g in gain.values()])
+    curve = xr.DataArray(error, {"arm": list(gain), "lr": lr, "epoch": list(epoch), "seed": list(seed)})
+    return curve, curve.isel(epoch=-1, drop=True)
+
+
+def test_a_lead_that_the_best_rate_takes_back_is_transient() -> None:
+    lasting = gaussian.judged(*curves(0.3, 0.2, 0.1), 78, "")
+    assert lasting.verdict == "holds"
+    passing = gaussian.judged(*curves(0.3, -0.2, 0.1), 78, "")
+    assert passing.verdict == "direction holds" and "else it is transient" in passing.note
+    assert gaussian.judged(*curves(0.3, 0.2, 0.3), 78, "").verdict == "direction holds"  # noise does as much
+    assert gaussian.judged(*curves(-0.3, 0.2, 0.1), 78, "").verdict == "fails"
+    lead = gaussian.surface(curves(0.3, -0.2, 0.1)[0])
+    np.testing.assert_allclose(lead.mean("epoch"), [0.3, -0.2], atol=0.01)
 
 
 # -- live views ---------------------------------------------------------------------------------------------

@@ -213,6 +213,67 @@ def test_an_edit_is_noticed_and_can_be_accepted(tmp_path, name: str, old: str, n
         quiet(getattr(module(CODE), name), **asked)
 
 
+BEHIND = """
+import functools
+from xmodal_lab.sweeps.experiment import Experiment
+def deep(x): return x * 1.0
+def helper(x): return deep(x)
+class Base:
+    floor = 0.0
+class Tool(Base):
+    gain = 2.0
+    def __init__(self, fn=helper): self.fn = fn
+    def go(self, x): return self.fn(x) * self.gain + self.floor
+    @property
+    def offset(self): return 3.0
+    @functools.cached_property
+    def lift(self): return 5.0
+def twice(fn):
+    @functools.wraps(fn)
+    def inner(*a): return 2.0 * fn(*a)
+    return inner
+@twice
+def plus(x): return x + 7.0
+TABLE = {"one": [lambda x: x - 11.0, helper]}
+TOOL = Tool()
+def member(settings, report):
+    x = settings["x"]
+    return {"value": TOOL.go(x) + TOOL.offset + TOOL.lift + plus(x) + sum(f(x) for f in TABLE["one"])}
+class Callable:
+    def __init__(self, fn): self.fn = fn
+    def __call__(self, settings, report): return self.fn(settings, report)
+E = Experiment("behind", {"x": 0.0}, member, ["value"])
+C = Experiment("behind", {"x": 0.0}, Callable(member), ["value"])
+P = Experiment("behind", {"x": 0.0}, functools.partial(lambda fn, s, r: fn(s, r), member), ["value"])
+"""
+
+
+@pytest.mark.parametrize("name", ["E", "C", "P"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("x * 1.0", "x * 1.5"), ("floor = 0.0", "floor = 9.0"), ("gain = 2.0", "gain = 3.0"), ("self.fn(x) *", "x *"),
+        ("return 3.0", "return 4.0"), ("return 5.0", "return 6.0"), ("2.0 * fn", "3.0 * fn"), ("x + 7.0", "x + 8.0"),
+        ("x - 11.0", "x - 12.0"),
+    ],
+)  # fmt: skip
+def test_an_edit_behind_objects_classes_and_decorators_is_noticed(tmp_path, name: str, edit: tuple[str, str]) -> None:
+    asked = {"store": tmp_path / "s.zarr", "x": [1.0, 2.0]}
+    first = quiet(getattr(module(BEHIND), name), **asked)
+    same(quiet(getattr(module(BEHIND), name), **asked), first)  # run again, cached property and all
+    with pytest.raises(StoreError, match=r"ha(s|ve) been edited since"):
+        quiet(getattr(module(BEHIND.replace(*edit)), name), **asked)
+
+
+def test_two_helpers_of_one_name_are_two_parts() -> None:
+    first, second = module("def helper(x): return x"), module("def helper(x): return x + 1")
+    pair = [first.helper, second.helper]
+    known = _edited.parts(Experiment("two", {"x": 0.0}, lambda s, r: {"value": pair[0](pair[1](1))}, ["value"]))
+    pair[1] = module("def helper(x): return x + 2").helper
+    again = _edited.parts(Experiment("two", {"x": 0.0}, lambda s, r: {"value": pair[0](pair[1](1))}, ["value"]))
+    assert _edited.differing(known, again)
+
+
 def test_digests_tell_things_apart_and_know_them_again() -> None:
     net = torch.nn.Linear(2, 1)
     things = [

@@ -624,7 +624,7 @@ def test_the_command_refuses_before_any_work(
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sweep"]) == 2
-    assert "experiments: cox, dml, synergy" in capsys.readouterr().out
+    assert "experiments: bench, cox, dml, synergy" in capsys.readouterr().out
     assert cli.main(["sweep", "--help"]) == 0
     capsys.readouterr()
     with pytest.raises(SystemExit):

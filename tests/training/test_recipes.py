@@ -197,6 +197,26 @@ def test_a_tower_and_a_net_of_ones_own_take_the_same_recipe(ds: xl.Dataset) -> N
     assert {"task", "alignment", "shared"} <= set(run.history)
 
 
+def test_vilt_takes_the_same_recipe_and_looks() -> None:
+    from xmodal_lab.models.vilt import ViltTower
+
+    g = torch.Generator().manual_seed(0)
+
+    def split(n: int) -> xl.Samples:
+        pixels, ids = torch.rand(n, 3, 32, 32, generator=g), torch.randint(1, 20, (n, 6), generator=g)
+        return xl.Samples({"image": pixels, "text": ids}, torch.arange(n) % 3, kinds={"text": "tokens"})
+
+    ds = xl.Dataset("tiny", split(18), split(9), ("a", "b", "c"), kinds={"text": "tokens"})
+    vilt = ViltTower.random(3)
+    recipe = xl.Recipe((T.Task(), T.Alignment(weight=0.1), T.Shared("text", weight=0.5)))
+    run = xl.fit(vilt, ds, recipe=recipe, epochs=1, batch_size=9)
+    assert run.history[["task", "alignment", "shared"]].notna().all().all()
+    seen = xl.look(run, ds.test, landscape=3, gap=True)
+    assert bool(seen.landscape.notnull().all()) and float(seen.w2) > 0
+    with pytest.raises(ValueError, match="class token has seen"):
+        vilt.classify(vilt.latents(ds.test.inputs), only="text")
+
+
 def test_a_term_of_ones_own_is_a_function(ds: xl.Dataset) -> None:
     @T.term("entropy", weight=0.5, setting="a_entropy")
     def entropy(view: View) -> torch.Tensor:

@@ -44,6 +44,7 @@ class Conditions:
         store: a folder that keeps every sweep, so that a killed run goes on; None keeps nothing.
         executor: any ``concurrent.futures.Executor``, for the sweeps.
         report: ``report(share, message)``.
+        first: the first seed of claims that have their own number of them.
         alone: keep every sweep in this process, because other processes are at work on other claims.
         settings: of the experiments, in place of what a claim would take, as in ``{"epochs": 30}``; kept in the row.
         memory: results that several claims share, in this process.
@@ -60,6 +61,7 @@ class Conditions:
     store: Path | None = None
     executor: Executor | None = None
     report: Report = _silent
+    first: int = 0
     alone: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -80,7 +82,7 @@ class Conditions:
 
     def of(self, claim: Claim, seeds: Sequence[int] | None) -> Conditions:
         """These conditions for one claim: its own number of seeds, unless some are given."""
-        own = tuple(seeds) if seeds is not None else claim.seeds(self.budget)
+        own = tuple(seeds) if seeds is not None else claim.seeds(self.budget, self.first)
         return replace(self, seeds=own, told={}, devices=set())
 
     @property

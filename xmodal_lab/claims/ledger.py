@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import io
 import json
 import math
 import os
@@ -21,9 +22,11 @@ from typing import Any
 from ..data import datasets
 from ..sweeps import commit
 from ..utils.files import seal, write_text
+from ..utils.torch_state import pick_device
 from ..utils.version import __version__
 from .claim import Claim, Conditions
 from .steps import Step
+from .tidy import tidy
 from .verdicts import NEEDS, VERDICTS, Measured
 
 Row = dict[str, Any]
@@ -48,6 +51,20 @@ def versions() -> dict[str, str]:
     return {"xmodal_lab": __version__, "torch": str(torch.__version__), "numpy": str(np.__version__)}
 
 
+def device_name() -> str:
+    """What ``device="auto"`` trains on here: "cpu", "mps", or the name of the GPU."""
+    import torch
+
+    kind = pick_device().type
+    return torch.cuda.get_device_name() if kind == "cuda" else kind
+
+
+def machine() -> str:
+    """The machine of a row, with its GPU if it has one."""
+    device = device_name()
+    return f"{platform.machine()}, {os.cpu_count()} cores" + ("" if device == "cpu" else f", {device}")
+
+
 @dataclass(frozen=True)
 class Rows:
     """Finished rows in a folder, so that a killed run goes on; None keeps nothing."""
@@ -62,7 +79,9 @@ class Rows:
         try:
             held = json.loads(self._path(claim).read_text(encoding="utf-8"))
             row: Row = held["row"]
-            return judged_again(row, claim, self.conditions) if held["seal"] == seal(row) else None
+            if held["seal"] != seal(row):
+                return None
+            return judged_again(row, claim, partial=self.conditions.dataset is not None)
         except (ValueError, KeyError, TypeError, RecursionError):  # cut short, or damaged on disk: measure it again
             return None
 
@@ -81,6 +100,8 @@ class Rows:
         data = "" if c.dataset is None else [c.dataset.name, c.dataset.fingerprint]
         measure = [getattr(claim.measure, name, "") for name in ("__module__", "__qualname__")]
         what = [claim.id, claim.text, measure, c.budget, seeds, data, repr(sorted(c.settings.items())), versions()]
+        if (device := device_name()) != "cpu":  # other rounding: a row of its own
+            what.append(device)
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
         return self.folder / f"{claim.id}-{digest}.json"
 
@@ -99,7 +120,7 @@ def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception,
         "settings": dict(conditions.settings), "device": ", ".join(sorted(conditions.devices - {""})),
         **_data(conditions), "seconds": round(seconds, 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
-        "versions": versions(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions(), "machine": machine(),
     }  # fmt: skip
 
 
@@ -125,9 +146,15 @@ def measured_of(row: Mapping[str, Any]) -> Measured:
     )  # fmt: skip
 
 
-def judged_again(row: Row, claim: Claim, conditions: Conditions) -> Row:
-    """A finished row beside the effect that the claim states now: another printed number is no new measurement."""
-    found = measured_of(row).beside(claim.effect, claim.sesoi, partial=conditions.dataset is not None)
+def judged_again(row: Row, claim: Claim, partial: bool = True) -> Row:
+    """A finished row beside the effect that the claim states now: another printed number is no new measurement.
+
+    Args:
+        row: as :func:`row_of` made it.
+        claim: of the same id.
+        partial: whether effects of steps that the row does not have are left out; else they are an error.
+    """
+    found = measured_of(row).beside(claim.effect, claim.sesoi, partial=partial)
     return {**row, "printed": claim.printed, "source": claim.source, **judged(found)}
 
 
@@ -157,7 +184,7 @@ def shipped(dataset: str = "") -> dict[str, Row]:
 
 
 def place(dataset: str = "", suffix: str = "json") -> Path:
-    """Where the ledger on ``dataset`` stands in the package, or its page in the checkout for suffix "md".
+    """Where the ledger on ``dataset`` stands in the package, or its page ("md") and picture ("svg") in the checkout.
 
     Raises:
         ValueError: a name that is no file name.
@@ -165,8 +192,11 @@ def place(dataset: str = "", suffix: str = "json") -> Path:
     if not re.fullmatch(r"\w{0,100}", dataset):
         raise ValueError(f"a ledger is called by letters, digits and underscores, got dataset {dataset!r}.")
     beside = f"_{dataset}" if dataset else ""
+    checkout = Path(__file__).resolve().parents[2]
     if suffix == "md":
-        return Path(__file__).resolve().parents[2] / f"CLAIMS{beside.upper()}.md"
+        return checkout / f"CLAIMS{beside.upper()}.md"
+    if suffix == "svg":
+        return checkout / "docs" / f"claims{beside}.svg"
     return SHIPPED.with_name(f"{SHIPPED.stem}{beside}.json")
 
 
@@ -190,7 +220,12 @@ def words(dataset: str, rows: Iterable[Row]) -> dict[str, str]:
 
 
 def write(
-    rows: Iterable[Mapping[str, Any]], ids: Iterable[str], json_path: Path, markdown_path: Path, dataset: str = ""
+    rows: Iterable[Mapping[str, Any]],
+    ids: Iterable[str],
+    json_path: Path,
+    markdown_path: Path,
+    dataset: str = "",
+    picture: Path | None = None,
 ) -> list[Row]:
     """Put ``rows`` into the ledger at ``json_path`` and render it; rows of other claims stay.
 
@@ -199,6 +234,7 @@ def write(
         ids: every claim, in order.
         json_path, markdown_path: of ``claims.json`` and ``CLAIMS.md``.
         dataset: the name of the one that it is about; empty for the claims' own worlds.
+        picture: of the SVG that the page opens with; none by default.
 
     Returns:
         The rows written.
@@ -216,7 +252,29 @@ def write(
     write_text(json_path, text + "\n")
     write_text(markdown_path, render(held, **words(dataset, held)))
     shipped.cache_clear()
+    if picture is not None:
+        draw(held, picture)
     return held
+
+
+def draw(rows: Iterable[Row], path: Path) -> None:
+    """The picture that a ledger opens with, the same bytes for the same rows; none where no row has an interval."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    from ..plots import effects as forest
+
+    found = tidy(rows)
+    if not len(found):
+        return
+    figure = Figure(figsize=(9, 0.9 + 0.2 * len(found)), layout="constrained")
+    FigureCanvasSVG(figure)
+    forest(found, ax=figure.subplots())
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "claims", "font.family": "sans-serif"}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    write_text(path, buffer.getvalue())
 
 
 def summary(rows: Iterable[Row]) -> str:
@@ -255,6 +313,7 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
         "| " + " | ".join(counts) + " |",
         "|" + "---|" * len(counts),
         "| " + " | ".join(str(n) for n in counts.values()) + " |",
+        *_pictured(held),
     ]
     for paper in dict.fromkeys(row["paper"] for row in held):
         mine = [row for row in held if row["paper"] == paper]
@@ -266,6 +325,19 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
     lines += ["", "## How the rows were made", "", *[f"- {_words(story)}" for story in stories]]
     lines.append(f"- {sum(row['seconds'] for row in held):.0f} seconds in all, measured on a shared machine.")
     return "\n".join(lines) + "\n"
+
+
+def _pictured(held: list[Row]) -> list[str]:
+    """The line that shows the picture of :func:`draw`, and how to read it."""
+    if not any(step.get("interval") for row in held for step in row["steps"]):
+        return []
+    name = place(held[0]["dataset"], "svg").name
+    return [
+        "", f"![each claim's interval beside the printed effect, coloured by its word](docs/{name})", "",
+        "Each line is the interval that the word rests on, in units of the smallest effect that so many seeds see with "
+        "80 % power (the grey band). A diamond is the printed effect; inside the band it could not have been seen. "
+        "Brackets are the margin of a tie. Theorems have no interval and stand in the tables.",
+    ]  # fmt: skip
 
 
 def grid(rows: Iterable[Row]) -> list[str]:

@@ -4,7 +4,7 @@
 - ``xl.claims.run(["dml.A", "dml.H"])``: measure again, here
 - ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
 - ``xl.claims.run(my_claim)``, ``xl.claims.run("my_package.rows:CLAIMS")``: a ledger of one's own
-- ``xl.claims.check()``: a tenth of the rows again with other seeds; how many words agree?
+- ``xl.claims.repeat()``: a tenth of the rows again with other seeds; how many words agree?
 - ``xl.claims.effects()``: each step's interval beside the printed effect, tidy, for a picture
 - ``xl.claims.table(dataset="avmnist")``: as measured on real AVMNIST
 
@@ -22,15 +22,22 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import datasets
 from ..data.samples import Dataset
+from ..sweeps.experiment import PAPERS as FIVE
 from ..utils import checks as check
 from .claim import LEAST_SEEDS, Claim, Conditions
 from .ledger import NOT_MEASURED, Page, Row, grid, noted, rows_in, shipped
+from .tidy import tidy
 from .working import measured
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PAPERS = ("synergy", "cox", "uml", "wma", "dml")
+# Where the rows stand: of each paper, and of the questions across papers, which none of them prints.
+PLACES = {
+    **{paper: f"xmodal_lab.papers.{paper}.claims" for paper in FIVE},
+    "cross": "xmodal_lab.experiments.cross",
+}
+PAPERS = tuple(PLACES)
 Asked = str | Claim | Iterable[str | Claim] | None
 SHOWN = ("id", "claim", "source", "printed", "measured", "n", "verdict", "note")
 
@@ -49,7 +56,7 @@ def known(paper: str | None = None) -> dict[str, Claim]:
     papers = PAPERS if paper is None else (check.one_of("paper", paper, PAPERS),)
     found: dict[str, Claim] = {}
     for name in papers:
-        for claim in importlib.import_module(f"xmodal_lab.papers.{name}.claims").CLAIMS:
+        for claim in importlib.import_module(PLACES[name]).CLAIMS:
             found[claim.id] = claim
     return found
 
@@ -117,6 +124,37 @@ def show(rows: str | pd.DataFrame | None = None, notes: bool = False) -> Page:
         raise ValueError(f"no rows of the ledger: {', '.join(missing)} is missing; give rows with all columns.")
     held = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
     return Page("\n".join([*grid(held), *(noted(held) if notes else ())]))
+
+
+def effects(rows: str | pd.DataFrame | None = None, *, steps: bool = False) -> pd.DataFrame:
+    """What was measured beside what is printed: one line per claim, or per step of each, tidy.
+
+    Args:
+        rows: a paper, or rows of :func:`table` or :func:`run`; the whole shipped ledger by default.
+        steps: a line for each step of a claim; otherwise only for that on which its verdict rests.
+
+    Returns:
+        Columns id, paper, step, rule, word (of the step), verdict (of the claim), value, low, high (95 %), effect
+        (printed, else the smallest of interest), margin (of a tie), mde (the smallest effect that n sees with 80 %
+        power), n, needed (seeds that would decide), unit, former; and value_seen, low_seen, high_seen, effect_seen,
+        margin_seen: distances from "no effect" in units of mde. Theorems have no interval and no line.
+
+    Raises:
+        ValueError: an unknown paper; rows without steps.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> list(xl.claims.effects("wma")["id"])[:2]
+        ['wma.N', 'wma.X']
+    """
+    import pandas as pd
+
+    if rows is None or isinstance(rows, str):
+        rows = table(rows)
+    check.instance("rows", rows, pd.DataFrame, "a paper, or rows of xl.claims.table() or xl.claims.run()")
+    if "steps" not in rows:
+        raise ValueError("these rows keep no steps; give rows of xl.claims.table() or xl.claims.run().")
+    return tidy(rows.to_dict("records"), steps)
 
 
 def run(

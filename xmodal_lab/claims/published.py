@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..sweeps.experiment import PAPERS as PAPERS
 from ..utils import checks as check
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER = Path(__file__).parent / "tables"
-PAPERS = ("synergy", "cox", "uml", "wma", "dml")
 NUMBERS = ("value", "error", "alpha", "beta", "ratio", "shots")
 # What a row says, beside the keys that tell it from the other rows.
 SAID = ("metric", "unit", "value", "error", "text", "source", "note")

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ..utils import checks as check
+from ..utils.torch_state import wide
 
 T = TypeVar("T")
 # What is read from a loader that does not say how long it is, before it is taken for endless (ours).
@@ -40,6 +41,11 @@ def batches_of(data: Any, most: int | None = None) -> list[Any]:
         ok = isinstance(batch, Mapping) or (isinstance(batch, (tuple, list)) and len(batch) >= 2)
         if not ok:
             raise TypeError(f"a batch must be a dict or a tuple (*inputs, target), got {type(batch).__name__}.")
+        if not isinstance(batch, Mapping) and isinstance(batch[-1], Tensor) and not batch[-1].ndim:
+            raise TypeError(
+                "a batch has a target of one number, without rows: this is a sample, not a batch; join samples by "
+                "torch.utils.data.DataLoader(samples, batch_size=…)."
+            )
         if rows_of(batch) == 0:
             raise ValueError("a batch is empty (no rows).")
     return batches
@@ -117,7 +123,7 @@ def telling_rows(batch: Any, rows: int, most: int) -> Tensor:
     for tensor in tensors_in(batch):
         if not _has_rows(tensor, rows) or not tensor.numel() or tensor.is_complex() or tensor.is_sparse:
             continue
-        size = tensor.detach().reshape(rows, -1).sum(1).double().nan_to_num()
+        size = wide(tensor.detach().reshape(rows, -1).sum(1)).nan_to_num()
         first.append(int(size.argmin()))
         last.append(int(size.argmax()))
         if tensor.numel() == rows and not tensor.is_floating_point():

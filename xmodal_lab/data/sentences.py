@@ -1,7 +1,9 @@
 """Sentences about the classes of the two worlds, and their vectors.
 
 Three granularities, as in Fig 31: the bare ``name``, ``captions`` that name the class, and ``descriptions`` that
-say more of it; and ``unrelated`` sentences about animals, one animal per class. No sentence belongs to an image.
+say more of it; and ``unrelated`` sentences about animals, one animal per class. ``code`` is an invented name that
+tells nothing, ``coded`` a description under it: what a description adds where the name does not say all. No sentence
+belongs to an image.
 
 The vectors of a sentence encoder are shipped; word counts, character counts and a small language model trained on
 these sentences are made here.
@@ -22,6 +24,8 @@ from .datasets.made import shipped as files
 from .datasets.made.rendering import COLORS, SHAPES, SIZES, TEXTURES
 
 KINDS = ("name", "caption", "description", "unrelated")
+# A name that says nothing of its class, and descriptions under it; for encoders that only count.
+CODED = ("code", "coded")
 ENCODERS = ("minilm", "words", "letters")
 PER_CLASS = 16  # sentences of each class (ours)
 DIMENSIONS = 128  # of every text vector, by principal components (ours)
@@ -31,6 +35,10 @@ UNITS = ("four", "five", "six", "seven", "eight", "nine")
 NUMBERS = tuple(f"{a}-{b}" for a, b in product(TENS, UNITS))
 FIGURES = tuple(f"{color} {shape}" for color, shape in product(COLORS, SHAPES))  # the order of the shapes world
 CLASSES = {"numbers": NUMBERS, "shapes": FIGURES}
+
+CODES = tuple(
+    a + b for a, b in product(("bax", "kef", "lim", "mog", "nuz", "zyr"), ("ad", "eb", "ik", "ol", "up", "ys"))
+)
 
 _ANIMALS = (
     "cat", "dog", "horse", "trout", "eagle", "ant", "cow", "goat", "whale", "mouse", "frog", "spider", "tiger",
@@ -71,12 +79,12 @@ _OF_COLOR = (
 
 @lru_cache(maxsize=16)
 def sentences(world: str, kind: str) -> tuple[tuple[str, ...], ...]:
-    """For each class its sentences: one for "name", :data:`PER_CLASS` else."""
-    rng = np.random.default_rng([KINDS.index(kind), len(CLASSES[world])])
+    """For each class its sentences: one for "name" and "code", :data:`PER_CLASS` else."""
+    rng = np.random.default_rng([(*KINDS, *CODED).index(kind), len(CLASSES[world])])
     found: list[tuple[str, ...]] = []
     for c, name in enumerate(CLASSES[world]):
-        if kind == "name":
-            found.append((name,))
+        if kind in ("name", "code"):
+            found.append((name if kind == "name" else CODES[c],))
         elif kind == "unrelated":
             found.append(tuple(frame.format(_ANIMALS[c]) for frame in _FRAMES["unrelated"]))
         else:
@@ -90,10 +98,12 @@ def _sentence(world: str, kind: str, c: int, frame: str, rng: np.random.Generato
             return frame.format(NUMBERS[c])
         ten, unit = TENS[c // len(UNITS)], UNITS[c % len(UNITS)]
         more = (f"it starts like {ten} and ends in {unit}", f"{ten} and {unit} more", f"{unit} above {ten}")
-        return f"{frame.format(NUMBERS[c])}, {more[rng.integers(len(more))]}"
+        called = CODES[c] if kind == "coded" else NUMBERS[c]
+        return f"{frame.format(called)}, {more[rng.integers(len(more))]}"
     color, shape = divmod(c, len(SHAPES))
     size, texture = SIZES[rng.integers(len(SIZES))], TEXTURES[rng.integers(len(TEXTURES))]
-    words = [size, COLORS[color], *([] if texture == "plain" else [texture]), SHAPES[shape]]
+    told = (CODES[c],) if kind == "coded" else (COLORS[color], SHAPES[shape])
+    words = [size, *told[:-1], *([] if texture == "plain" else [texture]), told[-1]]
     caption = frame.format(" ".join(words))
     return caption if kind == "caption" else f"{caption}, {_OF_SHAPE[shape]}, {_OF_COLOR[color]}"
 
@@ -109,8 +119,10 @@ def vectors(world: str, kind: str, encoder: str = "minilm") -> tuple[Tensor, Ten
     """Vectors (n, 128) and their classes (n,): centred, of unit length, as few-shot heads want them (ours).
 
     Raises:
-        ValueError: the shipped vectors belong to other sentences.
+        ValueError: the shipped vectors belong to other sentences; none are shipped of sentences with invented names.
     """
+    if kind in CODED and encoder == "minilm":
+        raise ValueError(f"no vectors of {kind!r} sentences are shipped; choose encoder 'words' or 'letters'.")
     groups = sentences(world, kind)
     lines = [line for group in groups for line in group]
     labels = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor([len(g) for g in groups]))

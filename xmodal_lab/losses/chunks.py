@@ -89,6 +89,17 @@ class Chunks:
         batch, count = self.batches[0], self.counts[0]
         return pick(batch, count, slice(min(rows, count)))
 
+    def repeated(self, rows: int, most: int) -> Any:
+        """:meth:`few`, each row as often as the others, until there are as many rows as a chunk of ``most`` has.
+
+        A mean over rows is the same. None where the loss is no mean, or nothing is to be repeated.
+        """
+        count = self.counts[0]
+        times = min(count, most) // rows
+        if self.uncut or times < 2 or not self.is_mean():
+            return None
+        return pick(self.batches[0], count, torch.arange(times * rows) % rows)
+
     def cache_rows(self) -> int:
         """Rows whose largest activation fills about ``CHUNK_BYTES``; all of them on a GPU."""
         if next(iter(self.params.values())).device.type != "cpu":

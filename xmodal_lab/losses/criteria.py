@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..data.batches import each, out_of_memory, parts_of, said, tensors_in
@@ -119,10 +120,30 @@ class _Reads(TorchDispatchMode):
         self.seen: dict[str, None] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for tensor in tensors_in([args, kwargs or {}]):
+        self.note([args, kwargs or {}])
+        return func(*args, **(kwargs or {}))
+
+    def note(self, given: Any) -> None:
+        """What of ``owned`` is in ``given``."""
+        for tensor in tensors_in(given):
             name = self.owned.get(_address(tensor))
             if name is not None:
                 self.seen[name] = None
+
+
+_TAKES_OUT = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)
+
+
+class _Numbers(TorchFunctionMode):
+    """Adds what is taken out of torch, where no operation tells: ``tolist()``, ``numpy()``, ``np.asarray``."""
+
+    def __init__(self, reads: _Reads) -> None:
+        super().__init__()
+        self.reads = reads
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _TAKES_OUT:
+            self.reads.note(args)
         return func(*args, **(kwargs or {}))
 
 
@@ -163,7 +184,7 @@ def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, out
     with torch.inference_mode(False), torch.enable_grad():
         watched = each(outputs, leaf)
         reads = _Reads(owned)
-        with reads:
+        with reads, _Numbers(reads):
             value = _called(criterion, watched, target)
     if reads.seen:
         raise ReadsMore(

@@ -230,7 +230,19 @@ class OnBatches:
                     "criterion=torch.nn.functional.cross_entropy, and one that takes one dict needs batches "
                     "(dict, labels)"
                 )
-        return kind(f"{type(self.module).__name__} failed on the first batch ({said(first)}), called as {how}: {error}")
+        return kind(
+            f"{type(self.module).__name__} failed on the first batch ({said(first)}), called as {how}: "
+            f"{error}{self._other_dtype(first)}"
+        )
+
+    def _other_dtype(self, batch: Any) -> str:
+        """A remedy, where module and batch are in different floating dtypes."""
+        mine = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
+        theirs = {t.dtype for t in tensors_in(batch) if t.is_floating_point()}
+        if len(mine) != 1 or not theirs or theirs <= mine:
+            return ""
+        one, other = next(iter(mine)), next(iter(theirs - mine))
+        return f"; the module is in {one}, the batch in {other}: cast one of them, as by module.to({other})."
 
     def look(self) -> None:
         """At the first evaluation: what the criterion reads, and whether batches may be averaged."""

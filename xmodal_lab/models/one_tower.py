@@ -33,6 +33,7 @@ from ..utils.torch_state import seeded
 from .encoders import sizes
 from .tokens import Hidden as Hidden
 from .tokens import Tokens as Tokens
+from .tokens import alone
 from .vilt import ViltTower as ViltTower
 
 # What `with_tokens` looks for in the latents of a split, and where it says how many ids there are.
@@ -247,11 +248,7 @@ class OneTower(nn.Module):
         Raises:
             ValueError: ``only`` is given, and ``hidden`` comes from a sequence of more than that modality.
         """
-        if only is not None and tuple(hidden.tokens) != (only,):
-            raise ValueError(
-                f"the class token has seen {', '.join(hidden.tokens)}; for {only!r} alone use "
-                f"classify(latents({{{only!r}: x}}), only={only!r})."
-            )
+        alone(hidden, only)
         logits: Tensor = self.head(hidden.cls)
         return logits
 

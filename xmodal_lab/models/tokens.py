@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..utils import checks as check
+from ..utils.torch_state import wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Tokens:
 
     def spread(self) -> dict[str, float]:
         """Standard deviation of each modality's embedded values, padding left out: the unit of relative noise."""
-        return {m: float(v.detach()[self.masks[m]].double().std(correction=0)) for m, v in self.values.items()}
+        return {m: float(wide(v.detach()[self.masks[m]]).std(correction=0)) for m, v in self.values.items()}
 
     def noisy(self, modality: str, amplitude: float, *, relative: bool = False, seed: int = 0) -> Tokens:
         """Uniform noise on [-amplitude, amplitude] added to one modality's embedded tokens (wma Sec 4.1: 3).
@@ -91,6 +92,19 @@ class Hidden:
     tokens: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
     cls: Tensor
+
+
+def alone(hidden: Hidden, only: str | None) -> None:
+    """Refuse to classify ``only`` one modality from a class token that has seen others.
+
+    Raises:
+        ValueError: which others.
+    """
+    if only is not None and tuple(hidden.tokens) != (only,):
+        raise ValueError(
+            f"the class token has seen {', '.join(hidden.tokens)}; for {only!r} alone use "
+            f"classify(latents({{{only!r}: x}}), only={only!r})."
+        )
 
 
 def check_masks(masks: Mapping[str, Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..utils import checks as check
 from ..utils.torch_state import seeded
-from .tokens import Hidden, Tokens
+from .tokens import Hidden, Tokens, alone
 
 # A random ViLT that runs in milliseconds (ours).
 SMALL: dict[str, Any] = {
@@ -64,18 +64,32 @@ class ViltTower(nn.Module):
         with seeded(check.integer("seed", seed, at_least=0)):
             return cls(ViltModel(ViltConfig(**{**SMALL, **config})), outputs)
 
-    def embed(self, inputs: Mapping[str, Tensor]) -> Tokens:
+    def embed(self, inputs: Mapping[str, Tensor], modalities: Sequence[str] | None = None) -> Tokens:
         """Word pieces and patches with their position and type (wma Eq 1, 2).
+
+        ``modalities`` are those that enter the sequence, each with its own class token; both when not given.
 
         Raises:
             ValueError: a modality is not among the inputs.
         """
-        for m in self.modalities:
+        names = check.modalities_of(modalities, self.modalities)
+        for m in names:
             if m not in inputs:
                 raise ValueError(f"inputs lack {m!r}, which ViLT reads; they hold {list(inputs)}.")
+        words = self._words(inputs["text"].long()) if "text" in names else {}
+        patches = self._patches(inputs) if "image" in names else {}
+        found = {**patches, **words}
+        special = [found[m][2] for m in ("text", "image") if m in found]
+        return Tokens({m: x[0] for m, x in found.items()}, {m: x[1] for m, x in found.items()}, torch.cat(special, 1))
+
+    def _words(self, ids: Tensor) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
         parts = self.vilt.embeddings
-        ids, pixels = inputs["text"].long(), inputs["image"]
         words = parts.text_embeddings(input_ids=ids) + parts.token_type_embeddings.weight[0]
+        here = ids != (self.vilt.config.pad_token_id or 0)
+        return {"text": (words[:, 1:], here[:, 1:], words[:, :1])}
+
+    def _patches(self, inputs: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        parts, pixels = self.vilt.embeddings, inputs["image"]
         shown = inputs.get("image_mask", pixels.new_ones(len(pixels), *pixels.shape[-2:]))
         patches, mask, (place, (_, across)) = parts.visual_embed(
             pixels, shown, max_image_length=self.vilt.config.max_image_length
@@ -85,12 +99,7 @@ class ViltTower(nn.Module):
         # ViLT draws its patches in random order; here they stand row by row, padding last.
         order = (place[..., 0] * across + place[..., 1]).masked_fill(~mask, 1 << 30).argsort(dim=1, stable=True)
         ordered = patches[:, 1:].gather(1, order[..., None].expand(-1, -1, patches.shape[-1]))
-        here = ids != (self.vilt.config.pad_token_id or 0)
-        return Tokens(
-            {"image": ordered, "text": words[:, 1:]},
-            {"image": mask.gather(1, order), "text": here[:, 1:]},
-            torch.stack([words[:, 0], patches[:, 0]], 1),
-        )
+        return {"image": (ordered, mask.gather(1, order), patches[:, :1])}
 
     def run(self, tokens: Tokens) -> Hidden:
         """ViLT's transformer on embedded tokens (wma Eq 3). Their order does not matter: positions are in them."""
@@ -105,8 +114,18 @@ class ViltTower(nn.Module):
         """Output tokens by modality, and the pooled class token, of ``inputs`` by modality."""
         return self.run(self.embed(inputs))
 
-    def classify(self, hidden: Hidden) -> Tensor:
-        """Logits (N, C) from the class token of ``hidden`` (wma Eq 4)."""
+    def latents(self, inputs: Mapping[str, Tensor]) -> Hidden:
+        """Output tokens of the modalities among ``inputs``, which alone enter the sequence."""
+        known = [m for m in self.modalities if m in check.mapping("inputs", inputs, "tensors")]
+        return self.run(self.embed(inputs, known or None))
+
+    def classify(self, hidden: Hidden, only: str | None = None) -> Tensor:
+        """Logits (N, C) from the class token of ``hidden`` (wma Eq 4), whose sequence held ``only`` that modality.
+
+        Raises:
+            ValueError: ``only`` is given, and the sequence held more.
+        """
+        alone(hidden, only)
         logits: Tensor = self.head(hidden.cls)
         return logits
 

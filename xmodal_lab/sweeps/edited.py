@@ -15,7 +15,8 @@ import os
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 ROLES = ("member", "stack", "normal")
 # Objects within objects that are looked into (ours).
 DEPTH = 6
+MOST = 1000  # of them that are looked through in one container (ours)
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_CONSTANT = (*_PLAIN, tuple, list, dict, set, frozenset, np.ndarray, torch.Tensor)
+_CODE = (types.FunctionType, types.MethodType, functools.partial, type)
 _LIBRARIES = (
     *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")),
     str(Path(sys.modules[__name__.partition(".")[0]].__file__ or "").parent),
@@ -38,11 +43,11 @@ _INSTALLED = tuple(os.path.realpath(p) + os.sep for p in _LIBRARIES if p)
 
 def parts(experiment: Experiment) -> dict[str, str]:
     """Name of each part -> a digest of it: {"member": …, "helper": …, "RATE": …}."""
-    found: dict[str, str] = {}
+    look = _Look()
     for role in ROLES:
         if (function := getattr(experiment, role)) is not None:
-            _look(role, function, found)
-    return found
+            look.at(role, function)
+    return look.found
 
 
 def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -50,44 +55,108 @@ def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return [k for k in {**then, **now} if then.get(k) != now.get(k) and "" not in (then.get(k), now.get(k))]
 
 
-def _look(label: str, value: Any, found: dict[str, str]) -> None:
-    """Note ``value`` and, if it is a function of the user's, whatever it reads."""
-    if label in found:
-        return
-    value = inspect.unwrap(value) if callable(value) and not isinstance(value, type) else value
-    if isinstance(value, functools.partial):
-        _look(label, value.func, found)
-        for key, given in (*enumerate(value.args), *value.keywords.items()):
-            found[f"{label}, argument {key}"] = digest(given)
-        return
-    if isinstance(value, types.MethodType):
-        found[f"{label}, self"] = digest(value.__self__)
-        value = value.__func__
-    found[label] = digest(value)
-    if isinstance(value, type) and _own(value):
+class _Look:
+    """Gathers parts. Two of one name (a helper in each of two files) are numbered."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+        self._seen: dict[int, Any] = {}  # with the object, so that its id stays its own
+
+    def at(self, label: str, value: Any) -> None:
+        """Note ``value`` and, where functions or classes of the user's are in it, whatever they read."""
+        if isinstance(value, types.MethodType):
+            self.at(f"{label}, self", value.__self__)
+            value = value.__func__
+        if isinstance(value, functools.partial):
+            self.at(label, value.func)
+            for key, given in (*enumerate(value.args), *value.keywords.items()):
+                self.at(f"{label}, argument {key}", given)
+            return
+        if id(value) in self._seen:
+            return
+        if not isinstance(value, _PLAIN):
+            self._seen[id(value)] = value
+        self._note(label, digest(value))
+        if isinstance(value, type):
+            self._class(label, value)
+        elif isinstance(value, types.FunctionType):
+            self._function(value)
+        else:
+            for name, inner in _held(value):
+                self.at(f"{label}{name}", inner)
+        wrapped = getattr(value, "__wrapped__", None)  # of a decorator, which was noted; a cache has nothing else
+        if callable(wrapped) and not isinstance(value, type):
+            self.at(f"{label}, wrapped", wrapped)
+
+    def _note(self, label: str, told: str) -> None:
+        several, count = label, 1
+        while self.found.get(several, told) != told:
+            count += 1
+            several = f"{label} ({count})"
+        self.found[several] = told
+
+    def _function(self, value: types.FunctionType) -> None:
+        if not _own(value):
+            return
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            try:
+                self.at(name, cell.cell_contents)
+            except ValueError:  # not filled yet
+                continue
+        for inner in (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()):
+            if not isinstance(inner, _PLAIN):
+                self.at(f"{value.__name__}'s default", inner)
+        for name in dict.fromkeys(_names(value.__code__)):
+            if name in value.__globals__:
+                self._global(name, value.__globals__[name], value.__code__)
+
+    def _global(self, name: str, value: Any, code: types.CodeType) -> None:
+        """Note a global that code reads; of a module of the user's what it reads from there."""
+        if not isinstance(value, types.ModuleType):
+            self.at(name, value)
+        elif _is_own(getattr(value, "__file__", None)):
+            for inner in dict.fromkeys(_names(code)):
+                if inner in vars(value) and not isinstance(vars(value)[inner], types.ModuleType):
+                    self.at(f"{name}.{inner}", vars(value)[inner])
+
+    def _class(self, label: str, value: type) -> None:
+        """Note the methods and constants of a class of the user's, and of those that it is made from."""
+        if not _own(value):
+            return
+        for base in value.__mro__[1:]:
+            if base is not object and _own(base):
+                self.at(base.__qualname__, base)
         for name, inner in vars(value).items():
-            if isinstance(inner, (types.FunctionType, staticmethod, classmethod)):
-                _look(f"{label}.{name}", getattr(inner, "__func__", inner), found)
-    if not isinstance(value, types.FunctionType) or not _own(value):
+            if isinstance(inner, property):
+                for way in filter(None, (inner.fget, inner.fset)):
+                    self.at(f"{label}.{name}", way)
+            elif isinstance(inner, functools.cached_property):
+                self.at(f"{label}.{name}", inner.func)
+            elif isinstance(inner, (types.FunctionType, staticmethod, classmethod)):
+                self.at(f"{label}.{name}", getattr(inner, "__func__", inner))
+            elif not name.startswith("__") and isinstance(inner, _CONSTANT):
+                self.at(f"{label}.{name}", inner)
+
+
+def _held(value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """(how it is reached, object) of functions, classes and partials that stand in a container or an object."""
+    if depth >= DEPTH or isinstance(value, (*_PLAIN, np.ndarray, torch.Tensor, types.ModuleType)):
         return
-    for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-        try:
-            _look(name, cell.cell_contents, found)
-        except ValueError:  # not filled yet
-            continue
-    for name in dict.fromkeys(_names(value.__code__)):
-        if name in value.__globals__:
-            _global(name, value.__globals__[name], value.__code__, found)
-
-
-def _global(name: str, value: Any, code: types.CodeType, found: dict[str, str]) -> None:
-    """Note a global that code reads; of a module of the user's what it reads from there."""
-    if not isinstance(value, types.ModuleType):
-        _look(name, value, found)
-    elif _is_own(getattr(value, "__file__", None)):
-        for inner in dict.fromkeys(_names(code)):
-            if inner in vars(value) and not isinstance(vars(value)[inner], types.ModuleType):
-                _look(f"{name}.{inner}", vars(value)[inner], found)
+    inside: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, Mapping):
+        inside = ((f"[{key!r}]", inner) for key, inner in value.items())
+    elif isinstance(value, (list, tuple)):
+        inside = ((f"[{i}]", inner) for i, inner in enumerate(value))
+    else:
+        if _own(type(value)):
+            yield f", {type(value).__qualname__}", type(value)
+        inside = ((f".{name}", inner) for name, inner in dict(getattr(value, "__dict__", {})).items())
+    for name, inner in islice(inside, MOST):
+        if isinstance(inner, _CODE):
+            yield name, inner
+        else:
+            for further, found in _held(inner, depth + 1):
+                yield f"{name}{further}", found
 
 
 def digest(value: Any) -> str:

@@ -36,15 +36,10 @@ Settings = Mapping[str, Setting]
 Report = Callable[..., None]
 Result = Mapping[str, Any]
 
+# Folders of papers/, in the order in which ledger, tables and lessons name them: a new paper is named here, once.
+PAPERS = ("synergy", "cox", "uml", "wma", "dml")
 # Name -> module that holds EXPERIMENT. Imported when asked for, since papers stand on sweeps.
-KNOWN: dict[str, str] = {
-    "bench": "xmodal_lab.experiments.bench",
-    "synergy": "xmodal_lab.papers.synergy",
-    "cox": "xmodal_lab.papers.cox",
-    "dml": "xmodal_lab.papers.dml",
-    "uml": "xmodal_lab.papers.uml",
-    "wma": "xmodal_lab.papers.wma",
-}
+KNOWN: dict[str, str] = {"bench": "xmodal_lab.experiments.bench", **{p: f"xmodal_lab.papers.{p}" for p in PAPERS}}
 # Arguments of sweep itself.
 RESERVED = (
     "experiment",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...data.batches import each, tensors_in
 from ...losses import Loss, ModuleLoss, Params, Term
 from ...models.modules import call_with
-from .derivatives import Report, Wrong, compared, refuses, twice_differentiable
+from .derivatives import Report, Wrong, as_it_runs, compared, refuses, twice_differentiable
 
 # Rows on which derivatives are tried, and if that fails (ours): what is wrong is so on any, and few have few kinks.
 FEW_ROWS = (8, 2)
@@ -53,6 +53,8 @@ def check_derivatives(given: Loss, loss: Loss, names: Sequence[str]) -> None:
         if report.exact or layer is not None:
             where, wrong = layer or (None, report.wrong)
             raise ValueError(_refusal(loss.name, where, replace(wrong, told=report.wrong.told)))
+    elif report.sure and report.exact:
+        report = _running(loss, term, names)
     if report.wrong is not None or not report.sure:
         _unsure(loss.name)
     _RIGHT[given] = parts, (right if known == parts else set()) | set(names)
@@ -65,6 +67,8 @@ def check_function(name: str, fn: Callable[[Params], Tensor], point: Params) -> 
     """
     with refused(name):
         report = compared(fn, point)
+        if report.wrong is None and report.sure and report.exact:
+            report = as_it_runs(fn, fn, point)
     if report.wrong is not None and report.exact:
         raise ValueError(_refusal(name, None, report.wrong))
     if report.wrong is not None or not report.sure:
@@ -124,6 +128,29 @@ def _report(loss: Loss, names: Sequence[str]) -> tuple[Term, Report]:
     raise AssertionError  # the last term returns or raises
 
 
+def _running(loss: Loss, term: Term, names: Sequence[str]) -> Report:
+    """Whether a product as it runs, in the loss's dtype and on a whole chunk, is that which was found right.
+
+    Raises:
+        ValueError: it is not; the message names the layer.
+    """
+    point = {n: loss.params[n] for n in names}
+    runs = term
+    try:
+        if isinstance(loss, ModuleLoss):
+            runs = loss.on_repeated(FEW_ROWS[0])
+            term = loss.on_few(FEW_ROWS[0])
+        report = as_it_runs(runs.fn, term.fn, point)
+    except (RuntimeError, MemoryError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if refuses(error):
+            raise
+        return Report()  # it cannot be had on these rows, and was tried on others
+    if report.wrong is not None:
+        where = _guilty_as_it_runs(loss, runs, names) if isinstance(loss, ModuleLoss) else None
+        raise ValueError(_refusal(loss.name, where, report.wrong, loss.dtype))
+    return report
+
+
 # -- whose fault it is ---------------------------------------------------------------------------------------
 
 
@@ -138,18 +165,40 @@ def _guilty(loss: ModuleLoss, term: Term, names: Sequence[str], wrong: Wrong) ->
         prefix = f"{name}." if name else ""
         own = {n.removeprefix(prefix): loss.params[n] for n in names if n.startswith(prefix)}
         with suppress(RuntimeError, ValueError, LookupError, TypeError, AttributeError), loss.data.looking():
-            report = _report_of(named[name], own, call)
+            fn, point = _random_sum(named[name], own, call)
+            report = compared(fn, point) if point else Report()
             if report.wrong is not None:
-                kind = type(named[name]).__name__
-                where = f"layer {name!r} ({kind})" if name else f"the forward of {kind}, outside its layers"
-                return where, report.wrong
+                return _layer(name, named[name]), report.wrong
             if not name and report.sure and report.exact:
                 return "the criterion", wrong
     return None
 
 
-def _calls(loss: ModuleLoss, term: Term, names: Sequence[str]) -> list[tuple[str, Call]]:
-    """What each submodule is called with, the first time, in the order in which they come to an end."""
+def _guilty_as_it_runs(loss: ModuleLoss, term: Term, names: Sequence[str]) -> str | None:
+    """The first layer that is wrong with as many rows, or in the dtype, that it gets; None where none is seen."""
+    named = dict(loss.module.named_modules())
+    for name, call in _calls(loss, term, names, (False,)):
+        prefix = f"{name}." if name else ""
+        own = {n.removeprefix(prefix): loss.params[n] for n in names if n.startswith(prefix)}
+        with suppress(RuntimeError, ValueError, LookupError, TypeError, AttributeError), loss.data.looking():
+            fn, point = _random_sum(named[name], own, call)
+            if compared(fn, point).wrong is not None or as_it_runs(fn, fn, point).wrong is not None:
+                return _layer(name, named[name])
+    return None
+
+
+def _layer(name: str, module: nn.Module) -> str:
+    kind = type(module).__name__
+    return f"layer {name!r} ({kind})" if name else f"the forward of {kind}, outside its layers"
+
+
+def _calls(
+    loss: ModuleLoss, term: Term, names: Sequence[str], ways: Sequence[bool] = (True, False)
+) -> list[tuple[str, Call]]:
+    """What each submodule is called with, the first time, in the order in which they come to an end.
+
+    ``ways``: in float64, and if that fails as it runs.
+    """
     begun: dict[str, Call] = {}
     ended: dict[str, None] = {}
 
@@ -168,7 +217,7 @@ def _calls(loss: ModuleLoss, term: Term, names: Sequence[str]) -> list[tuple[str
         hooks.append(part.register_forward_pre_hook(begin(name), with_kwargs=True))
         hooks.append(part.register_forward_hook(end(name)))
     try:
-        for exact in (True, False):
+        for exact in ways:
             begun.clear()
             ended.clear()
             with suppress(RuntimeError, TypeError, ValueError), twice_differentiable(exact):
@@ -184,12 +233,10 @@ def _apart(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
-def _report_of(part: nn.Module, own: Params, call: Call) -> Report:
-    """Derivatives of a random sum of what ``part`` gives, in those inputs that depend on θ and in its parameters."""
+def _random_sum(part: nn.Module, own: Params, call: Call) -> tuple[Callable[[Params], Tensor], Params]:
+    """A random sum of what ``part`` gives, and the point: those inputs that depend on θ, and its parameters."""
     given = [t for t in tensors_in(list(call)) if t.requires_grad]
     point = {f"input {i}": t for i, t in enumerate(given)} | {f"parameter {n}": p for n, p in own.items()}
-    if not point:
-        return Report()
 
     def fn(params: Params) -> Tensor:
         inputs = iter(range(len(given)))  # a copy each: a layer may work in place
@@ -198,14 +245,19 @@ def _report_of(part: nn.Module, own: Params, call: Call) -> Report:
         outputs = [t for t in tensors_in([call_with(part, state, args, kwargs)]) if t.is_floating_point()]
         generator = torch.Generator().manual_seed(0)
         return torch.stack(
-            [(t * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t)).sum() for t in outputs]
+            [
+                (t * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.dtype).to(t.device)).sum()
+                for t in outputs
+            ]
         ).sum()
 
-    return compared(fn, point)
+    return fn, point
 
 
-def _refusal(name: str, layer: str | None, wrong: Wrong) -> str:
+def _refusal(name: str, layer: str | None, wrong: Wrong, runs_in: torch.dtype | None = None) -> str:
     where = f"{layer} in {name}" if layer else name
+    if runs_in is not None:
+        where += f", as it runs ({str(runs_in).removeprefix('torch.')}, many rows),"
     if wrong.order == 1:
         return (
             f"the gradient that torch gives for {where} is not the derivative of its value (off by {wrong.size:.2g} of "

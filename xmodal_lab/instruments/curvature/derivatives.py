@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ...losses import Params
+from ...utils.torch_state import wide
 from .in_double import InDouble
 from .second_order import FastSecondDerivatives
 
@@ -42,6 +43,9 @@ SMALL = 1e-6
 SHARE = 1e-6
 # Two steps see the same error if what they see differs by less than this share (ours).
 SAME = 0.2
+# A product as it runs is wrong, not rounded, if it is further off than this, and so much further than the gradient
+# is (ours): rounding of eps in a gradient leaves some eps in a product, a layer's wrong backward a right gradient.
+OFF, BEYOND = 0.05, 100.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,41 @@ def compared(fn: Function, point: Mapping[str, Tensor], seed: int = 0) -> Report
     return _compared(fn, {n: p.detach().clone() for n, p in point.items()}, seed, exact=False)
 
 
+def as_it_runs(runs: Function, exact: Function, point: Mapping[str, Tensor], seed: int = 0) -> Report:
+    """Compare a product with the Hessian, as it will run, with the same in float64, whose formula is known to be right.
+
+    A layer may take another way in float32, or with many rows, than where its derivatives were tried.
+
+    Args:
+        runs: dict of tensors -> scalar tensor, evaluated in the dtype of ``point``.
+        exact: the same function, evaluated in float64; it may have it on fewer rows.
+        point, seed: as of :func:`compared`.
+    """
+    size = {n: _size(p) for n, p in point.items() if p.numel()}
+    beside, v = _drawn({n: p.detach().double() for n, p in point.items()}, size, seed)
+    at = {n: p.detach().double() + (BESIDE * beside[n] if n in size else 0) for n, p in point.items()}
+    with twice_differentiable(exact=True):
+        right = _Slope(exact, at, size, along=v)
+    own = {n: p.dtype for n, p in point.items()}
+    with twice_differentiable():
+        found = _Slope(
+            runs, {n: p.to(own[n]) for n, p in at.items()}, size, along={n: x.to(own[n]) for n, x in v.items()}
+        )
+    if not (right.finite and found.finite):
+        return Report()
+    slope, product = _apart(right.gradient, found.gradient), _apart(right.product, found.product)
+    if product <= OFF:
+        return Report()
+    return Report(Wrong(2, product)) if product > BEYOND * slope else Report(sure=False)
+
+
+def _apart(right: Tensor, found: Tensor) -> float:
+    """The length of their difference, relative to that of the longer one."""
+    found = found.to(right)
+    size = max(float(torch.linalg.vector_norm(x)) for x in (right, found))
+    return float(torch.linalg.vector_norm(right - found)) / size if size else 0.0
+
+
 def refuses(error: BaseException) -> bool:
     """Whether ``error`` is how torch says that it cannot differentiate an operation twice."""
     if isinstance(error, NotImplementedError):
@@ -116,17 +155,9 @@ def twice_differentiable(exact: bool = False) -> Iterator[None]:
 
 
 def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
-    generator = torch.Generator().manual_seed(seed)
     size = {n: _size(p) for n, p in point.items() if p.numel()}
-    drawn = [
-        {
-            n: torch.randn(point[n].shape, generator=generator, dtype=torch.float64).to(point[n]) * s
-            for n, s in size.items()
-        }
-        for _ in range(2)
-    ]
-    at = {n: p + BESIDE * drawn[0][n] if n in size else p for n, p in point.items()}
-    v = drawn[1]
+    beside, v = _drawn(point, size, seed)
+    at = {n: p + BESIDE * beside[n] if n in size else p for n, p in point.items()}
     with twice_differentiable(exact):
         centre = _Slope(fn, at, size, along=v)
         if not centre.finite:  # perhaps θ has to be what it is; then it is looked at there
@@ -152,9 +183,23 @@ def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
     return Report(sure=False, exact=exact)
 
 
+def _drawn(point: Params, size: Mapping[str, float], seed: int) -> tuple[Params, Params]:
+    """Two random directions in units of ``size``: how to step aside, and along which to differentiate."""
+    generator = torch.Generator().manual_seed(seed)
+    one, other = (
+        {
+            n: torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype).to(p.device) * size[n]
+            for n, p in point.items()
+            if n in size
+        }
+        for _ in range(2)
+    )
+    return one, other
+
+
 def _size(tensor: Tensor) -> float:
     """Root of the mean square; 1 for one of zeros, or so small that values would not move."""
-    size = float(tensor.detach().double().square().mean().sqrt())
+    size = float(wide(tensor.detach()).square().mean().sqrt())
     return size if size > SMALL else 1.0
 
 
@@ -244,10 +289,10 @@ class _Seen:
     @classmethod
     def of(cls, error: Tensor, sizes: list[int], size: Tensor, bend: Tensor, rounding: Tensor) -> _Seen:
         """In units of ``size``; a tensor of which nothing is there counts as right."""
-        unit = size.double().clamp_min(torch.finfo(torch.float64).tiny)
-        errors = tuple(part / u for part, u in zip(error.double().split(sizes), unit, strict=True))
+        unit = wide(size).clamp_min(torch.finfo(torch.float64).tiny)
+        errors = tuple(part / u for part, u in zip(wide(error).split(sizes), unit, strict=True))
         off = torch.stack([torch.linalg.vector_norm(e) for e in errors])
-        return cls(errors, off, (bend.double() + rounding.double()) / unit, rounding.double() / unit)
+        return cls(errors, off, (wide(bend) + wide(rounding)) / unit, wide(rounding) / unit)
 
 
 class _Judge:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...utils import checks as check
 from ...utils.checks import class_numbers
 from ...utils.points import floating
+from ...utils.torch_state import wide
 
 
 def accuracy(predictions: Any, labels: Any) -> float:
@@ -32,7 +33,7 @@ def accuracy(predictions: Any, labels: Any) -> float:
         0.75
     """
     predicted, true = _predicted(predictions, labels)
-    return float((predicted == true).double().mean())
+    return float(wide(predicted == true).mean())
 
 
 def f1_macro(predictions: Any, labels: Any) -> float:
@@ -187,8 +188,8 @@ def disagreement(predictions: Any) -> Disagreement:
     given = given.long()
     agree = (given == given[0]).all(0)
     label = torch.where(agree, given[0], -1)
-    pairwise = (given[:, None] != given[None, :]).double().mean(-1)
-    return Disagreement(agree, ~agree, label, float((~agree).double().mean()), pairwise)
+    pairwise = wide(given[:, None] != given[None, :]).mean(-1)
+    return Disagreement(agree, ~agree, label, float(wide(~agree).mean()), pairwise)
 
 
 def _are_probabilities(table: Tensor, said: bool | None) -> bool:
@@ -219,7 +220,12 @@ def _predicted(predictions: Any, labels: Any) -> tuple[Tensor, Tensor]:
 
 
 def _largest(scores: Tensor) -> Tensor:
-    """The class with the largest score (..., C)."""
+    """The class with the largest score (..., C); one score has no largest one."""
+    if scores.shape[-1] == 1:
+        raise ValueError(
+            f"predictions {tuple(scores.shape)} hold one column, whose largest says nothing; give class numbers: "
+            "predictions[..., 0], or (scores[..., 0] > 0).long() of logits of class 1."
+        )
     if scores.dtype == torch.bool or scores.is_complex():  # the former have a largest one, the latter none
         scores = floating("predictions", scores)
     return check.finite("predictions", scores).argmax(-1)

@@ -10,6 +10,7 @@
     True
 
 ``xl.sweep("cox", algorithm=["erm", "entmin", "cox"], out=["image", "audio", "text"], seed=range(5))`` compares methods;
+``xl.sweep("cox", dataset="halves", shared=[0.0, 0.5, 1.0], …)`` turns a dial that the idea needs;
 ``cox.terms(p)``, ``cox.rates()`` and ``cox.counterexample(flip=0.3)`` enumerate Theorem 1.
 
 The parts: :mod:`problem`, :mod:`perceptors`, :mod:`anchors` (Eq 14, 15), :mod:`matching` (Eq 10, 13),

@@ -2,7 +2,8 @@
 
 A member is one run of :func:`xmodal_lab.papers.cox.run`; members that differ in seed and weights of the
 terms train together. The data and the frozen perceptors are those of ``data_seed``; ``seed`` draws the
-labelled rows, the learner's weights and the batches.
+labelled rows, the learner's weights and the batches. ``data_seed=None`` draws the data and the perceptors by
+``seed`` too, so that an interval over seeds is one over data; such members train one by one.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from .method.options import Options
 from .method.runs import CHECKPOINTS, Outcome, run_stack
 from .worlds.perceptors import PERCEPTORS, STEPS
 from .worlds.problem import Problem, of_dataset
-from .worlds.sources import WORLDS, load_world, names_of
+from .worlds.sources import DIALS, WORLDS, check_dials, load_world, names_of
 
 Values = Mapping[str, Any]
 
-DATA = {"dataset": "shapes", "data_seed": 0}
+DATA: dict[str, Any] = {"dataset": "shapes", "data_seed": 0, **DIALS}
 VIEW = {"out": "audio", "inside": "", "count": 0, "perceptor": "supervised", "perceptor_steps": STEPS, "split": "test"}
 LOOKED = {"points": 0, "device": "auto"}
 LABELS = {
@@ -39,7 +40,10 @@ LABELS = {
     "rule": "anchors that a point of D is matched to",
 }  # fmt: skip
 NUMBERS = {
-    "accuracy": "accuracy of h_O", "relabelled": "accuracy after the best renaming of classes",
+    "accuracy": "accuracy of h_O", "balanced": "balanced accuracy of h_O (mean over classes)",
+    "accuracy_prior": "accuracy of h_O with the class frequencies of the in-modal rows as prior",
+    "predicted": "number of classes that h_O predicts", "majority": "share of the most frequent class",
+    "relabelled": "accuracy after the best renaming of classes",
     "recall1": "R@1, same instance", "recall5": "R@5, same instance",
     "class_recall1": "R@1, same class", "class_recall5": "R@5, same class",
     "agree_before": "accuracy on A before exploration", "disagree_before": "accuracy on D before exploration",
@@ -103,18 +107,21 @@ class Bench:
 
     def load(self, s: Values) -> Dataset:
         """The dataset of these settings."""
-        return load_world(s["dataset"], s["data_seed"]) if self.given is None else self.given
+        if self.given is not None:
+            return self.given
+        return load_world(s["dataset"], _drawn(s), s["shared"], s["unbalance"])
 
     def problem(self, s: Values) -> Problem:
         """The problem of these settings; the last few are kept, and so are the perceptors."""
         wanted = ("out", "inside", "count", "perceptor", "perceptor_steps", "split")
-        key = (*((s[k]) for k in (*DATA, *wanted) if k in s), s["algorithm"] == "aligned")
+        key = (_drawn(s), *((s[k]) for k in (*DATA, *wanted) if k in s), s["algorithm"] == "aligned")
         dataset = self.load(s)
         inside = self.inside(s, dataset.modalities)
         # Where views are missing, which rows there are depends on the views that are asked for.
         whole = all(bool(p.all()) for rows in dataset.splits.values() for p in rows.present.values())
         shown = frozenset() if whole else frozenset((s["out"], *inside))
-        memory = _memory(self, s.get("dataset"), s.get("data_seed"), s["split"], shown)
+        drawn = tuple(s.get(k) for k in DATA)
+        memory = _memory(self, (*drawn, _drawn(s)), s["split"], shown)
         if key not in memory:
             memory[key] = of_dataset(
                 dataset, s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
@@ -150,6 +157,9 @@ class Bench:
         pick_device(s["device"])
         if self.given is None:
             check.one_of("dataset", s["dataset"], WORLDS)
+            check_dials(s["dataset"], s["shared"], s["unbalance"])
+            if s["data_seed"] is not None:
+                check.integer("data_seed", s["data_seed"], at_least=0)
         known = names_of(s["dataset"]) if self.given is None else self.given.modalities
         check.one_of("modality that is out", s["out"], known)
         check.integer("count", s["count"], at_least=0)
@@ -184,8 +194,14 @@ def _options(s: Values) -> Options:
     return Options(**{f.name: s[f.name] for f in fields(Options)})
 
 
+def _drawn(s: Values) -> int:
+    """The seed of the data."""
+    own = s.get("data_seed", 0)
+    return int(s["seed"] if own is None else own)
+
+
 def _stack_key(s: Values) -> Hashable:
-    rest = tuple(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s)
+    rest = (_drawn(s), *(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s))
     return (*rest, _options(s).key())
 
 
@@ -197,19 +213,24 @@ def _normal(s: dict[str, Any]) -> dict[str, Any]:
     )
     if s["algorithm"] != "cox":
         idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
-                "explore_weight", "explore_from", "warmup_share", "rounds", "refresh")  # fmt: skip
+                "explore_weight", "explore_from", "warmup_share", "rounds", "refresh", "staging", "connect_steps",
+                "balance")  # fmt: skip
         s = {**s, **{k: base[k] for k in idle}}
     elif s["scenario"] == "unsupervised" or (s["scenario"] == "auto" and s["label_share"] == 0):
-        s = {**s, "label_share": 0.0, "explore_from": base["explore_from"]}
+        s = {**s, "label_share": 0.0, **{k: base[k] for k in ("explore_from", "staging", "connect_steps")}}
     else:
-        s = {**s, **{k: base[k] for k in ("anchors", "warmup", "warmup_share", "rounds")}}
+        idle = ("anchors", "warmup", "warmup_share", "balance")
+        own = ("rounds", "connect_steps") if s["staging"] == "joint" else ("refresh",)
+        s = {**s, **{k: base[k] for k in (*idle, *own)}}
     if not s["exploration"]:
         s = {**s, **{k: base[k] for k in ("rule", "explore_weight")}}
     return {**s, **{k: base[k] for k in ("entropy_weight", "noise") if k not in mine}}
 
 
 def _result(o: Outcome, s: Values, problem: Problem, sources: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"accuracy": o.accuracy, "relabelled": o.relabelled}
+    found: dict[str, Any] = {
+        k: getattr(o, k) for k in ("accuracy", "balanced", "accuracy_prior", "predicted", "majority", "relabelled")
+    }
     found |= {name: o.recall[key] for name, key in _RECALLS.items()}
     found |= {name: o.numbers.get(name, np.nan) for name in NUMBERS if name not in found}
     found["accuracy_curve"] = o.curves["accuracy"].numpy() if o.curves else np.full(CHECKPOINTS, np.nan)
@@ -236,7 +257,7 @@ def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray
 
 
 @kept(8)
-def _memory(bench: Bench, dataset: str | None, seed: int | None, split: str, shown: frozenset[str]) -> dict[Any, Any]:
+def _memory(bench: Bench, drawn: tuple[Any, ...], split: str, shown: frozenset[str]) -> dict[Any, Any]:
     return {}  # one dict for each set of rows, filled by whoever asks
 
 

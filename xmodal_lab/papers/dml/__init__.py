@@ -7,8 +7,8 @@ fixed pairs is the control in which SML sees every sample that DML sees; ``xor``
 the label that breaks Assumption 2.
 
 - ``member``: what one member of the sweep does, ``EXPERIMENT``
-- ``theory``: Theorems 1 and 2 as experiments, Assumption 1 for four fusions
-- ``method``: contrastive learning with pseudo-labels (App C.1)
+- ``theory``: Theorems 1 and 2 as experiments, also on a trained net's own loss, Assumption 1 for four fusions
+- ``method``: contrastive learning with pseudo-labels (App C.1); when DML gains, as a map
 - ``claims``: the ledger's rows, the nets that they compare
 """
 
@@ -16,3 +16,4 @@ from __future__ import annotations
 
 from .member import EXPERIMENT as EXPERIMENT
 from .member import experiment as experiment
+from .method.coverage import gain_map as gain_map

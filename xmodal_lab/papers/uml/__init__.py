@@ -8,6 +8,7 @@ how well it classifies the target. ``text_shots=0`` is the unimodal baseline wit
 - ``exchange``: from two sets of embeddings to "one image is worth n words"; ``worlds.two_sets``: what it asks of them
 - ``worlds``, ``texts``, ``language``: two worlds with compositional classes, their sentences, a small language model
 - ``sequence``: self-supervised UML; ``transfer``: language weights in a vision transformer
+- ``conflict``: do the modalities' gradients agree on the shared head
 - ``geometry``, ``pictures``: what the classifier learned; ``claims``: the ledger's rows
 """
 
@@ -23,10 +24,13 @@ from .member import CLASSIFIERS as CLASSIFIERS
 from .member import DEFAULTS as DEFAULTS
 from .member import EXPERIMENT as EXPERIMENT
 from .member import experiment as experiment
+from .method.conflict import gradient_cosines as gradient_cosines
 from .method.geometry import Geometry as Geometry
+from .method.geometry import boundary_plane as boundary_plane
 from .method.geometry import confused as confused
 from .method.geometry import decision_plane as decision_plane
 from .method.geometry import geometry as geometry
+from .method.geometry import nearest_classes as nearest_classes
 from .method.geometry import prototypes as prototypes
 from .method.grids import Search as Search
 from .method.grids import baseline as baseline

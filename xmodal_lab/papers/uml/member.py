@@ -18,7 +18,7 @@ from .method import grids
 from .method.geometry import Geometry, geometry
 from .method.heads import Head
 from .method.training import train_heads
-from .worlds.small import ENCODERS, SHIFTS, WORLDS, world
+from .worlds.small import COUNTING, ENCODERS, SHIFTS, WORLDS, world
 
 Values = dict[str, Any]
 
@@ -160,7 +160,12 @@ def _check(given: Unpaired | None, s: Values) -> None:
         check.one_of("world", s["world"], WORLDS)
         check.one_of(f"encoder of {s['world']}", s["encoder"], ENCODERS[s["world"]])
         check.one_of("text encoder", s["text_encoder"], (*texts.ENCODERS, "lm"))
-        check.one_of("text", s["text"], texts.KINDS[:3])
+        check.one_of("text", s["text"], (*texts.KINDS[:3], *texts.CODED))
+        if s["text"] in texts.CODED and s["text_encoder"] not in COUNTING:
+            raise ValueError(
+                f"text={s['text']!r} holds invented names, which {s['text_encoder']!r} has not read; choose "
+                f"text_encoder {' or '.join(map(repr, COUNTING))}."
+            )
         check.one_of("shift", s["shift"], ("", *SHIFTS))
         known: Sequence[str] = ("image", "audio", "text")
         check.one_of("target", s["target"], known[:2])

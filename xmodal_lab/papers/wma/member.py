@@ -36,10 +36,11 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
     Variables: ``score`` (split, case) in the head's metric: AUROC and F1, where more is better, or MAE, where less is;
     ``gain_sign`` says which (+1, -1). ``D_0`` (pair), the mean transport cost of the first batch; ``ratio`` (pair,
     step), D / D_0 along training; ``ratio_test`` and ``spread_test`` (pair), mean and sd of D / D_0 on the test split;
-    ``ceiling`` (pair), the largest D / D_0 there is; ``noise_in_sd`` (modality), the noise's amplitude in units of the
-    embedding's own sd; ``added``, parameters that the method added. With ``shown`` ≥ 0, the transport ``plan``
-    (token_1, token_2) of that test sample between the first two modalities. With ``strengths``, the test ``curve``
-    (strength, case) at half, once and twice the amplitude and the share.
+    ``penalty_share``, the mean share of α (D - β D̄)² in the loss; ``ceiling`` (pair), the largest D / D_0 there is;
+    ``noise_in_sd`` (modality), the noise's amplitude in units of the embedding's own sd; ``added``, parameters that the
+    method added. With ``shown`` ≥ 0, the transport ``plan`` (token_1, token_2) of that test sample between the first
+    two modalities. With ``strengths``, the test ``curve`` (strength, case) at half, once and twice the amplitude and
+    the share.
 
     Args:
         dataset: used instead of ``shapes``: pictures, spectrograms, (L, f) sequences, or ids in its latents; see
@@ -93,6 +94,7 @@ def _member(towers: Towers, s: Values, report: Report) -> Mapping[str, Any]:
             [s["amplitude"] / (1.0 if s["relative"] else v) for v in spread.values()], {"modality": list(spread)}
         ),
         "added": run.added,
+        "penalty_share": run.share,
     }
     if s["strengths"]:
         found["curve"] = xr.DataArray(
@@ -153,6 +155,7 @@ def _variables(towers: Towers, values: dict[str, tuple[Any, ...]]) -> dict[str, 
         "ceiling": Variable(pair, "largest D / D_0 there is"),
         "noise_in_sd": Variable({"modality": _union([m.split("+") for m in seen])}, "amplitude of the noise", "sd"),
         "added": Variable(label="parameters added by the method"),
+        "penalty_share": Variable(label="share of the penalty in the loss, mean over training"),
     }
     if any(values["strengths"]):
         own = found["score"].dims

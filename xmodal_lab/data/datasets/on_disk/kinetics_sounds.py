@@ -32,7 +32,7 @@ def load_kinetics_sounds(
     progress: bool | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Actions (31 in dml, 31 to 34 elsewhere), seen (3, size, size) and heard (1, mel, mel), standardised.
+    """Actions (31 in dml's Sec 4.1, 34 in its App B.1), seen (3, size, size) and heard (1, mel, mel), standardised.
 
     Classes are the folders under ``train/audio``, sorted.
 

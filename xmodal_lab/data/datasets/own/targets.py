@@ -145,12 +145,22 @@ def _columns(table: Tensor, known: list[str] | None, task: str) -> Targets:
         return Targets(table.long().argmax(1), names, f"one-hot, {table.shape[1]} columns")
     if binary and task in ("auto", "labels"):
         return Targets(table.bool(), names, f"several of {table.shape[1]} classes a row, from 0 and 1")
+    if task == "auto" and table.is_floating_point() and _are_shares(table):
+        raise ValueError(
+            f"labels (N, {table.shape[1]}) are ≥ 0 and add up to 1, so they look like probabilities of classes: give "
+            "labels.argmax(1) for one class a row, or say task='values' to fit the shares as real values."
+        )
     if task == "values" or (task == "auto" and table.is_floating_point()):
         return Targets(table.float(), (), f"{table.shape[1]} real values a row")
     raise ValueError(
         f"labels of shape {tuple(table.shape)} hold {table.dtype} other than 0 and 1; give one column of classes, 0 "
         "and 1 for several classes a row, or task='values'."
     )
+
+
+def _are_shares(table: Tensor) -> bool:
+    """Whether each row adds up to 1, to what half precision keeps."""
+    return bool((table >= 0).all()) and float((table.double().sum(1) - 1).abs().max()) <= 1e-3
 
 
 def _numbers(table: Tensor, known: list[str] | None, task: str) -> Targets:

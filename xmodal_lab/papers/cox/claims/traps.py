@@ -1,10 +1,12 @@
-"""Places where the paper's tables do not hold together, computed from the published numbers."""
+"""Places where the paper's tables and bounds do not hold together, computed from what is printed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ....claims import published
+from ..theory.families import FAMILIES, draw
+from ..theory.terms import X1, X2, XO, Y, entropy, mutual_information
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,3 +54,30 @@ def chance_levels() -> pd.DataFrame:
     classes = rows.dataset.map({"MSR-VTT": 20, "MOSEI": 7})
     rows["k / classes, %"] = (100 * rows.metric.str[2:].astype(int) / classes).round(1)
     return rows
+
+
+def upper_bound_of_eq7(cases: int = 1000, size: int = 2, seed: int = 0) -> pd.DataFrame:
+    """How often Eq 7 holds on discrete distributions, by family: its right side lacks entropies, and is below 0.
+
+        I(X_O; X_I | Y) ≤ E log p(y|x_I) p(x_O|x_I) p(x_I) - E log h(y|x_O)
+
+    At the best classifier h = p(y|x_O) the right side is H(Y|X_O) - H(Y|X_I) - H(X_O, X_I). Eq 8 subtracts it, so it
+    bounds nothing either. X_I is the pair X_1, X_2 here.
+
+    Args:
+        cases, size, seed: as of :func:`~xmodal_lab.papers.cox.draw`, of each family.
+
+    Returns:
+        One row per family: the share in which Eq 7 holds, mean of its left and of its right side, in nats.
+    """
+    import pandas as pd
+
+    rows, inside = [], (X1, X2)
+    for family in FAMILIES:
+        p = draw(family, cases, size, seed)
+        left = mutual_information(p, (XO,), inside, (Y,)).flatten()
+        unsure = entropy(p, (XO, Y)) - entropy(p, (XO,)) - entropy(p, (*inside, Y)) + entropy(p, inside)
+        right = (unsure - entropy(p, (*inside, XO))).flatten()
+        held = float((left <= right + 1e-9).double().mean())
+        rows.append({"family": family, "holds": held, "left": float(left.mean()), "right": float(right.mean())})
+    return pd.DataFrame(rows)

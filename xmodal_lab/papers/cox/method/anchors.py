@@ -64,14 +64,18 @@ def labelled_rows(labels: Any, share: float, seed: int = 0) -> Tensor:
     return torch.cat(chosen)
 
 
-def top_agreed(scores: Any, count: int) -> Anchors:
+def top_agreed(scores: Any, count: int, balance: bool = False) -> Anchors:
     """The ``count`` agreed rows with the largest mean confidence (Eq 14).
 
         A = {x : h_1*(x) = … = h_K*(x)},   sorted by (1/K) Σ_k max_y h_k*(y|x)
 
+    As printed, SORT_T is one list for all classes. Where classes differ in how sure the h_k* are, the anchors are
+    then all of a few classes, and the others are never learned. ``balance`` takes T / C of each class.
+
     Args:
         scores: (K, n, C) probabilities of the K optimal classifiers.
         count: T.
+        balance: at most ceil(T / C) of each class (ours); there may then be fewer than T.
 
     Raises:
         ValueError: T above the number of agreed rows (the message says how many there are); one classifier.
@@ -87,11 +91,29 @@ def top_agreed(scores: Any, count: int) -> Anchors:
             f"{table.shape[1]} rows; ask for at most {there}."
         )
     confidence = table.amax(-1).mean(0).masked_fill(~sets.agree, -torch.inf)
-    score, rows = top(confidence, count)
+    score, rows = _first(confidence, sets.label, count, table.shape[2], balance)
     return Anchors(rows, sets.label[rows], score, torch.full_like(rows, -1), there)
 
 
-def emergent(points: Any, mapped: Any, labels: Any, count: int) -> Anchors:
+def most_confident(scores: Tensor, agree: Tensor, share: float) -> Anchors:
+    """Of each class's agreed rows the ``share`` with the largest mean confidence, at least one where there is any.
+
+    Args:
+        scores: (K, n, C) probabilities of the K optimal classifiers.
+        agree: (n,) bool, which rows are in A; they have the class of the largest mean probability.
+        share: in (0, 1].
+    """
+    confidence, label = scores.amax(-1).mean(0), scores.mean(0).argmax(-1)
+    sizes = torch.bincount(label[agree], minlength=scores.shape[-1])
+    picked = []
+    for c in sizes.nonzero()[:, 0].tolist():
+        mine = (agree & (label == c)).nonzero()[:, 0]
+        picked.append(mine[top(confidence[mine], max(1, round(share * len(mine))))[1]])
+    rows = torch.cat(picked) if picked else torch.zeros(0, dtype=torch.long)
+    return Anchors(rows, label[rows], confidence[rows], torch.full_like(rows, -1), int(agree.sum()))
+
+
+def emergent(points: Any, mapped: Any, labels: Any, count: int, balance: bool = False) -> Anchors:
     """The ``count`` out-of-modal points that lie nearest to all mappings of one in-modal row (below Eq 15).
 
         score_j = -min_i (1/K) Σ_k ‖z_j - v_{k,i}‖,   and z_j takes the label of that i
@@ -101,6 +123,7 @@ def emergent(points: Any, mapped: Any, labels: Any, count: int) -> Anchors:
         mapped: (K, N, d) mappings of the in-modal rows.
         labels: (N,) of the in-modal rows.
         count: S, as many as T (Sec 4.1).
+        balance: at most ceil(S / C) of each class, as in :func:`top_agreed`.
 
     Raises:
         ValueError: S above M, shapes that do not fit.
@@ -122,8 +145,20 @@ def emergent(points: Any, mapped: Any, labels: Any, count: int) -> Anchors:
         raise ValueError(f"T = {count} anchors were asked for, but there are {len(z)} points.")
     apart = unit * torch.stack([torch.cdist(z / unit, vk / unit) for vk in v]).mean(0)
     nearest, partner = apart.min(1)
-    score, rows = top(-nearest, count)
+    score, rows = _first(-nearest, y[partner], count, int(y.max()) + 1, balance)
     return Anchors(rows, y[partner[rows]], score, partner[rows], len(z))
+
+
+def _first(score: Tensor, label: Tensor, count: int, classes: int, balance: bool) -> tuple[Tensor, Tensor]:
+    """The ``count`` largest finite scores and their rows; with ``balance`` at most ceil(count / classes) a class."""
+    if not balance:
+        return top(score, count)
+    each, best = -(-count // classes), torch.full_like(score, -torch.inf)
+    for c in range(classes):
+        mine = ((label == c) & score.isfinite()).nonzero()[:, 0]
+        value, place = top(score[mine], min(each, len(mine)))
+        best[mine[place]] = value
+    return top(best, min(count, int(best.isfinite().sum())))
 
 
 def asked_count(anchors: float, rows: int, agreed: int) -> int:

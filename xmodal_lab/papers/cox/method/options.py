@@ -11,7 +11,8 @@ from .matching import RULES
 
 SCENARIOS = ("auto", "semi", "unsupervised")
 ALGORITHMS = ("random", "erm", "entmin", "ssl", "moco", "cox", "aligned")
-CONTROLS = ("none", "scrambled", "pairs", "oracle")
+STAGINGS = ("staged", "joint")
+CONTROLS = ("none", "scrambled", "pairs", "own", "oracle")
 # What may differ between the members of a stack.
 FREE = ("seed", "lr", "weight_decay", "connect_weight", "explore_weight", "entropy_weight", "beta_vib", "noise")
 
@@ -32,14 +33,22 @@ class Options:
         warmup: off: no warm-up phase (Tab 4, unsupervised).
         rule: which anchors a point of D is matched to: a name in ``RULES``, or a function of :class:`Match`.
             The paper does not say; "predicted" by default (ours).
-        control: "none"; "scrambled": D and its predictions belong to other points, drawn at random; "pairs": the
-            connection is trained on wrong pairs; "oracle": the anchors of the warm-up have their true labels.
+        control: "none"; "scrambled": what the h_k* say belongs to other points, drawn at random (staged: of those of
+            which h_O says the same); "pairs": the connection is trained on wrong pairs; "own" (staged): A is as many
+            rows, those of which h_O itself is surest, without other modalities; "oracle": the anchors of the warm-up
+            have their true labels.
+        staging: semi-supervised: "staged", as the paper describes it (labels; connections on features that stand
+            still; A, D and exploration), or "joint": all terms at once from the first step on, A and D from
+            ``explore_from`` on, no anchors but the labelled rows (ours).
+        connect_steps: of the connections, in each round of "staged" (ours).
+        balance: T / C anchors of each class in Eq 14 and 15, where the paper's SORT_T is one list for all classes.
         beta_vib: weight of KL(p(v|x_I) ‖ N(0, 1)); 0, no KL term and v its mean (Eq 9 prints none).
         connect_weight: of ‖x_O - q(x_O|v) p(v|x_I)‖², summed over features, which Eq 9 weights with 1 (ours: 0.1,
             on the validation split; the features are layer-normalised, so that they cannot shrink to please it).
         explore_weight: of the KL term, a mean over pairs (Eq 13 divides a sum over pairs by L + |D|).
         explore_from: share of the steps before exploration begins (0.2: 10 of 50 epochs, Fig 6).
-        warmup_share: share of the steps in the warm-up (ours). rounds: of emergent correspondence after it (ours).
+        warmup_share: share of the steps in the warm-up (ours). rounds: of emergent correspondence after it, or of
+            connections, split and exploration (ours).
         entropy_weight: of EntMin. noise: sd of SSL's and MoCo's Gaussian perturbation; inputs have sd 1 (ours).
         hidden, width: of the learner's two layers (ours; ViT-T/16 in the paper).
         steps, batch: of the learner, the same for every method (ours; 50 epochs in the paper).
@@ -60,6 +69,9 @@ class Options:
     warmup: bool = True
     rule: str | Callable[..., Any] = "predicted"
     control: str = "none"
+    staging: str = "staged"
+    connect_steps: int = 300
+    balance: bool = False
     beta_vib: float = 0.0
     connect_weight: float = 0.1
     explore_weight: float = 0.1
@@ -81,6 +93,9 @@ class Options:
         check.one_of("scenario", self.scenario, SCENARIOS)
         check.one_of("algorithm", self.algorithm, ALGORITHMS)
         check.one_of("control", self.control, CONTROLS)
+        check.one_of("staging", self.staging, STAGINGS)
+        if self.control == "own" and (self.staging != "staged" or self.unsupervised):
+            raise ValueError("control 'own' is one of staging='staged' with labels; elsewhere take rule='self'.")
         if not callable(self.rule):
             check.one_of("matching rule", self.rule, RULES)
         share = check.share("label_share", self.label_share)
@@ -100,7 +115,7 @@ class Options:
         for name in ("beta_vib", "connect_weight", "explore_weight", "entropy_weight", "noise", "weight_decay"):
             check.non_negative(name, getattr(self, name))
         check.positive("lr", self.lr)
-        for name in ("rounds", "hidden", "width", "steps", "batch", "refresh"):
+        for name in ("rounds", "hidden", "width", "steps", "batch", "refresh", "connect_steps"):
             check.integer(name, getattr(self, name), at_least=1)
         check.integer("seed", self.seed, at_least=0)
 

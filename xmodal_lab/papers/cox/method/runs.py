@@ -18,6 +18,7 @@ from .nets import encode, gap, in_modal_scores, posterior
 from .options import Options
 from .scoring import agreement_accuracy, best_relabelling, in_modal_posterior, retrieval
 from .semi import Trained, inputs, train_semi
+from .staged import train_staged
 from .unsupervised import train_unsupervised
 
 CHECKPOINTS = 6  # Fig 5: "evenly select 6 points during the training"
@@ -30,9 +31,13 @@ class Outcome:
 
     Attributes:
         accuracy: of h_O on the out-of-modal test rows. relabelled: after the best renaming of classes.
+        balanced: mean over the classes of the accuracy on each. predicted: how many classes h_O predicts.
+        accuracy_prior: accuracy with the class frequencies of the in-modal training rows as prior, which a label shift
+            from the balanced labelled rows asks for. majority: the share of the most frequent test class.
         recall: "instance R@1", "instance R@5", "class R@1", "class R@5".
         numbers: accuracies on A and D before and after exploration, how large D is, anchors.
-        curves: along the training of COX, (6,) or (6, K): step, accuracy, mmd, in_modal_accuracy (of each h_k*).
+        curves: along the training of COX, (6,) or (6, K): step, accuracy, mmd, in_modal_accuracy (of each h_k*);
+            in staged training the last two along the first fit of the connections (Fig 5).
         params: learner, head and connections.
         features, test_features: (n, width) z_O of the training and the test rows.
         predictions: (n,) on the test rows.
@@ -42,6 +47,10 @@ class Outcome:
     """
 
     accuracy: float
+    balanced: float
+    accuracy_prior: float
+    predicted: int
+    majority: float
     relabelled: float
     recall: Mapping[str, float]
     numbers: Mapping[str, float]
@@ -92,9 +101,14 @@ def run_stack(
         raise ValueError("members of one stack may differ only in seed, lr, weight_decay, noise and weights of terms.")
     problem = problem.to(pick_device(device, {problem.train.out.dtype}))
     watcher = _Watcher(problem, members[0], report)
-    train = train_unsupervised if members[0].unsupervised and members[0].algorithm != "aligned" else train_semi
-    trained = train(problem, members, watcher)
+    trained = _way(members[0])(problem, members, watcher)
     return _scored(problem, members, trained, watcher)
+
+
+def _way(options: Options) -> Callable[..., Trained]:
+    if options.unsupervised and options.algorithm != "aligned":
+        return train_unsupervised
+    return train_staged if options.algorithm == "cox" and options.staging == "staged" else train_semi
 
 
 @dataclass(eq=False)
@@ -105,6 +119,7 @@ class _Watcher:
     options: Options
     report: Report | None
     rows: list[dict[str, Tensor]] = field(default_factory=list)
+    links: list[dict[str, Tensor]] = field(default_factory=list)
     before: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __call__(self, step: int, params: Mapping[str, Tensor]) -> None:
@@ -139,6 +154,15 @@ class _Watcher:
             })  # fmt: skip
         return top
 
+    def linking(self, params: Mapping[str, Tensor]) -> None:
+        """One of six looks at connections that are being fitted (Fig 5)."""
+        now = {name: p.detach() for name, p in params.items()}
+        with torch.no_grad():
+            z = encode(now, self.problem.test.out)
+        (scores,) = in_modal_scores(self.problem, self.options, now, z)
+        right = (scores.argmax(-1) == self.problem.test.labels).float().mean(-1).T
+        self.links.append({"in_modal_accuracy": right, "mmd": gap(self.problem, self.options, now, z)})
+
 
 def _scored(problem: Problem, members: Sequence[Options], t: Trained, watcher: _Watcher) -> list[Outcome]:
     first, y = members[0], problem.test.labels
@@ -156,12 +180,13 @@ def _scored(problem: Problem, members: Sequence[Options], t: Trained, watcher: _
         test_disagree = (test_top != test_top[0]).any(0)
         numbers |= _sets(watcher, predicted, y, test_disagree)
     curves = {name: torch.stack([row[name] for row in watcher.rows], 1) for name in (watcher.rows or [{}])[0]}
+    curves |= {name: torch.stack([row[name] for row in watcher.links], 1) for name in (watcher.links or [{}])[0]}
     found = []
     for s, options in enumerate(members):
         one, five = retrieval(probability[s], inside)
         class_one, class_five = retrieval(probability[s], inside, y)
         found.append(Outcome(
-            accuracy=float((predicted[s] == y).float().mean()),
+            accuracy=float((predicted[s] == y).float().mean()), **_by_class(probability[s], problem),
             relabelled=best_relabelling(predicted[s], y, len(problem.classes)),
             recall={"instance R@1": one, "instance R@5": five, "class R@1": class_one, "class R@5": class_five},
             numbers={name: float(v[s]) for name, v in numbers.items()},
@@ -173,6 +198,18 @@ def _scored(problem: Problem, members: Sequence[Options], t: Trained, watcher: _
             anchors=t.anchors[s][t.there[s]].cpu(), anchor_labels=t.labels[s][t.there[s]].cpu(), options=options,
         ))  # fmt: skip
     return found
+
+
+def _by_class(probability: Tensor, problem: Problem) -> dict[str, Any]:
+    """Scores that tell a learner from one that guesses the frequent classes."""
+    y, classes = problem.test.labels, len(problem.classes)
+    said, prior = probability.argmax(-1), torch.bincount(problem.train.labels, minlength=classes)
+    each = [float((said[y == c] == c).float().mean()) for c in y.unique()]
+    return {
+        "balanced": sum(each) / len(each), "predicted": len(said.unique()),
+        "accuracy_prior": float(((probability * prior).argmax(-1) == y).float().mean()),
+        "majority": float(torch.bincount(y).max() / len(y)),
+    }  # fmt: skip
 
 
 def _sets(watcher: _Watcher, predicted: Tensor, y: Tensor, disagree: Tensor) -> dict[str, Tensor]:

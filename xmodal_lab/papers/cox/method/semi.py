@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,17 @@ from .matching import Match, exploration, match_weights
 from .nets import Dice, connect, connections, encode, in_modal_scores, posterior, start
 from .options import Options
 
-Watch = Callable[[int, Mapping[str, Tensor]], None]
+
+class Watch(Protocol):
+    """Looks on while members train."""
+
+    def __call__(self, step: int, params: Mapping[str, Tensor]) -> None:
+        """Before each step of the learner."""
+
+    def linking(self, params: Mapping[str, Tensor]) -> None:
+        """Six times while connections are fitted to features that stand still."""
+
+
 # Anchors' posteriors are computed anew after so many steps (ours).
 _ANCHORS_EVERY = 5
 

@@ -83,7 +83,7 @@ class _Cox:
             agreed = int(disagreement(scores[:, s]).agree.sum())
             count = asked_count(self.first.anchors, len(self.y), agreed)
             # A share of rows of which none is agreed: this member has no warm-up. A literal T is refused.
-            found.append(top_agreed(scores[:, s], count) if count else _NOBODY)
+            found.append(top_agreed(scores[:, s], count, self.first.balance) if count else _NOBODY)
         self.warm["agreed"] = torch.tensor([float(a.available) for a in found], device=self.y.device)
         rows, labels, there = (t.to(self.y.device) for t in _padded(found))
         self.warm["right"] = self._right((rows, labels, there))
@@ -94,7 +94,7 @@ class _Cox:
     def _emergent(self) -> tuple[Tensor, Tensor, Tensor]:
         v, z = mapped(self.problem, self.first, self.learner | self.links), self._features()
         count = asked_count(self.first.anchors, len(self.y), len(self.y))
-        found = [emergent(z[s], v[:, s], self.y, count) for s in range(len(z))]
+        found = [emergent(z[s], v[:, s], self.y, count, self.first.balance) for s in range(len(z))]
         rows, labels, there = (t.to(self.y.device) for t in _padded(found))
         self.pairs = rows, torch.stack([a.partners for a in found])
         return rows, labels, there

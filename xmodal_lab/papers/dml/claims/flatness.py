@@ -1,38 +1,43 @@
 """Claims of flatness: one modality → SML → DML on λ_max, λ*, LPF, F_gap, the plotted plane, attacks, latents.
 
-Each stands beside the control that decides it: λ_max at equal training loss, since it follows the
-loss; noise in units of each filter, since a larger net moves less under noise of a fixed length.
+Each step is judged for itself, from either modality to SML as from SML to DML, in parts of what it falls from. Each
+stands beside the control that decides it: λ_max at equal training loss, since it follows the loss; noise in units of
+each filter, since a larger net moves less under noise of a fixed length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....claims.claim import Conditions
-from ....claims.verdicts import Measured, controlled, gain, order
+from ....claims.verdicts import Measured, controlled, gain, order, reads
 from ....data.samples import Dataset
 from ....instruments.robustness import add_noise
 from ..member import experiment
-from .arms import Bench, arms, bench, best_single, data, dominant, values
+from .arms import Bench, Read, Steps, arms, bench, best_single, data, over_each, values
 
 if TYPE_CHECKING:
     import xarray as xr
 
 LEVELS = (1.0, 0.5, 0.2, 0.1, 0.05)  # training losses at which λ_max is compared (ours)
 NOISE = ((0.0, 0.0), (0.0, 1.0), (0.0, 2.0), (1.0, 0.0), (2.0, 0.0))  # added to (x_i, x_j), in their own sd (ours)
+CEILING = 0.95  # drop rate from which an attack leaves nothing to compare (ours)
 
 
-def falls(c: Conditions, read: Callable[[Any], np.ndarray], name: str = "") -> dict[str, np.ndarray]:
-    """Differences per seed, positive where ``read`` falls from the dominant modality to SML to DML."""
-    found = arms(c)
-    uni, sml, dml = (read(found[k]) for k in (dominant(found, bench(c).names), "SML", "DML"))
-    return {f"{name}SML below one": uni - sml, f"{name}DML below SML": sml - dml}
+def falls(c: Conditions, read: Read) -> Steps:
+    """As :func:`arms.over_each` of the flatness sweep, positive where ``read`` falls."""
+    return over_each(arms(c), bench(c).names, read, less=True)
 
 
-def table(c: Conditions, read: Callable[[Any], np.ndarray]) -> dict[str, float]:
+def fallen(c: Conditions, read: Read, **more: Any) -> Measured:
+    """The order one modality → SML → DML on ``read``, each step with its word, in % of what it falls from."""
+    return order(falls(c, read), unit="%", **more)
+
+
+def table(c: Conditions, read: Read) -> dict[str, float]:
     """Means over seeds by arm, for the note's numbers."""
     return {name: float(np.nanmean(read(part))) for name, part in arms(c).items()}
 
@@ -40,25 +45,23 @@ def table(c: Conditions, read: Callable[[Any], np.ndarray]) -> dict[str, float]:
 def lambda_max(c: Conditions) -> Measured:
     """dml.H on the test loss, with the training loss and equal training loss beside it."""
 
-    def on(split: str) -> Callable[[Any], np.ndarray]:
+    def on(split: str) -> Read:
         return lambda part: values(part, "lambda_max", split=split)
 
-    train = order(falls(c, on("train")), unit="", scale=1)
-    note = f"On the training loss: {train.text} ({train.verdict}); there it follows the loss, also down to 0."
-    numbers = {split: table(c, on(split)) for split in ("train", "test")}
+    train = fallen(c, on("train"))
+    note = f"On the training loss: {train.text}; there it follows the loss, also down to 0. {rises('lambda_max')}"
+    numbers: dict[str, Any] = {split: table(c, on(split)) for split in ("train", "test")}
     numbers["train loss"] = table(c, lambda part: values(part, "loss_at", split="train"))
-    m = order(falls(c, on("test")), unit="", scale=1, note=note, numbers=numbers)
+    m = fallen(c, on("test"), note=note, numbers=numbers)
     found = arms(c)
-    alone = found[dominant(found, bench(c).names)]
-    equal = {
-        "SML": at_equal_loss(alone) - at_equal_loss(found["SML"]),
-        "DML": at_equal_loss(found["SML"]) - at_equal_loss(found["DML"]),
-    }
+    equal = {name: at_equal_loss(part) for name, part in found.items()}
+    steps = {f"SML below {one}": equal[one] - equal["SML"] for one in bench(c).names}
+    steps["DML below SML"] = equal["SML"] - equal["DML"]
     with np.errstate(invalid="ignore"):
-        logs = {f"{k} lower": _mean_over_levels(v) for k, v in equal.items()}
+        logs = {name: _mean_over_levels(v) for name, v in steps.items()}
     if not all(np.isfinite(v).any() for v in logs.values()):
         return m
-    return controlled(m, order(logs, unit="in log λ_max", scale=1), "At equal training loss")
+    return controlled(m, order(logs, unit="in log λ_max", scale=1), "at equal training loss")
 
 
 def at_equal_loss(part: xr.Dataset) -> np.ndarray:
@@ -82,48 +85,84 @@ def _mean_over_levels(differences: np.ndarray) -> np.ndarray:
     return sums
 
 
+def rises(metric: str) -> str:
+    """Where Tab 4 itself has the metric rise on the way from a modality to SML to DML, in a sentence."""
+    from ....claims.published import tables
+
+    four = tables("dml", 4).query("metric == @metric").pivot(index="dataset", columns="method", values="value")
+    found = []
+    for a, b in (("Modality i", "SML"), ("Modality j", "SML"), ("SML", "DML")):
+        where = [str(d) for d in four.index if four.loc[d, b] > four.loc[d, a]]
+        if where:
+            found.append(f"from {a[0].lower() + a[1:] if a != 'SML' else a} to {b} on {', '.join(where)}")
+    return f"In Tab 4 itself it rises {'; '.join(found)}." if found else ""
+
+
 def lambda_star(c: Conditions) -> Measured:
     """dml.H5 on the test loss."""
 
-    def read(part: Any) -> np.ndarray:
-        return values(part, "lambda_star", split="test")
+    def on(split: str) -> Read:
+        return lambda part: values(part, "lambda_star", split=split)
 
-    train = order(falls(c, lambda part: values(part, "lambda_star", split="train")), unit="", scale=1)
-    note = f"On the training loss: {train.text} ({train.verdict}). In Tab 4 itself λ* rises from SML to DML on CREMA-D."
-    return order(falls(c, read), unit="", scale=1, note=note, numbers=table(c, read))
+    note = f"On the training loss: {fallen(c, on('train')).text}. {rises('lambda_star')}"
+    return fallen(c, on("test"), note=note, numbers=table(c, on("test")))
 
 
 def lpf(c: Conditions) -> Measured:
     """dml.LPF on the test loss: L_LPF and Δ_LPF, with filter-wise noise as the control."""
 
-    def at(name: str, noise: str) -> Callable[[Any], np.ndarray]:
+    def at(name: str, noise: str) -> Read:
         return lambda part: values(part, name, split="test", noise=noise)
 
-    def steps(noise: str) -> dict[str, np.ndarray]:
-        return falls(c, at("lpf", noise), "L_LPF ") | falls(c, at("lpf_rise", noise), "Δ_LPF ")
+    def steps(noise: str) -> Steps:
+        return {
+            f"{said}: {step}": v
+            for said, name in (("L_LPF", "lpf"), ("Δ_LPF", "lpf_rise"))
+            for step, v in falls(c, at(name, noise)).items()
+        }
 
-    loss = falls(c, lambda part: values(part, "loss_at", split="test"))
-    said = f"The test loss itself: {order(loss, unit='nats', scale=1).text}; L_LPF mirrors it."
-    m = order(steps("absolute"), unit="nats", scale=1, note=said, numbers=table(c, at("lpf_rise", "absolute")))
-    return controlled(m, order(steps("filter"), unit="nats", scale=1), "In units of each filter")
+    loss = fallen(c, lambda part: values(part, "loss_at", split="test"))
+    note = f"The test loss itself: {loss.text}; L_LPF mirrors it. Δ_LPF: {rises('Delta_LPF')}"
+    m = order(steps("absolute"), unit="%", note=note, numbers=table(c, at("lpf_rise", "absolute")))
+    return controlled(m, order(steps("filter"), unit="%"), "in units of each filter")
 
 
 def gap(c: Conditions) -> Measured:
     """dml.G: F_gap over its radii, on train and test, with filter-wise noise as the control."""
 
-    def steps(noise: str) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = {}
+    def steps(noise: str) -> Steps:
+        found: Steps = {}
         for split in ("train", "test"):
 
             def read(part: Any, split: str = split) -> np.ndarray:
                 mean: np.ndarray = part["gap"].sel(split=split, noise=noise).mean("radius").to_numpy()
                 return mean
 
-            found |= falls(c, read, f"{split}: ")
+            found |= {f"{split}: {step}": v for step, v in falls(c, read).items()}
         return found
 
-    m = order(steps("absolute"), unit="nats", scale=1)
-    return controlled(m, order(steps("filter"), unit="nats", scale=1), "In units of each filter")
+    curves = {name: gap_curve(part) for name, part in arms(c).items()}
+    m = order(steps("absolute"), unit="%", note=_over_radii(curves), numbers={"mean over seeds": curves})
+    return controlled(m, order(steps("filter"), unit="%"), "in units of each filter")
+
+
+def gap_curve(part: xr.Dataset) -> dict[str, Any]:
+    """F_gap over the radius, mean over seeds: kind of noise -> split -> [F_gap at each of ``looks.RADII``]."""
+    mean = part["gap"].mean("seed")
+    return {
+        str(noise): {str(split): mean.sel(noise=noise, split=split).to_numpy() for split in part["split"].values}
+        for noise in part["noise"].values
+    }
+
+
+def _over_radii(curves: Mapping[str, Any]) -> str:
+    """At how many radii DML lies below SML, in words."""
+    said = []
+    for noise, splits in curves["DML"].items():
+        for split, dml in splits.items():
+            below = int((np.asarray(dml) < np.asarray(curves["SML"][noise][split])).sum())
+            said.append(f"{noise}, {split} {below} of {len(dml)}")
+    return f"DML's mean F_gap lies below SML's at so many radii: {'; '.join(said)}."
 
 
 def plane(c: Conditions) -> Measured:
@@ -134,30 +173,45 @@ def plane(c: Conditions) -> Measured:
         mean: np.ndarray = np.nanmean(surface - centre[:, None, None], axis=(1, 2))
         return mean
 
-    relative = order(falls(c, lambda part: rise(part) / part["loss"].to_numpy()), unit="of the loss", scale=1)
-    m = order(falls(c, rise), unit="nats", scale=1, numbers=table(c, rise), note="Span 0.5, one plane per seed.")
-    return controlled(m, relative, "Relative to the loss at the centre")
+    relative = fallen(c, lambda part: rise(part) / part["loss"].to_numpy())
+    m = fallen(c, rise, numbers=table(c, rise), note="Span 0.5, one plane per seed.")
+    return controlled(m, relative, "relative to the loss at the centre")
 
 
 def attacks(c: Conditions) -> Measured:
-    """dml.P: drop rates where ε binds, each modality attacked; as printed in the note."""
+    """dml.P: drop rates under the attack as printed; where ε binds in the note, with its own words."""
     where, found = bench(c), arms(c)
 
-    def steps(reach: str) -> Mapping[str, np.ndarray]:
-        each: dict[str, np.ndarray] = {}
+    def steps(reach: str) -> Steps:
+        each: Steps = {}
         for m in where.names:
-            uni, sml, dml = (values(found[k], "drop", attacked=m, reach=reach) for k in (m, "SML", "DML"))
-            each |= {f"{m}: SML below one": uni - sml, f"{m}: DML below SML": sml - dml}
+            parts = {k: values(found[k], "drop", attacked=m, reach=reach) for k in (m, "SML", "DML")}
+            for step, (a, b) in {f"SML below {m}": (m, "SML"), "DML below SML": ("SML", "DML")}.items():
+                each[f"{m}: {step}"] = (parts[a] - parts[b]) / max(abs(float(np.nanmean(parts[a]))), 1e-6)
         return each
 
-    printed = order(steps("as printed"))
+    def rates(reach: str) -> str:
+        means = {
+            m: [float(np.nanmean(values(found[k], "drop", attacked=m, reach=reach))) for k in (m, "SML", "DML")]
+            for m in where.names
+        }
+        return "; ".join(f"{m} {' → '.join(f'{100 * v:.1f}' for v in each)} %" for m, each in means.items())
+
+    binding = order(steps("binding"), unit="%")
+    alone = {m: values(found[m], "drop", attacked=m, reach="binding") for m in where.names}
+    full = [m for m, drop in alone.items() if float(np.nanmean(drop)) > CEILING]
     sml, dml = (values(found[k], "drop", attacked=where.both, reach="binding") for k in ("SML", "DML"))
-    together = gain(sml - dml)
     note = (
-        "ε = 0.2 and α = 0.05 in sd, 10 steps. As printed, where ε = 0.1 never binds on images (5 · 0.001): "
-        f"{printed.text} ({printed.verdict}). Both attacked, DML below SML: {together.text}."
+        f"Drops as printed, where ε = 0.1 never binds on images (5 · 0.001): {rates('as printed')}. Where it binds "
+        f"(ε = 0.2, α = 0.05 in sd, 10 steps): {rates('binding')}: {binding.text} ({binding.verdict})."
+        f"{' There ' + ', '.join(full) + ' is at the ceiling.' if full else ''} Both attacked, DML below SML: "
+        f"{gain(sml - dml).text}."
     )
-    return order(steps("binding"), note=note)
+    m = order(steps("as printed"), unit="%", note=note)
+    drops: dict[str, Any] = {
+        f"drop_of_{m}_alone": values(found[m], "drop", attacked=m, reach="as printed") for m in where.names
+    }
+    return reads(m, **drops)
 
 
 def variance(c: Conditions) -> Measured:

@@ -1,30 +1,88 @@
-"""Claims of accuracy: DML over SML over one modality, augmentation, flatness methods, three modalities, retrieval."""
+"""Claims of accuracy: DML over SML over each modality, augmentation, flatness methods, three modalities, retrieval."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....claims.claim import Conditions
-from ....claims.verdicts import Measured, controlled, gain, missing, order
+from ....claims.verdicts import Measured, at_least, controlled, gain, missing, order
+from ....data.samples import Dataset
+from ..member import experiment
 from ..method.retrieval import retrieve
-from .arms import arms, bench, best_single, data, sees_all, trained, values
+from .arms import (
+    LAST,
+    Bench,
+    arms,
+    bench,
+    best_single,
+    data,
+    late,
+    over_each,
+    sees_all,
+    trained,
+    values,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 COVERAGE = "DML over SML that sees every sample"
 AUGMENT = "jitter+crop+flip"  # Tab 2
 FLAT = {"LS": {"label_smoothing": 0.1}, "SWA": {"swa": 0.25}, "SAM": {"sam": 0.05}}  # Tab 9, at their sources' settings
 RHOS = (0.02, 0.05, 0.1, 0.2)  # of SAM under the full budget, chosen on validation data (ours)
+MARGIN = 0.5  # points that "at least as well" may lose (ours; Tab 9's methods differ by .6 to 1.7)
+FLOOR = 0.1  # R@1 below which two arms differ at the bottom of the scale only (ours; the paper starts at .74)
 
 
 def accuracy(c: Conditions) -> Measured:
-    """dml.A, with the control that decides it: SML that sees every sample."""
+    """dml.A by the weights that were kept; the other stopping rule and scaling in the note, with their words."""
     where, found = bench(c), trained(c)
-    sml, dml = values(found["SML"], "accuracy"), values(found["DML"], "accuracy")
-    everything = values(sees_all(c), "accuracy")
+    everything = sees_all(c)
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
-    means["SML, every sample"] = float(everything.mean())
-    steps = {"SML over the best modality": sml - best_single(found, where.names), "DML over SML": dml - sml}
-    m = order(steps, note=where.note, numbers=means)
-    return controlled(m, gain(dml - everything), COVERAGE)
+    means["SML, every sample"] = float(values(everything, "accuracy").mean())
+    m = order(over_each(found, where.names, _kept), note=where.note, numbers=means)
+    m = controlled(m, _kept(found["DML"]) - _kept(everything), COVERAGE)
+    last = late(found["DML"])
+    said = [f"With the mean of the last {LAST} epochs: {_both(found, last - late(everything))}"]
+    if (other := _scaled(c)) is not None:
+        rescaled = arms(c, other, flatness=False)
+        said.append(f"With standardised inputs: {_both(rescaled, None)}")
+    return replace(m, note=" ".join((m.note, *said)).strip())
+
+
+def _kept(part: xr.Dataset) -> np.ndarray:
+    return values(part, "accuracy")
+
+
+def _both(found: dict[str, xr.Dataset], over: np.ndarray | None) -> str:
+    """DML over SML in words, by the last epochs, and over the control."""
+    one = gain(late(found["DML"]) - late(found["SML"]))
+    more = "" if over is None else f"; over SML that sees every sample {gain(over).text}"
+    return f"DML over SML {one.text} ({one.verdict}){more}."
+
+
+def _scaled(c: Conditions) -> Bench | None:
+    """The bench with standardised inputs, where the user's dataset has others: λ_max and what is learned hang on it."""
+    if c.dataset is None:
+        return None
+    where, given = bench(c), data(c)
+    scales = {m: _scale(given, m) for m in given.modalities}
+    if all(abs(mean) < 0.1 * sd and 0.5 < sd < 2 for mean, sd in scales.values()):
+        return None
+    splits: dict[str, Any] = {}
+    for name, samples in given.splits.items():
+        inputs = {m: (x.float() - scales[m][0]) / scales[m][1] for m, x in samples.inputs.items()}
+        splits[name] = replace(samples, inputs=inputs)
+    made = c.once(f"dml standardised {c.budget}", lambda: replace(given, **splits))
+    return replace(where, experiment=experiment(made))
+
+
+def _scale(dataset: Dataset, modality: str) -> tuple[float, float]:
+    seen = dataset.train.inputs[modality][dataset.train.present[modality]].double()
+    return float(seen.mean()), max(float(seen.std()), 1e-12)
 
 
 def augmentation(c: Conditions) -> Measured:
@@ -43,11 +101,11 @@ def augmentation(c: Conditions) -> Measured:
     calm = gain(values(fewer, "accuracy", alpha=1.0) - dml)
     m = order(steps, note=f"Without flips, which make other digits: {calm.text} on top of DML ({calm.verdict}).")
     everything = values(sees_all(c, augment=AUGMENT), "accuracy")
-    return controlled(m, gain(dml_more - everything), f"{COVERAGE}, augmented")
+    return controlled(m, dml_more - everything, f"{COVERAGE}, augmented")
 
 
 def flat_methods(c: Conditions) -> Measured:
-    """dml.S: DML against SML with label smoothing, SWA and SAM."""
+    """dml.S: DML no worse than SML with label smoothing, SWA and SAM."""
     where = bench(c)
 
     def run(**options: float) -> np.ndarray:
@@ -62,11 +120,10 @@ def flat_methods(c: Conditions) -> Measured:
         chosen = max(tried, key=lambda rho: float(np.nanmean(tried[rho][1])))
         others["SAM"] = tried[chosen][0]
     each = "; ".join(f"SML + {name} over SML {gain(a - sml).text}" for name, a in others.items())
-    m = order({f"over SML + {name}": dml - a for name, a in others.items()}, note=f"SAM at ρ = {chosen:g}. {each}.")
-    best = np.max(list(others.values()), axis=0)
+    steps = {f"over SML + {name}": at_least(dml - a, margin=MARGIN) for name, a in others.items()}
+    m = order(steps, note=f"SAM at ρ = {chosen:g}. {each}.")
     everything = values(sees_all(c), "accuracy")
-    m = controlled(m, gain(dml - everything), COVERAGE)
-    return controlled(m, gain(dml - best), "DML over the best of them, seed by seed")
+    return controlled(m, at_least(dml - everything, margin=MARGIN), COVERAGE)
 
 
 def three_modalities(c: Conditions) -> Measured:
@@ -81,24 +138,31 @@ def three_modalities(c: Conditions) -> Measured:
     steps = {"SML over the best modality": sml - best_single(found, where.names), "DML over SML": dml - sml}
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
     m = order(steps, note=f"{where.note} {note}".strip(), numbers=means)
-    return controlled(m, gain(dml - values(sees_all(c, where), "accuracy")), COVERAGE)
+    return controlled(m, dml - values(sees_all(c, where), "accuracy"), COVERAGE)
 
 
 def retrieval(c: Conditions) -> Measured:
-    """dml.R on captions and pictures, or on the user's first two modalities."""
+    """dml.R on captions and pictures, or on the user's first two modalities, such as latents of CLIP's two towers."""
     from ....data import datasets
 
     seeds, steps = list(c.seeds), 600 if c.quick else 2000
     world = datasets.load("shapes", modalities=("image", "text")) if c.dataset is None else data(c)
-    table = c.once("dml retrieval", lambda: retrieve(world, seeds, steps=steps))
+    table = c.once(f"dml retrieval {c.budget}", lambda: retrieve(world, seeds, steps=steps))
     first = table[table.k == 1].pivot_table(index="seed", columns=["task", "arm"], values="recall")
     tasks = list(dict.fromkeys(table.task))
-    claimed = {f"R@1 {task}, DML over SML": (first[task]["DML"] - first[task]["SML"]).to_numpy() for task in tasks}
+    claimed = {f"R@1 {task}": (first[task]["DML"] - first[task]["SML"]).to_numpy() for task in tasks}
     mean = table.groupby(["task", "k", "arm"]).recall.mean()
     said = "; ".join(
         f"{task} R@{k} SML {mean[task, k, 'SML']:.2f}, DML {mean[task, k, 'DML']:.2f}"
         for task in tasks for k in sorted(set(table.k))
     )  # fmt: skip
-    m = order(claimed, note=f"Encoders from scratch on small data, not CLIP on Flickr-30k. {said}.")
+    note = f"Encoders from scratch on small data, not CLIP on Flickr-30k. {said}."
     control = np.mean([first[t]["DML"] - first[t]["DML, random clusters"] for t in tasks], axis=0)
-    return controlled(m, gain(control), "Clusters over random clusters of the same sizes")
+    m = controlled(order(claimed, note=note), control, "clusters over random clusters of the same sizes")
+    if max(float(first[t]["SML"].mean()) for t in tasks) >= FLOOR:
+        return m
+    return missing(
+        "a pretrained aligned pair",
+        f"R@1 of SML lies below {FLOOR:.0%}, at the floor of the scale, where {m.text} says nothing. "
+        f"Latents of an aligned pair (models.pretrained) as the dataset run the same row. {m.note}",
+    )

@@ -10,8 +10,10 @@ import torch
 from ....claims.claim import Conditions
 from ....claims.verdicts import Measured, capped, controlled, exact, gain
 from ....models.fusion import LateFusion
+from ....training import fit
 from ....utils.statistics import printed
 from ..theory import smoothing as theory
+from ..theory import trained as own
 from ..theory.invariance import invariance
 from .arms import bench, data, values
 
@@ -68,9 +70,30 @@ def supremum(c: Conditions) -> Measured:
     note = (
         f"The bound is on a supremum over the feature f: at some f the curvature rises in {rises} of {cases} cases "
         f"(logistic loss at f = -6, shift ±4: {before:.4f} → {after:.3f}). It says nothing of the Hessian in θ at a "
-        "minimum, which is what Tab 4 measures: see dml.H."
+        "minimum, which is what Tab 4 measures: see dml.H. "
     )
-    return exact(held, cases, "losses and kernels", worst=worst, note=note)
+    found = [_trained(c, seed) for seed in c.seeds]
+    for net in found:
+        over = net.convolved - net.supremum
+        cases, held, worst = cases + 1, held + (over <= 1e-9), max(worst, over)
+    mean = {k: float(np.mean([getattr(x, k) for x in found])) for k in ("supremum", "convolved", "rises", "share")}
+    damped = np.mean([x.damping for x in found], axis=0)
+    note += (
+        f"A trained net's own loss and kernel ({len(found)} DML nets): sup {mean['supremum']:.3g} → "
+        f"{mean['convolved']:.3g}, higher after the convolution at {mean['rises']:.0%} of its features; |K̂| along "
+        f"the shift's first direction ({mean['share']:.0%} of its variance) at ω = "
+        f"{', '.join(f'{w:g}' for w in own.FREQUENCIES)}/sd: {', '.join(f'{v:.2f}' for v in damped)}."
+    )
+    return exact(held, cases, "losses and kernels, trained nets included", worst=worst, note=note, numbers=mean)
+
+
+def _trained(c: Conditions, seed: int) -> own.Curvature:
+    """Theorem 2 on a net that DML trained on the bench's data."""
+    where, world = bench(c), data(c)
+    net = LateFusion.for_dataset(world, where.names, "concat_linear", width=32, architecture="mlp", seed=seed)
+    run = fit(net, world, pairing="same_class", epochs=min(30, where.epochs), seed=seed)
+    assert isinstance(run.model, LateFusion)
+    return own.curvature(run.model, world.test)
 
 
 def fourier(c: Conditions) -> Measured:
@@ -106,7 +129,7 @@ def collapse(c: Conditions) -> Measured:
     m = gain(1 - left, unit="of the shift's spread gone", scale=1, numbers=numbers)
     note = "The spread of τ given y on test data, in that of the other modality's feature; labels say nothing of x_j."
     return controlled(
-        replace(m, note=note), gain(0.1 - left, unit="below a tenth", scale=1), "Gone but for a tenth (ours)"
+        replace(m, note=note), gain(0.1 - left, unit="below a tenth", scale=1), "gone but for a tenth (ours)"
     )
 
 
@@ -126,6 +149,10 @@ def assumption(c: Conditions) -> Measured:
         for name in names
     )
     note = f"‖τ‖ = 0.01 for unit features. {said}."
+    note += (
+        " The cross-attention has one head, 4 tokens, looks both ways and keeps a residual; the paper's has 8 heads, "
+        "looks one way and keeps none."
+    )
     numbers = {name: {k: mean(name, k) for k in ("norm", "of_feature", "of_shift", "without")} for name in names}
     m = exact(held, len(names), "fusions within Tab 13's errors (0; 2 %)", note=note, numbers=numbers)
     why = f"The error is small because τ is: α = 0 does as well for {', '.join(useless)}."

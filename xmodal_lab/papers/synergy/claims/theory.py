@@ -5,7 +5,7 @@ Gaussian triples are distances between real distributions, so whatever fails on 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,16 +16,21 @@ from ....instruments.transport import alpha_star, interpolation_cost
 from ....instruments.transport.gaussians import COUPLINGS, Gaussian, Triple, drawn, example, squared
 
 _SLACK = 1e-9  # rounding, relative to the largest side (ours)
+_CLOSE = 0.01  # how near α* lies to the minimiser where it counts as that (ours)
 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Gaussian triples, (n,) each: sides Δ_i, Δ_j, Δ_ij, and Δ_k at the clipped α* by coupling; (n, couplings)."""
+    """Gaussian triples, (n,) each: sides Δ_i, Δ_j, Δ_ij; Δ_k at the clipped α* by coupling, (n, couplings).
+
+    ``off`` (n, couplings) is how far the α in [0, 1] that really minimises Δ_k lies from the clipped α*.
+    """
 
     d_i: np.ndarray
     d_j: np.ndarray
     d_ij: np.ndarray
     delta_k: np.ndarray
+    off: np.ndarray
 
 
 def gaussian_cases(conditions: Conditions) -> Cases:
@@ -40,9 +45,24 @@ def gaussian_cases(conditions: Conditions) -> Cases:
             [max(0.0, float(t.delta_k(torch.tensor([a]), c)[0])) ** 0.5 for c in COUPLINGS]
             for t, a in zip(triples, at, strict=True)
         ]
-        return Cases(sides[:, 0], sides[:, 1], sides[:, 2], np.array(reached))
+        off = [[abs(minimiser(t, c) - a) for c in COUPLINGS] for t, a in zip(triples, at, strict=True)]
+        return Cases(sides[:, 0], sides[:, 1], sides[:, 2], np.array(reached), np.array(off))
 
     return conditions.once(f"synergy gaussians {conditions.budget}", compute)
+
+
+def minimiser(triple: Triple, coupling: str) -> float:
+    """The α in [0, 1] at which Δ_k is least: the best of a coarse grid, refined between its neighbours."""
+    from scipy import optimize
+
+    def value(alpha: float) -> float:
+        return float(triple.delta_k(torch.tensor([alpha], dtype=torch.float64), coupling)[0])
+
+    grid = np.linspace(0, 1, 11)
+    k = int(np.argmin([value(a) for a in grid]))
+    low, high = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
+    refined = float(optimize.minimize_scalar(value, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x)
+    return min((refined, float(grid[k])), key=value)
 
 
 def triangles(n: int = 20_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -53,25 +73,36 @@ def triangles(n: int = 20_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _t1(conditions: Conditions) -> Measured:
+    """Both halves on the generalised coupling, of which the theorem speaks; the other couplings beside it."""
     d_i, d_j, d_ij = triangles()
     found = alpha_star(d_i, d_j, d_ij)
     grid = np.linspace(-1, 2, 61)[:, None]
     least = interpolation_cost(grid, d_i, d_j, d_ij).min(0) >= found.delta_k_raw**2 - _SLACK
-    below = found.delta_k <= np.minimum(d_i, d_j) + _SLACK
     cases = gaussian_cases(conditions)
     nearest = np.minimum(cases.d_i, cases.d_j)[:, None]
-    held = cases.delta_k <= nearest * (1 + 1e-7)
-    by_coupling = {c: int((~held[:, k]).sum()) for k, c in enumerate(COUPLINGS)}
-    broken = ", ".join(f"{c} {n}" for c, n in by_coupling.items())
-    return exact(
-        int(held.sum()), held.size, "cases (Gaussian triple, coupling) with Δ_k ≤ min(Δ_i, Δ_j) at α*",
-        worst=float((cases.delta_k / nearest - 1).max()),
-        note=f"Of {len(d_i)} triangles, α* is the minimum of f in {least.mean():.0%} and √f(α*) ≤ min in "
-        f"{below.mean():.0%}. "
-        f"But f bounds Δ_k only for couplings with base P* (trap: Eq 12 turns round on a true geodesic). Broken, of "
-        f"{len(held)} each: {broken}.",
-        numbers={"broken": by_coupling, "triangles": len(d_i)},
+    below, least_there = cases.delta_k <= nearest * (1 + 1e-7), cases.off <= _CLOSE
+    k = COUPLINGS.index("generalised")
+    by_coupling = {c: int((~below[:, n]).sum()) for n, c in enumerate(COUPLINGS)}
+    minimal = {c: float(least_there[:, n].mean()) for n, c in enumerate(COUPLINGS)}
+    m = exact(
+        int((below & least_there)[:, k].sum()), len(below), "Gaussian triples, generalised coupling, with both halves",
+        worst=float(cases.off[:, k].max()),
+        note=f"First half: α* lies within {_CLOSE} of the α that minimises Δ_k in "
+        f"{', '.join(f'{c} {v:.0%}' for c, v in minimal.items())} (worst: how far off, generalised); f is minimal at "
+        f"α* in {least.mean():.0%} of {len(d_i)} triangles, but bounds Δ_k from above only, and that for couplings "
+        f"with base P* (trap: Eq 12 turns round on a true geodesic). Second half, Δ_k ≤ min(Δ_i, Δ_j): broken, of "
+        f"{len(below)} each, {', '.join(f'{c} {n}' for c, n in by_coupling.items())}.",
+        numbers={"broken": by_coupling, "minimal within .01": minimal, "triangles": len(d_i)},
     )  # fmt: skip
+    halves = f"minimises Δ_k in {int(least_there[:, k].sum())}, Δ_k ≤ min in {int(below[:, k].sum())} of {len(below)}"
+    return replace(m, text=f"{halves} Gaussian triples, generalised coupling")
+
+
+def _raw_and_clipped(raw: np.ndarray, clipped: np.ndarray, what: str, worst: float, note: str) -> Measured:
+    """Judged on α* as Eq 4 gives it; what training can use, clipped to [0, 1], beside it."""
+    m = exact(int(raw.sum()), len(raw), what, worst=worst, note=note,
+              numbers={"raw": int(raw.sum()), "clipped": int(clipped.sum())})  # fmt: skip
+    return replace(m, text=f"raw {int(raw.sum())}, clipped {int(clipped.sum())} of {len(raw)} {what}")
 
 
 def _c1(conditions: Conditions) -> Measured:
@@ -83,13 +114,11 @@ def _c1(conditions: Conditions) -> Measured:
     cases = gaussian_cases(conditions)
     gauss = alpha_star(cases.d_i, cases.d_j, cases.d_ij)
     outside = float(np.mean((gauss.raw < 0) | (gauss.raw > 1)))
-    return exact(
-        int(raw.sum()), len(raw), "triangles with raw α* in the printed interval",
-        worst=float(np.maximum(low - found.raw, found.raw - high).max()),
-        note=f"The triangle inequality gives the inner bound Δ_i/(Δ_i+Δ_j) and not 0 or 1 (the proof assumes 0 "
-        f"≤ α* ≤ 1). "
-        f"Clipped to [0, 1], α* obeys in {clipped.mean():.0%}. Outside [0, 1]: {1 - raw.mean():.0%} of triangles, "
-        f"{outside:.0%} of Gaussian triples.",
+    return _raw_and_clipped(
+        raw, clipped, "triangles with α* in the printed interval",
+        float(np.maximum(low - found.raw, found.raw - high).max()),
+        "The triangle inequality gives the inner bound Δ_i/(Δ_i+Δ_j) and not 0 or 1 (the proof assumes 0 ≤ α* ≤ 1). "
+        f"Raw α* lies outside [0, 1] in {1 - raw.mean():.0%} of triangles, {outside:.0%} of Gaussian triples.",
     )  # fmt: skip
 
 
@@ -111,29 +140,33 @@ def _r1(conditions: Conditions) -> Measured:
 def _t2(conditions: Conditions) -> Measured:
     """P̂_j is a fourth Gaussian, near P_j."""
     generator, each = torch.Generator().manual_seed(1), 120 if conditions.quick else 2000
-    printed = inner = 0
-    total, above, worst = 0, 0, 0.0
-    for d in (2, 3, 8):
-        for _ in range(each):
-            triple, other = drawn(d, generator), drawn(d, generator).j
-            hat = Gaussian(0.7 * triple.j.mean + 0.3 * other.mean, 0.7 * triple.j.covariance + 0.3 * other.covariance)
-            imperfect = Triple(triple.star, triple.i, hat)
-            d_i, d_hat, d_ihat = (max(v, 0.0) ** 0.5 for v in imperfect.sides)
-            d_j, delta = squared(triple.star, triple.j) ** 0.5, max(0.0, squared(triple.j, hat)) ** 0.5
-            raw = alpha_star(d_i, d_hat, d_ihat).raw
-            low, high = (d_i / (d_i + d_j + delta), 1.0) if d_i > d_hat else (0.0, d_i / (d_i + d_j))
-            ends = min(max(raw, 0.0), 1.0)
-            printed += low - _SLACK <= ends <= high + _SLACK
-            safe = high if d_i > d_hat else d_i / (d_i + d_hat)
-            inner += low - _SLACK <= ends <= safe + _SLACK
-            above += d_hat < d_j
-            worst, total = max(worst, low - ends, ends - high), total + 1
-    return exact(
-        int(printed), total, "Gaussian quadruples with clipped α̂* in the printed interval", worst=worst,
-        note=f"The lower bound Δ_i/(Δ_i+Δ_j+δ) always holds; the upper one needs Δ̂_j ≥ Δ_j (Eq 41), which δ = "
-        f"W2(P_j, P̂_j) "
-        f"does not give: Δ̂_j < Δ_j in {above / total:.0%}. With Δ̂_j in place of Δ_j: {inner} of {total}.",
+    found = np.array([_imperfect(d, generator) for d in (2, 3, 8) for _ in range(each)])
+    d_i, d_j, d_hat, delta, raw = found.T
+    better = d_i > d_hat
+    low, high = np.where(better, d_i / (d_i + d_j + delta), 0.0), np.where(better, 1.0, d_i / (d_i + d_j))
+    safe = np.where(better, 1.0, d_i / (d_i + d_hat))
+    ends = np.clip(raw, 0, 1)
+
+    def inside(alpha: np.ndarray, top: np.ndarray) -> np.ndarray:
+        held: np.ndarray = (alpha >= low - _SLACK) & (alpha <= top + _SLACK)
+        return held
+
+    return _raw_and_clipped(
+        inside(raw, high), inside(ends, high), "Gaussian quadruples with α̂* in the printed interval",
+        float(np.maximum(low - raw, raw - high).max()),
+        "Clipped: the lower bound Δ_i/(Δ_i+Δ_j+δ) always holds; the upper one needs Δ̂_j ≥ Δ_j (Eq 41), which δ = "
+        f"W2(P_j, P̂_j) does not give: Δ̂_j < Δ_j in {np.mean(d_hat < d_j):.0%}. With Δ̂_j in place of Δ_j: "
+        f"{int(inside(ends, safe).sum())} of {len(raw)}.",
     )  # fmt: skip
+
+
+def _imperfect(dimensions: int, generator: torch.Generator) -> tuple[float, float, float, float, float]:
+    """Δ_i, Δ_j, Δ̂_j, δ and raw α̂* of a random quadruple."""
+    triple, other = drawn(dimensions, generator), drawn(dimensions, generator).j
+    hat = Gaussian(0.7 * triple.j.mean + 0.3 * other.mean, 0.7 * triple.j.covariance + 0.3 * other.covariance)
+    d_i, d_hat, d_ihat = (max(v, 0.0) ** 0.5 for v in Triple(triple.star, triple.i, hat).sides)
+    d_j, delta = squared(triple.star, triple.j) ** 0.5, max(0.0, squared(triple.j, hat)) ** 0.5
+    return d_i, d_j, d_hat, delta, float(alpha_star(d_i, d_hat, d_ihat).raw)
 
 
 CLAIMS: tuple[Claim, ...] = (

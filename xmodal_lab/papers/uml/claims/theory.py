@@ -1,27 +1,21 @@
-"""The ledger's rows on uml's theory: theorems on random designs, and the Gaussian experiment."""
+"""The ledger's rows on uml's theory: theorems on random designs; the Gaussian experiment is beside."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import torch
 
 from ....claims.claim import Claim, Conditions
-from ....claims.verdicts import Measured, exact, gain
+from ....claims.verdicts import Measured, exact
 from ....instruments.information import Fisher, monte_carlo
 from ....instruments.information.loewner import in_range, rank
 from ....utils.factors import eigh
-from ....utils.statistics import mean_interval
 from ..theory import theorems as theory
-from ..theory.autoencoder import pca_error
 from ..theory.designs import draw, half_seen, spent
 from ..theory.theorems import Check
-
-AUTOENCODER = "xmodal_lab.papers.uml.theory.autoencoder:EXPERIMENT"
-SIZES, FULL = (4000, 40), (10000, 60)  # N and epochs; the paper has N = 10000 and does not say for how long
-RATES = (2e-3, 6e-3)  # learning rates that each arm chooses from, on validation data (ours)
+from .gaussian import GAUSSIAN
 
 
 def _seeds(conditions: Conditions) -> range:
@@ -145,25 +139,6 @@ def proposition_1(conditions: Conditions) -> Measured:
     return exact(sum(c.holds for c in checks), len(checks), "designs", worst=max(c.margin for c in checks), note=note)
 
 
-def gaussian(conditions: Conditions) -> Measured:
-    """App E.14: relative gain of N/2 + N/2 over N of X on unattenuated test X; each arm's lr by validation."""
-    n, epochs = SIZES if conditions.quick else FULL
-    cube = conditions.sweep(AUTOENCODER, arm=["X", "X+Y", "X+noise"], n=[n], epochs=[epochs], lr=list(RATES))
-    cube = cube.isel(n=0, epochs=0)
-    best = cube.curve.min("epoch").mean("seed").idxmin("lr")
-    error = {str(arm): cube.error.sel(arm=arm, lr=float(best.sel(arm=arm))).to_numpy() for arm in cube.arm.values}
-    over = {arm: (error[arm] - error["X+Y"]) / error["X"] for arm in ("X", "X+noise")}
-    early = cube.curve.isel(lr=0, epoch=epochs // 2)
-    ahead, half = mean_interval(100 * (1 - early.sel(arm="X+Y") / early.sel(arm="X")).to_numpy())
-    pca = float(np.mean([pca_error(n, seed) for seed in conditions.seeds]))
-    means = {arm: round(float(np.mean(values)), 2) for arm, values in error.items()}
-    note = (
-        f"N = {n}, {epochs} epochs, lr of {RATES} by validation: errors {means}; PCA of X alone reaches {pca:.2f}. "
-        f"Half-way through training at lr {RATES[0]}, X+Y is {ahead:+.0f} ± {half:.0f} % ahead (validation)."
-    )
-    return gain(over["X"], control=over["X+noise"], control_name="noise for Y", unit="% of X's error", note=note)
-
-
 THEORY_CLAIMS = (
     Claim("uml.T1", "With unpaired Y the covariance of θ_c is strictly below X's alone, if some B_c has full rank.",
           "Thm 1", "proved", theorem_1, trained=False),
@@ -179,6 +154,5 @@ THEORY_CLAIMS = (
           "Thm 3", "proved", theorem_3, trained=False),
     Claim("uml.P1", "Fisher information adds on shared parameters.",
           "Prop 1", "proved", proposition_1, trained=False),
-    Claim("uml.G", "N/2 samples of X and N/2 of Y reconstruct X better than N samples of X.",
-          "Fig 3, 37", "figure only", gaussian),
+    *GAUSSIAN,
 )  # fmt: skip

@@ -153,6 +153,78 @@ def decision_plane(
     return xr.DataArray(decided.numpy(), coords, ("b", "a"), "decision"), xr.Dataset(samples)
 
 
+@full_precision()
+def boundary_plane(data: Unpaired, trained: Trained, pair: Sequence[int]) -> xr.Dataset:
+    """Test samples of two classes in the classifier's own plane, as the paper draws it (App F.1, Fig 38-40).
+
+        axis 1 = (w_a - w_b) / ‖w_a - w_b‖,   axis 2 ∝ (μ_a - μ_b) without its part along axis 1
+
+    with w the rows of the head and μ the test means of what the head sees. The decision boundary of the two is the
+    line x = 0. Each head has its own plane: two heads' pictures have no axis in common (:func:`decision_plane` has).
+
+    Args:
+        data, trained: as in :func:`geometry`.
+        pair: two class numbers, a and b.
+
+    Returns:
+        ``x``, ``y`` (projections on the axes) and ``label`` over ``sample``; attributes ``accuracy`` (share on the
+        right side, in [0, 1]) and ``separation`` (distance of the means along axis 1 in units of the pooled sd).
+
+    Raises:
+        ValueError: not two different classes with test samples.
+    """
+    import xarray as xr
+
+    _fits(data, trained)
+    first, second = _pair(data, trained, pair)
+    x, y = data.test[trained.head.target]
+    some = (y == first) | (y == second)
+    z, of = trained.embed(trained.head.target, x[some]).double(), y[some]
+    w = trained.params["head"].double()
+    along = w[first] - w[second]
+    along = along / along.norm().clamp(min=1e-12)
+    apart = z[of == first].mean(0) - z[of == second].mean(0)
+    across = apart - (apart @ along) * along
+    across = across / across.norm().clamp(min=1e-12)
+    at = z @ along
+    side = [at[of == c] for c in (first, second)]
+    spread = torch.stack([s.var(correction=0) for s in side]).mean().sqrt().clamp(min=1e-12)
+    right = ((at > 0) == (of == first)).double().mean()
+    return xr.Dataset(
+        {"x": ("sample", at.numpy()), "y": ("sample", (z @ across).numpy()), "label": ("sample", of.numpy())},
+        attrs={"accuracy": float(right), "separation": float((side[0].mean() - side[1].mean()) / spread)},
+    )
+
+
+def nearest_classes(data: Unpaired, modality: str) -> list[tuple[int, int]]:
+    """Each class with the one whose mean training sample is nearest: what is hard, without a look at test or head.
+
+    Args:
+        data: see :func:`~xmodal_lab.data.unpaired.unpaired`.
+        modality: whose samples.
+
+    Raises:
+        ValueError: an unknown modality, or fewer than two classes in it.
+    """
+    check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
+    check.one_of("modality", modality, data.modalities)
+    x, y = data.train[modality]
+    there = y.unique()
+    if len(there) < 2:
+        raise ValueError(f"{modality!r} has {len(there)} class; two are needed for one to be nearest to the other.")
+    means = torch.stack([x[y == c].flatten(1).double().mean(0) for c in there])
+    far = torch.cdist(means, means).fill_diagonal_(torch.inf)
+    return [(int(c), int(there[k])) for c, k in zip(there, far.argmin(1), strict=True)]
+
+
+def _pair(data: Unpaired, trained: Trained, pair: Sequence[int]) -> tuple[int, int]:
+    two = [check.integer("class", c, at_least=0) for c in check.listed("pair", pair)]
+    there = set(data.test[trained.head.target][1].tolist())
+    if len(two) != 2 or len(set(two)) != 2 or not set(two) <= there:
+        raise ValueError(f"the boundary lies between two different classes with test samples, got {two}.")
+    return two[0], two[1]
+
+
 def _fits(data: Unpaired, trained: Trained) -> None:
     check.instance("data", data, Unpaired, "make it with uml.unpaired(...)")
     check.instance("trained", trained, Trained, "one of uml.train_heads(...)")

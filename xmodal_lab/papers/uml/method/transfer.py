@@ -35,8 +35,8 @@ class Transfer:
         mode: "frozen": only patches, places and head are trained; "two_stage": frozen at first, then all;
             "unfrozen": all from the beginning.
         first_stage: steps of the frozen stage (paper: 2000).
-        patch, steps, batch_size, lr: (ours; the paper's pictures have 196 patches of 16 x 16). After thawing, the
-            transformer learns at a tenth of lr.
+        patch, steps, batch_size, lr: (ours; the paper's pictures have 196 patches of 16 x 16).
+        thaw: share of lr at which the transformer learns in mode "two_stage" once it is thawed (ours).
         per_class: training pictures of each class; None for all.
         seed: of fresh weights and batches.
     """
@@ -48,6 +48,7 @@ class Transfer:
     steps: int = 300
     batch_size: int = 32
     lr: float = 2e-3
+    thaw: float = 0.1
     per_class: int | None = None
     seed: int = 0
 
@@ -57,7 +58,8 @@ class Transfer:
         for name in ("patch", "steps", "batch_size"):
             check.integer(name, getattr(self, name), at_least=1)
         check.integer("first_stage", self.first_stage, at_least=0)
-        check.positive("lr", self.lr)
+        for name in ("lr", "thaw"):
+            check.positive(name, getattr(self, name))
 
 
 class VisionTransformer(nn.Module):
@@ -143,7 +145,8 @@ def transfer(
                     p.copy_(p.flatten()[torch.randperm(p.numel())].view_as(p))
         net = VisionTransformer(body, x["train"].shape[2], x["train"].shape[1], len(dataset.classes))
         mine = [p for p in net.parameters() if all(p is not b for b in net.body)]
-        groups = [{"params": mine, "lr": s.lr}, {"params": net.body, "lr": s.lr if s.mode == "unfrozen" else s.lr / 10}]
+        share = 1.0 if s.mode == "unfrozen" else s.thaw
+        groups = [{"params": mine, "lr": s.lr}, {"params": net.body, "lr": s.lr * share}]
         optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
         curve = []
         for step in range(s.steps):

@@ -22,7 +22,6 @@ from ....data.samples import Dataset, Samples
 from ....utils.factors import eigh, leading_axes, svd
 from .small import WIDTH, frozen_encoder, shifted, standardizer
 
-COUNTED = ("words", "letters")  # text encoders that need the strings alone
 # Of the canonical correlations: ridge, times the mean variance, and power of a correlation by which its direction is
 # weighed (ours; by how often held-out pairs of emoji and shapes find each other, not by any claim).
 RIDGE, POWER = 1.0, 2

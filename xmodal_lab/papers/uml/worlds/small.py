@@ -31,6 +31,7 @@ WORLDS = ("numbers", "shapes")
 WIDTH = 64  # of the small encoders' features (ours)
 POOL, VAL, TEST = 24, 4, 30  # of each class: training pool, validation (paper: min(k, 4)), test (ours)
 ENCODERS = {"numbers": ("pixels", "trained", "random", "raw"), "shapes": ("trained", "pixels", "random", "aligned")}
+COUNTING = ("words", "letters")  # text encoders that read any word
 SHIFTS = ("noise", "faint", "covered")
 
 Pair = tuple[Tensor, Tensor]
@@ -50,7 +51,8 @@ def world(name: str = "numbers", encoder: str = "pixels", text_encoder: str = "m
         text_encoder: "minilm", "words", "letters" (see ``texts``), or "lm": the small model of ``transfer``.
 
     Returns:
-        Modalities image, audio, name, caption, description, unrelated, with validation and test for the first two.
+        Modalities image, audio, name, caption, description, unrelated, with validation and test for the first two;
+        with "words" and "letters" also code and coded, an invented name and descriptions under it.
 
     Raises:
         ValueError: an unknown world or encoder.
@@ -65,7 +67,8 @@ def world(name: str = "numbers", encoder: str = "pixels", text_encoder: str = "m
 @lru_cache(maxsize=16)
 def _made(name: str, encoder: str, text_encoder: str, shift: str) -> Unpaired:
     pictures = _numbers(encoder, shift) if name == "numbers" else _shapes(encoder, shift)
-    train = pictures["train"] | {kind: _text(name, kind, encoder, text_encoder) for kind in texts.KINDS}
+    kinds = (*texts.KINDS, *(texts.CODED if text_encoder in COUNTING else ()))
+    train = pictures["train"] | {kind: _text(name, kind, encoder, text_encoder) for kind in kinds}
     return unpaired(train, pictures["test"], pictures["val"], texts.CLASSES[name], scale=False)
 
 

@@ -141,6 +141,48 @@ def best_betas() -> pd.Series:
     return pd.Series(found, name="best β")
 
 
+def two_way_anova() -> pd.DataFrame:
+    """Whether α or β matters at all in the published grids (Tab 3-6): a two-way analysis of variance by case.
+
+    Each case of a dataset is one α x β table of single runs; the model is additive, so the residual is interaction and
+    the noise of a run together. Cells that are not printed are left out with their row of α.
+
+    Returns:
+        One row per dataset and case: p of α and of β, sd of the residual, and the gain of Tab 1 beside it.
+    """
+    import pandas as pd
+    from scipy import stats
+
+    first = published.tables("wma", 1).pivot_table(index=["dataset", "case"], columns="method", values="value")
+    rows = []
+    for number, dataset in GRIDS.items():
+        grid = published.tables("wma", number)
+        turn = -1 if grid["metric"].iloc[0] == "MAE" else 1
+        for case, part in grid.groupby("case", sort=False):
+            table = part.pivot_table(index="alpha", columns="beta", values="value", dropna=False).dropna().to_numpy()
+            if min(table.shape) < 2:
+                continue
+            by_row, by_column, mean = table.mean(1, keepdims=True), table.mean(0), table.mean()
+            rest = table - by_row - by_column + mean
+            a, b = table.shape
+            free = (a - 1) * (b - 1)
+            noise = float((rest**2).sum() / free)
+            squares = {
+                "alpha": b * float(((by_row - mean) ** 2).sum()),
+                "beta": a * float(((by_column - mean) ** 2).sum()),
+            }
+            p = {
+                f"p {name}": float(stats.f.sf(squares[name] / n / noise, n, free))
+                for name, n in (("alpha", a - 1), ("beta", b - 1))
+            }
+            printed = first.loc[(dataset, case)]
+            rows.append(
+                {"dataset": dataset, "case": case, **p, "residual sd": noise**0.5,
+                 "printed gain": turn * (printed["ViLT-WMA"] - printed["ViLT"])}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def missing_cells() -> dict[int, int]:
     """How many cells of each published grid hold no number, by table."""
     return {n: int(published.tables("wma", n)["value"].isna().sum()) for n in GRIDS}

@@ -1,4 +1,4 @@
-"""The ledger's rows of wma. Gains are points of AUROC over the plain baseline of the same seed, mean over the tasks."""
+"""The ledger's rows of wma. Gains are points of AUROC over the plain baseline of the same seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ....claims.claim import Claim, Conditions
-from ....claims.verdicts import Measured, exact, gain, missing
+from ....claims.verdicts import Measured, at_least, controlled, exact, gain, missing, order
 from ....instruments import transport
 from ....sweeps.experiment import Experiment
 from ..member import EXPERIMENT, experiment
@@ -19,15 +19,23 @@ from . import printed
 if TYPE_CHECKING:
     import xarray as xr
 
-# The paper's grid (Sec 4.1); the quick one keeps its α = 1, and targets below, above and near the ceiling (ours).
+# The paper's grid (Sec 4.1); the quick one has two of its α, and targets below, above and near the ceiling (ours).
+# "full" is 60 cells by task, some 130 s a seed and task on a core.
 ALPHAS, BETAS = (0.1, 0.2, 1.0, 5.0), (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 4.0, 6.0, 10.0)
-QUICK_ALPHAS, QUICK_BETAS = (1.0,), (0.4, 1.4, 2.0)
+QUICK_ALPHAS, QUICK_BETAS = (0.2, 1.0), (0.6, 1.2, 2.0)
+# Where one modality will do, noise on the other moves nothing; in "both" each is needed.
+NEEDED = "both"
+NO_WORSE = 0.5  # points of AUROC that "at least as good" may lose (ours)
 REFERENCE_STEPS, TOLERANCE = 500, 1e-3  # of wma.I; a thousandth is what the tables print
 
 
 def grid(c: Conditions) -> xr.Dataset:
-    """Baseline, minimise OT and WMA over the grid, with reruns of the baseline in two more orders of the batches."""
-    return c.once("wma grid", lambda: _grid(c, {}))
+    """Baseline, minimise OT and WMA over the grid, with reruns of the baseline in two more orders of the batches.
+
+    On the task that needs both modalities; under the budget "full" on all three tasks.
+    """
+    fixed = {"task": [NEEDED]} if c.quick and c.dataset is None else {}
+    return c.once("wma grid", lambda: _grid(c, fixed))
 
 
 def _grid(c: Conditions, fixed: dict[str, Any], orders: int = 3) -> xr.Dataset:
@@ -35,11 +43,12 @@ def _grid(c: Conditions, fixed: dict[str, Any], orders: int = 3) -> xr.Dataset:
 
     known, axes = _experiment(c)
     alphas, betas = (QUICK_ALPHAS, QUICK_BETAS) if c.quick else (ALPHAS, BETAS)
-    wanted = {**axes, **fixed, "beta": [0.0, *betas]}
+    axes = {**axes, **fixed}
+    wanted = {**axes, "beta": [0.0, *betas]}
     whole = c.sweep(known, **wanted, alpha=[0.0, *alphas])
     if orders == 1:
         return whole
-    reruns = c.sweep(known, **axes, **fixed, alpha=[0.0], beta=[0.0], order=list(range(1, orders)))
+    reruns = c.sweep(known, **axes, alpha=[0.0], beta=[0.0], order=list(range(1, orders)))
     both = xr.concat([whole.expand_dims(order=[0]), reruns], "order", join="outer", coords="minimal", compat="override")
     # β makes no difference to a baseline.
     return both.where(both["alpha"] > 0, both.sel(beta=0.0, drop=True))
@@ -61,20 +70,30 @@ def _gain(c: Conditions, test: str) -> Measured:
     at = {"test": test}
     wma, rerun = found["WMA, chosen on validation"], found["baseline rerun, chosen on validation"]
     flatter = {k: 100 * float((v - plain).sel(at).mean()) for k, v in found.items()}
-    order = 100 * float((found["baseline rerun, best of each case on test"] - plain).sel(at).mean())
+    best = 100 * float((found["baseline rerun, best of each case on test"] - plain).sel(at).mean())
+    chosen = cube["penalty_share"].where(cube["alpha"] > 0)
     note = (
-        f"α and β chosen on validation; chosen on test it would read {flatter['WMA, chosen on test']:+.1f}, and "
-        f"the best cell of each case {flatter['WMA, best cell of each case on test']:+.1f}. The best of three "
-        f"plain reruns (other orders of the batches) reads {order:+.1f}."
+        f"α and β chosen on validation from {choose.flat(_first(cube)).sizes['cell']} cells; chosen on test it would "
+        f"read {flatter['WMA, chosen on test']:+.1f}, and the best cell of each case "
+        f"{flatter['WMA, best cell of each case on test']:+.1f}. The best of three plain reruns (other orders of the "
+        f"batches) reads {best:+.1f}. The penalty is {100 * float(chosen.mean()):.0f} % of the loss, mean of the cells."
     )
-    return gain(
-        choose.per_seed((wma - plain).sel(at)), control=choose.per_seed((wma - rerun).sel(at)),
-        control_name="the best of three baseline reruns on validation", note=note, numbers=flatter,
-    )  # fmt: skip
+    over = choose.per_seed((wma - plain).sel(at))
+    judged = (
+        at_least(over, margin=NO_WORSE, note=note, numbers=flatter)
+        if test == "normal"
+        else gain(over, note=note, numbers=flatter)
+    )
+    rest = choose.per_seed((wma - rerun).sel(at))
+    return judged if test == "normal" else controlled(judged, rest, "over the best of three reruns on validation")
+
+
+def _first(cube: xr.Dataset) -> xr.DataArray:
+    return choose.signed(cube).isel(order=0, drop=True)
 
 
 def normal(c: Conditions) -> Measured:
-    """wma.N."""
+    """wma.N: at least as good, within :data:`NO_WORSE`."""
     return _gain(c, "normal")
 
 
@@ -89,25 +108,40 @@ def absent(c: Conditions) -> Measured:
 
 
 def over_minimising(c: Conditions) -> Measured:
-    """wma.O: mean over all tests."""
+    """wma.O: mean over all tests; α of minimising is chosen on validation as WMA's is; the baseline must lose too."""
     if lacking := Towers(c.dataset).lacking():
         return missing(lacking)
     cube = grid(c)
-    apart = choose.best_cell(cube) - choose.minimised(cube)
-    by_task = {} if "task" not in apart.dims else (100 * apart.mean(["case", "seed"])).to_series().round(2).to_dict()
-    plain = 100 * float((choose.minimised(cube) - choose.baseline(cube)).mean())
-    note = f"Minimising transport reads {plain:+.1f} against the plain baseline, which has no regulariser at all."
-    return gain(choose.per_seed(apart), note=note, numbers={"by task": by_task})
+    wma, plain = choose.best_cell(cube), choose.baseline(cube)
+    chosen, strong = choose.minimised(cube, "val"), choose.minimised(cube)
+    harm = {"α on validation": chosen - plain, "α = 1": strong - plain}
+    said = ", ".join(f"{name}: {100 * float(v.mean()):+.1f}" for name, v in harm.items())
+    ratio = cube["ratio_test"].sel(beta=0.0).isel(order=0).mean(["seed", "pair"])
+    moved = {f"{a:g}": round(float(ratio.sel(alpha=a).mean()), 2) for a in cube["alpha"].values.tolist()}
+    note = (
+        f"Minimising transport against the plain baseline, {said}; so a gain over α = 1 alone may be read as harm. "
+        f"D / D_0 on the test split when minimising, by α: {moved}."
+    )
+    steps = {
+        "over minimising": choose.per_seed(wma - chosen), "over the baseline": choose.per_seed(wma - plain),
+    }  # fmt: skip
+    return order(steps, note=note, numbers={"D / D_0": moved, "over minimising at α = 1": float((wma - strong).mean())})
 
 
 def by_task(c: Conditions) -> Measured:
     """wma.β: each task's own β against one β for all, on seeds that chose neither."""
     if c.dataset is not None:
         return missing("several tasks; the dataset given is one")
-    scores = choose.signed(grid(c)).isel(order=0, drop=True).sel(alpha=1.0, drop=True)
+    alpha = QUICK_ALPHAS[0]  # an α that does not ruin a task: the differences between β are what is asked
+    cube = c.once("wma by task", lambda: _grid(c, {}, orders=1) if not c.quick else _by_task(c, alpha))
+    scores = choose.signed(cube).sel(alpha=alpha, drop=True)
     found, picks = choose.best_beta(scores)
     note = f"Best β by task: {', '.join(f'{t} {b:g}' for t, b in picks.items())} (validation, all seeds)."
     return gain(found, note=note, numbers={"best beta": picks, "printed grids": printed.best_betas().to_dict()})
+
+
+def _by_task(c: Conditions, alpha: float) -> xr.Dataset:
+    return c.sweep("wma", task=list(TASKS), alpha=[alpha], beta=list(QUICK_BETAS))
 
 
 def three(c: Conditions) -> Measured:
@@ -115,12 +149,16 @@ def three(c: Conditions) -> Measured:
     if lacking := Towers(c.dataset).lacking(3):
         return missing(lacking)
     known: Any = "wma" if c.dataset is None else experiment(c.dataset)
+    alphas = list(QUICK_ALPHAS if c.quick else ALPHAS)
     names = "image+text+audio" if c.dataset is None else "+".join(c.dataset.modalities[:3])
     betas = [1.4] if c.quick else list(BETAS)
-    cube = c.sweep(known, modalities=[names], alpha=[0.0, 1.0], beta=betas).squeeze("modalities", drop=True)
+    cube = c.sweep(known, modalities=[names], alpha=[0.0, *alphas], beta=betas).squeeze("modalities", drop=True)
     apart = choose.best_cell(cube) - choose.baseline(cube)
     reached = cube["ratio_test"].sel(alpha=1.0, beta=1.4).mean("seed").round(2).to_series().to_dict()
-    note = f"Eq 10 runs and moves all three distances: at β = 1.4, D / D_0 = {reached}. The verdict is on the gain."
+    note = (
+        f"α chosen on validation from {alphas}. Eq 10 runs and moves all three distances: at α = 1, β = 1.4, D / D_0 = "
+        f"{reached}. The verdict is on the gain."
+    )
     return gain(choose.per_seed(apart), note=note, numbers={"D / D_0": reached})
 
 
@@ -167,16 +205,28 @@ CLAIMS: tuple[Claim, ...] = (
         "wma.I", "IPOT reaches the exact transport cost, not a blurred one", "Sec 3.2", "", ipot_is_exact, trained=False
     ),
     Claim("wma.N", "WMA is at least as good as the baseline on normal tests", "Tab 1", _printed("normal"), normal),
-    Claim("wma.X", "WMA is better than the baseline under modality noise", "Tab 1", _printed("noise"), noisy),
-    Claim("wma.Y", "WMA is better than the baseline with a missing modality", "Tab 1", _printed("missing"), absent),
+    Claim(
+        "wma.X", "WMA is better than the baseline under modality noise", "Tab 1", _printed("noise"), noisy, effect=1.4
+    ),
+    Claim(
+        "wma.Y",
+        "WMA is better than the baseline with a missing modality",
+        "Tab 1",
+        _printed("missing"),
+        absent,
+        effect=1.0,
+    ),
     Claim(
         "wma.O",
         "WMA beats minimising transport (α = 1, β = 0)",
         "Tab 2",
         "Hateful Memes 0.741 over 0.724",
         over_minimising,
+        effect={"over minimising": 1.7, "over the baseline": 0.5},
     ),
-    Claim("wma.β", "The best β depends on the task", "Fig 2, Tab 3-6", "β = 2.0 on Hateful Memes", by_task),
-    Claim("wma.3", "WMA extends to three modalities", "Eq 10, Tab 5, 6", "UR-FUNNY 0.711 over 0.704", three),
+    Claim("wma.β", "The best β depends on the task", "Fig 2, Tab 3-6", "β = 2.0 on Hateful Memes", by_task, sesoi=1.0),
+    Claim(
+        "wma.3", "WMA extends to three modalities", "Eq 10, Tab 5, 6", "UR-FUNNY 0.711 over 0.704", three, effect=0.7
+    ),
     Claim("wma.0", "WMA adds no parameters", "Sec 1", "none", adds_nothing, trained=False),
 )

@@ -53,12 +53,14 @@ class Trained:
         start: (pairs,) D_0, the mean of the first batch at initialisation.
         curve: (looks, pairs) mean D of the batch at steps 0, 10, 20, …, and the last.
         added: parameters that training had beyond those of the tower; 0.
+        share: mean share of the penalty in the whole loss, over the looks; 0 for the baseline.
     """
 
     tower: OneTower
     start: Tensor
     curve: Tensor
     added: int
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
     draw = torch.Generator().manual_seed(1000 * s["seed"] + s["order"])
     params = list(tower.parameters())
     adam = torch.optim.AdamW(params, s["lr"], weight_decay=s["weight_decay"], fused=where.type in FUSED)
-    curve = []
+    curve, shares = [], [0.0]
     for step in range(steps):
         rows = torch.randint(0, len(train), (min(s["batch_size"], len(train)),), generator=draw).to(where)
         hidden = tower.hidden({m: train.inputs[m][rows] for m in tower.modalities})
@@ -217,6 +219,8 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
         if s["alpha"] > 0:
             extra, distance = align(hidden)
             loss = loss + extra
+            if look:
+                shares.append(float(extra.detach() / loss.detach().clamp(min=1e-12)))
         elif look:
             with torch.no_grad():
                 distance = distances(hidden, align.how, quiet=True)
@@ -231,7 +235,8 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
     stepped = sum(p.numel() for group in adam.param_groups for p in group["params"])
     start = align.first if align.first is not None else curve[0]
     added = stepped - sum(p.numel() for p in tower.parameters())
-    return Trained(tower.eval(), start.cpu(), torch.stack(curve).cpu(), added)
+    share = sum(shares) / max(1, len(shares) - 1)
+    return Trained(tower.eval(), start.cpu(), torch.stack(curve).cpu(), added, share)
 
 
 def cases_of(modalities: str) -> list[str]:

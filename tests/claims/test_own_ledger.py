@@ -1,0 +1,267 @@
+"""Claims of one's own, settings, several processes, other seeds, and the picture that a ledger opens with."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import xmodal_lab as xl
+from xmodal_lab.app import main as cli
+from xmodal_lab.claims import ledger, measuring, repeating
+from xmodal_lab.claims.claim import Claim, Conditions
+from xmodal_lab.claims.seeds import seeds_of
+from xmodal_lab.claims.verdicts import Measured, exact, gain, order, same
+from xmodal_lab.sweeps.experiment import Experiment
+
+
+def member(settings: dict[str, Any], report: Any) -> dict[str, float]:
+    rng = np.random.default_rng(settings["seed"])
+    return {"score": settings["x"] * settings["slope"] + 0.1 * rng.standard_normal()}
+
+
+TOY = Experiment("own toy", {"seed": 0, "x": 1.0, "slope": 1.0}, member, ["score"])
+
+
+def rises(c: Conditions) -> Measured:
+    cube = c.sweep(TOY, x=[0.0, 1.0])
+    return gain((cube.score.sel(x=1.0) - cube.score.sel(x=0.0)).values, scale=1, unit="of the score")
+
+
+def exactly(c: Conditions) -> Measured:
+    return exact(3, 3, "cases")
+
+
+RISES = Claim("mine.rises", "The score rises with x.", "Tab 1", "1.0", rises, effect=1.0, cost="seconds")
+CLAIMS = [RISES, Claim("mine.exact", "It is exact.", "Thm 1", "", exactly, trained=False)]
+HERE = f"{__name__}:CLAIMS"
+
+
+def test_a_ledger_of_ones_own_needs_no_edit_of_the_package() -> None:
+    one = xl.claims.run(RISES, progress=False)
+    several = xl.claims.run([*CLAIMS, "dml.T3"], progress=False)
+    placed = xl.claims.run(HERE, progress=False)
+    assert list(one["id"]) == ["mine.rises"] and one.iloc[0]["verdict"] == "holds"
+    assert list(several["id"]) == ["mine.rises", "mine.exact", "dml.T3"] and list(placed["id"]) == list(
+        several["id"][:2]
+    )
+    row = one.iloc[0]
+    assert row["seeds"] == list(range(20)) and row["n"] == 20, "as many as its cost says"
+    assert row["effect"] == 1.0 and 0 < row["mde"] < 0.2 and row["unit"] == "of the score" and row["device"] == "cpu"
+    assert len(row["steps"][0]["outcomes"]) == 20 and row["steps"][0]["word"] == "holds"
+
+
+def test_claims_that_are_none_are_refused() -> None:
+    for place, why in (
+        ("nowhere.at_all:CLAIMS", "No module named 'nowhere'"),
+        (f"{__name__}:LATER", "has no attribute 'LATER'"),
+        (f"{__name__}:TOY", "is no Claim and no list of them, but Experiment"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            xl.claims.run(place, progress=False)
+    with pytest.raises(TypeError, match="a claim is meant by its id, its paper, a Claim or a place, got int"):
+        xl.claims.run([3], progress=False)  # type: ignore[list-item]
+    other = Claim("mine.rises", "Another.", "Tab 2", "", rises)
+    with pytest.raises(ValueError, match=r"two claims are called .mine\.rises."):
+        xl.claims.run([RISES, other], progress=False)
+    with pytest.raises(ValueError, match="unknown cost 'an hour'"):
+        Claim("mine.x", "x", "Tab 1", "", rises, cost="an hour")
+
+
+def test_settings_reach_the_experiments_and_stand_in_the_row() -> None:
+    row = xl.claims.run(RISES, settings={"slope": -2.0}, progress=False).iloc[0]
+    assert row["verdict"] == "fails" and row["settings"] == {"slope": -2.0}
+    assert row["value"] == pytest.approx(-2.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"), [({"x": 3.0}, "compares values of 'x' itself"), ({"epochs": 3}, "takes no setting 'epochs'")]
+)
+def test_a_setting_that_cannot_be_taken_is_never_ignored(settings: dict[str, Any], why: str) -> None:
+    with pytest.warns(RuntimeWarning, match="could not be measured"):
+        row = xl.claims.run(RISES, settings=settings, progress=False).iloc[0]
+    assert row["verdict"] == "not measured" and why in row["note"]
+
+
+def test_an_arm_that_two_sweeps_give_differently_is_not_set() -> None:
+    def arms(c: Conditions) -> Measured:
+        low, high = (c.sweep(TOY, x=x).score.values for x in (0.0, 1.0))
+        return gain(high - low, scale=1)
+
+    with pytest.warns(RuntimeWarning, match="compares values of 'x' itself"):
+        xl.claims.run(Claim("mine.arms", "x", "Tab 1", "", arms), settings={"x": 5.0}, progress=False)
+
+
+def test_a_claim_may_work_other_settings_out_of_one() -> None:
+    def doubled(c: Conditions) -> Measured:
+        slope = c.setting("slope", 1.0)
+        return gain(c.sweep(TOY, slope=2 * slope, x=1.0).score.values, scale=1)
+
+    claim = Claim("mine.doubled", "x", "Tab 1", "", doubled)
+    row = xl.claims.run(claim, settings={"slope": 4.0}, progress=False).iloc[0]
+    assert row["value"] == pytest.approx(8.0, abs=0.2)
+
+
+def test_seeds_are_fixed_by_cost_and_given_ones_stand() -> None:
+    assert [len(seeds_of(cost)) for cost in ("seconds", "half a minute", "minutes")] == [20, 10, 5]
+    assert len(seeds_of("seconds", "full")) > 20 and seeds_of("minutes", first=9) == (9, 10, 11, 12, 13)
+    assert xl.claims.run(RISES, seeds=range(50, 56), progress=False).iloc[0]["seeds"] == list(range(50, 56))
+    with pytest.raises(ValueError, match="unknown cost"):
+        seeds_of("free")
+
+
+def test_rows_of_other_settings_are_other_rows(tmp_path: Path) -> None:
+    for settings in ({}, {"slope": 3.0}):
+        xl.claims.run(RISES, settings=settings, store=tmp_path, progress=False)
+    assert len(list((tmp_path / "rows").glob("mine.rises-*.json"))) == 2
+    found = xl.claims.run(RISES, settings={"slope": 3.0}, store=tmp_path, progress=False).iloc[0]
+    assert found["value"] == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_finished_row_is_judged_beside_the_effect_of_now(tmp_path: Path) -> None:
+    xl.claims.run(RISES, store=tmp_path, progress=False)
+    more = Claim("mine.rises", RISES.text, "Tab 1", "40", rises, effect=40.0, cost="seconds")
+    row = xl.claims.run(more, store=tmp_path, progress=False).iloc[0]
+    assert row["verdict"] == "smaller than printed" and row["printed"] == "40"
+    assert len(list((tmp_path / "rows").glob("*.json"))) == 1, "judged again, not measured again"
+
+
+def test_two_processes_give_the_rows_in_the_order_asked(tmp_path: Path) -> None:
+    ids = ["dml.T3", "dml.T2", "uml.P1"]
+    both = xl.claims.run(ids, jobs=2, store=tmp_path, progress=False)
+    assert list(both["id"]) == ids and list(both["verdict"]) == list(xl.claims.run(ids, progress=False)["verdict"])
+    assert len(list((tmp_path / "rows").glob("*.json"))) == 3
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="either jobs or an executor, not both"):
+        xl.claims.run(ids, jobs=2, executor=executor)
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A shipped ledger of these claims."""
+    every = {c.id: c for c in CLAIMS}
+    monkeypatch.setattr(measuring, "known", lambda paper=None: every)
+    monkeypatch.setattr(ledger, "SHIPPED", tmp_path / "claims.json")
+    ledger.shipped.cache_clear()
+    rows = xl.claims.run(CLAIMS, progress=False).to_dict("records")
+    ledger.write(rows, every, tmp_path / "claims.json", tmp_path / "CLAIMS.md", picture=tmp_path / "claims.svg")
+    yield tmp_path
+    ledger.shipped.cache_clear()
+
+
+def test_words_are_compared_with_other_seeds(own: Path) -> None:
+    found = xl.claims.repeat(1.0, progress=False, draw=3)
+    assert list(found["id"]) == ["mine.rises"], "a theorem repeats whatever the seeds"
+    assert found.iloc[0]["agree"] and found.iloc[0]["seeds"][0] == 1000 and len(found.iloc[0]["seeds"]) == 20
+    assert found.attrs == {"draw": 3, "agreement": 1.0}
+    with pytest.raises(ValueError, match=r"share must lie in \(0, 1\]"):
+        xl.claims.repeat(0)
+    with pytest.raises(ValueError, match="rests on seeds and has a word"):
+        xl.claims.repeat(ids="mine.exact")
+
+
+def test_the_command_checks_and_fails_below_the_goal(
+    own: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main(["claims", "--check", "1", "--store", str(own)]) == 0
+    said = capsys.readouterr().out
+    assert "mine.rises  holds = holds" in said and "1 of 1 words agree (100 %, goal 95 %); --draw" in said
+    held = ledger.shipped()
+    monkeypatch.setitem(held, "mine.rises", held["mine.rises"] | {"verdict": "fails"})
+    assert cli.main(["claims", "--check", "1", "--store", str(own)]) == 1
+    assert "fails ≠ holds" in capsys.readouterr().out
+
+
+def test_which_rows_are_drawn_is_repeatable() -> None:
+    many = [Claim(f"mine.{i}", "x", "Tab 1", "", rises) for i in range(40)]
+    assert len(repeating._drawn(many, 0.1, 5)) == 4 and repeating._drawn(many, 0.1, 5) == repeating._drawn(many, 0.1, 5)
+    assert repeating._drawn(many, 0.1, 5) != repeating._drawn(many, 0.1, 6)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("--judge --run", "--judge looks at rows that are kept"),
+        ("--check --run", "give it alone"),
+        ("--draw 3", "give both"),
+        ("--set epochs=3", "give --run too"),
+        ("--run --set epochs", "written NAME=VALUE"),
+        (f"--run --write {HERE}", "one of your own"),
+    ],
+)
+def test_options_that_make_no_sense_together(line: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["claims", *line.split()]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_the_command_takes_claims_and_settings_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["claims", HERE, "--run", "--set", "slope=0.001", "--store", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"mine\.rises\s+smaller than printed", said) and "“The score rises with x.”" in said
+
+
+def test_the_page_opens_with_a_picture_that_is_the_same_every_time(own: Path) -> None:
+    page, picture = (own / "CLAIMS.md").read_text(), (own / "claims.svg").read_text()
+    assert "](docs/claims.svg)" in page and page.index("docs/claims.svg") < page.index("| mine.rises |")
+    assert "mine.rises" in picture and "mine.exact" not in picture, "a theorem has no interval"
+    ledger.draw(list(ledger.shipped().values()), own / "again.svg")
+    assert (own / "again.svg").read_text() == picture
+    ledger.draw([], own / "none.svg")
+    assert not (own / "none.svg").exists()
+
+
+def test_effects_are_in_units_of_the_smallest_effect_seen(own: Path) -> None:
+    found = xl.claims.effects().iloc[0]
+    assert found["value_seen"] == pytest.approx(found["value"] / found["mde"])
+    assert found["effect_seen"] == pytest.approx(1.0 / found["mde"]) and found["low_seen"] > 1
+    rows = xl.claims.table()
+    with pytest.raises(ValueError, match="these rows keep no steps"):
+        xl.claims.effects(rows.drop(columns="steps"))
+    with pytest.raises(TypeError, match="rows must be a DataFrame, got int"):
+        xl.claims.effects(3)  # type: ignore[arg-type]
+
+
+def test_each_step_has_a_line_and_the_claim_that_of_its_worst() -> None:
+    rng = np.random.default_rng(0)
+
+    def steps(c: Conditions) -> Measured:
+        return order({"a": 5 + rng.standard_normal(5), "b": same(rng.standard_normal(5), margin=5, scale=1),
+                      "c": rng.standard_normal(5)}, scale=1, sesoi={"c": 9.0})  # fmt: skip
+
+    rows = xl.claims.run(Claim("mine.steps", "x", "Tab 1", "", steps), progress=False)
+    assert list(xl.claims.effects(rows)["step"]) == ["c"] and rows.iloc[0]["verdict"] == "smaller than printed"
+    each = xl.claims.effects(rows, steps=True).set_index("step")
+    assert list(each["word"]) == ["holds", "holds", "smaller than printed"]
+    assert each.loc["b", "margin"] == 5 and np.isnan(each.loc["a", "margin_seen"]) and each.loc["c", "effect"] == 9
+
+
+def test_the_picture_shows_every_interval_and_says_what_it_cannot() -> None:
+    found = xl.claims.effects()
+    ax = xl.plots.effects(found)
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(found["id"])
+    plt.close("all")
+    with pytest.raises(ValueError, match="no claim has an interval to draw"):
+        xl.plots.effects(found.iloc[:0])
+    with pytest.raises(ValueError, match="unknown column 'margin_seen'"):
+        xl.plots.effects(found.drop(columns="margin_seen"))
+    with pytest.raises(TypeError, match="found must be a DataFrame"):
+        xl.plots.effects([1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dataset", ["", "avmnist", "emoji", "shapes"])
+def test_every_shipped_row_follows_from_what_it_keeps(dataset: str) -> None:
+    for row in ledger.rows_in(ledger.place(dataset)).values():
+        if row["steps"]:
+            again = ledger.judged(ledger.measured_of(row).beside(None))
+            assert {k: again[k] for k in ("verdict", "mde", "needed")} == {
+                k: row[k] for k in ("verdict", "mde", "needed")
+            }
+    frame = pd.DataFrame(list(ledger.rows_in(ledger.place(dataset)).values()))
+    assert json.dumps(frame["settings"].tolist())

@@ -1,0 +1,44 @@
+"""``xmodal lab``: JupyterLab on the first lesson."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..utils import checks as check
+
+# Warnings only; one's own --log-level still wins. notebook_shim serves extensions of the classic notebook; there are
+# none here: it reads every setting of the server, deprecated ones too, and so makes Jupyter warn about itself.
+QUIET = ("--Application.log_level=WARN", "--ServerApp.jpserver_extensions=notebook_shim=False")
+
+
+def lab(arguments: Sequence[str] = ()) -> int:
+    """Open JupyterLab on the first lesson, or on a notebook that is named; all arguments go to ``jupyter lab``."""
+    folder = notebooks()
+    named = next((a for a in arguments if a.endswith(".ipynb") and not a.startswith("-")), None)
+    first = None if folder is None else folder / "00_start_here.ipynb"
+    start = check.path("notebook", named) if named else first
+    if start is None or not start.is_file():
+        lesson = "no notebooks/00_start_here.ipynb here; run this from a clone of the project."
+        print(f"there is no {named}." if named else lesson, file=sys.stderr)
+        return 1
+    arguments = [a for a in arguments if a != named]
+    print(f"JupyterLab opens on {start}; Ctrl-C twice ends it.", flush=True)
+    as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in containers
+    with subprocess.Popen([sys.executable, "-m", "jupyterlab", str(start), *QUIET, *as_root, *arguments]) as server:
+        while True:  # a terminal sends Ctrl-C to the server too, which asks and then ends its kernels: wait for it
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                continue
+
+
+def notebooks() -> Path | None:
+    """The folder of lessons: below the working folder, or in the clone that this package runs from."""
+    for base in (Path.cwd(), Path(__file__).resolve().parents[2]):
+        if (base / "notebooks").is_dir():
+            return base / "notebooks"
+    return None

@@ -1,0 +1,226 @@
+"""Questions across papers, asked of the bench: rows of the ledger that no paper prints (paper "cross"; ours).
+
+One net, one world, one budget; the papers' terms are weights (see :mod:`xmodal_lab.experiments.bench`). Weights are
+chosen on validation data, among those named here, and every arm has the same seeds, which move the world as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..claims.claim import Claim, Conditions
+from ..claims.verdicts import Measured, controlled, gain, missing, order
+from ..sweeps.experiment import Experiment
+from ..training.recipe import Recipe
+from ..training.terms import Alignment, Latent, Shared, Task
+from .bench import ISOLINES, bench
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+EPOCHS = 60
+# The arms, beside the plain task: one paper's term each (weights: the papers', or chosen among ALIGNMENTS).
+DML, SYNERGY, UML = {"share": 1.0}, {"a_latent": 0.3}, {"lam": 1.0}
+ALIGNMENTS = (0.03, 0.1, 0.3)
+# A loss of accuracy at which an alignment still counts as leaving the task whole, on validation data (ours).
+WHOLE = 0.01
+LOOKS = {"eigenvalues": 1, "lpf": 0.1, "gap": True, "missing": 0.5, "noise": 1.0}
+KINDS = ("imperfect", "constant")
+
+
+def world(kind: str = "imperfect", isolines: bool = False, dataset: Any = None) -> Experiment:
+    """The bench of these questions; ``kind`` of latent target, with the grid of shots or without."""
+    last = "text" if dataset is None else dataset.modalities[-1]
+    terms = (Task(), Latent(last, kind=kind, weight=0.0), Alignment(weight=0.0, target=0.0), Shared(last, weight=0.0))
+    recipe = Recipe(terms, "same_class", name="cross").with_settings(share=0.0)
+    shots: Mapping[str, Any] = ISOLINES if isolines else {}
+    looks = {"gap": True} if isolines else LOOKS
+    return bench(dataset, recipe, looks, isolines=shots, name=f"cross {kind}{' shots' if shots else ''}", epochs=EPOCHS)
+
+
+def arm(c: Conditions, kind: str = "imperfect", isolines: bool = False, **settings: Any) -> xr.Dataset:
+    """One arm over the seeds."""
+    return c.sweep(world(kind, isolines, c.dataset), **settings)
+
+
+def alignment(c: Conditions) -> tuple[float, xr.Dataset]:
+    """The largest weight of alignment that leaves the task whole on validation data, and its arm."""
+    base, chosen = arm(c), ALIGNMENTS[0]
+    for weight in ALIGNMENTS:
+        if float(arm(c, a_align=weight)["val_accuracy"].mean() - base["val_accuracy"].mean()) >= -WHOLE:
+            chosen = weight
+    return chosen, arm(c, a_align=chosen)
+
+
+def arms(c: Conditions) -> dict[str, xr.Dataset]:
+    """The arms that are compared by rank: the task, each term alone, and pairs of them."""
+    weight, aligned = alignment(c)
+    wma = {"a_align": weight}
+    return {
+        "task": arm(c), "dml": arm(c, **DML), "synergy": arm(c, **SYNERGY), "wma": aligned, "uml": arm(c, **UML),
+        "dml + synergy": arm(c, **DML, **SYNERGY), "dml + wma": arm(c, **DML, **wma),
+        "synergy + wma": arm(c, **SYNERGY, **wma), "dml + uml": arm(c, **DML, **UML),
+    }  # fmt: skip
+
+
+def flattens(c: Conditions) -> Measured:
+    """Measure cross.AF: does alignment lower λ_max and L_LPF, at a weight that leaves the task whole."""
+    if lacking := _lacking(c):
+        return missing(lacking)
+    base, (weight, aligned) = arm(c), alignment(c)
+    steps = {
+        "λ_max falls": _fall(base, aligned, "eigenvalue"),
+        "L_LPF falls": _fall(base, aligned, "lpf"),
+    }
+    loss = gain(_fall(base, aligned, "loss"), unit="%")
+    note = f"α = {weight:g}; the clean test loss falls by {loss.text}."
+    return order(steps, unit="%", note=note, numbers={"alpha": weight})
+
+
+def narrows(c: Conditions) -> Measured:
+    """Measure cross.PG: does pairing anew within the class bring the modalities' latents nearer."""
+    if lacking := _lacking(c):
+        return missing(lacking)
+    return gain(_fall(arm(c), arm(c, **DML), "w2"), unit="%", numbers=_gaps(base=arm(c), dml=arm(c, **DML)))
+
+
+def latent_narrows(c: Conditions) -> Measured:
+    """Measure cross.LG: does a latent target bring them nearer, and more than a constant one."""
+    if lacking := _lacking(c, text=True):
+        return missing(lacking)
+    base, latent = arm(c), arm(c, **SYNERGY)
+    constant = arm(c, "constant", **SYNERGY)
+    found = gain(_fall(base, latent, "w2"), unit="%", numbers=_gaps(base=base, latent=latent, constant=constant))
+    return controlled(found, _fall(constant, latent, "w2"), "over a constant target", unit="%")
+
+
+def shared_narrows(c: Conditions) -> Measured:
+    """Measure cross.SG: do unpaired rows through the shared part bring them nearer."""
+    if lacking := _lacking(c, text=True):
+        return missing(lacking)
+    return gain(_fall(arm(c), arm(c, **UML), "w2"), unit="%", numbers=_gaps(base=arm(c), uml=arm(c, **UML)))
+
+
+def gap_and_rate(c: Conditions) -> Measured:
+    """Measure cross.GX: over recipes, does a smaller gap go with texts that are worth more images."""
+    if lacking := _lacking(c, text=True):
+        return missing(lacking)
+    if c.dataset is not None:
+        return missing("the shipped world, whose grid of shots it uses")
+    weight, _ = alignment(c)
+    settings = [{}, DML, SYNERGY, {"a_align": weight}, {**DML, **SYNERGY}, {**SYNERGY, "a_align": weight}]
+    cubes = [arm(c, isolines=True, **UML, **s) for s in settings]
+    gaps = np.stack([cube["w2"].to_numpy() for cube in cubes])
+    images, texts = (np.log1p(cubes[0][d].to_numpy().astype(float)) for d in ("images", "texts"))
+    worth = np.stack([_worth(cube["accuracy_at_shots"].to_numpy(), images, texts) for cube in cubes])
+    each = [-_spearman(gaps[:, s], worth[:, s]) for s in range(gaps.shape[1])]
+    note = "Worth of a text: its slope over an image's, in log shots, seed by seed; rank correlation over six recipes."
+    return gain(
+        each,
+        unit="ρ",
+        scale=1.0,
+        note=note,
+        numbers={"gap": gaps.mean(1).tolist(), "worth": np.nanmedian(worth, 1).tolist()},
+    )
+
+
+def flat_and_robust(c: Conditions) -> Measured:
+    """Measure cross.FR: do flatter nets lose less under noise and missing modalities, at equal clean loss."""
+    if lacking := _lacking(c, text=True):
+        return missing(lacking)
+    found = arms(c)
+    curved = np.stack([a["eigenvalue"].isel(k=0).to_numpy() for a in found.values()])
+    loss = np.stack([a["loss"].to_numpy() for a in found.values()])
+    lost = np.stack([_lost(a) for a in found.values()])
+    each = [_partial(curved[:, s], lost[:, s], loss[:, s]) for s in range(curved.shape[1])]
+    plain = gain([_spearman(curved[:, s], lost[:, s]) for s in range(curved.shape[1])], unit="ρ", scale=1.0)
+    note = f"Partial rank correlation of λ_max and the share of accuracy lost, clean loss held; without: {plain.text}."
+    return gain(each, unit="ρ", scale=1.0, note=note, numbers={"arms": list(found)})
+
+
+def adds_up(c: Conditions) -> Measured:
+    """Measure cross.C: are all terms together better than the best one, which is chosen on validation data."""
+    if lacking := _lacking(c, text=True):
+        return missing(lacking)
+    weight, aligned = alignment(c)
+    single = {"dml": arm(c, **DML), "synergy": arm(c, **SYNERGY), "wma": aligned, "uml": arm(c, **UML)}
+    best = max(single, key=lambda name: float(single[name]["val_accuracy"].mean()))
+    both = arm(c, **DML, **SYNERGY, **UML, a_align=weight)
+    means = {name: float(a["accuracy"].mean()) for name, a in {"task": arm(c), **single, "all": both}.items()}
+    difference = both["accuracy"].to_numpy() - single[best]["accuracy"].to_numpy()
+    return gain(difference, note=f"Best alone, on validation data: {best}.", numbers=means)
+
+
+def _claim(name: str, text: str, measure: Callable[[Conditions], Measured], sesoi: float) -> Claim:
+    return Claim(f"cross.{name}", text, "ours", "", measure, sesoi=sesoi, cost="seconds")
+
+
+# The smallest effects of interest (ours): a tenth of the mean, a rank correlation of .3, one point of accuracy.
+CLAIMS: tuple[Claim, ...] = (
+    _claim("AF", "alignment (wma) flattens: λ_max and L_LPF fall while the task stays whole", flattens, 10.0),
+    _claim("PG", "random pairing within the class (dml) narrows the modality gap", narrows, 10.0),
+    _claim("LG", "a latent target (synergy) narrows the gap more than a constant target", latent_narrows, 10.0),
+    _claim("SG", "a shared head (uml) narrows the gap", shared_narrows, 10.0),
+    _claim("GX", "over recipes, a smaller gap goes with texts that are worth more images", gap_and_rate, 0.3),
+    _claim(
+        "FR", "over recipes, flatter nets lose less under noise and missing modalities, at equal clean loss",
+        flat_and_robust, 0.3,
+    ),
+    _claim("C", "the gains add up: all terms together beat the best one", adds_up, 1.0),
+)  # fmt: skip
+
+
+def _lacking(c: Conditions, text: bool = False) -> str:
+    if c.dataset is None:
+        return ""
+    if len(c.dataset.modalities) < (3 if text else 2):
+        return f"a dataset with {'three' if text else 'two'} modalities"
+    return "" if c.dataset.val is not None else "a validation split, on which weights are chosen"
+
+
+def _fall(before: xr.Dataset, after: xr.Dataset, name: str) -> np.ndarray:
+    """By how much of its mean a look falls, seed by seed; the first eigenvalue of several."""
+    one, two = ((x[name].isel(k=0) if "k" in x[name].dims else x[name]).to_numpy() for x in (before, after))
+    found: np.ndarray = (one - two) / np.abs(one.mean())
+    return found
+
+
+def _lost(cube: xr.Dataset) -> np.ndarray:
+    """The share of the clean accuracy that noise and missing rows cost, a mean over both and over modalities."""
+    under = 0.5 * (cube["missing"].mean("modality") + cube["noisy"].mean("modality"))
+    return (1 - under / cube["accuracy"]).to_numpy()
+
+
+def _gaps(**cubes: xr.Dataset) -> dict[str, float]:
+    return {name: round(float(cube["w2"].mean()), 4) for name, cube in cubes.items()}
+
+
+def _worth(accuracy: np.ndarray, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """(seeds,) slope over texts per slope over images, of a plane in log shots; NaN where images do not help."""
+    grid = np.stack([np.ones(images.size * texts.size), np.repeat(images, texts.size), np.tile(texts, images.size)], 1)
+    _, over_images, over_texts = np.linalg.lstsq(grid, accuracy.reshape(len(accuracy), -1).T, rcond=None)[0]
+    return np.where(over_images > 0, over_texts / np.where(over_images > 0, over_images, 1), np.nan)
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata
+
+    found: np.ndarray = rankdata(x)
+    return found
+
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+    kept = np.isfinite(x) & np.isfinite(y)
+    if kept.sum() < 4 or np.ptp(x[kept]) == 0 or np.ptp(y[kept]) == 0:
+        return float("nan")
+    return float(np.corrcoef(_ranks(x[kept]), _ranks(y[kept]))[0, 1])
+
+
+def _partial(x: np.ndarray, y: np.ndarray, held: np.ndarray) -> float:
+    """Rank correlation of x and y with that of both with ``held`` taken out."""
+    a, b, c = _spearman(x, y), _spearman(x, held), _spearman(y, held)
+    rest = (1 - b * b) * (1 - c * c)
+    return (a - b * c) / rest**0.5 if rest > 1e-9 else float("nan")

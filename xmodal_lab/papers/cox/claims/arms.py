@@ -1,0 +1,86 @@
+"""What the rows of cox compare: runs in one world, one number per seed.
+
+The ledger's world is "halves": two halves of a handwritten digit and its sound, with four labelled pairs a class. Of n
+seeds every fifth draws data and perceptors too; on each draw the first five draw labelled rows, weights and batches, in
+one stack. So an interval is one over data as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....claims.claim import Conditions
+from ..member import EXPERIMENT, Bench
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ....sweeps.experiment import Experiment
+
+# (ours) Short enough for seconds a seed; few labels, since with many the learner needs no other modality.
+HALVES: Mapping[str, Any] = {
+    "dataset": "halves", "perceptor_steps": 100, "label_share": 0.04, "steps": 500,
+    "explore_from": 0.3, "rounds": 3, "connect_steps": 100, "rule": "self",
+}  # fmt: skip
+OUTS = ("lower", "upper")
+QUICK = 1
+BY_DRAW = 5
+UNSUPERVISED: Mapping[str, Any] = {"scenario": "unsupervised"}
+# EntMin gets the better of two weights, by mean over the same seeds: an upper limit for it.
+ENTROPIES = (0.1, 0.3)
+
+
+def experiment(c: Conditions) -> Experiment:
+    """In the ledger's world, or on the conditions' dataset."""
+    if c.dataset is None:
+        return c.once("cox halves", lambda: EXPERIMENT.with_defaults(**HALVES))
+    given, how = c.dataset, {k: v for k, v in HALVES.items() if k not in ("dataset", "label_share")}
+    return c.once("cox on a dataset", lambda: Bench(given).experiment(**how))
+
+
+def outs(c: Conditions) -> list[str]:
+    """Which modalities are out, in turn."""
+    names = OUTS if c.dataset is None else c.dataset.modalities
+    return list(names[:QUICK] if c.quick and c.dataset is None else names)
+
+
+def swept(c: Conditions, **axes: Any) -> xr.Dataset:
+    """A sweep over the modalities that are out, and draws and seeds as one dimension "seed"."""
+    if c.dataset is not None:
+        return c.sweep(experiment(c), out=outs(c), **axes)
+    draws = {"data_seed": list(c.seeds[::BY_DRAW]), "seed": list(c.seeds[:BY_DRAW])}
+    found = c.sweep(experiment(c), out=outs(c), **draws, **axes)
+    return (
+        found.stack(each=("data_seed", "seed"), create_index=False).drop_vars(["seed", "data_seed"]).rename(each="seed")
+    )
+
+
+def of(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
+    """One number per seed, mean over the modalities that are out."""
+    found = swept(c, **setting)[name].mean("out")
+    return np.asarray(found.transpose("seed", ...).values).squeeze()
+
+
+def entmin(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
+    """EntMin at the better of its weights."""
+
+    def at(weight: float, what: str) -> np.ndarray:
+        return of(c, what, **setting, algorithm="entmin", entropy_weight=weight)
+
+    best = max(ENTROPIES, key=lambda w: float(np.nanmean(at(w, "accuracy"))))
+    return at(best, name)
+
+
+def cox(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
+    """COX, staged where it has labels."""
+    return of(c, name, algorithm="cox", **setting)
+
+
+def curve(c: Conditions, name: str, **setting: Any) -> np.ndarray:
+    """(seed, checkpoint) of COX, mean over modalities out and in."""
+    found = swept(c, algorithm="cox", **setting)[name].mean(["out", "source"])
+    table = np.asarray(found.transpose("seed", "checkpoint", ...).values)
+    return table.reshape(len(table), -1)

@@ -60,7 +60,7 @@ def test_a_cube_without_density_yet_spans_the_grid() -> None:
         ({"marks": "single"}, "needs a dimension that counts eigenvalues"),
         ({"marks": "eigenvalue", "along": "lambda_"}, "dimension of 'eigenvalue'"),
         ({"scale": 0.0}, "scale of the Density view must be a number above 0, got 0.0"),
-        ({"versus": {"share": 0.0}, "hue": "share"}, "differences of densities are none"),
+        ({"versus": {"share": 0.0}, "hue": "share"}, "differences of densities are not densities"),
         ({"x": "share", "hue": "share"}, "uses a dimension twice"),
     ],
 )

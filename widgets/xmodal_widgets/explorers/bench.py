@@ -29,6 +29,8 @@ AXES: dict[str, list[Any]] = {
     "lam": [0.0, 1.0],
     "seed": [0, 1, 2],
 }
+# What the views read; the cube holds more.
+VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_curve")
 EPOCHS, CHECKPOINTS = 40, 3
 # What the browser gets: digits of a number that nobody sees in a picture are rounded away (8 bits of mantissa).
 KEPT_BITS = 8

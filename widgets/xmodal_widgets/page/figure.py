@@ -357,7 +357,7 @@ def _draw_spectrum(axis: Axes, grid: Grid, view: Density, table: Any, setting: M
     low, high = _lambda_span(grid, view)
     axis.set_xscale("function", functions=(lambda v: np.arcsinh(v / s), lambda u: s * np.sinh(u)))
     axis.set_xlim(low, high)
-    powers = [10.0**e for e in range(round(math.log10(s)), 12)]
+    powers = [10.0**e for e in range(round(math.log10(s)) + 1, 12)]
     ticks = [v for v in [*(-p for p in reversed(powers)), 0.0, *powers] if low <= v <= high]
     axis.set_xticks(ticks[:: 1 + len(ticks) // 11], [f"{v:g}" for v in ticks[:: 1 + len(ticks) // 11]])
     axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())

@@ -412,8 +412,12 @@ def controls_of(view: View, grid: Grid) -> tuple[str, ...]:
 def default_views(grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
     """Views that suit the cube's dimensions.
 
-    A plane (``a``, ``b``) becomes Surface and Contour, one numeric dimension Lines, names Bars.
+    Looks of a bench come as its screen: landscape, spectrum, gap, isolines, accuracy. Elsewhere a plane (``a``, ``b``)
+    becomes Surface and Contour, λ a Density, one numeric dimension Lines, names Bars.
     """
+    looks = look_views(grid)
+    if len(looks) > 1:
+        return looks
     views: list[View] = []
     for name in (n for n in grid.arrays if not grid.attrs[n]["extra"]):
         dims = grid.axes[name]
@@ -425,6 +429,8 @@ def default_views(grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
             x, y = dims[-2:]
             first = not any(isinstance(v, Surface) for v in views)
             views += [Surface(name, x, y), Contour(name, x, y)] if first else [Contour(name, x, y)]
+        elif "lambda_" in numbers:
+            views.append(Density(name, marks=_marks(grid, name), band=band))
         elif numbers:
             hue = names[0] if len(numbers) == 1 and len(names) == 1 and len(grid.dims[names[0]].values) <= 8 else None
             views.append(Lines(name, numbers[-1], hue=hue, band=band))
@@ -437,6 +443,44 @@ def default_views(grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
             f"no view suits the cube: its variables ({', '.join(grid.arrays)}) have no dimension to draw along."
         )
     return tuple(views[:MOST_VIEWS])
+
+
+# What xmodal_lab.look and a bench call their results, in the order of the screen: variable -> dimensions it must have.
+LOOKS: dict[str, tuple[str, ...]] = {
+    "landscape": ("a", "b"),
+    "density": ("lambda_",),
+    "curve_w2": ("checkpoint",),
+    "accuracy_at_shots": ("images", "texts"),
+    "accuracy_curve": ("epoch",),
+    "train_loss_curve": ("epoch",),
+}
+
+
+def look_views(grid: Grid) -> tuple[View, ...]:
+    """Views of the looks that the cube holds; without its course over training the gap stands over a swept setting."""
+    views: list[View] = []
+    for name, needed in LOOKS.items():
+        drawn = "w2" if name == "curve_w2" and name not in grid.arrays else name
+        dims = grid.axes.get(drawn, ())
+        if drawn == "w2":
+            needed = tuple(d for d in dims if grid.dims[d].numeric and len(grid.dims[d].values) > 1 and d != "seed")[:1]
+        if not needed or not set(needed) <= set(dims) or any(len(grid.dims[d].values) < 2 for d in needed):
+            continue
+        if name == "landscape":
+            views.append(Surface(name, log=True))
+        elif name == "density":
+            views.append(Density(name, marks=_marks(grid, name), log=True))
+        elif name == "accuracy_at_shots":
+            views.append(HeatMap(name, *needed, levels=True))
+        else:
+            views.append(Lines(drawn, needed[0]))
+    return tuple(views[:MOST_VIEWS])
+
+
+def _marks(grid: Grid, density: str) -> str | None:
+    """The leading eigenvalues that belong to a density, if the cube has them."""
+    dims = grid.axes.get("eigenvalue", ())
+    return "eigenvalue" if density == "density" and dims and dims[-1] not in grid.axes[density] else None
 
 
 def view_names() -> tuple[str, ...]:

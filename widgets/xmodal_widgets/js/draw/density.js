@@ -18,15 +18,16 @@ export function symlogAxis(lo, hi, s, count, title) {
   };
 }
 
+// Zero and powers of ten on both sides, as many as there is room for; the power at s itself lies too near to zero.
 function symlogTicks(lo, hi, s, count) {
   const first = Math.round(Math.log10(s));
-  const powers = Array.from({ length: 12 }, (_, e) => Number((10 ** (first + e)).toPrecision(12)));
+  const powers = Array.from({ length: 11 }, (_, e) => Number((10 ** (first + 1 + e)).toPrecision(12)));
   const inside = (stride) => {
     const some = powers.filter((_, e) => e % stride === 0);
     return [...some.map((p) => -p).reverse(), 0, ...some].filter((v) => v >= lo && v <= hi);
   };
   let stride = 1;
-  while (inside(stride).length > Math.max(3, count) && stride < 12) stride++;
+  while (inside(stride).length > Math.max(3, count) && stride < 11) stride++;
   return inside(stride);
 }
 

@@ -220,9 +220,9 @@ def _normal(s: dict[str, Any]) -> dict[str, Any]:
     elif s["scenario"] == "unsupervised" or (s["scenario"] == "auto" and s["label_share"] == 0):
         s = {**s, "label_share": 0.0, **{k: base[k] for k in ("explore_from", "staging", "connect_steps")}}
     else:
-        idle = ("anchors", "warmup", "warmup_share", "balance")
-        own = ("rounds", "connect_steps") if s["staging"] == "joint" else ("refresh",)
-        s = {**s, **{k: base[k] for k in (*idle, *own)}}
+        rest: tuple[str, ...] = ("anchors", "warmup", "warmup_share", "balance")
+        own: tuple[str, ...] = ("rounds", "connect_steps") if s["staging"] == "joint" else ("refresh",)
+        s = {**s, **{k: base[k] for k in (*rest, *own)}}
     if not s["exploration"]:
         s = {**s, **{k: base[k] for k in ("rule", "explore_weight")}}
     return {**s, **{k: base[k] for k in ("entropy_weight", "noise") if k not in mine}}

@@ -213,7 +213,8 @@ def _normal(s: dict[str, Any]) -> dict[str, Any]:
         s["algorithm"], ()
     )
     if s["algorithm"] != "cox":
-        idle: tuple[str, ...] = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
+        idle: tuple[str, ...]
+        idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
                 "explore_weight", "explore_from", "warmup_share", "rounds", "refresh", "staging", "connect_steps",
                 "balance")  # fmt: skip
         s = {**s, **{k: base[k] for k in idle}}

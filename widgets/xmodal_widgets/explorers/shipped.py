@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmodal_lab.sweeps.cubes import attributes
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -30,7 +32,11 @@ def load(name: str) -> xr.Dataset:
             "or give a cube of your own: explore(cube) with an xarray.Dataset."
         )
     with zarr.storage.ZipStore(path, mode="r") as store:
-        return xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+        cube = xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+    # Zarr holds dicts, netCDF does not: as xl.sweep gives them, so that a user may write the cube into either.
+    for part in (cube, *(cube[name] for name in cube.variables)):
+        part.attrs = attributes(part.attrs)
+    return cube
 
 
 def save(cube: xr.Dataset, name: str) -> Path:

@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=SUITES, default=SUITES, help="suites to run")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (1)")
     parser.add_argument("--repeats", type=int, help="alternating repeats (each suite has its own default)")
+    parser.add_argument("--device", default="cpu", help="another device: times the library's own paths there")
     asked = parser.parse_args()
     peers = HERE.parent / ".peers"
     if peers.is_dir():
@@ -36,6 +37,8 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(asked.threads)
+    if asked.device != "cpu":
+        return on_device(asked.device, asked.repeats)
     report = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": []}
     for suite in asked.only:
         if not (HERE / f"{suite}.py").is_file():
@@ -55,8 +58,23 @@ def main() -> int:
     return 0
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """Versions and device, as they stand beside the figures."""
+def on_device(name: str, repeats: int | None) -> int:
+    """The library's paths on another device, in a file of their own; the table of peers stays the CPU's."""
+    import torch
+
+    from .device import rows
+
+    path = RESULTS.with_name(f"results_{torch.device(name).type}.json")
+    found = rows(name, repeats)
+    for row in found:
+        print(line(row), flush=True)
+    report = {"rows": [{"suite": "device", **row} for row in found]} | machine(torch.get_num_threads(), name)
+    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+def machine(threads: int, where: str = "cpu") -> dict[str, Any]:
+    """Versions, and the device that the figures are of, as they stand beside them."""
     import torch
 
     versions = {}
@@ -65,7 +83,8 @@ def machine(threads: int) -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
+    kind = torch.device(where).type
+    device = torch.cuda.get_device_name(where) if kind == "cuda" else f"{kind} ({platform.machine()})"
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     return {
         "date": date,

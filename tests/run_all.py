@@ -40,11 +40,19 @@ def main() -> int:
             if (status := pytest(arguments[0], "--last-failed", "--last-failed-no-failures=none")) == 0:
                 verdict = "passed, some only when run again alone: see above"
         results[name] = (status, f"{verdict:<8} {time.perf_counter() - started:6.1f} s")
+    if os.environ.get("XMODAL_PRETEND_DEVICE") and not fast:
+        print("\n=== on a pretend device ===", flush=True)
+        started = time.perf_counter()
+        status = subprocess.call([sys.executable, "tests/device/tier.py"], cwd=ROOT)
+        verdict = "passed" if status == 0 else "FAILED"
+        results["on a device"] = (status, f"{verdict:<8} {time.perf_counter() - started:6.1f} s")
     print()
     for name, (_, words) in results.items():
         print(f"{name:<20} {words}")
     if not fast and "browser" not in results:
         print("browser              SKIPPED: NO CHROMIUM FOUND (apt-get install chromium), so no live view was tested.")
+    if not fast and "on a device" not in results:
+        print("on a device          SKIPPED: XMODAL_PRETEND_DEVICE names no pretend accelerator.")
     return int(any(status != 0 for status, _ in results.values()))
 
 

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from lab_server import fingerprint, ink
 from xmodal_widgets import Bars, Contour, HeatMap, Lines, Scatter, Surface, SweepView, explore
-from xmodal_widgets.explorers import EXPLORERS
+from xmodal_widgets.explorers import ready
 from xmodal_widgets.explorers.synergy import triangle
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def settle(page: Any) -> None:
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
+@pytest.mark.parametrize("name", ready())
 def test_an_explorer_fits_a_laptop(show: Callable[..., Any], name: str) -> None:
     """Nothing to scroll, every picture drawn, one of them large."""
     page = show(explore(name))

@@ -13,7 +13,8 @@ from worlds import toy
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.data.samples import Dataset, Samples
-from xmodal_lab.papers import cox, dml, synergy
+from xmodal_lab.papers import cox, dml, synergy, uml, wma
+from xmodal_lab.papers.cox.member import Bench
 from xmodal_lab.papers.dml.claims.arms import bench
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.training import judged_alike
@@ -30,14 +31,35 @@ def _synergy(dataset: Dataset) -> None:
     sweep(synergy.experiment(dataset, direction="A→V", steps=2), seed=[0, 1], progress=False)
 
 
-@pytest.mark.parametrize("use", [_dml, _synergy])
+def _cox(dataset: Dataset) -> None:
+    sweep(Bench(dataset).experiment(steps=5), seed=[0, 1], progress=False)
+
+
+def _uml(dataset: Dataset) -> None:
+    def flat(part: Samples) -> Samples:
+        return Samples({m: x.flatten(1) for m, x in part.inputs.items()}, part.labels)
+
+    vectors = Dataset("flat", flat(dataset.train), flat(dataset.test), dataset.classes, flat(dataset.val))
+    sweep(uml.experiment(vectors, steps=2), seed=[0, 1], progress=False)
+
+
+def _wma(dataset: Dataset) -> None:
+    sweep(wma.experiment(dataset, steps=2, batch_size=8, width=8, layers=1), seed=[0, 1], progress=False)
+
+
+def _bench(dataset: Dataset) -> None:
+    sweep(xl.bench(dataset, looks={"gap": True}, **TINY), seed=[0, 1], progress=False)
+
+
+@pytest.mark.parametrize("use", [_dml, _synergy, _cox, _uml, _wma, _bench])
 def test_a_dataset_is_forgotten_with_its_last_name(use: Callable[[Dataset], None]) -> None:
-    dataset = xl.load("shapes", modalities=("image", "audio"), n_train=60, n_test=30)
-    alive = weakref.ref(dataset)
+    seen = ("image", "audio", "text") if use is _cox else ("image", "audio")  # agreement is that of two, beside a third
+    dataset = xl.load("shapes", modalities=seen, n_train=90, n_test=30, n_val=30)
+    alive = [weakref.ref(dataset), *(weakref.ref(x) for part in dataset.splits.values() for x in part.inputs.values())]
     use(dataset)
     del dataset
     gc.collect()
-    assert alive() is None
+    assert [one() for one in alive] == [None] * len(alive)
 
 
 def test_what_is_kept_is_computed_once_and_bounded() -> None:

@@ -160,6 +160,7 @@ def uml() -> Calls:
         ),
         "uml.prototypes": Call(um.prototypes, both | {"modality": "text"}),
         "uml.baseline": Call(um.baseline, {"data": data, "head": head, "classifier": "lda"}),
+        "uml.gradient_cosines": Call(um.gradient_cosines, {"data": data, "heads": head, "steps": [1, 2]}, guises=False),
         "uml.search": Call(um.search, {"data": data, "heads": head, "grid": {"lr": [0.1, 0.2]}}, guises=False),
         "uml.experiment": Call(
             _defaults(um.experiment), {"data": data, "steps": 3, "lr": 0.1, "seed": 0, "init": "random"}

@@ -389,7 +389,7 @@ def test_the_views_open_and_draw() -> None:
     assert view.figure() is not None
     found = xl.information.exchange_rate(acc, [1, 2, 4, 8], [0, 1, 2, 5], 10, images_window=(0, 4), texts_window=(0, 2))
     here = view.cube.sel(most_images=4, most_texts=2)
-    assert float(here.words.sel(surface="plane")) == pytest.approx(found.rate, rel=1e-6)
+    assert float(here.words.sel(surface="plane")) == pytest.approx(found.plane_rate, rel=1e-6)
     assert float(here.words.sel(surface="log fit")) == pytest.approx(found.log_rate, rel=1e-6)
     assert bool(here.accuracy.sel(images=8).isnull().all()) and bool(
         here.accuracy.sel(images=4, texts=2).notnull().all()

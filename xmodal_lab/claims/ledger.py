@@ -22,6 +22,7 @@ from typing import Any
 from ..data import datasets
 from ..sweeps import commit
 from ..utils.files import seal, write_text
+from ..utils.torch_state import pick_device
 from ..utils.version import __version__
 from .claim import Claim, Conditions
 from .steps import Step
@@ -48,6 +49,20 @@ def versions() -> dict[str, str]:
     import torch
 
     return {"xmodal_lab": __version__, "torch": str(torch.__version__), "numpy": str(np.__version__)}
+
+
+def device_name() -> str:
+    """What ``device="auto"`` trains on here: "cpu", "mps", or the name of the GPU."""
+    import torch
+
+    kind = pick_device().type
+    return torch.cuda.get_device_name() if kind == "cuda" else kind
+
+
+def machine() -> str:
+    """The machine of a row, with its GPU if it has one."""
+    device = device_name()
+    return f"{platform.machine()}, {os.cpu_count()} cores" + ("" if device == "cpu" else f", {device}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,8 @@ class Rows:
         data = "" if c.dataset is None else [c.dataset.name, c.dataset.fingerprint]
         measure = [getattr(claim.measure, name, "") for name in ("__module__", "__qualname__")]
         what = [claim.id, claim.text, measure, c.budget, seeds, data, repr(sorted(c.settings.items())), versions()]
+        if (device := device_name()) != "cpu":  # other rounding: a row of its own
+            what.append(device)
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
         return self.folder / f"{claim.id}-{digest}.json"
 
@@ -103,7 +120,7 @@ def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception,
         "settings": dict(conditions.settings), "device": ", ".join(sorted(conditions.devices - {""})),
         **_data(conditions), "seconds": round(seconds, 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
-        "versions": versions(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions(), "machine": machine(),
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ..utils import checks as check
+from ..utils.torch_state import wide
 
 T = TypeVar("T")
 # What is read from a loader that does not say how long it is, before it is taken for endless (ours).
@@ -122,7 +123,7 @@ def telling_rows(batch: Any, rows: int, most: int) -> Tensor:
     for tensor in tensors_in(batch):
         if not _has_rows(tensor, rows) or not tensor.numel() or tensor.is_complex() or tensor.is_sparse:
             continue
-        size = tensor.detach().reshape(rows, -1).sum(1).double().nan_to_num()
+        size = wide(tensor.detach().reshape(rows, -1).sum(1)).nan_to_num()
         first.append(int(size.argmin()))
         last.append(int(size.argmax()))
         if tensor.numel() == rows and not tensor.is_floating_point():

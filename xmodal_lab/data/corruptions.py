@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..utils import checks as check
-from ..utils.torch_state import full_precision
+from ..utils.torch_state import full_precision, wide
 
 Batch = Float[Tensor, "n c h w"]
 Apply = Callable[[Any, float, torch.Generator], Any]
@@ -92,7 +92,7 @@ def generator(seed: int, *parts: str) -> torch.Generator:
 
 def deviation(what: str, x: Tensor) -> float:
     """Standard deviation (1/N) of all values of ``x``, the unit of relative amplitudes."""
-    sd = float(x.double().std(correction=0))
+    sd = float(wide(x).std(correction=0))
     if not math.isfinite(sd):
         raise ValueError(
             f"{what} reaches {float(x.abs().max()):.3g}, and its variance overflows; make it smaller first."

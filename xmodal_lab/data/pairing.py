@@ -112,10 +112,11 @@ class Pairing:
         if self.mode == "fixed" or self.share == 0:
             return base
         generator = torch.Generator().manual_seed(_mix(seed, epoch + 1))
+        labels = _once(samples, ("labels",), samples.labels.cpu)
         index = {names[0]: base.index[names[0]]}
         for m in names[1:]:
             pool = _pool(samples, m)
-            drawn = pool.draw(self.mode, samples.labels.cpu()[base.rows], base.index[m], generator, own=self.own)
+            drawn = pool.draw(self.mode, labels[base.rows], base.index[m], generator, own=self.own)
             changed = torch.rand(len(base), generator=generator, dtype=torch.float32) < self.share
             index[m] = torch.where(changed, drawn, base.index[m])
         return Pairs(base.rows, index)

@@ -17,7 +17,7 @@ statistics of θ, unless the loss was made with ``batchnorm="recalibrate"``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..losses import Loss, Params
-from ..losses.directions import gaussian, norm_of, normalize_, parameter_names
+from ..losses.directions import gaussians, norm_of, normalize_, parameter_names
+from ..losses.loss import TOGETHER
 from ..losses.precision import looked_at, value_in
 from ..utils import checks as check
 from ..utils.torch_state import full_precision
@@ -118,8 +119,12 @@ def lpf(
     loss, centre, names = _start(loss, noise, params, dtype)
     generator = torch.Generator().manual_seed(check.integer("seed", seed, at_least=0))
     table = [[sigma], [-sigma]] if antithetic else [[sigma]]
-    draws = [loss.along([_noise(loss, names, noise, generator)], table) for _ in range(samples // len(table))]
-    values = torch.stack(draws)
+    values = _at_draws(
+        loss,
+        lambda: _noise(loss, names, noise, generator),
+        samples // len(table),
+        torch.tensor(table, dtype=torch.float64),
+    )
     value = float(values.mean())
     return Lpf(
         value=value,
@@ -208,9 +213,8 @@ def gap(
     differences = torch.zeros(directions, len(steps), dtype=torch.float64)
     moves = steps > 0  # at radius 0 nothing moves and the gap is 0, to the last digit
     if bool(moves.any()):
-        for i in range(directions):
-            direction = _fixed_length(loss, names, noise, generator)
-            differences[i, moves] = loss.along([direction], steps[moves, None]) - centre
+        found = _at_draws(loss, lambda: _fixed_length(loss, names, noise, generator), directions, steps[moves, None])
+        differences[:, moves] = found - centre
     gaps = differences.abs()
     return Gap(
         radii=steps,
@@ -302,9 +306,19 @@ def _start(
     return loss, centre, names
 
 
+def _at_draws(loss: Loss, draw: Callable[[], Params], count: int, table: Tensor) -> Tensor:
+    """L(θ + c d) for ``count`` draws d and each c of ``table`` (R, 1): (count, R). On a GPU many draws at once."""
+    at_once, values = 1 if loss.device.type == "cpu" else max(1, TOGETHER // len(table)), []
+    for first in range(0, count, at_once):
+        drawn = [draw() for _ in range(min(at_once, count - first))]
+        rows = torch.block_diag(*[table] * len(drawn))  # each draw moves by itself
+        values.append(loss.along_drawn(drawn, rows).view(len(drawn), -1))
+    return torch.cat(values)
+
+
 def _noise(loss: Loss, names: Sequence[str], noise: str, generator: torch.Generator) -> Params:
     """Noise for σ = 1."""
-    drawn = {n: gaussian(loss.params[n], generator) for n in names}
+    drawn = gaussians({n: loss.params[n] for n in names}, generator)
     if noise == "relative":
         theta = {n: loss.params[n] for n in names}
         scale = float(norm_of(theta)) / math.sqrt(sum(p.numel() for p in theta.values()))
@@ -319,7 +333,7 @@ def _noise(loss: Loss, names: Sequence[str], noise: str, generator: torch.Genera
 
 def _fixed_length(loss: Loss, names: Sequence[str], noise: str, generator: torch.Generator) -> Params:
     """A direction for r = 1."""
-    drawn = {n: gaussian(loss.params[n], generator) for n in names}
+    drawn = gaussians({n: loss.params[n] for n in names}, generator)
     if noise == "filter":
         return {n: normalize_(z, loss.params[n], "filter") for n, z in drawn.items()}
     length = float(norm_of({n: loss.params[n] for n in names})) if noise == "relative" else 1.0

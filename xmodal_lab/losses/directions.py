@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..utils import checks as check
+from ..utils.torch_state import wide
 from . import Loss
 
 
@@ -31,6 +32,20 @@ def gaussian(theta: Tensor, generator: torch.Generator) -> Tensor:
     return flat.view(theta.shape)
 
 
+def gaussians(params: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """:func:`gaussian` for each of ``params``; they go to a GPU in one copy for each dtype."""
+    if all(p.device.type == "cpu" for p in params.values()):
+        return {name: gaussian(p, generator) for name, p in params.items()}
+    here = {name: gaussian(torch.empty(p.shape, dtype=p.dtype), generator) for name, p in params.items()}
+    found: dict[str, Tensor] = {}
+    for kind in dict.fromkeys((p.dtype, p.device) for p in params.values()):
+        names = [name for name, p in params.items() if (p.dtype, p.device) == kind]
+        there = torch.cat([here[name].reshape(-1) for name in names]).to(kind[1])
+        parts = there.split([here[name].numel() for name in names])
+        found |= {name: part.view(here[name].shape) for name, part in zip(names, parts, strict=True)}
+    return {name: found[name] for name in params}
+
+
 def parameter_names(loss: Loss, params: str | Sequence[str] | None) -> list[str]:
     """Names of the parameters that a block name, a parameter name or a list of names stands for."""
     if params is None:
@@ -52,6 +67,6 @@ def parameter_names(loss: Loss, params: str | Sequence[str] | None) -> list[str]
 
 def norm_of(params: Mapping[str, Tensor]) -> Tensor:
     """‖θ‖ over all parameters, float64."""
-    parts = [torch.linalg.vector_norm(p).double() for p in params.values()]
+    parts = [wide(torch.linalg.vector_norm(p)) for p in params.values()]
     total: Tensor = torch.linalg.vector_norm(torch.stack(parts))
     return total

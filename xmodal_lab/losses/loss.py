@@ -25,10 +25,11 @@ from ..models.copies import bare, copy_in
 from ..models.modules import Direction as Direction
 from ..models.modules import Params as Params
 from ..utils import checks as check
+from ..utils.torch_state import full_precision, has_float64
 from . import standins
 from .on_batches import OnBatches
+from .parameters import Points, blocks_of, fitted, fitted_stack, moved, scalar, value_of
 from .parameters import Term as Term
-from .parameters import blocks_of, fitted, fitted_stack, moved, scalar, stacked_points, value_of
 
 # Points evaluated together on a GPU (ours).
 TOGETHER = 16
@@ -158,21 +159,31 @@ class Loss:
             >>> bowl.along([{"w": torch.tensor([1.0, 0.0])}], [[-3.0], [0.0], [1.0]])
             tensor([16., 25., 32.], dtype=torch.float64)
         """
-        parts, table = self.check_directions(directions, coefficients)
+        return self.along_drawn(*self.check_directions(directions, coefficients), rows, stack)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    @full_precision()
+    def along_drawn(
+        self, directions: Sequence[Params], table: Tensor, rows: int | None = None, stack: int | None = None
+    ) -> Tensor:
+        """:meth:`along` for directions that fit θ, as what was drawn here does, and a ``table`` (K, D) on the CPU."""
+        parts = directions
         at_once = min(stack or (1 if self.device.type == "cpu" else TOGETHER), len(table))
-        if at_once > 1 and not self._together(stacked_points(self.params, parts, table[[0, -1]])):
+        if at_once > 1 and not self._together(Points(self.params, parts).at(table[[0, -1]])):
             at_once = 1
         return within_memory(lambda n, cut: self._along(parts, table, cut, n), at_once, self.most_rows, rows)
 
     def _along(self, directions: Sequence[Params], table: Tensor, rows: int | None, at_once: int) -> Tensor:
         """:meth:`along`, ``at_once`` points together."""
         terms, values = self.terms(rows), []
+        every = Points(self.params, directions) if at_once > 1 else None
         for part in table.split(at_once):
-            if at_once == 1:
+            if every is None:
                 point = moved(self.params, directions, part[0].tolist())
                 found = [term.weight * term.fn(point).reshape(1) for term in terms]
             else:
-                points = stacked_points(self.params, directions, part)
+                points = every.at(part)
                 found = [term.weight * vmap(term.fn)(points) for term in terms]
             values.append(torch.stack([_wide(value) for value in found]).sum(0))
         return torch.cat(values).cpu().double()
@@ -415,4 +426,4 @@ def as_loss(loss: object) -> Loss:
 
 def _wide(values: Tensor) -> Tensor:
     """In float64 where the device has it, so that sums over chunks keep what each chunk knows."""
-    return values if values.device.type == "mps" else values.double()
+    return values.double() if has_float64(values.device) else values

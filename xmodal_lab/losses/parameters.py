@@ -35,10 +35,23 @@ def fitted(params: Params, direction: Direction, what: str = "direction") -> Par
             raise ValueError(
                 f"{what}[{name!r}] must have shape {tuple(like.shape)} like the parameter, got {tuple(part.shape)}."
             )
-        parts[name] = check.finite(f"{what}[{name!r}]", part.to(like.device, like.dtype))
+        parts[name] = part.to(like.device, like.dtype)
     if not parts:
         raise ValueError(f"{what} is empty; name at least one parameter.")
+    check_finite(parts, what)
     return parts
+
+
+def check_finite(parts: Params, what: str) -> None:
+    """Refuse NaN and infinity in any of ``parts``; on a GPU the host waits once for all of them."""
+    if next(iter(parts.values())).device.type != "cpu":
+        found: dict[torch.device, list[Tensor]] = {}
+        for part in parts.values():
+            found.setdefault(part.device, []).append(part.sum() * 0)  # NaN where any is NaN or infinite
+        if all(bool(torch.isfinite(torch.stack(each).sum())) for each in found.values()):
+            return
+    for name, part in parts.items():
+        check.finite(f"{what}[{name!r}]", part)
 
 
 def fitted_stack(params: Params, stacked: Mapping[str, Tensor]) -> tuple[Params, int]:
@@ -71,20 +84,43 @@ def moved(params: Params, directions: Sequence[Direction], row: Sequence[float])
     """
     point = dict(params)
     for direction, c in zip(directions, row, strict=True):
+        if c == 0:
+            continue
         for name, part in direction.items():
             point[name] = point[name] + c * part
     return point
 
 
-def stacked_points(params: Params, directions: Sequence[Params], table: Tensor) -> Params:
-    """θ + Σ cᵢ dᵢ for all rows of ``table`` (K, D) at once, of the parameters that move: name -> (K, *shape)."""
-    points: Params = {}
-    for direction, column in zip(directions, table.t(), strict=True):
-        for name, part in direction.items():
-            base = points.get(name, params[name][None])
-            c = column.to(part.device, part.dtype).view(-1, *[1] * part.ndim)
-            points[name] = torch.addcmul(base, c, part[None])
-    return points
+class Points:
+    """θ + Σ cᵢ dᵢ for many rows of coefficients at once: one product for all parameters of a dtype.
+
+    Args:
+        params: θ.
+        directions: dicts of parts shaped like ``params``; a missing name means zero.
+    """
+
+    def __init__(self, params: Params, directions: Sequence[Params]) -> None:
+        moving = [name for name in params if any(name in d for d in directions)]
+        self.like = {name: params[name] for name in moving}
+        self.groups: list[tuple[list[str], Tensor, Tensor]] = []
+        for kind in dict.fromkeys((p.dtype, p.device) for p in self.like.values()):
+            names = [name for name, p in self.like.items() if (p.dtype, p.device) == kind]
+            base = torch.cat([params[name].reshape(-1) for name in names])
+            zero = base.new_zeros(len(base))
+            slopes = [
+                torch.cat([d[n].reshape(-1) if n in d else zero[: params[n].numel()] for n in names])
+                for d in directions
+            ]
+            self.groups.append((names, base, torch.stack(slopes)))
+
+    def at(self, table: Tensor) -> Params:
+        """The points of all rows of ``table`` (K, D), of the parameters that move: name -> (K, *shape)."""
+        points: Params = {}
+        for names, base, slopes in self.groups:
+            flat = torch.addmm(base, table.to(base.dtype).to(base.device), slopes)
+            parts = flat.split([self.like[name].numel() for name in names], 1)
+            points |= {n: part.view(len(table), *self.like[n].shape) for n, part in zip(names, parts, strict=True)}
+        return points
 
 
 def scalar(value: Any, name: str) -> Tensor:
@@ -148,7 +184,8 @@ class WeightedSum:
         if tuple(before) != self._row_at:
             self._row.copy_(self.base)
             for slope, c in zip(self.slopes, before, strict=False):
-                self._row.add_(slope, alpha=c)
+                if c != 0:
+                    self._row.add_(slope, alpha=c)
             self._row_at = tuple(before)
         torch.add(self._row, self.slopes[-1], alpha=last, out=self.out)
 
@@ -203,13 +240,15 @@ def write(parameters: Mapping[str, Tensor], params: Params, directions: Sequence
         base: Tensor | None = params[name]
         for direction, c in zip(directions, row, strict=True):
             part = direction.get(name)
-            if part is None:
+            if part is None or (c == 0 and len(row) > 2):  # many directions: a draw each
                 continue
             if base is not None:
                 torch.add(base, part, alpha=c, out=parameter.data)
                 base = None
             else:
                 parameter.data.add_(part, alpha=c)
+        if base is not None and len(row) > 2:
+            parameter.data.copy_(base)
 
 
 def _strides(parameter: Tensor) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..data.samples import Samples
 from ..utils import checks as check
+from ..utils.torch_state import wide
 from . import objectives
 
 
@@ -138,7 +139,7 @@ def evaluation(outputs: Tensor, labels: Tensor) -> Evaluation:
     if task == "values":
         return Evaluation(mean_loss, -mean_loss)
     right = objectives.scores_of(outputs, labels)
-    return Evaluation(mean_loss, float(right.double().sum()) / len(labels))
+    return Evaluation(mean_loss, float(wide(right).sum()) / len(labels))
 
 
 def summed_loss(outputs: Tensor, labels: Tensor) -> Tensor:

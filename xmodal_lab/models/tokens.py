@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..utils import checks as check
+from ..utils.torch_state import wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Tokens:
 
     def spread(self) -> dict[str, float]:
         """Standard deviation of each modality's embedded values, padding left out: the unit of relative noise."""
-        return {m: float(v.detach()[self.masks[m]].double().std(correction=0)) for m, v in self.values.items()}
+        return {m: float(wide(v.detach()[self.masks[m]]).std(correction=0)) for m, v in self.values.items()}
 
     def noisy(self, modality: str, amplitude: float, *, relative: bool = False, seed: int = 0) -> Tokens:
         """Uniform noise on [-amplitude, amplitude] added to one modality's embedded tokens (wma Sec 4.1: 3).

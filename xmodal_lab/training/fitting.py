@@ -371,7 +371,7 @@ def _epoch(
 ) -> tuple[float, float]:
     """One pass over ``pairs``: mean loss and accuracy, as seen while training."""
     labels, params = pairs.labels(train), [*model.parameters(), *(objective.params.values() if objective else ())]
-    total, right, count = 0.0, 0.0, len(pairs)
+    count, seen, sizes = len(pairs), [], []
     order = torch.randperm(count, generator=draws[0])
     if objective is not None:
         objective.epoch(pairs.rows[order][None].to(labels.device), labels[order.to(labels.device)][None])
@@ -387,8 +387,14 @@ def _epoch(
             with sharpened(moved, [p.grad for p in moved if p.grad is not None], options.sam):
                 _backward(_outputs_and_loss(model, batch, options, objective, again=True)[1], params)
         steps.step()
-        total += float(loss.detach()) * len(take)
-        right += _accuracy(outputs.detach(), wanted) * len(take)
+        seen.append(torch.stack([loss.detach(), objectives.scores_of(outputs.detach(), wanted).mean().to(loss)]))
+        sizes.append(len(take))
+        if seen[-1].device.type == "cpu" and not math.isfinite(float(seen[-1][0])):
+            break  # on a GPU the numbers are read once an epoch, so that no step waits for the one before
+    total = right = 0.0
+    for (loss_seen, share), size in zip(torch.stack(seen).tolist(), sizes, strict=True):
+        total += loss_seen * size
+        right += share * size
         if not math.isfinite(total):
             break
     return total / count, right / count

@@ -195,7 +195,8 @@ class _Together:
             sizes.append(wanted.shape[1])
             losses.append(each)
             accuracies.append(member_accuracies(outputs, wanted))
-        seen = zip(_epoch_mean(losses, sizes), _epoch_mean(accuracies, sizes), strict=True)
+        numbers = torch.stack([torch.stack(losses), torch.stack(accuracies).to(losses[0])]).cpu()  # one wait
+        seen = zip(*(_epoch_mean(each, sizes) for each in numbers), strict=True)
         if epoch >= self.first_averaged:
             self._add_to_average(1 + epoch - self.first_averaged)
         held_out = self._evaluate()
@@ -340,6 +341,8 @@ class _Together:
 
     def _scores(self, rows: int) -> list[dict[str, float]]:
         found: list[dict[str, float]] = [{} for _ in self.nets]
+        seen: list[Tensor] = []  # read at once: the host waits for a GPU once
+        places: list[tuple[str, int]] = []
         for split, groups in self.splits.items():
             for members, inputs, labels in groups:
                 parts = [
@@ -348,9 +351,11 @@ class _Together:
                 ]
                 outputs = torch.cat(parts, 1)[members]
                 wanted = labels.expand(len(members), *labels.shape)
-                losses, right = member_losses(outputs, wanted).tolist(), member_accuracies(outputs, wanted).tolist()
-                for k, loss, accuracy in zip(members, losses, right, strict=True):
-                    found[k] |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+                losses = member_losses(outputs, wanted)
+                seen.append(torch.stack([losses, member_accuracies(outputs, wanted).to(losses)], 1))
+                places += [(split, k) for k in members]
+        for (split, k), (loss, accuracy) in zip(places, torch.cat(seen).tolist() if seen else [], strict=True):
+            found[k] |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         return found
 
 
@@ -370,9 +375,9 @@ def _options(count: int, settings: Mapping[str, Any]) -> list[Options]:
     return [Options(**{name: values[k] for name, values in each.items()}) for k in range(count)]
 
 
-def _epoch_mean(values: Sequence[Tensor], sizes: Sequence[int]) -> list[float]:
+def _epoch_mean(values: Tensor, sizes: Sequence[int]) -> list[float]:
     """Mean over the rows of an epoch of per-batch means (K,); where it stops being finite, what it was then."""
-    sums = (torch.stack(list(values)).cpu().double() * torch.tensor(sizes)[:, None]).cumsum(0)
+    sums = (values.double() * torch.tensor(sizes)[:, None]).cumsum(0)
     first_bad = (~torch.isfinite(sums)).int().argmax(0)
     last = torch.where(first_bad > 0, first_bad, len(sums) - 1)
     last[~torch.isfinite(sums[0])] = 0

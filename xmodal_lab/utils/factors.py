@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .torch_state import full_precision, seeded
+from .torch_state import full_precision, seeded, wide
 
 # Eigenvalues this near, as a share of the largest, are one (ours): rounding turns vectors of nearer ones by
 # 1e-16 / 1e-10 = 1e-6 or more, above the rounding of float32.
@@ -53,7 +53,7 @@ def oriented(vectors: Tensor) -> Tensor:
 @full_precision()
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (d,) in ascending order and eigenvectors (d, d), columns, of a symmetric matrix, in float64."""
-    values, vectors = torch.linalg.eigh(matrix.detach().double())
+    values, vectors = torch.linalg.eigh(wide(matrix.detach()))
     parts = [_settled(vectors[:, space], len(values)).flip(1) for space in _spaces(values, len(values))]
     return values, torch.cat(parts[::-1], 1) if parts else vectors
 
@@ -61,7 +61,7 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
 @full_precision()
 def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Thin U (n, k), s (k,) descending, V (d, k) with matrix = U diag(s) Vᵀ, in float64; V's signs by the rule."""
-    u, s, vt = torch.linalg.svd(matrix.detach().double(), full_matrices=False)
+    u, s, vt = torch.linalg.svd(wide(matrix.detach()), full_matrices=False)
     turn = signs(vt.mT)
     return u * turn, s, vt.mT * turn
 
@@ -72,7 +72,7 @@ def leading_axes(rows: Tensor, count: int) -> Tensor:
 
     Principal axes, for centred rows. Axes along which the rows have no extent are 0.
     """
-    x = rows.detach().double()
+    x = wide(rows.detach())
     n, d = x.shape
     count = min(count, n, d)
     if min(n, d) > EXACT:
@@ -88,10 +88,10 @@ def leading_axes(rows: Tensor, count: int) -> Tensor:
 
 def principal_components(seen: Tensor, count: int) -> Callable[[Tensor], Tensor]:
     """Map (m, ...) inputs to their principal components (m, min(count, N, d)): centre and axes of ``seen`` (N, ...)."""
-    flat = seen.detach().flatten(1).double()
+    flat = wide(seen.detach().flatten(1))
     centre = flat.mean(0)
     axes = leading_axes(flat - centre, count)
-    return lambda x: ((x.flatten(1).double() - centre) @ axes).to(x)
+    return lambda x: ((wide(x.flatten(1)) - centre) @ axes).to(x)
 
 
 def first_best(scores: Any, dim: str | None = None) -> Any:

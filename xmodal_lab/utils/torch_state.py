@@ -188,6 +188,13 @@ def has_float64(device: torch.device) -> bool:
     return device.type != "mps"
 
 
+def norm64(tensor: torch.Tensor) -> torch.Tensor:
+    """‖tensor‖, summed in float64, or in float32 where its device has no other."""
+    dtype = torch.float64 if has_float64(tensor.device) else None
+    found: torch.Tensor = torch.linalg.vector_norm(tensor, dtype=dtype)
+    return found
+
+
 def wide(tensor: torch.Tensor) -> torch.Tensor:
     """``tensor`` in float64: where it stands, or on the CPU where its device has no float64. Gradients go along."""
     return tensor.double() if has_float64(tensor.device) else tensor.cpu().double()

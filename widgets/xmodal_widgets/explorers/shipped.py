@@ -7,11 +7,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmodal_lab.sweeps.cubes import attributes
+
 if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER = Path(__file__).parent / "cubes"
 LARGEST = 3 << 20  # bytes
+
+
+def has(name: str) -> bool:
+    """Whether this version ships the cube called ``name``."""
+    return (FOLDER / f"{name}.zarr.zip").is_file()
 
 
 def load(name: str) -> xr.Dataset:
@@ -30,7 +37,11 @@ def load(name: str) -> xr.Dataset:
             "or give a cube of your own: explore(cube) with an xarray.Dataset."
         )
     with zarr.storage.ZipStore(path, mode="r") as store:
-        return xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+        cube = xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+    # Zarr holds dicts, netCDF does not: as xl.sweep gives them, so that a user may write the cube into either.
+    for part in (cube, *(cube[name] for name in cube.variables)):
+        part.attrs = attributes(part.attrs)
+    return cube
 
 
 def save(cube: xr.Dataset, name: str) -> Path:

@@ -132,10 +132,11 @@ def train_here(
     """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
     import xarray as xr
 
+    from xmodal_lab.sweeps.cubes import fact
     from xmodal_lab.sweeps.experiment import get
 
     experiment, cube = get("wma"), load_cube()
-    words, ours = cube.attrs["words"], {"shown": cube.attrs["sample"]} | dict(training or {})
+    words, ours = fact(cube.attrs["words"]), {"shown": cube.attrs["sample"]} | dict(training or {})
     asked = {k: setting[k] for k in AXES} | ours
     found = experiment.compute({**FIXED, **asked}, progress)
     at = {"task": setting["task"], "seed": setting["seed"]}

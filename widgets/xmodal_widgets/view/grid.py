@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xmodal_lab.sweeps.cubes import fact
+
 from .joining import CODES
 
 if TYPE_CHECKING:
@@ -334,6 +336,8 @@ def _numeric_extras(cube: xr.Dataset) -> Iterable[Any]:
 
 def _attrs(var: xr.DataArray, name: str) -> dict[str, Any]:
     meanings = var.attrs.get("flag_meanings", [])  # the CF convention's name for "what each code means"
+    if isinstance(meanings, str) and meanings.startswith("["):  # a list, as a file holds it
+        meanings = fact(meanings)
     return {
         "label": str(var.attrs.get("long_name", name)),
         "units": str(var.attrs.get("units", "")),

@@ -245,7 +245,10 @@ def _random_sum(part: nn.Module, own: Params, call: Call) -> tuple[Callable[[Par
         outputs = [t for t in tensors_in([call_with(part, state, args, kwargs)]) if t.is_floating_point()]
         generator = torch.Generator().manual_seed(0)
         return torch.stack(
-            [(t * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t)).sum() for t in outputs]
+            [
+                (t * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.dtype).to(t.device)).sum()
+                for t in outputs
+            ]
         ).sum()
 
     return fn, point

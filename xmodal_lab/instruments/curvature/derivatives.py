@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ...losses import Params
+from ...utils.torch_state import wide
 from .in_double import InDouble
 from .second_order import FastSecondDerivatives
 
@@ -187,8 +188,9 @@ def _drawn(point: Params, size: Mapping[str, float], seed: int) -> tuple[Params,
     generator = torch.Generator().manual_seed(seed)
     one, other = (
         {
-            n: torch.randn(point[n].shape, generator=generator, dtype=torch.float64).to(point[n]) * s
-            for n, s in size.items()
+            n: torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype).to(p.device) * size[n]
+            for n, p in point.items()
+            if n in size
         }
         for _ in range(2)
     )
@@ -197,7 +199,7 @@ def _drawn(point: Params, size: Mapping[str, float], seed: int) -> tuple[Params,
 
 def _size(tensor: Tensor) -> float:
     """Root of the mean square; 1 for one of zeros, or so small that values would not move."""
-    size = float(tensor.detach().double().square().mean().sqrt())
+    size = float(wide(tensor.detach()).square().mean().sqrt())
     return size if size > SMALL else 1.0
 
 
@@ -287,10 +289,10 @@ class _Seen:
     @classmethod
     def of(cls, error: Tensor, sizes: list[int], size: Tensor, bend: Tensor, rounding: Tensor) -> _Seen:
         """In units of ``size``; a tensor of which nothing is there counts as right."""
-        unit = size.double().clamp_min(torch.finfo(torch.float64).tiny)
-        errors = tuple(part / u for part, u in zip(error.double().split(sizes), unit, strict=True))
+        unit = wide(size).clamp_min(torch.finfo(torch.float64).tiny)
+        errors = tuple(part / u for part, u in zip(wide(error).split(sizes), unit, strict=True))
         off = torch.stack([torch.linalg.vector_norm(e) for e in errors])
-        return cls(errors, off, (bend.double() + rounding.double()) / unit, rounding.double() / unit)
+        return cls(errors, off, (wide(bend) + wide(rounding)) / unit, wide(rounding) / unit)
 
 
 class _Judge:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...utils.torch_state import full_precision
+from ...utils.torch_state import full_precision, norm64
 
 Array = NDArray[np.float64]
 MatVec = Callable[[Tensor], Tensor]
@@ -26,6 +26,8 @@ BASIS_BYTES = 1 << 30
 # Least steps of the first look (more than k) and of the later ones (ours). A later look ends when its best
 # interval θ ± residual stays below what is known, so these are only there to let the start vector settle.
 FIRST_LOOK, LATER_LOOK = 8, 4
+# Steps between two looks on a GPU, for which the host waits (ours).
+UNLOOKED = 5
 
 
 class Krylov:
@@ -37,10 +39,15 @@ class Krylov:
         fixed: (l, n) orthonormal vectors that the basis keeps clear of.
         capacity: most basis vectors.
         scale: size of A's eigenvalues, if known; what sticks out by less than rounding of it is noise.
+        unlooked: ``matvec`` without a look at what comes out, for which the host would wait.
     """
 
-    def __init__(self, matvec: MatVec, start: Tensor, fixed: Tensor, capacity: int, scale: float = 0.0) -> None:
+    def __init__(
+        self, matvec: MatVec, start: Tensor, fixed: Tensor, capacity: int, scale: float = 0.0,
+        unlooked: MatVec | None = None,
+    ) -> None:  # fmt: skip
         self.matvec = matvec
+        self.unlooked = unlooked or matvec
         self.scale = scale
         self.fixed = len(fixed)
         self.capacity = min(capacity, len(start) - self.fixed)
@@ -69,12 +76,38 @@ class Krylov:
         """One product: the basis grows by one vector."""
         count = self.fixed + self.steps + 1
         vector = self.matvec(self._rows[count - 1]).clone()
-        column = self._clear(vector, count)[self.fixed :].double().cpu().numpy()
+        column = self._clear(vector, count)[self.fixed :].cpu().double().numpy()
         self._table[: self.steps + 1, self.steps] = self._table[self.steps, : self.steps + 1] = column
-        self.sticks_out = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+        self.sticks_out = float(norm64(vector))
         self.steps += 1
         if not self.complete:
             self._rows[count] = vector / self.sticks_out
+
+    def advance(self, most: int) -> int:
+        """``most`` products at most: one on a CPU, ``UNLOOKED`` on a GPU; returns by how many the basis grew.
+
+        The host waits once for all of them. What went on beyond a basis that was complete is thrown away.
+        """
+        if self._rows.device.type == "cpu":
+            self.step()
+            return 1
+        ahead, first = [], self.steps
+        for at in range(first, first + max(1, min(most, UNLOOKED, self.capacity - first))):
+            count = self.fixed + at + 1
+            vector = self.unlooked(self._rows[count - 1]).clone()
+            taken, norm = self._clear(vector, count)[self.fixed :], norm64(vector)
+            ahead += [taken.to(norm.dtype), norm.reshape(1)]
+            self._rows[count] = vector / norm
+        numbers = iter(torch.cat(ahead).cpu().double().split([len(part) for part in ahead]))
+        for column, norm in zip(numbers, numbers, strict=True):
+            if not bool(torch.isfinite(column).all() & torch.isfinite(norm).all()):
+                self.matvec(self._rows[self.fixed + self.steps])  # says what is wrong
+            self._table[: self.steps + 1, self.steps] = self._table[self.steps, : self.steps + 1] = column.numpy()
+            self.sticks_out = float(norm)
+            self.steps += 1
+            if self.complete:
+                break
+        return self.steps - first
 
     @property
     def complete(self) -> bool:
@@ -132,6 +165,7 @@ def leading(
     seed: int,
     dtype: torch.dtype,
     device: torch.device,
+    unlooked: MatVec | None = None,
 ) -> Eigenpairs:
     """The k eigenpairs of largest ``score(eigenvalue)``.
 
@@ -146,7 +180,7 @@ def leading(
     products, settled = 0, False
     while not settled and products < max_products and len(best.values) < size:
         start = torch.randn(size, generator=generator, dtype=dtype).to(device)
-        found = _look(matvec, start, best, k, score, tol, max_products - products, capacity)
+        found = _look(matvec, start, best, k, score, tol, max_products - products, capacity, unlooked)
         products += found.products
         settled = len(best.values) == k and len(found.values) == 0
         best = _merge(best, found, k, score)
@@ -166,14 +200,16 @@ def _look(
     tol: float,
     max_products: int,
     capacity: int,
+    unlooked: MatVec | None = None,
 ) -> Eigenpairs:
     """What a Lanczos run clear of the ``known`` pairs finds that is better than they are."""
-    krylov = Krylov(matvec, start, known.vectors, capacity, known.scale)
+    krylov = Krylov(matvec, start, known.vectors, capacity, known.scale, unlooked)
     first = len(known.values) < k
     at_least = max(FIRST_LOOK, k + 1) if first else LATER_LOOK
-    for products in range(1, max_products + 1):
-        krylov.step()
-        last = krylov.complete or products == max_products
+    products = 0
+    while True:
+        products += krylov.advance(max_products - products)
+        last = krylov.complete or products >= max_products
         if products < at_least and not last:
             continue
         theta, coordinates, residual = krylov.ritz()

@@ -20,6 +20,8 @@ from .derivatives import twice_differentiable
 
 # Graphs of gradients that stay alive between products, in bytes on a CPU (ours); on a GPU half of what is free.
 RETAIN_BYTES = 2 << 30
+# Products that go back through one graph together on a GPU (ours).
+TOGETHER = 16
 
 Gradient = list[tuple[int, Tensor]]
 
@@ -66,6 +68,7 @@ class Hessian:
         self._terms: list[Term] = self.loss.terms(rows)
         self._graphs: list[Gradient] | None = None
         self._retain = True
+        self._batches: bool | None = None  # whether many products go back at once; None: not tried yet
         with refused(self.loss.name):
             check_derivatives(loss, self.loss, self.names)
 
@@ -114,6 +117,12 @@ class Hessian:
             ValueError: the vector has the wrong shape, the product is not finite, or torch has no second derivative
                 of some operation.
         """
+        product = self.product(vector)
+        self._check(product)
+        return product
+
+    def product(self, vector: Tensor) -> Tensor:
+        """:meth:`matvec` without a look at what comes out, for which the host would wait."""
         vector = check.as_tensor("vector", vector).detach()
         if vector.shape != (self.size,):
             raise ValueError(f"vector must have shape ({self.size},), got {tuple(vector.shape)}.")
@@ -127,12 +136,46 @@ class Hessian:
                 if not out_of_memory(error) or not self._shrink():
                     raise
         self.products += 1
+        return product
+
+    def many(self, vectors: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
+        """H v for each row; on a GPU all rows go back through the graph at once, where torch can do that.
+
+        Raises:
+            ValueError: as :meth:`matvec`.
+        """
+        if self.device.type == "cpu" or len(vectors) == 1:
+            return torch.stack([self.matvec(vector) for vector in vectors])
+        found = self._together(vectors)
+        if found is None:
+            found = torch.stack([self.product(vector) for vector in vectors])
+        self._check(found)
+        return found
+
+    def _together(self, vectors: Tensor) -> Tensor | None:
+        """All products in one backward pass; None where that fails or gives something else, tried on the first."""
+        if self._batches is False:
+            return None
+        try:
+            with refused(self.loss.name):
+                found = self._product(vectors)
+        except (RuntimeError, MemoryError, ValueError):  # no rule for vmap, or no room for so many: one by one, then
+            return None
+        if self._batches is None:
+            alone = self.product(vectors[0])
+            off = torch.linalg.vector_norm(found[0] - alone) <= 1e-3 * torch.linalg.vector_norm(alone)
+            self._batches = bool(off | ~torch.isfinite(alone).all())
+            if not self._batches:
+                return None
+        self.products += len(vectors)
+        return found
+
+    def _check(self, product: Tensor) -> None:
         if not bool(torch.isfinite(product).all()):
             raise ValueError(
                 f"a Hessian-vector product of {self.loss.name} is not finite, though the loss is {self.value:.6g}: "
                 "the loss has no second derivative at these parameters (sqrt or a norm at 0?), or it overflows."
             )
-        return product
 
     def __matmul__(self, vector: Tensor) -> Tensor:
         return self.matvec(vector)
@@ -145,9 +188,13 @@ class Hessian:
         """
         matrix = torch.empty(self.shape, dtype=torch.float64)
         unit = torch.zeros(self.size, dtype=self.dtype, device=self.device)
+        if self.device.type != "cpu":
+            every = torch.eye(self.size, dtype=self.dtype).split(TOGETHER)
+            matrix = torch.cat([self.many(rows.to(self.device)).cpu().double() for rows in every])
+            return symmetrised(matrix, self.loss.name)
         for i in range(self.size):
             unit[i] = 1
-            matrix[i] = self.matvec(unit).cpu()
+            matrix[i] = self.matvec(unit)
             unit[i] = 0
         return symmetrised(matrix, self.loss.name)
 
@@ -174,10 +221,11 @@ class Hessian:
     def _product(self, vector: Tensor) -> Tensor:
         if self._graphs is None:
             self._graphs = self._build()
-        leaves = list(self._theta.values())
-        parts = list(self.as_dict(vector).values())
+        """H v for a vector (n,), or for each row of (m, n)."""
+        leaves, batched = list(self._theta.values()), vector.ndim == 2
+        parts = self._parts(vector)
         total = torch.zeros_like(vector)
-        slots = list(self.as_dict(total).values())
+        slots = self._parts(total)
         for i, term in enumerate(self._terms):
             retained = i < len(self._graphs)
             gradient = self._graphs[i] if retained else self._gradient(term)
@@ -189,11 +237,17 @@ class Hessian:
                 [parts[j] for j, _ in gradient],
                 retain_graph=retained,
                 allow_unused=True,
+                is_grads_batched=batched,
             )
             for slot, row in zip(slots, rows, strict=True):
                 if row is not None:
                     slot.add_(row, alpha=term.weight)
         return total
+
+    def _parts(self, vector: Tensor) -> list[Tensor]:
+        """Views of (…, n), shaped like the parameters."""
+        cut = vector.split(self._sizes, -1)
+        return [part.view((*vector.shape[:-1], *p.shape)) for part, p in zip(cut, self._theta.values(), strict=True)]
 
     def _build(self) -> list[Gradient]:
         """The graphs of as many terms as fit into memory, judging by the first one."""

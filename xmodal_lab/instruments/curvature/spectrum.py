@@ -25,8 +25,9 @@ from ...losses import Loss, Params, as_loss
 from ...losses.directions import norm_of
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
+from ...utils.torch_state import wide
 from .lanczos import Array, Krylov, leading
-from .operator import Hessian
+from .operator import TOGETHER, Hessian
 from .spectral_axis import lambdas, on_lambdas
 
 if TYPE_CHECKING:
@@ -177,7 +178,16 @@ def top_eigenvalues(
         errors, converged = np.maximum(residuals, rounding), True
     else:
         pairs = leading(
-            operator.matvec, n, k, _SCORES[which], tol, max_iterations, seed, operator.dtype, operator.device
+            operator.matvec,
+            n,
+            k,
+            _SCORES[which],
+            tol,
+            max_iterations,
+            seed,
+            operator.dtype,
+            operator.device,
+            operator.product,
         )
         values, found, residuals, errors = pairs.values, pairs.vectors, pairs.residuals, pairs.errors
         converged = pairs.converged
@@ -331,9 +341,9 @@ def density(
         generator = torch.Generator().manual_seed(check.integer("seed", seed))
         for i in range(probes):
             start = torch.randn(n, generator=generator, dtype=operator.dtype).to(operator.device)
-            krylov = Krylov(operator.matvec, start, start.new_empty(0, n), steps)
+            krylov = Krylov(operator.matvec, start, start.new_empty(0, n), steps, unlooked=operator.product)
             while krylov.steps < steps and not (krylov.steps and krylov.complete):
-                krylov.step()
+                krylov.advance(steps - krylov.steps)
             theta, coordinates, _ = krylov.ritz()
             nodes[i] = float(theta[0])  # where the run ended early, the rest repeats with weight 0
             nodes[i, : len(theta)] = torch.as_tensor(theta)
@@ -397,9 +407,12 @@ def trace(
     else:
         generator = torch.Generator().manual_seed(check.integer("seed", seed))
         samples = torch.empty(probes, dtype=torch.float64)
-        for i in range(probes):
-            signs = torch.randint(0, 2, (n,), generator=generator).mul_(2).sub_(1).to(operator.device, operator.dtype)
-            samples[i] = torch.dot(signs.double(), operator.matvec(signs).double())
+        at_once = 1 if operator.device.type == "cpu" else TOGETHER
+        for some in samples.split(at_once):
+            drawn = [torch.randint(0, 2, (n,), generator=generator).mul_(2).sub_(1) for _ in some]
+            signs = torch.stack(drawn).to(operator.dtype).to(operator.device)
+            products = operator.many(signs)
+            some.copy_(torch.stack([torch.dot(wide(s), wide(p)) for s, p in zip(signs, products, strict=True)]))
         stderr = float(samples.std() / math.sqrt(probes))
     return Trace(float(samples.mean()), stderr, samples, operator.products - before, operator.names)
 

@@ -21,7 +21,7 @@ from ...losses.directions import norm_of, parameter_names
 from ...losses.precision import looked_at, value_in
 from ...utils import checks as check
 from ...utils.factors import eigh, oriented
-from ...utils.torch_state import full_precision
+from ...utils.torch_state import full_precision, wide
 from . import grids
 from .axes import draw
 
@@ -268,7 +268,7 @@ def trajectory_plane(
         key: torch.stack([_flat({n: (c.get(n, p) - p) for n, p in loss.params.items()}) for c in checkpoints])
         for key, checkpoints in named.items()
     }
-    everything = torch.cat(list(offsets.values())).double()
+    everything = wide(torch.cat(list(offsets.values())))
     if len(everything) < 2:
         raise ValueError(f"a trajectory needs at least two checkpoints, got {len(everything)}.")
     # PCA through the small Gram matrix: checkpoints are few, parameters many.
@@ -279,7 +279,7 @@ def trajectory_plane(
     axes = (everything.T @ basis.flip(1)[:, :2]).T
     axes = oriented((axes / axes.norm(dim=1, keepdim=True)).T).T
     pair = [_unflat(axis, loss.params) for axis in axes]
-    paths = {k: (o.double() @ axes.T).cpu().numpy() for k, o in offsets.items()}
+    paths = {k: (wide(o) @ axes.T).cpu().numpy() for k, o in offsets.items()}
     corners = np.concatenate([*paths.values(), np.zeros((1, 2))])
     low, high = corners.min(0), corners.max(0)
     room = margin * (high - low)

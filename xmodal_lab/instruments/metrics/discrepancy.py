@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ...utils import checks as check
 from ...utils.points import cloud
+from ...utils.torch_state import wide
 from .medians import median_above_zero
 
 KERNELS = ("rbf", "laplacian", "linear", "polynomial")
@@ -79,7 +80,7 @@ def mmd(
         raise ValueError(f"the unbiased MMD needs at least 2 points in each cloud, got {len(x)} and {len(y)}.")
     permutations = check.integer("permutations", permutations, at_least=0)
     dtype = torch.promote_types(x.dtype, y.dtype)
-    pooled = torch.cat([x, y]).double()
+    pooled = wide(torch.cat([x, y]))
     if kernel != "polynomial":  # changes no distance and no difference of means, and costs fewer digits
         pooled = pooled - pooled.detach().mean(0)
     gram = _Gram.of(pooled, kernel, bandwidth)
@@ -95,7 +96,7 @@ def mmd(
         with torch.no_grad():
             shuffled, largest = _shuffled(gram, len(x), permutations, order, unbiased)
         p_value = (1 + int((shuffled >= value.detach() - 1e-12 * largest).sum())) / (1 + permutations)
-    return MMD(value.to(dtype), gram.sigma, p_value)
+    return MMD(value.to(x.device, dtype), gram.sigma, p_value)
 
 
 @dataclass(frozen=True, eq=False)

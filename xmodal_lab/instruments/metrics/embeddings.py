@@ -20,7 +20,7 @@ from torch import Tensor
 from ...utils import checks as check
 from ...utils.checks import class_numbers
 from ...utils.points import cloud, floating, magnitude, of_length_one, squared_distances
-from ...utils.torch_state import full_precision
+from ...utils.torch_state import full_precision, wide
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
 
@@ -109,7 +109,7 @@ def recall_at_k(
         best = close.masked_fill(~is_right, -torch.inf).amax(1, keepdim=True)
         ranks.append(((close >= best) & ~is_right).sum(1))
     rank = torch.cat(ranks)
-    recalls = {number: float((rank < number).double().mean()) for number in several}
+    recalls = {number: float(wide(rank < number).mean()) for number in several}
     return recalls[several[0]] if single else recalls
 
 
@@ -151,7 +151,7 @@ def functional_margin(
     if len(w) < 2:
         raise ValueError("a margin needs at least 2 classes, got weights with one row.")
     dtype = torch.promote_types(x.dtype, w.dtype)
-    x, w = x.double(), w.double()
+    x, w = wide(x), wide(w)
     y = class_numbers("labels", labels, len(x), below=len(w)).to(x.device)
     logits = x @ w.T
     if bias is not None:
@@ -214,14 +214,14 @@ def prototype_alignment(prototypes: Any, text_means: Any) -> PrototypeAlignment:
     for what, x in (("prototypes", rows), ("text_means", columns)):
         if bool((x == 0).all(1).any()):
             raise ValueError(f"{what} has a row of length 0, which has no direction; is a class without samples?")
-    cosine = of_length_one(rows).double() @ of_length_one(columns).double().T
+    cosine = wide(of_length_one(rows)) @ wide(of_length_one(columns)).T
     classes = len(cosine)
     own = cosine.diagonal()
     return PrototypeAlignment(
         cosine=cosine,
         diagonal=float(own.mean()),
         off_diagonal=float((cosine.sum() - own.sum()) / (classes * (classes - 1))),
-        matched=float((cosine.argmax(1) == torch.arange(classes, device=cosine.device)).double().mean()),
+        matched=float(wide(cosine.argmax(1) == torch.arange(classes, device=cosine.device)).mean()),
     )
 
 

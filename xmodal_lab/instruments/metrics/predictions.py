@@ -14,6 +14,7 @@ from torch import Tensor
 from ...utils import checks as check
 from ...utils.checks import class_numbers
 from ...utils.points import floating
+from ...utils.torch_state import wide
 
 
 def accuracy(predictions: Any, labels: Any) -> float:
@@ -32,7 +33,7 @@ def accuracy(predictions: Any, labels: Any) -> float:
         0.75
     """
     predicted, true = _predicted(predictions, labels)
-    return float((predicted == true).double().mean())
+    return float(wide(predicted == true).mean())
 
 
 def f1_macro(predictions: Any, labels: Any) -> float:
@@ -187,8 +188,8 @@ def disagreement(predictions: Any) -> Disagreement:
     given = given.long()
     agree = (given == given[0]).all(0)
     label = torch.where(agree, given[0], -1)
-    pairwise = (given[:, None] != given[None, :]).double().mean(-1)
-    return Disagreement(agree, ~agree, label, float((~agree).double().mean()), pairwise)
+    pairwise = wide(given[:, None] != given[None, :]).mean(-1)
+    return Disagreement(agree, ~agree, label, float(wide(~agree).mean()), pairwise)
 
 
 def _are_probabilities(table: Tensor, said: bool | None) -> bool:

@@ -31,6 +31,7 @@ from ...models.evaluation import (
 )
 from ...models.objectives import task_of
 from ...utils import checks as check
+from ...utils.torch_state import wide
 from .balls import BALLS, row_norms
 
 PGD_IMAGE: Mapping[str, Any] = MappingProxyType({"eps": 0.1, "step": 0.001, "iterations": 5})
@@ -219,7 +220,7 @@ def pgd(
             evaluation(outputs_of(model, {m: s.inputs[m] for m in seen}, batch_size, device), s.labels)
             for s in (samples, attacked)
         )
-    moved = {m: attacked.inputs[m].double() - samples.inputs[m].double() for m in names}
+    moved = {m: wide(attacked.inputs[m]) - wide(samples.inputs[m]) for m in names}
     return Attack(
         samples=attacked,
         modalities=names,

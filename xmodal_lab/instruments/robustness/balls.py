@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...utils import checks as check
+from ...utils.torch_state import wide
 
 Rows = Float[Tensor, "n ..."]
 
@@ -25,7 +26,7 @@ class LinfBall:
         self, x: Tensor, here: Tensor, eps: float, step: float, clip: tuple[float, float] | None = None
     ) -> None:
         self.x, self.eps, self.step = x, _rounded_down(eps, x.dtype), step
-        radius = self.eps * _rowwise(here, x).double()
+        radius = self.eps * wide(_rowwise(here, x))
         self.low, self.high = rounded_inside(x, -radius), rounded_inside(x, radius)
         if clip is not None:  # x lies within clip, so this only moves the bounds towards it
             self.low = torch.where(_rowwise(here, x), self.low.clamp(min=clip[0]), x)
@@ -38,7 +39,7 @@ class LinfBall:
 
     def start(self, drawn: Tensor) -> Tensor:
         """The point x + eps · ``drawn``, in the ball."""
-        return self._projected((self.x.double() + self.eps * drawn.to(self.x.device).double()).to(self.x.dtype))
+        return self._projected((wide(self.x) + self.eps * wide(drawn.to(self.x.device))).to(self.x))
 
     def ascend(self, point: Tensor, gradient: Tensor) -> Tensor:
         """Π(x_t + step · sign(gradient)) (dml App C.6)."""
@@ -69,16 +70,16 @@ class L2Ball:
 
     def start(self, drawn: Tensor) -> Tensor:
         """The point x + eps · ``drawn``, in the ball."""
-        return self._projected(self.radius * drawn.to(self.x.device).double())
+        return self._projected(self.radius * wide(drawn.to(self.x.device)))
 
     def ascend(self, point: Tensor, gradient: Tensor) -> Tensor:
         """Π(x_t + step · gradient / ‖gradient‖); a row without gradient stays where it is."""
-        return self._projected(point.double() - self.x.double() + self.step * _unit(gradient.double()))
+        return self._projected(wide(point) - wide(self.x) + self.step * _unit(wide(gradient)))
 
     def _projected(self, away: Tensor) -> Tensor:
         norm = _rowwise(away.flatten(1).norm(dim=1), away)
         away = torch.where(norm > self.radius, away * (self.radius / norm), away)
-        point = rounded_inside(self.x, torch.where(_rowwise(self.here, away), away, 0.0))
+        point = rounded_inside(self.x, torch.where(_rowwise(self.here.to(away.device), away), away, 0.0))
         if self.clip is not None:  # clipping moves towards x, which lies within
             point = torch.where(_rowwise(self.here, point), point.clamp(*self.clip), point)
         return point
@@ -94,8 +95,9 @@ def rounded_inside(x: Rows, away: Float[Tensor, "n ..."]) -> Rows:
     The nearest float is one of the two around the true sum; if it lies too far out, the next
     one towards x does not.
     """
+    there, x = x.device, x.to(away.device)  # on the CPU where the device of x has no float64
     moved = (x.double() + away).to(x.dtype)
-    return torch.where(_too_far(moved, x, away.abs()), torch.nextafter(moved, x), moved)
+    return torch.where(_too_far(moved, x, away.abs()), torch.nextafter(moved, x), moved).to(there)
 
 
 def _rounded_down(eps: float, dtype: torch.dtype) -> float:
@@ -116,7 +118,7 @@ def _too_far(moved: Tensor, x: Tensor, limit: Tensor) -> Bool[Tensor, "n ..."]:
 
 def row_norms(away: Tensor, norm: str) -> Tensor:
     """The size of each row's perturbation in ``norm``, (N,) float64."""
-    flat = away.double().flatten(1)
+    flat = wide(away).flatten(1)
     return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...utils import checks as check
 from ...utils.memory import free_bytes, gigabytes, require
 from ...utils.points import cloud, floating, magnitude, squared_distances
-from ...utils.torch_state import full_precision
+from ...utils.torch_state import full_precision, has_float64, wide
 from .plans import entropic_plan
 from .simplex import simplex
 
@@ -180,7 +180,7 @@ class _Clouds:
         if not torch.equal(a[:, 0].unique(), b[:, 0].unique()):
             return False
         points, which = torch.cat([a, b]).unique(dim=0, return_inverse=True)
-        masses = torch.cat([_mass(self.weights_a, a.double()), -_mass(self.weights_b, b.double())])
+        masses = torch.cat([_mass(self.weights_a, wide(a)), -_mass(self.weights_b, wide(b))])
         left = masses.new_zeros(len(points)).index_add(0, which, masses)
         # Masses are quotients and sums of them, each within the rounding of float64 (ours: some thousand of them).
         return bool((left.abs() <= 1e-12 * masses.new_zeros(len(points)).index_add(0, which, masses.abs())).all())
@@ -192,7 +192,7 @@ class _Clouds:
     def double(self) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
         """Points and weights in float64, and a unit: the clouds lie about the origin, of a size near 1 in that unit."""
         unit = magnitude(self.a, self.b)
-        a, b = self.a.double() / unit, self.b.double() / unit
+        a, b = wide(self.a) / unit, wide(self.b) / unit
         centre = a.detach().mean(0)
         return a - centre, b - centre, _mass(self.weights_a, a), _mass(self.weights_b, b), unit
 
@@ -200,7 +200,8 @@ class _Clouds:
 def _weights(what: str, value: Any, points: Tensor) -> Tensor | None:
     if value is None:
         return None
-    weights = check.as_tensor(what, value, torch.float64).detach().to(points.device)
+    weights = check.as_tensor(what, value, torch.float64).detach()
+    weights = weights.to(points.device) if has_float64(points.device) else weights.cpu()
     if weights.shape != points.shape[:1]:
         raise ValueError(f"{what} must have shape ({len(points)},), one per point, got {tuple(weights.shape)}.")
     check.finite(what, weights)
@@ -247,7 +248,7 @@ def _exact(clouds: _Clouds) -> Tensor:
     rows, columns = np.nonzero(plan)
     mass = torch.from_numpy(plan[rows, columns]).to(a.device)
     apart = a[torch.from_numpy(rows).to(a.device)] - b[torch.from_numpy(columns).to(a.device)]
-    return (unit * _root((mass * apart.square().sum(-1)).sum())).to(clouds.a.dtype)
+    return (unit * _root((mass * apart.square().sum(-1)).sum())).to(clouds.a)
 
 
 def _gaussian(clouds: _Clouds) -> Tensor:
@@ -265,7 +266,7 @@ def _gaussian(clouds: _Clouds) -> Tensor:
     apart = (along_a[:, :rank] - along_b[:, :rank]).square().sum()
     rest = along_a[:, rank:].square().sum() + along_b[:, rank:].square().sum()
     spread = a.detach().square().sum() + b.detach().square().sum()
-    return (unit * _root((mean_a - mean_b).square().sum() + apart + rest, 1e-24 * spread)).to(clouds.a.dtype)
+    return (unit * _root((mean_a - mean_b).square().sum() + apart + rest, 1e-24 * spread)).to(clouds.a)
 
 
 @full_precision()
@@ -286,7 +287,7 @@ def _sliced(clouds: _Clouds, projections: int | Tensor, seed: int, scaled: bool)
             parts.append(_on_weighted_lines(on_a, _mass(clouds.weights_a, a), on_b, _mass(clouds.weights_b, b)))
     squared = torch.cat(parts) * (d if scaled else 1)
     value = _root(squared.mean())
-    spread = float(squared.detach().double().std()) if len(squared) > 1 else math.nan
+    spread = float(wide(squared.detach()).std()) if len(squared) > 1 else math.nan
     root = float(value.detach())
     stderr = spread / math.sqrt(len(squared)) / (2 * root) if root > 0 else 0.0
     whole = squared * unit * unit
@@ -337,7 +338,7 @@ def _on_lines(x: Float[Tensor, "l n"], y: Float[Tensor, "l m"]) -> Float[Tensor,
     # Both quantile functions are constant between multiples of 1/n and 1/m; counted in units of 1/(nm).
     ends = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique()
     starts = torch.cat([ends.new_zeros(1), ends[:-1]])
-    width = ((ends - starts).double() / (n * m)).to(x)
+    width = ((ends - starts).double() / (n * m)).to(x.dtype).to(x.device)
     return _gather_squared(x, (starts // m).to(x.device), y, (starts // n).to(x.device), width)
 
 
@@ -373,13 +374,13 @@ def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
     with torch.no_grad():
         epsilon = blur * float(mass_a @ squared_distances(a, b) @ mass_b)
     if epsilon == 0:  # every point is the same point
-        return _root((a.sum() - b.sum()) * 0).to(clouds.a.dtype)
+        return _root((a.sum() - b.sum()) * 0).to(clouds.a)
     squared = _regularised(a, mass_a, b, mass_b, epsilon)
     if debiased:
         squared = squared - 0.5 * _regularised(a, mass_a, a, mass_a, epsilon)
         squared = squared - 0.5 * _regularised(b, mass_b, b, mass_b, epsilon)
     # The three terms are of the size of ε / blur and agree to about 12 digits where the clouds are equal.
-    return (unit * _root(squared, 1e-12 * epsilon / blur)).to(clouds.a.dtype)
+    return (unit * _root(squared, 1e-12 * epsilon / blur)).to(clouds.a)
 
 
 def _regularised(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float) -> Tensor:

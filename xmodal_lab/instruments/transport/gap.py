@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...utils import checks as check
 from ...utils.points import cloud, magnitude, of_length_one
+from ...utils.torch_state import wide
 from .clouds import w2
 
 
@@ -65,7 +66,7 @@ def modality_gap(z_a: Any, z_b: Any, method: str = "exact", **options: Any) -> M
         a, b = _unit("z_a", z_a), _unit("z_b", z_b)
         distance = w2(a, b, method, **options)
         return ModalityGap(
-            w2_squared=float(distance.double()) ** 2,
+            w2_squared=float(wide(distance)) ** 2,
             centroid_gap=float((a.mean(0) - b.mean(0)).norm()),
             variance_a=float(latent_variance(a)),
             variance_b=float(latent_variance(b)),
@@ -89,11 +90,11 @@ def latent_variance(z: Any) -> Tensor:
     Source: dml Sec 5.2.
     """
     unit = _unit("z", z)
-    double = unit.double()
+    double = wide(unit)
     spread: Tensor = (double - double.mean(0)).square().sum(1).mean()
     # Latents of length 1 lie within a rounding of each other where all point the same way.
     rounding = (4 * torch.finfo(unit.dtype).eps) ** 2
-    return torch.where(spread > rounding, spread, 0 * spread).to(unit.dtype)
+    return torch.where(spread > rounding, spread, 0 * spread).to(unit)
 
 
 def variance_ratio(z_a: Any, z_b: Any) -> Tensor:
@@ -184,7 +185,7 @@ def sampling_bias(a: Any, method: str = "exact", splits: int = 10, seed: int = 0
     for _ in range(splits):
         order = torch.randperm(len(points), generator=generator).to(points.device)
         values.append(w2(points[order[:half]], points[order[half : 2 * half]], method, **options))
-    spread = torch.stack(values).double()
+    spread = wide(torch.stack(values))
     unit = magnitude(spread)
     stderr = unit * float((spread / unit).std()) / math.sqrt(splits)
     return SamplingBias(float(spread.mean()), stderr, spread, half)

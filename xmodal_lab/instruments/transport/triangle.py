@@ -184,7 +184,9 @@ def _side(name: str, value: Any) -> Tensor:
 
 def _double(name: str, value: Any) -> Tensor:
     """In double precision, on the CPU: not every device has it."""
-    return check.as_tensor(name, value.cpu() if isinstance(value, Tensor) else value, torch.float64)
+    return check.as_tensor(
+        name, check.as_tensor(name, value).cpu() if isinstance(value, Tensor) else value, torch.float64
+    )
 
 
 def _refuse(bad: Tensor, message: str, shown: Tensor) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...data.kinds import check_channels
 from ...utils import checks as check
+from ...utils.torch_state import wide
 
 if TYPE_CHECKING:
     from ...data.samples import Dataset
@@ -135,7 +136,7 @@ def pixels_of(dataset: Dataset, modality: str, images: Tensor) -> tuple[Tensor, 
     span = facts.get("range", {}).get(modality)
     if span is not None:
         low, high = span
-        outside = float(((images < low - 1e-6) | (images > high + 1e-6)).double().mean())
+        outside = float(wide((images < low - 1e-6) | (images > high + 1e-6)).mean())
         images = ((images - low) / (high - low)).clamp(0, 1)
         done.append(f"from [{low:g}, {high:g}] to [0, 1], {outside:.1%} of the values clipped")
     return images, ", ".join(done) or "as they are"

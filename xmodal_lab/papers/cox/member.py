@@ -72,7 +72,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         if self.given is not None:
-            object.__setattr__(self, "given", judged_alike(self.given))
+            given = check.instance("given", self.given, Dataset, "or None for a world of the lab")
+            object.__setattr__(self, "given", judged_alike(given))
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -212,6 +213,7 @@ def _normal(s: dict[str, Any]) -> dict[str, Any]:
         s["algorithm"], ()
     )
     if s["algorithm"] != "cox":
+        idle: tuple[str, ...]
         idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
                 "explore_weight", "explore_from", "warmup_share", "rounds", "refresh", "staging", "connect_steps",
                 "balance")  # fmt: skip
@@ -219,9 +221,9 @@ def _normal(s: dict[str, Any]) -> dict[str, Any]:
     elif s["scenario"] == "unsupervised" or (s["scenario"] == "auto" and s["label_share"] == 0):
         s = {**s, "label_share": 0.0, **{k: base[k] for k in ("explore_from", "staging", "connect_steps")}}
     else:
-        idle = ("anchors", "warmup", "warmup_share", "balance")
-        own = ("rounds", "connect_steps") if s["staging"] == "joint" else ("refresh",)
-        s = {**s, **{k: base[k] for k in (*idle, *own)}}
+        rest: tuple[str, ...] = ("anchors", "warmup", "warmup_share", "balance")
+        own: tuple[str, ...] = ("rounds", "connect_steps") if s["staging"] == "joint" else ("refresh",)
+        s = {**s, **{k: base[k] for k in (*rest, *own)}}
     if not s["exploration"]:
         s = {**s, **{k: base[k] for k in ("rule", "explore_weight")}}
     return {**s, **{k: base[k] for k in ("entropy_weight", "noise") if k not in mine}}

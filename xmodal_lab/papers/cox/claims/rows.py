@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ....claims.claim import Claim, Conditions
@@ -62,11 +64,11 @@ def over_erm(c: Conditions) -> Measured:
 
 def unsupervised(c: Conditions) -> Measured:
     """COX > SSL > random without labels; beside it what the best renaming of classes would give."""
-    arms = {"random": {"algorithm": "random"}, "ssl": {"algorithm": "ssl"}, "cox": {"algorithm": "cox"}}
-    arms |= {
+    arms: dict[str, dict[str, Any]] = {
+        "random": {"algorithm": "random"}, "ssl": {"algorithm": "ssl"}, "cox": {"algorithm": "cox"},
         "class by class": {"algorithm": "cox", "balance": True},
         "oracle": {"algorithm": "cox", "balance": True, "control": "oracle"},
-    }
+    }  # fmt: skip
     acc = {m: of(c, **UNSUPERVISED, **a) for m, a in arms.items()}
     named = {m: float(np.nanmean(of(c, "relabelled", **UNSUPERVISED, **a))) for m, a in arms.items()}
     classes = {m: float(np.nanmean(of(c, "predicted", **UNSUPERVISED, **a))) for m, a in arms.items()}

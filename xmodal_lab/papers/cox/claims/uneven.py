@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ....claims.claim import Conditions
@@ -14,7 +16,7 @@ UNEVEN = 10.0
 
 def uneven(c: Conditions) -> Measured:
     """COX over SSL without labels, by accuracy and by mean over classes; controls: majority, ERM with the prior."""
-    world = {"unbalance": UNEVEN} if c.dataset is None else {}
+    world: dict[str, Any] = {"unbalance": UNEVEN} if c.dataset is None else {}
     names = ("accuracy", "balanced", "predicted")
     ssl, found = ({name: of(c, name, **UNSUPERVISED, **world, algorithm=m) for name in names} for m in ("ssl", "cox"))
     most, prior = (of(c, name, **world, algorithm="erm") for name in ("majority", "accuracy_prior"))

@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from ....data.unpaired import Unpaired, draw_shots
 from ....utils import checks as check
-from .heads import Head
+from .heads import Head, checked_heads
 from .schedules import renamed
 from .training import Trained, train_heads
 
@@ -31,9 +31,9 @@ def gradient_cosines(data: Unpaired, heads: Head | Sequence[Head], steps: Sequen
         (steps, heads), in [-1, 1].
 
     Raises:
-        ValueError: a head without auxiliary shots, no step.
+        ValueError, TypeError: a head without auxiliary shots, no step; what is no head, or no data.
     """
-    asked = [heads] if isinstance(heads, Head) else list(check.listed("heads", heads))
+    asked = checked_heads(data, heads)
     if any(not head.auxiliary or head.shots_of(head.auxiliary[0]) == 0 for head in asked):
         raise ValueError("two losses can be in conflict only with auxiliary shots; give aux_shots of at least 1.")
     looks = [check.integer("a step", k, at_least=1) for k in check.listed("steps", steps)]

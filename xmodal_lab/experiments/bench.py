@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import training
 from ..data.samples import Dataset, Samples
 from ..instruments.look import Looks
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import Experiment, Report, Variable
 from ..training import DivergedError, Options, Run, recipes, stacking
+from ..training.fitting import share_teachers
 from ..training.recipe import Recipe
 from ..training.stacks import why_not_mapped, why_not_products
 from ..training.terms import Alignment, Connection, Latent, Shared, Task, Term, seed_of
@@ -273,7 +273,7 @@ class Bench:
             return given
         some = with_shots(given, {self.target: shots}, s["seed"])
         if not any(isinstance(t, Latent) and t.teacher == self.target for t in self.recipe.terms):
-            training.share_teachers(some, given)
+            share_teachers(some, given)
         return some
 
     def net(self, s: Values, dataset: Dataset) -> LateFusion:

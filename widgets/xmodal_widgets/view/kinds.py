@@ -471,7 +471,7 @@ def look_views(grid: Grid) -> tuple[View, ...]:
         elif name == "density":
             views.append(Density(name, marks=_marks(grid, name), log=True))
         elif name == "accuracy_at_shots":
-            views.append(HeatMap(name, *needed, levels=True))
+            views.append(HeatMap(name, needed[0], needed[1], levels=True))
         else:
             views.append(Lines(drawn, needed[0]))
     return tuple(views[:MOST_VIEWS])

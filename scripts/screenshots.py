@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from xmodal_widgets.explorers import EXPLORERS
+from xmodal_widgets.explorers import ready
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
@@ -26,7 +26,7 @@ def main() -> int:
     from playwright.sync_api import sync_playwright
 
     target = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
-    names = sys.argv[2:] or list(EXPLORERS)
+    names = sys.argv[2:] or list(ready())
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         root = Path(folder) / "notebooks"

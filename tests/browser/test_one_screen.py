@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from lab_server import fingerprint, ink
-from xmodal_widgets import Bars, Contour, HeatMap, Lines, Scatter, Surface, SweepView, explore
-from xmodal_widgets.explorers import EXPLORERS
+from xmodal_widgets import Bars, Contour, Density, HeatMap, Lines, Scatter, Surface, SweepView, explore
+from xmodal_widgets.explorers import ready
 from xmodal_widgets.explorers.synergy import triangle
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def settle(page: Any) -> None:
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
+@pytest.mark.parametrize("name", ready())
 def test_an_explorer_fits_a_laptop(show: Callable[..., Any], name: str) -> None:
     """Nothing to scroll, every picture drawn, one of them large."""
     page = show(explore(name))
@@ -61,6 +61,32 @@ def test_the_picture_that_answers_is_large(show: Callable[..., Any]) -> None:
     assert page.evaluate(large) == 0
     page.locator(".xm-small .xm-canvas").last.click()
     assert page.evaluate(large) == 2
+
+
+def test_a_density_marks_eigenvalues_and_tells_them(show: Callable[..., Any]) -> None:
+    grid = 0.1 * np.sinh(np.linspace(-8.0, 8.0, 65))
+    share = xr.DataArray([0.0, 1.0], {"share": [0.0, 1.0]})
+    u = xr.DataArray(np.arcsinh(grid / 0.1), {"lambda_": grid})
+    density = np.exp(-(u**2)) + (1 + share) * 0.1 * np.exp(-((u + 3) ** 2) / 0.1)
+    eigenvalue = (1 + share) * xr.DataArray([40.0, 20.0], {"k": [1, 2]})
+    cube = xr.Dataset({"density": density.where(abs(u) < 5, 0).transpose("share", "lambda_"), "eigenvalue": eigenvalue})
+    page = show(SweepView(cube, Density("density", marks="eigenvalue"), share=0.0))
+    at = f"(v) => {{ const f = {APP}.views[0].panels[0].frame; return (f.px(v) - f.left) / f.width; }}"
+    places = [page.evaluate(at, v) for v in (-1.0, 0.0, 1.0, 80.0)]
+    assert places == sorted(places) and places[0] > 0.02 and places[-1] == pytest.approx(1.0)
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1]), "the axis is symmetric"
+    before = fingerprint(page.locator(".xm-canvas").first)
+    page.get_by_role("slider", name="share").press("End")
+    settle(page)
+    assert fingerprint(page.locator(".xm-canvas").first) != before
+    assert "spectral density of density over lambda_" in str(page.locator(".xm-canvas").get_attribute("aria-label"))
+    page.locator(".xm-canvas").focus()
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    assert "eigenvalue: 80, 40" in page.locator(".xm-readout").inner_text()
+    page.get_by_role("button", name="Logarithmic").click()
+    settle(page)
+    assert min(ink(page, ".xm-canvas")) > 0.004 and page.problems == []
 
 
 def test_a_pinned_setting_stays_as_a_ghost_with_paired_numbers(show: Callable[..., Any]) -> None:

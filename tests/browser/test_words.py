@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from xmodal_widgets import explore
-from xmodal_widgets.explorers import EXPLORERS
+from xmodal_widgets.explorers import ready
 from xmodal_widgets.explorers.synergy import cigars, triangle
 
 pytestmark = pytest.mark.browser
@@ -45,7 +45,7 @@ CUT = """() => {
 OTHERS = {"triangle": triangle, "cigars": cigars}
 
 
-@pytest.mark.parametrize("name", [*EXPLORERS, *OTHERS])
+@pytest.mark.parametrize("name", [*ready(), *OTHERS])
 def test_no_word_is_cut(new_page: Callable[..., Any], tmp_path: Path, name: str) -> None:
     view = OTHERS[name]() if name in OTHERS else explore(name)
     page = new_page(width=1190)

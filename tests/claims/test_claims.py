@@ -209,7 +209,9 @@ def test_the_command(few: list[str], tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("paper", IDS)
 def test_every_claim_of_the_papers_is_there(paper: str) -> None:
-    assert sorted(claims.known(paper)) == sorted(f"{paper}.{name}" for name in IDS[paper].split())
+    assert {f"{paper}.{name}" for name in IDS[paper].split()} <= set(claims.known(paper)), (
+        "rows of our own may join them"
+    )
 
 
 def test_the_shipped_ledger_is_complete_and_true_to_its_page() -> None:

@@ -51,6 +51,8 @@ def test_a_sample_of_the_low_pass_filter_waits_seldom(gpu: Any, digits: xl.Datas
     torch.testing.assert_close(gap.differences, here.differences, rtol=1e-3, atol=1e-5)
 
 
+# Where a device has no float64, derivatives are checked less sharply, which is told.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_products_with_the_hessian_wait_once_for_five(gpu: Any, digits: xl.Dataset) -> None:
     samples = digits.test.subset(slice(0, 32))
     operator = xl.curvature.hessian(xl.loss_on(net(digits, "mlp").to(gpu.type), samples))
@@ -65,6 +67,8 @@ def test_products_with_the_hessian_wait_once_for_five(gpu: Any, digits: xl.Datas
     assert seen["waits"] <= 32 / 5 + 3
 
 
+# Where a device has no float64, derivatives are checked less sharply, which is told.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_many_products_at_once_are_those_one_by_one(gpu: Any, digits: xl.Dataset) -> None:
     for architecture in ("mlp", "cnn"):
         loss = xl.loss_on(net(digits, architecture).to(gpu.type), digits.test.subset(slice(0, 16)))

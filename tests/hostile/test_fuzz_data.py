@@ -307,13 +307,23 @@ def published() -> Calls:  # a cell that is not printed is NaN
 
 
 def claims() -> Calls:
-    shipped = str(Path(xl.__file__).parent / "papers" / "claims.json")
+    shipped = str(Path(xl.__file__).parent / "claims" / "shipped" / "claims.json")
     calls = {
         "claims.known": Call(xl.claims.known, {"paper": "dml"}),
         "claims.table": Call(xl.claims.table, {"paper": "dml"}),
         "claims.show": Call(xl.claims.show, {"rows": "dml"}),
         "claims.table, path": Call(xl.claims.table, {"path": shipped}),
         "claims.table, dataset": Call(xl.claims.table, {"dataset": "avmnist"}),
+        "claims.Claim": Call(
+            xl.claims.Claim,
+            {"id": "mine.a", "text": "It is so.", "source": "Tab 1", "printed": "1", "trained": True, "effect": 1.0,
+             "cost": "minutes", "shares": ""},
+            fixed={"measure": print},
+        ),
+        "claims.effects": Call(xl.claims.effects, {"rows": "dml"}),
+        "claims.repeat": Call(
+            xl.claims.repeat, {"share": 2.0, "budget": "no such budget"}, fixed={"progress": False}, guises=False
+        ),
         "claims.chosen": Call(xl.claims.chosen, {"ids": ["dml.A"]}),
         # Good arguments would measure claims: only what is refused before that is tried.
         "claims.run": Call(

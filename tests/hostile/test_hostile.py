@@ -285,7 +285,7 @@ run = xl.fit(xl.LateFusion.for_dataset(ds, architecture="mlp", width=4), ds, epo
 xl.landscape.plane(xl.loss_on(run.model, ds.test), points=3)
 with tempfile.TemporaryDirectory() as folder:
     xl.sweep("dml", alpha=[0.0, 1.0], epochs=1, store=Path(folder) / "s.zarr", progress=False, **small["digits"])
-    for name in explorers.EXPLORERS:
+    for name in explorers.ready():
         view = explore(name)
         view.to_html(Path(folder) / f"{name}.html")
         view.close()

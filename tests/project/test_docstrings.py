@@ -22,7 +22,7 @@ from xmodal_widgets import explorers
 
 import xmodal_lab as xl
 
-PAPERS = [importlib.import_module(f"xmodal_lab.papers.{name}") for name in xl.claims.PAPERS]
+PAPERS = [importlib.import_module(f"xmodal_lab.papers.{name}") for name in xl.published.PAPERS]
 CHECKED = (ValueError, TypeError, FileNotFoundError, KeyError)
 
 

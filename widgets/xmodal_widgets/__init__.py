@@ -12,6 +12,7 @@ from .explore import explore as explore
 from .sweep_view import SweepView as SweepView
 from .view.kinds import Bars as Bars
 from .view.kinds import Contour as Contour
+from .view.kinds import Density as Density
 from .view.kinds import HeatMap as HeatMap
 from .view.kinds import Lines as Lines
 from .view.kinds import Scatter as Scatter

@@ -22,7 +22,7 @@ from ..sweeps import experiment as experiments
 from ..sweeps.cubes import fact
 from ..sweeps.experiment import Experiment
 from ..sweeps.runner import processes
-from ..sweeps.tasks import STACK, WAYS
+from ..sweeps.tasks import STACK, STACK_ON_GPU, WAYS
 from ..utils import checks as check
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _parser(experiment: Experiment, program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--store", type=Path, help=f"folder of the results (runs/{experiment.name}.zarr)")
     parser.add_argument("--how", choices=WAYS, default="auto", help="auto")
-    parser.add_argument("--stack", type=int, default=STACK, help=f"members trained together at most ({STACK})")
+    parser.add_argument("--stack", type=int, help=f"members trained together ({STACK}; {STACK_ON_GPU} on a GPU)")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 lets the sweep choose")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--on-error", choices=("raise", "nan"), default="raise", help="of members that raise: raise")

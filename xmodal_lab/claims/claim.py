@@ -158,7 +158,8 @@ class Claim:
         shares: claims of one word share sweeps and are measured in one process; by default all of a paper.
 
     Raises:
-        ValueError: an id without its paper, an empty text, or an unknown cost.
+        ValueError: an id without its paper, an empty text, an unknown cost, or an effect that is no finite number.
+        TypeError: words that are none, or a measure that cannot be called.
     """
 
     id: str
@@ -173,7 +174,14 @@ class Claim:
     shares: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("id", "text", "source", "printed", "shares"):
+            check.instance(name, getattr(self, name), str)
+        check.function("measure", self.measure, "of Conditions that gives what a rule of verdicts made")
         check.one_of("cost", self.cost, COSTS)
+        check.instance("trained", self.trained, bool)
+        for name, sizes in (("effect", self.effect), ("sesoi", self.sesoi)):
+            for size in sizes.values() if isinstance(sizes, Mapping) else [] if sizes is None else [sizes]:
+                check.real(name, size)
         if not _ID.fullmatch(self.id):
             raise ValueError(f"a claim's id is its paper, a dot and a name, as in 'dml.A'; got {self.id!r}.")
         if not self.text or not self.source:
@@ -185,11 +193,14 @@ class Claim:
         return self.id.split(".")[0]
 
     def seeds(self, budget: str = "quick", first: int = 0) -> tuple[int, ...]:
-        """Its seeds under a budget: see ``seeds.SEEDS``."""
+        """Its seeds under a budget, from ``first`` on: see ``seeds.SEEDS``."""
         return seeds_of(self.cost, budget, first) if self.trained else tuple(range(first, first + LEAST_SEEDS))
 
     def judged(self, conditions: Conditions) -> Measured:
         """Measure it and judge what was found beside the printed effect.
+
+        Args:
+            conditions: under which it is measured.
 
         Raises:
             ValueError: a setting that none of its experiments knows; an effect for a step that there is not.

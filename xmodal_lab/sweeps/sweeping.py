@@ -32,7 +32,7 @@ from .cubes import fact, layout_of
 from .experiment import Experiment
 from .runner import Here, Results, Runner, processes, workers
 from .store import Store, StoreError, settled
-from .tasks import STACK, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
+from .tasks import STACK, STACK_ON_GPU, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,7 +46,7 @@ def sweep(
     store: str | Path | None = None,
     executor: Executor | None = None,
     how: str = "auto",
-    stack: int = STACK,
+    stack: int | None = None,
     retries: int = 3,
     progress: bool = True,
     on_error: str = "raise",
@@ -66,7 +66,7 @@ def sweep(
             context), or ``client.get_executor()`` of dask. None computes in this process, or in
             processes of its own where the members are many and long.
         how: "auto", "stacked" (members of one shape train together), "sequential", "processes".
-        stack: members in one stack at most.
+        stack: members in one stack at most; 16, or 256 on a GPU, when not given.
         retries: how often a member may be lost with its worker.
         progress: show a tqdm bar.
         on_error: "raise" what a member raises: what is finished is kept, and the next call tries that member last;
@@ -103,8 +103,9 @@ def sweep(
     layout, fixed = layout_of(known, axes)
     layout = layout if store is None else settled(store, layout)
     jobs = jobs_of(known, layout, fixed)
-    tasks = tasks_of(known, jobs, how, stack, workers(executor))
     story, facts = _story(known, fixed)
+    size = stack or (STACK if facts["device"] == "cpu" else STACK_ON_GPU)
+    tasks = tasks_of(known, jobs, how, size, workers(executor))
     identity: dict[str, Any] = {"version": known.version, "xmodal_lab": __version__}
     identity |= {k: story[k] for k in ("experiment", "defaults", "settings")}
     if store is not None and known.data is not None:
@@ -114,7 +115,7 @@ def sweep(
     opened = None if store is None else Store(store, layout, identity, facts, story, accept_edited)
     results = Results(layout, opened)
     if opened is not None:
-        tasks = _by_generation(known, opened, jobs, how, stack, workers(executor))
+        tasks = _by_generation(known, opened, jobs, how, size, workers(executor))
         if on_error == "raise":
             opened.forget_raised()
         results.share(tasks)
@@ -336,9 +337,10 @@ def choose(
     return cube.isel({n: best.copy(data=np.asarray(at)) for n, at in zip(axes, places, strict=True)})
 
 
-def _check_ways(executor: Executor | None, how: str, stack: int, retries: int) -> None:
+def _check_ways(executor: Executor | None, how: str, stack: int | None, retries: int) -> None:
     check.one_of("how", how, WAYS)
-    check.integer("stack", stack, at_least=1)
+    if stack is not None:
+        check.integer("stack", stack, at_least=1)
     check.integer("retries", retries, at_least=0)
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Name -> module in this package.
 EXPLORERS: dict[str, str] = {
     "synergy": "synergy", "cox": "cox", "uml": "uml", "uml_theory": "uml_theory", "wma": "wma", "dml": "dml",
+    "bench": "bench",
 }  # fmt: skip
 
 
@@ -28,6 +29,13 @@ def module(name: str) -> ModuleType:
         ValueError: an unknown name.
     """
     return import_module(f".{EXPLORERS[one_of('explorer', name, tuple(EXPLORERS))]}", __name__)
+
+
+def ready() -> tuple[str, ...]:
+    """The names of the explorers that can open here: those that compute their cube, and those whose cube is shipped."""
+    from . import shipped
+
+    return tuple(n for n in EXPLORERS if not hasattr(module(n), "compute_cube") or shipped.has(n))
 
 
 def open_explorer(name: str, **options: Any) -> SweepView:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..view.kinds import Contour, Lines, Surface
+from ..view.kinds import Density, HeatMap, Lines, Surface
 from . import shipped
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ AXES: dict[str, list[Any]] = {
     "lam": [0.0, 1.0],
     "seed": [0, 1, 2],
 }
+# What the views read; the cube holds more.
+VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_curve")
 EPOCHS, CHECKPOINTS = 40, 3
 # What the browser gets: digits of a number that nobody sees in a picture are rounded away (8 bits of mantissa).
 KEPT_BITS = 8
@@ -54,9 +56,9 @@ def open(
     """
     shown = views or [
         Surface("landscape", log=True, title="landscape: test loss"),
-        Lines("density", x="lambda_", title="spectrum: density of the Hessian"),
+        Density("density", marks="eigenvalue", log=True, title="spectrum: density of the Hessian"),
         Lines("curve_w2", x="checkpoint", title="gap: W2 between the modalities"),
-        Contour("accuracy_at_shots", x="images", y="texts", title="isolines: accuracy over shots"),
+        HeatMap("accuracy_at_shots", x="images", y="texts", levels=True, title="isolines: accuracy over shots"),
         Lines("accuracy_curve", x="epoch", title="test accuracy"),
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "share": 0.0}

@@ -16,6 +16,11 @@ FOLDER = Path(__file__).parent / "cubes"
 LARGEST = 3 << 20  # bytes
 
 
+def has(name: str) -> bool:
+    """Whether this version ships the cube called ``name``."""
+    return (FOLDER / f"{name}.zarr.zip").is_file()
+
+
 def load(name: str) -> xr.Dataset:
     """The shipped cube called ``name``.
 

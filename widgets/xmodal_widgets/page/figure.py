@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..view.grid import Dim, Grid
-from ..view.kinds import Bars, Contour, HeatMap, Lines, Scatter, Surface, View
+from ..view.kinds import Bars, Contour, Density, HeatMap, Lines, Scatter, Surface, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,8 @@ DIVERGING = ("#143e86", "#4883c4", "#a0c7e4", "#f5f5f2", "#f4ba8c", "#d66e2e", "
 NAMED = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133")
 DASHES = ("-", "--", ":", "-.")
 MARKS = ("o", "s", "^", "D", "v")
+MARKED = "#d55e00"
+FAINTEST = 1e-4  # of the largest density: what lies below is not shown (ours); as in js/draw/density.js
 WIDTH = 11.0  # inches; at 100 dpi as wide as a notebook on a laptop
 LINE = 140  # letters of one line above the views, at 10 points
 LONGEST = 160  # letters of one text; more would push the axes out of the picture
@@ -97,7 +99,7 @@ def _draw_view(
     artist = None
     if isinstance(view, Surface | Contour | HeatMap):
         artist = _draw_planes(axes, grid, view, settings, state, index)
-    elif isinstance(view, Lines | Bars):
+    elif isinstance(view, Lines | Density | Bars):
         _draw_series(axes, grid, view, settings, state, index, quantiles)
     elif isinstance(view, Scatter):
         artist = _draw_scatter(axes, grid, view, settings)
@@ -194,6 +196,9 @@ def _draw_cells(
         axis.imshow(picture, cmap="gray", extent=ends, origin="lower", aspect="auto")
         alpha = 0.1 + 0.75 * np.clip(np.nan_to_num(np.asarray(norm(values.T))), 0, 1)
     axis.pcolormesh(x, y, values.T, norm=norm, cmap=_colors(view), shading="nearest", alpha=alpha)
+    if view.levels and np.nanmax(values) > np.nanmin(values) and min(values.shape) > 1:
+        lines = axis.contour(x, y, values.T, colors="white", linewidths=0.8)
+        axis.clabel(lines, fontsize=6, fmt="%.3g")
     for dim, place, setter in ((grid.dims[view.x], x, axis.set_xticks), (grid.dims[view.y], y, axis.set_yticks)):
         if not _even(dim):
             setter(place, [f"{v:g}" if dim.numeric else plain(v, 16) for v in dim.values])
@@ -261,7 +266,7 @@ def _draw_series(
         table = mean if view.hue else mean[None]
         spread = None if half is None else half if view.hue else half[None]
         if np.isfinite(table).any():
-            (_draw_lines if isinstance(view, Lines) else _draw_bars)(axis, grid, view, table, spread, setting)
+            (_draw_bars if isinstance(view, Bars) else _draw_lines)(axis, grid, view, table, spread, setting)
         else:
             _notice(axis)
         axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
@@ -272,6 +277,8 @@ def _draw_series(
             axis.set_yscale("log")
         if span is not None and span[1] > span[0]:
             _set_span(axis, view, span, log)
+        if isinstance(view, Density):
+            _draw_spectrum(axis, grid, view, table, setting)
         if view.hue:
             dim = grid.dims[view.hue]
             title = plain(grid.named(dim.name))
@@ -315,13 +322,17 @@ def _set_span(axis: Axes, view: Any, span: tuple[float, float], log: bool) -> No
     low, high = span
     if isinstance(view, Bars) and view.limits is None and not log:
         low, high = min(0.0, low) * 1.08, max(0.0, high) * 1.1
+    elif isinstance(view, Density) and view.limits is None:
+        low, high = (max(low, high * FAINTEST), high * 1.3) if log else (0.0, high * 1.05)
     elif view.limits is None:
         pad = 0.0 if log else 0.04 * (high - low)
         low, high = low - pad, high + pad
     axis.set_ylim(low, high)
 
 
-def _draw_lines(axis: Axes, grid: Grid, view: Lines, table: Any, spread: Any, setting: Mapping[str, Any]) -> None:
+def _draw_lines(
+    axis: Axes, grid: Grid, view: Lines | Density, table: Any, spread: Any, setting: Mapping[str, Any]
+) -> None:
     import matplotlib as mpl
 
     x = np.asarray(grid.dims[view.x].values, dtype=float)
@@ -336,6 +347,46 @@ def _draw_lines(axis: Axes, grid: Grid, view: Lines, table: Any, spread: Any, se
         axis.axvline(setting[view.x], color="0.3", ls="--", lw=1)
     if grid.dims[view.x].kind == "int":
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+
+
+def _draw_spectrum(axis: Axes, grid: Grid, view: Density, table: Any, setting: Mapping[str, Any]) -> None:
+    """The symmetric-log axis of a density, the area under it, zero, and the leading eigenvalues on the axis."""
+    import matplotlib as mpl
+
+    grid_x, s = np.asarray(grid.dims[view.x].values, dtype=float), view.scale
+    low, high = _lambda_span(grid, view)
+    axis.set_xscale("function", functions=(lambda v: np.arcsinh(v / s), lambda u: s * np.sinh(u)))
+    axis.set_xlim(low, high)
+    powers = [10.0**e for e in range(round(math.log10(s)) + 1, 12)]
+    ticks = [v for v in [*(-p for p in reversed(powers)), 0.0, *powers] if low <= v <= high]
+    axis.set_xticks(ticks[:: 1 + len(ticks) // 11], [f"{v:g}" for v in ticks[:: 1 + len(ticks) // 11]])
+    axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axis.set_xlabel(plain(view.spec(grid)["label"]), fontsize=8)
+    axis.axvline(0.0, color="0.7", lw=0.8)
+    for h, values in enumerate(table):
+        axis.fill_between(grid_x, values, axis.get_ylim()[0], color=_hue_color(grid, view.hue, h), alpha=0.18, lw=0)
+    if view.marks is None:
+        return
+    keep = [d for d in (view.hue,) if d in grid.axes[view.marks]]
+    at = {**setting, view.band: "mean"} if view.band else setting
+    marks = grid.take(view.marks, at, (*keep, view.counted(grid)))
+    for h, values in enumerate(marks if keep else marks[None]):
+        color = _hue_color(grid, view.hue, h) if keep else MARKED
+        axis.plot(
+            values, np.zeros(len(values)), "^", color=color, ms=7, transform=axis.get_xaxis_transform(), clip_on=False
+        )
+
+
+def _lambda_span(grid: Grid, view: Density) -> tuple[float, float]:
+    """From where to where any density of the cube, or a marked eigenvalue, is seen."""
+    x = np.asarray(grid.dims[view.x].values, dtype=float)
+    values = np.moveaxis(grid.arrays[view.var], grid.axes[view.var].index(view.x), -1).reshape(-1, len(x))
+    most = np.where(np.isfinite(values), values, 0.0).max(0)
+    there = np.flatnonzero(most > FAINTEST * most.max())
+    ends = [x[max(0, there[0] - 1)], x[min(len(x) - 1, there[-1] + 1)]] if there.size else [x[0], x[-1]]
+    marked = grid.arrays[view.marks] if view.marks is not None else np.zeros(0)
+    ends += [float(end(marked[np.isfinite(marked)])) for end in (np.min, np.max) if np.isfinite(marked).any()]
+    return float(min(ends)), float(max(ends))
 
 
 def _draw_bars(axis: Axes, grid: Grid, view: Bars, table: Any, spread: Any, setting: Mapping[str, Any]) -> None:

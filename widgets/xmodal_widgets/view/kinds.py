@@ -140,12 +140,14 @@ class HeatMap(_Plane):
     Names, and numbers at uneven steps, have cells of one size, each with its own label.
 
     Args:
+        levels: lines of equal value between the middles of the cells (isolines), as a contour has.
         under: a variable whose last two dimensions (up, across) are a picture that the cells lie over.
     """
 
     kind: ClassVar[str] = "heatmap"
 
     under: str | None = None
+    levels: bool = False
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -248,6 +250,75 @@ class Lines(_Series):
 
 
 @dataclass(frozen=True)
+class Density(_Series):
+    """A spectral density over a symmetric-log axis, λ = scale · sinh(u): bulk, outliers and negative end at once.
+
+    Values are densities per unit of u, as :func:`xmodal_lab.look` gives them, so that equal areas are equal shares of
+    the eigenvalues.
+
+    Args:
+        x: the dimension of λ.
+        marks: a variable of leading eigenvalues, such as ``eigenvalue`` (k), marked on the axis.
+        along: the dimension that counts them; the last of ``marks`` by default.
+        scale: where the axis turns from linear to logarithmic (0.1, that of the grid of ``look``).
+    """
+
+    kind: ClassVar[str] = "density"
+
+    x: str = "lambda_"
+    marks: str | None = None
+    along: str | None = None
+    scale: float = 0.1
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The density, and the eigenvalues on its axis."""
+        return (self.var,) if self.marks is None else (self.var, self.marks)
+
+    def axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimensions that it shows, with the one that counts eigenvalues."""
+        return super().axes(grid) if self.marks is None else (*super().axes(grid), self.counted(grid))
+
+    def own_axes(self, grid: Grid) -> tuple[str, ...]:
+        """Those that the density itself must have."""
+        return super().axes(grid)
+
+    def counted(self, grid: Grid) -> str:
+        """The dimension that counts the marked eigenvalues."""
+        return self.along or grid.axes[str(self.marks)][-1]
+
+    def numeric_axes(self) -> tuple[str, ...]:
+        """The axis of λ."""
+        return (self.x,)
+
+    def check(self, grid: Grid) -> None:
+        """Compare with the cube.
+
+        Raises:
+            ValueError: eigenvalues without a dimension that counts them, a scale that is not above 0.
+        """
+        if not isinstance(self.scale, int | float) or not 0 < self.scale < math.inf:
+            raise ValueError(f"scale of the Density view must be a number above 0, got {self.scale!r}.")
+        if self.versus is not None:
+            raise ValueError(
+                "a Density view has no versus: differences of densities are not densities; pin one instead."
+            )
+        super().check(grid)
+        if self.marks is None:
+            return
+        if not grid.axes[self.marks]:
+            raise ValueError(f"marks={self.marks!r} is a single number; it needs a dimension that counts eigenvalues.")
+        one_of(f"dimension of {self.marks!r} in the Density view", self.counted(grid), grid.axes[self.marks])
+        if self.counted(grid) in self.own_axes(grid):
+            raise ValueError(f"along={self.counted(grid)!r} is an axis of the density; name what counts eigenvalues.")
+
+    def spec(self, grid: Grid) -> dict[str, Any]:
+        """The view as the browser reads it, with the inferred dimension."""
+        label = "λ" if grid.dims[self.x].label == "lambda_" else grid.dims[self.x].label
+        return {**super().spec(grid), "along": None if self.marks is None else self.counted(grid), "label": label}
+
+
+@dataclass(frozen=True)
 class Bars(_Series):
     """Bars over the values of a dimension."""
 
@@ -341,8 +412,12 @@ def controls_of(view: View, grid: Grid) -> tuple[str, ...]:
 def default_views(grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
     """Views that suit the cube's dimensions.
 
-    A plane (``a``, ``b``) becomes Surface and Contour, one numeric dimension Lines, names Bars.
+    Looks of a bench come as its screen: landscape, spectrum, gap, isolines, accuracy. Elsewhere a plane (``a``, ``b``)
+    becomes Surface and Contour, λ a Density, one numeric dimension Lines, names Bars.
     """
+    looks = look_views(grid)
+    if len(looks) > 1:
+        return looks
     views: list[View] = []
     for name in (n for n in grid.arrays if not grid.attrs[n]["extra"]):
         dims = grid.axes[name]
@@ -354,6 +429,8 @@ def default_views(grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
             x, y = dims[-2:]
             first = not any(isinstance(v, Surface) for v in views)
             views += [Surface(name, x, y), Contour(name, x, y)] if first else [Contour(name, x, y)]
+        elif "lambda_" in numbers:
+            views.append(Density(name, marks=_marks(grid, name), band=band))
         elif numbers:
             hue = names[0] if len(numbers) == 1 and len(names) == 1 and len(grid.dims[names[0]].values) <= 8 else None
             views.append(Lines(name, numbers[-1], hue=hue, band=band))
@@ -368,9 +445,47 @@ def default_views(grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
     return tuple(views[:MOST_VIEWS])
 
 
+# What xmodal_lab.look and a bench call their results, in the order of the screen: variable -> dimensions it must have.
+LOOKS: dict[str, tuple[str, ...]] = {
+    "landscape": ("a", "b"),
+    "density": ("lambda_",),
+    "curve_w2": ("checkpoint",),
+    "accuracy_at_shots": ("images", "texts"),
+    "accuracy_curve": ("epoch",),
+    "train_loss_curve": ("epoch",),
+}
+
+
+def look_views(grid: Grid) -> tuple[View, ...]:
+    """Views of the looks that the cube holds; without its course over training the gap stands over a swept setting."""
+    views: list[View] = []
+    for name, needed in LOOKS.items():
+        drawn = "w2" if name == "curve_w2" and name not in grid.arrays else name
+        dims = grid.axes.get(drawn, ())
+        if drawn == "w2":
+            needed = tuple(d for d in dims if grid.dims[d].numeric and len(grid.dims[d].values) > 1 and d != "seed")[:1]
+        if not needed or not set(needed) <= set(dims) or any(len(grid.dims[d].values) < 2 for d in needed):
+            continue
+        if name == "landscape":
+            views.append(Surface(name, log=True))
+        elif name == "density":
+            views.append(Density(name, marks=_marks(grid, name), log=True))
+        elif name == "accuracy_at_shots":
+            views.append(HeatMap(name, needed[0], needed[1], levels=True))
+        else:
+            views.append(Lines(drawn, needed[0]))
+    return tuple(views[:MOST_VIEWS])
+
+
+def _marks(grid: Grid, density: str) -> str | None:
+    """The leading eigenvalues that belong to a density, if the cube has them."""
+    dims = grid.axes.get("eigenvalue", ())
+    return "eigenvalue" if density == "density" and dims and dims[-1] not in grid.axes[density] else None
+
+
 def view_names() -> tuple[str, ...]:
     """The names of all kinds of views."""
-    return tuple(cls.__name__ for cls in (Surface, Contour, HeatMap, Lines, Bars, Scatter))
+    return tuple(cls.__name__ for cls in (Surface, Contour, HeatMap, Lines, Density, Bars, Scatter))
 
 
 def checked_views(views: object, grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:

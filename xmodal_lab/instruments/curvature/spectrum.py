@@ -411,8 +411,8 @@ def trace(
         for some in samples.split(at_once):
             drawn = [torch.randint(0, 2, (n,), generator=generator).mul_(2).sub_(1) for _ in some]
             signs = torch.stack(drawn).to(operator.dtype).to(operator.device)
-            products = operator.many(signs)
-            some.copy_(torch.stack([torch.dot(wide(s), wide(p)) for s, p in zip(signs, products, strict=True)]))
+            signs, products = wide(signs), wide(operator.many(signs))
+            some.copy_(torch.stack([torch.dot(s, p) for s, p in zip(signs, products, strict=True)]))
         stderr = float(samples.std() / math.sqrt(probes))
     return Trace(float(samples.mean()), stderr, samples, operator.products - before, operator.names)
 

@@ -213,6 +213,7 @@ def _normal(s: dict[str, Any]) -> dict[str, Any]:
         s["algorithm"], ()
     )
     if s["algorithm"] != "cox":
+        idle: tuple[str, ...]
         idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
                 "explore_weight", "explore_from", "warmup_share", "rounds", "refresh", "staging", "connect_steps",
                 "balance")  # fmt: skip

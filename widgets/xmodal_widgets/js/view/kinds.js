@@ -14,6 +14,7 @@ import { nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScal
 import { PALETTES } from "../data/palette.js";
 import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
 import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
+import { drawEigenvalues, fillUnder, floored, lambdaSpan, symlogAxis } from "../draw/density.js";
 import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels } from "../draw/raster.js";
 import { readScatter, classesOf, drawCurves, drawPoints } from "../draw/scatter.js";
 import { readSeries, drawLines, drawCursor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
@@ -25,6 +26,7 @@ export const KINDS = {
   contour: planeKind(drawContourPanel, pickPlane, spotPlane),
   heatmap: planeKind(drawHeatMapPanel, pickPlane, spotPlane),
   lines: { read: readSeries, spans: spansOfSeries, draw: drawLinesPanel, pick: pickLine, spot: spotLine, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
+  density: { read: readDensity, spans: spansOfDensity, draw: drawDensityPanel, pick: pickLine, spot: spotLine, tell: tellDensity, value: seriesValue, steps: stepsOfSeries, bar: () => false },
   bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
   scatter: { read: readScatter, spans: spansOfScatter, draw: drawScatterPanel, pick: pickPoint, spot: spotPoint, tell: tellPoint, value: () => null, steps: (panel) => [panel.spec.points, null], bar: (cube, spec) => Boolean(spec.color) && !classesOf(cube, spec) },
 };
@@ -98,9 +100,8 @@ const cellBorders = (dim) => (isEven(dim) ? cellEdges(dim.values) : Array.from({
 function drawContourPanel(ctx, panel) {
   const frame = planeFrame(ctx, panel, false);
   drawHatch(ctx, frame, panel.theme);
-  const levels = contourLevels(panel);
-  drawBands(ctx, frame, panel.slice, panel.scale, levels, panel.shown, paletteOf(panel.spec));
-  drawLevels(ctx, frame, panel.slice, levels, tickLabels(levels, panel.scale.log), panel.theme);
+  drawBands(ctx, frame, panel.slice, panel.scale, contourLevels(panel), panel.shown, paletteOf(panel.spec));
+  drawContourLines(ctx, frame, panel);
   drawAxes(ctx, frame, panel.theme);
 }
 
@@ -110,6 +111,11 @@ function contourLevels(panel) {
   return valueScale(...shown, scale.log).ticks(9).filter((v) => v > shown[0] && v < shown[1] && scale.at(v) > 0 && scale.at(v) < 1);
 }
 
+function drawContourLines(ctx, frame, panel) {
+  const levels = contourLevels(panel);
+  drawLevels(ctx, frame, panel.slice, levels, tickLabels(levels, panel.scale.log), panel.theme);
+}
+
 function drawHeatMapPanel(ctx, panel) {
   const frame = planeFrame(ctx, panel, true);
   const { cube, spec } = panel;
@@ -117,6 +123,7 @@ function drawHeatMapPanel(ctx, panel) {
   drawHatch(ctx, frame, panel.theme);
   if (spec.under) drawUnder(ctx, panel, borders);
   drawHeatMap(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec), Boolean(spec.under));
+  if (spec.levels) drawContourLines(ctx, frame, panel);
   drawAxes(ctx, frame, panel.theme);
 }
 
@@ -288,6 +295,46 @@ function seriesValue(panel, at) {
 
 function stepsOfSeries(panel) {
   return [panel.spec.x, panel.spec.hue || null];
+}
+
+// -- spectra -----------------------------------------------------------------------------------
+
+function readDensity(cube, spec, setting) {
+  const slice = readSeries(cube, spec, setting);
+  if (!spec.marks) return slice;
+  const hued = Boolean(spec.hue) && cube.vars.get(spec.marks).dims.includes(spec.hue);
+  const found = take(cube, spec.marks, spec.band ? { ...setting, [spec.band]: "mean" } : setting, [...(hued ? [spec.hue] : []), spec.along]);
+  return { ...slice, marks: { values: found.values, each: cube.dims.get(spec.along).size, hued } };
+}
+
+function spansOfDensity(cube, spec, slices, fit, log) {
+  const span = floored(valueSpan(cube, spec, slices, fit, log), log && !spec.limits);
+  return { value: span && (spec.limits ? span : log ? padded(...span, true) : [0, span[1] * 1.05]) };
+}
+
+function drawDensityPanel(ctx, panel) {
+  const { cube, spec, size, theme, slice, scale } = panel;
+  const axis = symlogAxis(...lambdaSpan(cube, spec), spec.scale, size.width / 60, titled({ ...cube.dims.get(spec.x), label: spec.label }));
+  const frame = makeFrame(ctx, size, theme, axis, valueAxis(panel), { compact: panel.compact });
+  panel.frame = frame;
+  // What a log scale cannot show lies on its foot, so that the curve ends where the density does.
+  const standing = (series) => ({ ...series, values: scale.log ? series.values.map((v) => (v < scale.lo ? scale.lo : v)) : series.values });
+  drawGrid(ctx, frame, theme);
+  if (panel.ghost) drawLines(ctx, frame, theme, spec, cube, { ...standing(panel.ghost), half: null }, theme.faint);
+  fillUnder(ctx, frame, spec, cube, standing(slice));
+  drawLines(ctx, frame, theme, spec, cube, standing(slice));
+  drawEigenvalues(ctx, frame, theme, spec, cube, slice.marks);
+  drawAxes(ctx, frame, theme);
+}
+
+function tellDensity(panel, at) {
+  const { marks } = panel.slice;
+  const lines = tellSeries(panel, at);
+  if (!marks) return lines;
+  const h = marks.hued ? at[panel.spec.hue] : 0;
+  const leading = [...marks.values.subarray(h * marks.each, (h + 1) * marks.each)].filter(Number.isFinite);
+  if (leading.length) lines.push(`${panel.cube.vars.get(panel.spec.marks).label}: ${leading.map((v) => readable(v)).join(", ")}`);
+  return lines;
 }
 
 // -- points ------------------------------------------------------------------------------------

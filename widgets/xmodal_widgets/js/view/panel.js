@@ -129,12 +129,13 @@ function readKey(view) {
 // The dimensions that a view leaves to controls.
 export function opensOf(cube, spec) {
   const own = [spec.kind === "scatter" ? spec.points : spec.x, spec.y, spec.hue, spec.band, spec.col];
+  if (spec.marks) own.push(spec.along);
   if (spec.under) own.push(...cube.vars.get(spec.under).dims.slice(-2));
   const all = variablesOf(spec).flatMap((name) => cube.vars.get(name).dims);
   return new Set(all.filter((name) => !own.includes(name)));
 }
 
-export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under]).filter(Boolean);
+export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.marks]).filter(Boolean);
 
 export function updateView(view) {
   const { app, spec, kind } = view;
@@ -209,7 +210,7 @@ const marksOf = (view) => [markOf(view), view.panels.indexOf(view.app.hover.pane
 
 export function describePanel(view, panel) {
   const { spec, app: { cube } } = view;
-  const word = spec.kind === "heatmap" ? "heat map" : spec.kind;
+  const word = spec.kind === "heatmap" ? "heat map" : spec.kind === "density" ? "spectral density" : spec.kind;
   const column = panel.column ? `, ${panel.column}` : "";
   if (!panel.ready) return `${word}${column}: nothing computed here yet`;
   const range = extent([panel.slice], false);

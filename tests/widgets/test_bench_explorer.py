@@ -1,0 +1,63 @@
+"""The explorer of the bench, on a small cube of the same names; and the screen that a bench of one's own opens with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from xmodal_widgets import Density, HeatMap, Lines, Surface, explore
+from xmodal_widgets.explorers import EXPLORERS, bench, ready, shipped
+from xmodal_widgets.view.kinds import look_views
+
+
+def small() -> xr.Dataset:
+    """Every variable that the explorer reads, on two values of each control."""
+    rng = np.random.default_rng(0)
+    axes = {name: values[:2] for name, values in bench.AXES.items()}
+    axes["modalities"] = ["image", "image+audio"]
+    own = {
+        "landscape": {"a": [-1.0, 0.0, 1.0], "b": [-1.0, 0.0, 1.0]},
+        "density": {"lambda_": 0.1 * np.sinh(np.linspace(-5, 5, 21))},
+        "eigenvalue": {"k": [1, 2, 3]},
+        "curve_w2": {"checkpoint": [0, 13, 26]},
+        "accuracy_at_shots": {"images": [1, 4, 16], "texts": [0, 1, 4, 12]},
+        "accuracy_curve": {"epoch": [1, 2, 3]},
+        "w2": {},
+    }
+    found = {}
+    for name, dims in own.items():
+        coords = {**axes, **dims}
+        found[name] = xr.DataArray(rng.uniform(0.1, 1.0, [len(v) for v in coords.values()]), coords)
+    cube = xr.Dataset(found)
+    for name in ("modalities", "pairing"):  # text of any length, as stores have it
+        cube[name] = cube[name].astype(object)
+    return cube
+
+
+def test_the_explorer_is_registered_and_says_when_its_cube_is_missing(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "bench" in EXPLORERS
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert ready() == ("uml_theory",)
+    with pytest.raises(ValueError, match="ships no cube 'bench'"):
+        explore("bench")
+    shipped.save(small(), "bench")
+    assert ready() == ("uml_theory", "bench")
+    view = explore("bench", modalities="image+audio", share=0.5)
+    assert view.state["share"] == 0.5 and view.state["seed"] == "mean"
+    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Lines]
+    assert {v for one in view._shown for v in one.variables} == set(bench.VARIABLES)
+    assert [c["dim"] for c in view._controls] == list(bench.AXES)
+    assert view.figure().axes and view.error == ""
+
+
+def test_a_bench_of_ones_own_opens_with_its_looks() -> None:
+    cube = small().isel(lam=0, pairing=0, drop=True).rename(share="my_weight")
+    view = explore(cube, my_weight=0.5)
+    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Lines]
+    assert view._shown[1].variables == ("density", "eigenvalue")
+    fewer = explore(cube[["density", "w2", "landscape"]])
+    assert [type(v) for v in fewer._shown] == [Surface, Density, Lines]
+    assert fewer._shown[2] == Lines("w2", "my_weight"), "without its course the gap stands over a swept setting"
+    assert not look_views(explore(xr.DataArray([1.0, 2.0], {"x": [0.0, 1.0]}, name="y"))._grid)

@@ -175,7 +175,7 @@ def two_way_anova() -> pd.DataFrame:
                 f"p {name}": float(stats.f.sf(squares[name] / n / noise, n, free))
                 for name, n in (("alpha", a - 1), ("beta", b - 1))
             }
-            printed = first.loc[(dataset, str(case))]
+            printed: Any = first.loc[(dataset, str(case))]
             rows.append(
                 {"dataset": dataset, "case": case, **p, "residual sd": noise**0.5,
                  "printed gain": turn * (printed["ViLT-WMA"] - printed["ViLT"])}

@@ -115,13 +115,6 @@ def gap_and_rate(c: Conditions) -> Measured:
     weight, _ = alignment(c)
     wma: dict[str, Any] = {"a_align": weight}
     settings = [{}, DML, SYNERGY, wma, {**DML, **SYNERGY}, {**SYNERGY, **wma}]
-        {},
-        DML,
-        SYNERGY,
-        {"a_align": weight},
-        {**DML, **SYNERGY},
-        {**SYNERGY, "a_align": weight},
-    ]
     cubes = [arm(c, isolines=True, **UML, **s) for s in settings]
     gaps = np.stack([cube["w2"].to_numpy() for cube in cubes])
     images, texts = (np.log1p(cubes[0][d].to_numpy().astype(float)) for d in ("images", "texts"))

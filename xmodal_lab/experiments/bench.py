@@ -44,13 +44,13 @@ TRAINING = {
     "choose": "last", "sam": 0.0, "swa": 0.0, "augment": "", "seed": 0, "device": "auto",
 }  # fmt: skip
 FREE = ("lr", "weight_decay")  # beside the recipe's settings: what may differ inside a stack
-LABELS = {
-    "share": "share of pairs drawn anew (dml's α)",
-    "a_latent": "α, weight of the latent target (synergy)",
-    "a_align": "α, weight of the alignment (wma)",
-    "b_align": "β, target of the alignment (wma)",
-    "lam": "λ, weight of unpaired rows (uml)",
-    "a_connect": "weight of the connection (cox)",
+LABELS = {  # short: on a laptop all controls stand beside the pictures
+    "share": "dml α: pairs anew",
+    "a_latent": "synergy α: latent",
+    "a_align": "wma α: align",
+    "b_align": "wma β: target",
+    "lam": "uml λ: unpaired",
+    "a_connect": "cox: connection",
 }
 # What the shipped cube is asked: everything that a user must see on one screen (ours).
 LOOKS = Looks(landscape=11, density=True, eigenvalues=3, lpf=0.1, f_gap=(0.5,), gap=True, missing=0.5, noise=1.0)

@@ -170,7 +170,7 @@ CLAIMS: tuple[Claim, ...] = (
     _claim("LG", "a latent target (synergy) narrows the gap more than a constant target", latent_narrows, 10.0),
     _claim("SG", "a shared head (uml) narrows the gap", shared_narrows, 10.0),
     _claim("GX", "over recipes, a smaller gap goes with texts that are worth more images", gap_and_rate, 0.3,
-           "half a minute"),
+           "minutes"),
     _claim(
         "FR", "over recipes, flatter nets lose less under noise and missing modalities, at equal clean loss",
         flat_and_robust, 0.3,

@@ -139,7 +139,7 @@ class Hessian:
         return product
 
     def many(self, vectors: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-        """H v for each row v of ``vectors``; on a GPU all rows go back through the graph at once, where torch can do that.
+        """H v for each row of ``vectors``; on a GPU all go back through the graph at once, where torch can.
 
         Raises:
             ValueError: as :meth:`matvec`.

@@ -344,7 +344,7 @@ def test_a_download_onto_a_full_disk_goes_on(tmp_path: Path, files: type[Files],
 
     faults("full or read-only disk", endured(tmp_path, work, check, share(0.08)))
     files.asked.clear()
-    with harm.mock.patch.object(download._archives, "unpack", side_effect=OSError(errno.ENOSPC, "full")):
+    with harm.mock.patch.object(download.archives, "unpack", side_effect=OSError(errno.ENOSPC, "full")):
         with pytest.raises(OSError, match="full"):
             work(tmp_path)
         with pytest.raises(OSError, match="full"):

@@ -371,7 +371,11 @@ def test_views_are_values() -> None:
         (Scatter("loss", "accuracy", points="a"), ValueError, "counts points along 'a'"),
         (Scatter("loss", "nothing"), ValueError, "unknown variable in the Scatter view 'nothing'"),
         ([], ValueError, "views is empty"),
-        ([Surface("loss"), "lines"], TypeError, "a view is one of Surface, Contour, HeatMap, Lines, Bars, Scatter"),
+        (
+            [Surface("loss"), "lines"],
+            TypeError,
+            "a view is one of Surface, Contour, HeatMap, Lines, Density, Bars, Scatter",
+        ),
     ],
 )
 def test_views_that_do_not_fit(cube: xr.Dataset, views: object, error: type[Exception], words: str) -> None:
@@ -826,6 +830,15 @@ def test_find_chromium_takes_the_named_one(tmp_path, monkeypatch) -> None:
 
 
 # -- the first picture -----------------------------------------------------------------------------
+
+
+def test_shipped_cubes_write_their_facts_as_a_sweep_does() -> None:
+    from xmodal_widgets.explorers import shipped
+
+    from xmodal_lab.sweeps.cubes import attributes
+
+    facts = {"a": "word", "b": 2, "c": 0.5, "d": True, "e": None, "f": {"α": [1, 2]}, "g": ["x"]}
+    assert shipped.attributes(facts) == attributes(facts)
 
 
 def test_an_explorer_opens_without_torch() -> None:

@@ -263,7 +263,10 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             self.send(message, [b"".join(values.astype("<f4").tobytes() for _, _, values in slabs)])
 
     def send_state(self, key: Any = None) -> None:
-        """Send traits to the browser, as ipywidgets does; but not those that a message tells in a shorter way."""
+        """Send traits to the browser, as ipywidgets does; but not those that a message tells in a shorter way.
+
+        ``key`` is a trait's name or a set of names; None is all.
+        """
         if not (isinstance(key, str) and key in self._kept_here):
             super().send_state(key)
 

@@ -89,8 +89,8 @@ class Rows:
         """The row of what was measured; written unless it is an error."""
         row = row_of(claim, self.conditions, measured, seconds)
         if self.folder is not None and not isinstance(measured, Exception):
-            row = json.loads(json.dumps(row))  # as it will be read
-            write_text(self._path(claim), json.dumps({"seal": seal(row), "row": row}, ensure_ascii=False, indent=1))
+            held = json.loads(json.dumps(row))  # as it will be read
+            write_text(self._path(claim), json.dumps({"seal": seal(held), "row": held}, ensure_ascii=False, indent=1))
         return row
 
     def _path(self, claim: Claim) -> Path:
@@ -111,8 +111,8 @@ def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception,
     if isinstance(measured, Exception):
         measured = Measured(f"{NEEDS} …", "", note=f"{type(measured).__name__}: {measured}")
         measured_part = judged(measured) | {"verdict": NOT_MEASURED}
-    else:
-        measured_part = judged(measured)
+    else:  # from what the row keeps, which is rounded: it reads the same when it is judged again
+        measured_part = judged(measured_of(judged(measured)).beside(None, partial=True))
     return {
         "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
         **measured_part,
@@ -127,7 +127,7 @@ def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception,
 def judged(measured: Measured) -> Row:
     """What a row says of a measurement: the word, the interval it rests on, and what that could have seen."""
     step = measured.weakest
-    return {
+    row = {
         "measured": measured.text, "value": measured.value, "interval": measured.interval, "n": measured.n,
         "verdict": measured.verdict, "note": measured.note, "numbers": dict(measured.numbers),
         "step": step.name if step else "", "unit": step.unit if step else "",
@@ -135,6 +135,8 @@ def judged(measured: Measured) -> Row:
         "needed": step.needed if step else None, "room": measured.room, "cap": measured.cap,
         **{name: [s.row() for s in getattr(measured, name)] for name in PARTS},
     }  # fmt: skip
+    found: Row = json.loads(json.dumps(row))  # as it reads from a file
+    return found
 
 
 def measured_of(row: Mapping[str, Any]) -> Measured:

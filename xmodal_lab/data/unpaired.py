@@ -41,7 +41,7 @@ class Unpaired:
         return tuple(self.train)
 
     def to(self, device: str | torch.device) -> Unpaired:
-        """The same rows with all tensors there."""
+        """The same rows with all tensors on ``device``."""
         here = torch.device(device)
         if all(x.device == here for split in (self.train, self.test, self.val) for x, _ in split.values()):
             return self

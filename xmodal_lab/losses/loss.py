@@ -167,7 +167,10 @@ class Loss:
     def along_drawn(
         self, directions: Sequence[Params], table: Tensor, rows: int | None = None, stack: int | None = None
     ) -> Tensor:
-        """:meth:`along` for directions that fit θ, as what was drawn here does, and a ``table`` (K, D) on the CPU."""
+        """:meth:`along` for directions that fit θ, as what was drawn here does, and a ``table`` (K, D) on the CPU.
+
+        ``rows`` of data at once and a ``stack`` of points at once; by default as many as fit.
+        """
         parts = directions
         at_once = min(stack or (1 if self.device.type == "cpu" else TOGETHER), len(table))
         if at_once > 1 and not self._together(Points(self.params, parts).at(table[[0, -1]])):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from xmodal_lab.sweeps.cubes import attributes
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,6 +42,12 @@ def load(name: str) -> xr.Dataset:
     for part in (cube, *(cube[name] for name in cube.variables)):
         part.attrs = attributes(part.attrs)
     return cube
+
+
+def attributes(facts: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """As ``xmodal_lab.sweeps.cubes.attributes``, which would bring torch along; a test holds the two together."""
+    plain = {k: v if isinstance(v, (str, int, float)) and not isinstance(v, bool) else None for k, v in facts.items()}
+    return {k: json.dumps(facts[k], ensure_ascii=False) if v is None else v for k, v in plain.items()}
 
 
 def save(cube: xr.Dataset, name: str) -> Path:

@@ -6,6 +6,7 @@ are what travels, once; ``Grid.decode(layout, payload)`` is the way back, bit fo
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,8 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from xmodal_lab.sweeps.cubes import fact
 
 from .joining import CODES
 
@@ -337,7 +336,7 @@ def _numeric_extras(cube: xr.Dataset) -> Iterable[Any]:
 def _attrs(var: xr.DataArray, name: str) -> dict[str, Any]:
     meanings = var.attrs.get("flag_meanings", [])  # the CF convention's name for "what each code means"
     if isinstance(meanings, str) and meanings.startswith("["):  # a list, as a file holds it
-        meanings = fact(meanings)
+        meanings = json.loads(meanings)
     return {
         "label": str(var.attrs.get("long_name", name)),
         "units": str(var.attrs.get("units", "")),

@@ -122,7 +122,7 @@ class Hessian:
         return product
 
     def product(self, vector: Tensor) -> Tensor:
-        """:meth:`matvec` without a look at what comes out, for which the host would wait."""
+        """H v of a ``vector`` (n,), as :meth:`matvec`, but no look at what comes out, for which the host would wait."""
         vector = check.as_tensor("vector", vector).detach()
         if vector.shape != (self.size,):
             raise ValueError(f"vector must have shape ({self.size},), got {tuple(vector.shape)}.")
@@ -139,7 +139,7 @@ class Hessian:
         return product
 
     def many(self, vectors: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-        """H v for each row; on a GPU all rows go back through the graph at once, where torch can do that.
+        """H v for each row of ``vectors``; on a GPU all go back through the graph at once, where torch can.
 
         Raises:
             ValueError: as :meth:`matvec`.

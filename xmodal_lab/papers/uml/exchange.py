@@ -55,7 +55,7 @@ class Exchange:
         return (float("nan"), float("nan")) if self.refused else self.found.interval
 
     def isolines(self, levels: Sequence[float] | None = None) -> pd.DataFrame:
-        """Points of equal accuracy, see :meth:`~xmodal_lab.information.ExchangeRate.isolines`.
+        """Points of equal accuracy at ``levels``, see :meth:`~xmodal_lab.information.ExchangeRate.isolines`.
 
         Raises:
             ValueError: there is no rate, with the reason.

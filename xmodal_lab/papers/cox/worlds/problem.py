@@ -47,7 +47,7 @@ class Split:
         return len(self.labels)
 
     def to(self, device: str | torch.device) -> Split:
-        """The same rows with all tensors there."""
+        """The same rows with all tensors on ``device``."""
         return Split(
             self.out.to(device), {m: z.to(device) for m, z in self.inside.items()}, self.labels.to(device),
             None if self.aligned is None else self.aligned.to(device),
@@ -109,7 +109,7 @@ class Problem:
         return self.train.labels.device
 
     def to(self, device: str | torch.device) -> Problem:
-        """The same problem with all tensors there; itself where they are there already."""
+        """The same problem with all tensors on ``device``; itself where they are there already."""
         if torch.device(device) == self.device:
             return self
         return replace(self, train=self.train.to(device), test=self.test.to(device))

@@ -10,6 +10,7 @@ from torch import Tensor
 from ....data.samples import Samples
 from ....instruments.curvature import feature_hessian
 from ....models.fusion import LateFusion
+from ....utils.factors import svd
 from .smoothing import characteristic
 
 FREQUENCIES = (0.5, 1.0, 2.0, 4.0, 8.0)  # in units of 1/sd of the shift (ours)
@@ -104,8 +105,8 @@ def _double(head: torch.nn.Module) -> torch.nn.Module:
 def _damping(shifts: Tensor) -> tuple[Tensor, float]:
     """|K̂(ω)| along the first principal direction of shifts (k, d), and the share of their variance there."""
     centred = shifts - shifts.mean(0)
-    _, values, axes = torch.linalg.svd(centred, full_matrices=False)
-    along = centred @ axes[0]
+    _, values, axes = svd(centred)
+    along = centred @ axes[:, 0].to(centred)
     frequencies = torch.tensor(FREQUENCIES, dtype=torch.float64) / along.std().clamp_min(1e-12)
     share = float(values[0] ** 2 / values.square().sum().clamp_min(1e-24))
     return characteristic(along, frequencies), share

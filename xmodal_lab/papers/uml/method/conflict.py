@@ -44,6 +44,8 @@ def gradient_cosines(data: Unpaired, heads: Head | Sequence[Head], steps: Sequen
     return np.array(found).reshape(len(looks), len(asked))
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _cosine(data: Unpaired, trained: Trained) -> float:
     head, w = trained.head, trained.params["head"].clone().requires_grad_(True)
     gradients = []

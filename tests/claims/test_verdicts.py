@@ -102,3 +102,10 @@ def test_the_text_shows_on_which_side_of_zero_the_interval_ends() -> None:
         gain(spread - 1.6, scale=1).text == "-1.6 ± 1.5 points"
         and gain([1.0, 1.0], scale=1).text == "+1.0 ± 0.0 points"
     )
+
+
+def test_what_is_left_of_equal_numbers_is_no_outcome() -> None:
+    found = gain([1.38778e-17, -0.00138889, 0.0, 0.00046, -1.38778e-17])
+    assert found.steps[0].outcomes == (0.0, -0.138889, 0.0, 0.046, 0.0)
+    alone = gain([1e-17, 2e-17, 3e-17])
+    assert min(alone.steps[0].outcomes) > 0, "outcomes that are all small keep what they say"

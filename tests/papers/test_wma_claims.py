@@ -175,7 +175,7 @@ def test_pictures_show_what_they_are_given() -> None:
 
 def test_minimising_gets_its_weight_on_validation_too() -> None:
     cube = made()
-    wide = xr.concat([cube, cube.sel(alpha=[1.0]).assign_coords(alpha=[0.2])], "alpha")
+    wide = xr.concat([cube, cube.sel(alpha=[1.0]).assign_coords(alpha=[0.2])], "alpha", data_vars="minimal")
     wide["score"].loc[{"alpha": 0.2, "beta": 0.0, "order": 0, "split": "val"}] = 0.99
     wide["score"].loc[{"alpha": 0.2, "beta": 0.0, "order": 0, "split": "test"}] = 0.7
     np.testing.assert_array_equal(choosing.minimised(wide, "val"), 0.7)

@@ -410,6 +410,8 @@ def _finite(differences: Differences, scale: float) -> tuple[float, ...]:
     values = values[np.isfinite(values)]
     if len(values) == 0:
         raise ValueError("no finite difference was given: all runs diverged, or there were none.")
+    # Beside outcomes of an ordinary size, what is left of a difference of equal numbers is 0, not rounding.
+    values = np.where(np.abs(values) < ROUND_OFF * np.abs(values).max(), 0.0, values)
     return tuple((values * scale).tolist())
 
 

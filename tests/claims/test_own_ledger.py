@@ -22,7 +22,7 @@ from xmodal_lab.sweeps.experiment import Experiment
 
 
 def member(settings: dict[str, Any], report: Any) -> dict[str, float]:
-    rng = np.random.default_rng(settings["seed"])
+    rng = np.random.default_rng([settings["seed"], int(settings["x"])])  # noise that a difference does not lose
     return {"score": settings["x"] * settings["slope"] + 0.1 * rng.standard_normal()}
 
 

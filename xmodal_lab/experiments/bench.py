@@ -97,9 +97,11 @@ def bench(
     """
     if dataset is not None:
         check.instance("dataset", dataset, Dataset, "or None for the digits world")
+    if recipe is not None:
+        check.instance("recipe", recipe, Recipe, "such as xl.recipes.dml()")
     chosen = looks_of(looks)
     made = Bench(
-        Trials(dataset), recipe or _default_recipe(dataset), chosen, dict(isolines or {}),
+        Trials(dataset), _default_recipe(dataset) if recipe is None else recipe, chosen, dict(isolines or {}),
         check.integer("checkpoints", checkpoints, at_least=0),
     )  # fmt: skip
     if checkpoints > MOST_CHECKPOINTS:

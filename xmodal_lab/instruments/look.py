@@ -100,7 +100,7 @@ class Looks:
         set_ = object.__setattr__
         if self.landscape is not None and check.integer("landscape (points along a side)", self.landscape) != 0:
             check.integer("landscape (points along a side)", self.landscape, at_least=3)
-        check.positive("span", self.span)
+        set_(self, "span", check.positive("span", self.span))
         if not isinstance(self.density, int | str) or self.density not in (False, True, "block"):
             raise ValueError(f"density must be True, False or 'block', got {self.density!r}.")
         check.integer("eigenvalues", self.eigenvalues, at_least=0)
@@ -252,6 +252,7 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
     """
     import xarray as xr
 
+    trajectory = check.integer("trajectory (points along a side)", trajectory, at_least=0)
     kept, net = _checkpoints(run, model)
     copy, seen = copy_of(net), []
     for epoch, params in kept.items():

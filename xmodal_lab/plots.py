@@ -242,7 +242,13 @@ def density(
         ax.plot(array["lambda_"], array, color=color, label=_text(name) or None)
         ax.fill_between(array["lambda_"], 0, array, color=color, alpha=0.15, linewidth=0)
         for value in check.listed("eigenvalues", marks.get(name, ())):
-            ax.plot([float(value)] * 2, [0, 0.04], transform=ax.get_xaxis_transform(), color=color, linewidth=1.2)
+            ax.plot(
+                [check.real("an eigenvalue", value)] * 2,
+                [0, 0.04],
+                transform=ax.get_xaxis_transform(),
+                color=color,
+                linewidth=1.2,
+            )
     ax.set_xscale("symlog", linthresh=0.1)
     ax.set_xticks([-1e4, -1e2, -1, 0, 1, 1e2, 1e4])
     ax.set_yscale("symlog", linthresh=1e-3)
@@ -352,6 +358,7 @@ def effects(found: pd.DataFrame, *, limits: tuple[float, float] = (-4.0, 8.0), a
     from matplotlib.lines import Line2D
 
     check.instance("found", found, pd.DataFrame)
+    limits = _limits(limits)
     for column in ("id", "step", "verdict", "value_seen", "low_seen", "high_seen", "effect_seen", "margin_seen"):
         check.one_of("column", column, [str(c) for c in found.columns])
     drawn = found[np.isfinite(found["value_seen"].astype(float))]

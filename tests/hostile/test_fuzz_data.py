@@ -8,8 +8,10 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import inspect
 import shutil
 import tempfile
+import types
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -41,6 +43,7 @@ from worlds import toy
 import xmodal_lab as xl
 from xmodal_lab import encoders as en
 from xmodal_lab import one_tower as ot
+from xmodal_lab.data import samples as split
 
 THEIRS.add(__name__)
 Calls = dict[str, Call]
@@ -53,11 +56,16 @@ RESULTS = {
     "datasets": {"LayoutError"},
     "one_tower": {"Tokens", "Hidden"},
     "sweeps": {"StoreError", "commit", "names"},
+    # What a term is given by training, the base of terms, and a part that training shares.
+    "terms": {"Context", "Function", "Term", "View", "seed_of"},
+    "recipes": {"base"},
+    "looks": {"Looks", "looks_of", "model_of"},
     "published": {"names"},
     "encoders": {"Pretrained"},
-    # DivergedError and Run come back from fit; the last four are parts of it that stacking shares.
+    # DivergedError and Run come back from fit; the others are parts of it that stacking and papers share.
     "training": {
-        "DivergedError", "Run", "as_history", "check_trainable", "held_out_splits", "modalities_of",
+        "DivergedError", "Run", "as_history", "check_trainable", "cut_rows", "held_out_splits", "judged_alike",
+        "modalities_of",
     },
 }  # fmt: skip
 # Functions without arguments have nothing to abuse.
@@ -268,6 +276,72 @@ def training() -> Calls:
     }
 
 
+def terms() -> Calls:
+    te = xl.terms
+    calls = {
+        "terms.Task": Call(te.Task, {"label_smoothing": 0.1}),
+        "terms.Latent": Call(
+            te.Latent,
+            {"teacher": "text", "loss": "mse_mean", "kind": "imperfect", "of": ["image"], "length": 4.0, "weight": 0.3},
+        ),
+        "terms.Latent, given": Call(te.Latent, {"teacher": normal(4, 3)}),
+        "terms.Alignment": Call(
+            te.Alignment,
+            {"cost": "cosine", "over": "tokens", "reference": "batch", "solver": "exact", "weight": 0.1, "target": 1.0},
+        ),
+        "terms.Shared": Call(
+            te.Shared, {"modality": "text", "shots": 2, "relation": "related", "weight": 1.0, "ratio": 1.0}
+        ),
+        "terms.Connection": Call(te.Connection, {"out": "image", "beta_vib": 0.1, "weight": 1.0}),
+        "terms.term": Call(
+            lambda function, **given: te.term(**given)(function),
+            {"function": len, "name": "mine", "weight": 1.0, "setting": "a_mine"},
+        ),
+    }
+    return {k: dataclasses.replace(c, guises=False) for k, c in calls.items()}
+
+
+def recipes() -> Calls:
+    re = xl.recipes
+    made = xl.Recipe((xl.terms.Task(), xl.terms.Alignment()), name="r")
+    calls = {
+        "recipes.dml": Call(re.dml, {"alpha": 0.5, "pairing": "same_class", "rows": "complete"}),
+        "recipes.synergy": Call(
+            re.synergy, {"alpha": 0.3, "direction": "L→V", "kind": "imperfect", "loss": "mse_mean"}
+        ),
+        "recipes.wma": Call(re.wma, {"alpha": 0.1, "beta": 0.4, "reference": "batch", "cost": "cosine"}),
+        "recipes.uml": Call(re.uml, {"lam": 1.0, "modality": "text", "shots": 2, "ratio": 1.0, "relation": "related"}),
+        "recipes.cox": Call(re.cox, {"weight": 1.0, "out": "image", "beta_vib": 0.1}),
+        "recipe.Recipe": Call(
+            xl.Recipe, {"terms": [xl.terms.Task()], "pairing": "shuffled", "mix": "convex", "name": "r"}
+        ),
+        "recipe.Recipe.with_settings": Call(made.with_settings, {"a_align": 0.3, "share": 0.5}),
+    }
+    return {k: dataclasses.replace(c, guises=False) for k, c in calls.items()}
+
+
+def looks() -> Calls:
+    dataset, net, _ = _world()
+    kept = {0: dict(net.state_dict()), 1: dict(net.state_dict())}
+    asked = {"landscape": 3, "span": 1.0, "eigenvalues": 1, "lpf": 0.1, "f_gap": [0.5], "pgd": [0.1], "missing": 0.5,
+             "noise": 1.0, "rows": 4, "seed": 0}  # fmt: skip
+    calls = {
+        "look.look": Call(xl.look, {"run": net, "samples": dataset.test, **asked}),
+        "look.along": Call(
+            xl.along, {"run": kept, "samples": dataset.test, "trajectory": 3, "rows": 4}, fixed={"model": net}
+        ),
+        "look.Look": Call(
+            xl.Look, {"name": "n", "function": len, "dims": {"a": [0, 1]}, "label": "l", "units": "u"}, nan=True
+        ),
+        "bench.bench": Call(
+            lambda **given: xl.bench(**given).defaults,
+            {"dataset": dataset, "recipe": xl.recipes.dml(), "looks": {"landscape": 3}, "checkpoints": 2, "name": "n",
+             "epochs": 1, "lr": 0.01},
+        ),
+    }  # fmt: skip
+    return {k: dataclasses.replace(c, guises=False, nan=True) for k, c in calls.items()}
+
+
 def _member(s: dict[str, Any], report: Any) -> dict[str, float]:
     return {"v": s["x"] + s["seed"]}
 
@@ -292,6 +366,9 @@ def sweeps() -> Calls:
         "sweeps.Experiment.compute": Call(mine.compute, {"given": {"x": 1.0}}),
         "sweeps.Variable": Call(
             xl.sweeps.Variable, {"dims": {"a": [0, 1]}, "label": "l", "units": "u", "dtype": "float32"}, nan=True
+        ),
+        "sweeps.choose": Call(
+            xl.sweeps.choose, {"cube": cube, "over": ["x"], "by": "v", "across": ["seed"]}, guises=False
         ),
         "sweeps.band": Call(xl.sweeps.band, {"values": cube, "dim": "seed", "level": 0.95}),
         "sweeps.trainer": Call(xl.sweeps.trainer, {"cube": named}),
@@ -340,6 +417,10 @@ def claims() -> Calls:
 def widgets() -> Calls:
     axes = {"alpha": [0.0, 1.0], "seed": [0, 1], "a": [-1.0, 0.0, 1.0], "b": [-1.0, 0.0, 1.0]}
     cube = xr.Dataset({"loss": (tuple(axes), normal(2, 2, 3, 3).numpy())}, axes)
+    spectrum = xr.Dataset(
+        {"density": ("lambda_", [0.0, 1.0, 0.5]), "eigenvalue": ("k", [2.0, 1.0])},
+        {"lambda_": [-1.0, 0, 2], "k": [0, 1]},
+    )
     points = xr.Dataset({"u": (("k", "n"), np.eye(2, 5)), "w": (("k", "n"), np.eye(2, 5))}, {"k": [0, 1]})
     plane = {"var": "loss", "x": "a", "y": "b", "col": "alpha", "limits": (0.0, 1.0), "title": "t"}
     series = {"var": "loss", "x": "a", "hue": "alpha", "band": "seed", "limits": (0.0, 1.0), "title": "t"}
@@ -359,6 +440,10 @@ def widgets() -> Calls:
         "explore, name": Call(xw.explore, {"name_or_cube": "no such explorer"}),
         **{k.__name__: Call(drawn(k, cube), plane) for k in (xw.Surface, xw.Contour, xw.HeatMap)},
         **{k.__name__: Call(drawn(k, cube), series) for k in (xw.Lines, xw.Bars)},
+        "Density": Call(
+            drawn(xw.Density, spectrum),
+            {"var": "density", "x": "lambda_", "marks": "eigenvalue", "along": "k", "scale": 0.1, "title": "t"},
+        ),
         "Scatter": Call(
             drawn(xw.Scatter, points), {"x": "u", "y": "w", "color": "w", "points": "n", "col": "k", "title": "t"}
         ),
@@ -369,7 +454,8 @@ def widgets() -> Calls:
 ROOMS: dict[str, Callable[[], Calls]] = {
     f.__name__: f
     for f in (
-        samples, pairing, datasets, encoders, fusion, one_tower, training, sweeps, published, claims, widgets,
+        samples, pairing, datasets, encoders, fusion, one_tower, training, terms, recipes, looks, sweeps, published,
+        claims, widgets,
     )
 }  # fmt: skip
 
@@ -386,7 +472,7 @@ def test_an_error_of_its_own_or_a_right_answer(room: str) -> None:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_public_callable_is_abused(room: str) -> None:
-    module = xw if room == "widgets" else getattr(xl, room)
+    module = {"widgets": xw, "samples": split, "looks": inspect.getmodule(xl.look)}.get(room) or getattr(xl, room)
     assert missing_from(ROOMS[room](), module, RESULTS.get(room, set())) == set()
 
 
@@ -396,9 +482,9 @@ def test_every_room_has_a_table() -> None:
 
     shown, names = set(), set()
     for node in ast.parse(Path(xl.__file__).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.level and node.module != "_version":
-            for alias in node.names:
-                (shown if node.module is None else names).add(alias.asname)
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for name in [alias.asname for alias in node.names if alias.asname not in (None, "__version__")]:
+                (shown if isinstance(getattr(xl, name), types.ModuleType) else names).add(name)
     tables = {**ROOMS, **instruments.ROOMS}
     assert shown <= tables.keys()
     covered = {key.partition(",")[0] for make in tables.values() for key in make()} | {"training.Run"}
@@ -480,7 +566,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "labels without logits": (
         lambda: xl.training.criterion(torch.ones(2, 2), torch.tensor([0, 5])),
-        "make no loss with label smoothing 0.0: Target 5",
+        "labels run from 0 to 5, and the module has 2 outputs",
     ),
     "inputs of another shape": (
         lambda: _world()[1]({"image": torch.ones(2, 3)}),

@@ -319,6 +319,7 @@ def landscape() -> Calls:
     drawn = {"loss": loss, "points": 3, "span": 1.0, "normalization": "filter", "seed": 0, "params": ["w"]}
     asked = {"loss": loss, "count": 2, "normalization": "filter", "seed": 0, "params": ["w"], "vectors": "normalize"}
     calls = {  # non-finite values are kept
+        "landscape.draw": Call(la.draw, asked),
         "landscape.directions": Call(la.directions, asked),
         "landscape.eigenvectors": Call(la.eigenvectors, {"loss": loss, "count": 2, "seed": 0, "scale": 1.0}),
         "landscape.line": Call(la.line, drawn),
@@ -335,7 +336,7 @@ def landscape() -> Calls:
             la.trajectory_plane, {"loss": loss, "runs": pair, "points": 3, "margin": 0.25}
         ),
     }
-    return {k: dataclasses.replace(c, nan=k not in list(calls)[:2], leave=_AS_GIVEN["leave"]) for k, c in calls.items()}
+    return {k: dataclasses.replace(c, nan=k not in list(calls)[:3], leave=_AS_GIVEN["leave"]) for k, c in calls.items()}
 
 
 def robustness() -> Calls:
@@ -399,6 +400,8 @@ def plots() -> Calls:
     shots = xr.DataArray(normal(3, 3).numpy(), {"images": [1, 2, 4], "texts": [0, 2, 4]}, ("images", "texts"))
     lines = pd.DataFrame({"level": [0.5, 0.5], "images": [1.0, 2.0], "texts": [0.0, 2.0]})
     history = pd.DataFrame({"test_accuracy": [0.1, 0.2]})
+    spectrum = xr.DataArray([0.0, 1.0, 0.5], {"lambda_": [-1.0, 0.0, 2.0]}, "lambda_")
+    path = plane.rename(a="ta", b="tb").to_dataset(name="trajectory").assign(path=(("epoch", "axis"), np.eye(3, 2)))
     drawn = {"values": plane, "kind": "contour", "limits": (0.0, 1.0), "title": "t", "levels": 4}
     calls = {
         "plots.landscape": Call(xl.plots.landscape, drawn),
@@ -410,6 +413,10 @@ def plots() -> Calls:
         "plots.accuracies": Call(xl.plots.accuracies, {"scores": scores, "x": "arm", "y": "accuracy"}),
         "plots.spectra": Call(xl.plots.spectra, {"eigenvalues": {"a": [3.0, 2.0, 1.0]}}),
         "plots.history": Call(xl.plots.history, {"runs": {"a": history}, "column": "test_accuracy"}),
+        "plots.density": Call(xl.plots.density, {"spectra": spectrum, "eigenvalues": [2.0, -1.0]}),
+        "plots.density, named": Call(xl.plots.density, {"spectra": {"a": spectrum}, "eigenvalues": {"a": [2.0]}}),
+        "plots.trajectory": Call(xl.plots.trajectory, {"path": path, "title": "t"}),
+        "plots.effects": Call(xl.plots.effects, {"found": xl.claims.effects("dml"), "limits": (-4.0, 8.0)}),
         "plots.isolines": Call(xl.plots.isolines, {"accuracy": shots, "lines": lines, "title": "t"}),
     }
     return {k: dataclasses.replace(c, guises=False) for k, c in calls.items()} | {

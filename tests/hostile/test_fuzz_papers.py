@@ -35,9 +35,10 @@ PAPERS = {"cox": cx, "dml": dm, "synergy": sy, "uml": um, "wma": wm}
 # Made by the library, or without arguments.
 RESULTS = {
     "cox": {"Anchors", "Terms", "Outcome", "Match", "Split"},
-    "uml": {"Geometry", "Search", "Trained", "Unpaired"},
+    "uml": {"Exchange", "Geometry", "Search", "Trained", "Unpaired"},
     "wma": {
         "best_betas", "cells_beating_baseline", "falling_cells", "missing_cells", "relative_gains", "selected_cells",
+        "two_way_anova",
     },
 }  # fmt: skip
 
@@ -165,6 +166,24 @@ def uml() -> Calls:
         "uml.experiment": Call(
             _defaults(um.experiment), {"data": data, "steps": 3, "lr": 0.1, "seed": 0, "init": "random"}
         ),
+        "uml.exchange": Call(
+            um.exchange,
+            {
+                "images": views["a"],
+                "texts": views["b"],
+                "labels": labels,
+                "words_per_text": 5.0,
+                "pca": 2,
+                "image_shots": [1, 2],
+                "text_shots": [0, 2],
+                "seeds": [0, 1],
+                "rates": [0.1],
+                "level": 0.95,
+                "split_seed": 0,
+            },
+            fixed={"head": um.Head(steps=2, batch_size=4)},
+            guises=False,
+        ),
         # Good arguments would draw a world.
         "uml.world": Call(um.world, {"name": "no such world", "encoder": "no such encoder"}, guises=False),
     }
@@ -238,6 +257,13 @@ def wma() -> Calls:
 def dml() -> Calls:
     asked = {"alpha": 0.5, "pairing": "same_class", "epochs": 2, "lr": 0.01, "batch_size": 8, "seed": 0, "xor": 0.5}
     return {
+        # Good arguments would train.
+        "dml.gain_map": Call(
+            dm.gain_map,
+            {"clips": [10], "noise": [1.0], "images": 20, "epochs": 5, "seeds": [0]},
+            fixed={"progress": False},
+            guises=False,
+        ),
         "dml.experiment": Call(_defaults(dm.experiment), asked | {"modalities": "image+audio", "fusion": "concat_mlp"}),
         "dml.experiment, dataset": Call(_defaults(dm.experiment), {"dataset": toy(24)}),
     }

@@ -305,6 +305,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         traits = {
             name: getattr(self, name) for name in ("_layout", "_version", "_views", "_controls", "title", "state")
         }
+        traits["_layout"] = {**self._layout, "id": "page"}  # alone on its page: the same view writes the same bytes
         text = page(traits, self._payload, self._png())
         with beside(target) as unfinished:
             unfinished.write_text(text, encoding="utf-8")

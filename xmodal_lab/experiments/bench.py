@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..data.samples import Dataset, Samples
-from ..instruments.look import Looks
+from ..instruments.look import Looks, looks_of
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import Experiment, Report, Variable
 from ..training import DivergedError, Options, Run, recipes, stacking
@@ -97,7 +97,7 @@ def bench(
     """
     if dataset is not None:
         check.instance("dataset", dataset, Dataset, "or None for the digits world")
-    chosen = LOOKS if looks is LOOKS else looks if isinstance(looks, Looks) else Looks(**(looks or {}))
+    chosen = looks_of(looks)
     made = Bench(
         Trials(dataset), recipe or _default_recipe(dataset), chosen, dict(isolines or {}),
         check.integer("checkpoints", checkpoints, at_least=0),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -98,17 +98,17 @@ class Looks:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        if self.landscape:
+        if self.landscape is not None and check.integer("landscape (points along a side)", self.landscape) != 0:
             check.integer("landscape (points along a side)", self.landscape, at_least=3)
         check.positive("span", self.span)
-        if self.density not in (False, True, "block"):
+        if not isinstance(self.density, int | str) or self.density not in (False, True, "block"):
             raise ValueError(f"density must be True, False or 'block', got {self.density!r}.")
         check.integer("eigenvalues", self.eigenvalues, at_least=0)
         if self.lpf is not None:
             check.positive("lpf (σ, a share of each filter's norm)", self.lpf)
         for name in ("f_gap", "pgd"):
             given = getattr(self, name)
-            values = [given] if isinstance(given, (int, float)) else check.listed(name, given or ())
+            values = [given] if isinstance(given, (int, float)) else check.listed(name, () if given is None else given)
             set_(self, name, tuple(check.positive(name, v) for v in values))
         for name in ("missing", "noise"):
             if getattr(self, name) is not None:
@@ -170,6 +170,20 @@ class Looks:
         return _Taking(self, model, samples, criterion).all()
 
 
+def looks_of(given: Looks | Mapping[str, Any] | None) -> Looks:
+    """The looks that a mapping of their settings asks for; none but accuracy and loss for None.
+
+    Raises:
+        ValueError, TypeError: no mapping, or a look that there is not.
+    """
+    if isinstance(given, Looks):
+        return given
+    asked = check.mapping("looks", {} if given is None else given, "settings")
+    return Looks(
+        **{check.one_of("look", name, [f.name for f in fields(Looks)]): value for name, value in asked.items()}
+    )
+
+
 def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> xr.Dataset:
     """Take several looks at one net.
 
@@ -207,7 +221,7 @@ def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> 
         >>> seen.landscape.shape, bool(seen.w2 > 0)
         ((5, 5), True)
     """
-    chosen, model = Looks(**looks), model_of(run)
+    chosen, model = looks_of(looks), model_of(run)
     check.instance("samples", samples, Samples, "such as dataset.test")
     found, why = chosen.of(model, samples, criterion)
     names: Any = getattr(model, "modalities", samples.modalities)

@@ -318,13 +318,17 @@ def choose(
     import xarray as xr
 
     check.instance("cube", cube, xr.Dataset, "such as xl.sweep returns")
-    axes, shared = ([names] if isinstance(names, str) else list(names) for names in (over, across))
+    axes, shared = (
+        [names] if isinstance(names, str) else check.listed(what, names)
+        for what, names in (("over", over), ("across", across))
+    )
     for name in (*axes, *shared):
         check.one_of("dimension", name, [str(d) for d in cube.dims])
     if not axes:
         raise ValueError("over is empty; name the axes to choose from.")
     if isinstance(by, str):
         by = cube[check.one_of("variable of the cube", by, list(cube.data_vars))]
+    check.instance("by", by, xr.DataArray, "or the name of a variable of the cube")
     for name in axes:
         check.one_of("dimension of what is chosen by", name, [str(d) for d in by.dims])
     score = by.mean([d for d in shared if d in by.dims]) if shared else by

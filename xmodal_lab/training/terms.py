@@ -239,7 +239,9 @@ class Latent(Term):
         if not isinstance(self.teacher, str):
             object.__setattr__(self, "teacher", check.finite("teacher", check.as_tensor("teacher", self.teacher)))
         if self.of is not None:
-            object.__setattr__(self, "of", (self.of,) if isinstance(self.of, str) else tuple(self.of))
+            object.__setattr__(
+                self, "of", (self.of,) if isinstance(self.of, str) else tuple(check.listed("of", self.of))
+            )
 
     def drawn_modalities(self, model: nn.Module) -> tuple[str, ...]:
         """Whose latents are drawn, of those that ``model`` sees.
@@ -393,6 +395,7 @@ class Shared(Term):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check.instance("modality", self.modality, str)
         check.one_of("relation", self.relation, ("related", "permuted"))
         if not 0 < check.real("ratio", self.ratio) <= 8:
             raise ValueError(f"ratio must be above 0 and at most 8 unpaired rows per row, got {self.ratio!r}.")
@@ -466,6 +469,8 @@ class Connection(Term):
     def __post_init__(self) -> None:
         super().__post_init__()
         check.non_negative("beta_vib", self.beta_vib)
+        if self.out is not None:
+            check.instance("out", self.out, str, "the name of a modality")
 
     def prepare(self, context: Context) -> tuple[str, tuple[str, ...]]:
         """The modality that is out, and those inside, in this ``context``.
@@ -598,7 +603,7 @@ def term(
     Raises:
         ValueError: a name that is none, a weight below 0.
     """
-    return lambda function: Function(function, name, setting or name, weight)
+    return lambda function: Function(function, name, name if setting is None else setting, weight)
 
 
 def seed_of(seed: int, purpose: str) -> int:

@@ -285,7 +285,10 @@ class Density(_Series):
 
     def counted(self, grid: Grid) -> str:
         """The dimension that counts the marked eigenvalues."""
-        return self.along or grid.axes[str(self.marks)][-1]
+        own = grid.axes[str(self.marks)]
+        if self.along is None:
+            return own[-1]
+        return one_of(f"dimension of {self.marks!r} in the Density view", self.along, own)
 
     def numeric_axes(self) -> tuple[str, ...]:
         """The axis of λ."""

@@ -56,9 +56,10 @@ def gain_map(
     import xarray as xr
 
     images, epochs = check.integer("images", images, at_least=1), check.integer("epochs", epochs, at_least=LAST)
-    clips = [check.integer("clips", n, at_least=images) for n in clips]
+    clips = [check.integer("clips", n, at_least=images) for n in check.listed("clips", clips)]
+    noise = [check.non_negative("noise", v) for v in check.listed("noise", noise)]
     cube = sweep(
-        EXPERIMENT, clips_per_class=clips, audio_noise=[float(v) for v in noise], alpha=[0.0, 1.0], seed=list(seeds),
+        EXPERIMENT, clips_per_class=clips, audio_noise=noise, alpha=[0.0, 1.0], seed=check.listed("seeds", seeds),
         images_per_class=images, epochs=epochs, choose="best", **options,
     )  # fmt: skip
     late = cube["accuracy_curve"].isel(epoch=slice(-LAST, None)).mean("epoch")

@@ -83,6 +83,8 @@ def components(e: Tensor, rows: Any, count: int, what: str) -> Tensor:
     count, most = check.integer("pca", count, at_least=1), min(e[rows].shape)
     if count > most:
         raise ValueError(f"pca must be at most {most}, as many components as the training {what} have; got {count}.")
+    if not bool(e[rows].double().square().sum().isfinite()):
+        raise ValueError(f"{what} are too large for pca: their squares are beyond the range of numbers; scale them.")
     return principal_components(e[rows], count)(e)
 
 

@@ -157,7 +157,10 @@ def test_rows_on_another_dataset_go_to_a_ledger_of_their_own(
     assert "train 20, test 10, val 4" in row["data"] and "fingerprint" in row["data"]
     page = (few / "avmnist.md").read_text()
     assert page.startswith("# The ledger on avmnist\n") and f"--dataset avmnist --data-options '{FEW}'" in page
-    assert "| dml.A | It gains. | Tab 1; 70.30 | +14.0 ± 6.8 points | 5 | **holds** |" in page and row["data"] in page
+    assert (
+        "| dml.A | It gains. | Tab 1; 70.30 | +14.0 ± 6.8 points | 9.2 | 5 | **holds** |" in page
+        and row["data"] in page
+    )
     assert cli.main(line) == 0 and "holds" in capsys.readouterr().out, "shown again without measuring"
     assert cli.main(["claims", "dml.A", "--run", "--write", "--store", str(few / "store")]) == 0
     assert seen == ["avmnist", ""] and (few / "own.md").read_text().startswith("# The ledger of claims\n")
@@ -341,9 +344,9 @@ def test_unrelated_text_is_no_evidence_where_related_text_gains_nothing(monkeypa
 
     monkeypatch.setattr(claims_knobs, "arm", arm)
     mine = Conditions(pictures())
-    for related, verdict in ((0.1, "holds"), (0.0, "direction holds")):
+    for related, verdict in ((0.1, "holds"), (0.0, "needs an instrument that reads (related text over none")):
         gains.append(related)
-        assert claims_knobs.unrelated(mine).verdict == verdict
+        assert claims_knobs.unrelated(mine).verdict.startswith(verdict)
 
 
 def test_features_of_texts_are_language_for_synergy() -> None:

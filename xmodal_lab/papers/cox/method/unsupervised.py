@@ -51,7 +51,7 @@ class _Cox:
         self.sampled = Dice([o.seed for o in members], 7, problem.device)
         self.step = 0
         self.warm: dict[str, Tensor] = {}
-        self.pairs: tuple[Tensor, Tensor] | None = None
+        self.pairs: tuple[Tensor, Tensor, Tensor] | None = None
 
     def train(self) -> Trained:
         first = self.first
@@ -96,7 +96,8 @@ class _Cox:
         count = asked_count(self.first.anchors, len(self.y), len(self.y))
         found = [emergent(z[s], v[:, s], self.y, count, self.first.balance) for s in range(len(z))]
         rows, labels, there = (t.to(self.y.device) for t in _padded(found))
-        self.pairs = rows, torch.stack([a.partners for a in found])
+        partners = _filled([a.partners for a in found], rows.shape[1], rows.device)
+        self.pairs = rows, partners, there
         return rows, labels, there
 
     def _link(self) -> None:
@@ -123,7 +124,9 @@ class _Cox:
                 loss = loss + beta * kl.mean(1)
                 if pairs is not None and targets is not None:
                     v, kl = connect(params, m, f[pairs[1]], sampled)
-                    loss = loss + weight * ((v - targets) ** 2).sum(-1).mean(1) + beta * kl.mean(1)
+                    # A member with fewer anchors than another is padded: its mean is over those that exist.
+                    apart, kl = (_mean_where(t, pairs[2]) for t in (((v - targets) ** 2).sum(-1), kl))
+                    loss = loss + weight * apart + beta * kl
             return loss
 
         self.links = descend(self.links, losses, steps=CONNECT_STEPS, lr=5 * free(self.members, "lr"))
@@ -153,7 +156,16 @@ def _padded(found: Sequence[Anchors]) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, labels and which exist, (S, T) each, of members that may have fewer anchors than others."""
     most = max(1, *(len(a.rows) for a in found))
     where = next((a.rows.device for a in found if len(a.rows)), _NONE.device)
-    rows = torch.stack([F.pad(a.rows.to(where), (0, most - len(a.rows))) for a in found])
-    labels = torch.stack([F.pad(a.labels.to(where), (0, most - len(a.labels))) for a in found])
+    rows, labels = (_filled(t, most, where) for t in ([a.rows for a in found], [a.labels for a in found]))
     there = torch.stack([torch.arange(most) < len(a.rows) for a in found])
     return rows, labels, there.to(where)
+
+
+def _filled(found: Sequence[Tensor], most: int, where: torch.device) -> Tensor:
+    """Numbers of each member, (S, most): members that have fewer are filled with zeros."""
+    return torch.stack([F.pad(t.to(where), (0, most - len(t))) for t in found])
+
+
+def _mean_where(values: Tensor, there: Tensor) -> Tensor:
+    """Mean over the second axis of what exists, (S,); 0 for a member of which nothing does."""
+    return (values * there).sum(1) / there.sum(1).clamp(min=1)

@@ -65,7 +65,7 @@ def wma(alpha: float = 0.1, beta: float = 0.4, *, reference: str = "first_batch"
     """Modality alignment drawn to a target: L = L_task + α (D - β D̄)² (wma Eq 9, 10).
 
     Args:
-        alpha: α (0.1, ours: the paper's values are of another tower, see the note under Eq 9 in lesson 04).
+        alpha: α (0.1; ours).
         beta: β; 1 keeps D where it was, 0 minimises transport (Tab 2).
         reference: D̄ of the "first_batch" or of each "batch".
         options: ``cost``, ``over``, ``solver`` of :class:`~xmodal_lab.terms.Alignment`.

@@ -268,8 +268,7 @@ class Bench:
         """The dataset of these settings, with as many rows of each class as the shots say."""
         given = self.trials.given
         if given is None:
-            seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
-            given = self.trials.load({**s, "data_seed": seed, "xor": None})
+            given = self.trials.load({**s, "xor": None})
         shots = s[f"{self.target}_shots"]
         if shots is None:
             return given

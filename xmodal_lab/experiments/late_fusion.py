@@ -103,7 +103,7 @@ class Trials:
             return self.given
         known = datasets.options(s["dataset"])
         options = {k: s[k] for k in DATA if k in known}
-        options |= {"modalities": tuple(s["dataset_modalities"].split("+")), "seed": s["data_seed"]}
+        options |= {"modalities": tuple(s["dataset_modalities"].split("+")), "seed": data_seed(s)}
         options = {k: v for k, v in options.items() if k in known} | _further(s)
         return _loaded(s["dataset"], tuple(sorted(options.items())))
 
@@ -162,6 +162,8 @@ class Trials:
             ValueError: which, and what would do.
         """
         if self.given is None:
+            if s["data_seed"] is not None:
+                check.integer("data_seed", s["data_seed"], at_least=0)
             check.one_of("dataset", s["dataset"], datasets.names())
             own = {"modalities": "dataset_modalities", "seed": "data_seed", **{k: k for k in DATA}}
             for option in _further(s):
@@ -170,6 +172,8 @@ class Trials:
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: a lone modality has no partner, fixed pairs and share 0 draw none."""
+        if "data_seed" in s:
+            s = {**s, "data_seed": data_seed(s)}
         if "+" not in s["modalities"] or s["pairing"] == "fixed" or s["alpha"] == 0:
             return {**s, "pairing": "fixed", "alpha": 0.0, "own": True}
         return s
@@ -196,6 +200,11 @@ class Trials:
         held_out = sum(len(samples) for split, samples in dataset.splits.items() if split != "train")
         backward = 6 if s["sam"] else 3
         return counter.get_total_flops() / 2 * (backward * train + held_out) * float(s["epochs"]) / _RATE
+
+
+def data_seed(s: Values) -> Any:
+    """The seed by which the data is drawn: ``data_seed``, or the member's own where that is None."""
+    return s["seed"] if s["data_seed"] is None else s["data_seed"]
 
 
 def _further(s: Values) -> dict[str, Any]:
@@ -231,7 +240,7 @@ def _ways(trials: Trials, shape: tuple[tuple[str, Any], ...]) -> tuple[bool, boo
     return known[shape]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # as many draws as a claim has seeds
 def _loaded(name: str, options: tuple[tuple[str, Any], ...]) -> Dataset:
     return judged_alike(datasets.load(name, **dict(options)))
 

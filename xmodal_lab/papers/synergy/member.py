@@ -10,7 +10,7 @@ import torch
 
 from ...data.samples import Dataset
 from ...experiments.late_fusion import DATA as TRIAL_DATA
-from ...experiments.late_fusion import Trials
+from ...experiments.late_fusion import Trials, data_seed
 from ...models import stacked as nets
 from ...sweeps.experiment import Experiment, Report, Variable, on_demand
 from ...training.targets import LOSSES
@@ -170,6 +170,8 @@ def _variables(values: dict[str, tuple[Any, ...]]) -> dict[str, Variable]:
 def _normal(s: dict[str, Any]) -> dict[str, Any]:
     """Names of one thing brought together; without a latent loss, what it would be makes no difference."""
     s = {**s, "direction": s["direction"].replace("->", "→")}
+    if "data_seed" in s:
+        s["data_seed"] = data_seed(s)
     if s["target"] == "imperfect":
         s["target"] = PAPERS_OWN[s["direction"]]
     if s["target"] == "paired" and s["direction"].startswith("L"):

@@ -97,7 +97,7 @@ def world_of(trials: Trials, s: Mapping[str, Any]) -> World:
     return _placed(trials, data, tuple((k, s[k]) for k in OWN), str(pick_device(s["device"])))
 
 
-@kept(12)
+@kept(64)  # of ten draws in five directions
 def _placed(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...], device: str) -> World:
     made = _world(trials, data, own)
     if device == "cpu":
@@ -112,7 +112,7 @@ def _placed(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[
     )  # fmt: skip
 
 
-@kept(12)
+@kept(64)
 def _world(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> World:
     s: dict[str, Any] = dict(own)
     dataset = trials.load({**trials.defaults, **dict(data)}).to("cpu")

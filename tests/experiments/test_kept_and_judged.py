@@ -13,9 +13,11 @@ from worlds import toy
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.data.samples import Dataset, Samples
+from xmodal_lab.experiments.late_fusion import Trials
 from xmodal_lab.papers import cox, dml, synergy, uml, wma
 from xmodal_lab.papers.cox.member import Bench
 from xmodal_lab.papers.dml.claims.arms import bench
+from xmodal_lab.sweeps import experiment as experiments
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.training import judged_alike
 from xmodal_lab.utils.kept import kept
@@ -114,3 +116,18 @@ def test_rows_are_cut_only_where_some_lack_a_modality() -> None:
     apart = Dataset("apart", cut.train, Samples(cut.test.inputs, cut.test.labels, present=nowhere), ("a", "b"))
     assert judged_alike(apart) is apart
     assert toy() is not None and cox.EXPERIMENT.name == "cox"
+
+
+@pytest.mark.parametrize("paper", ["dml", "synergy"])
+def test_the_data_may_be_drawn_by_the_seed(paper: str) -> None:
+    known = experiments.get(paper)
+    assert known.normal is not None
+    own, given = (known.normal(known.settings(seed=3, data_seed=d)) for d in (None, 3))
+    assert own == given and own["data_seed"] == 3, "one member, under either name"
+    first, second = (Trials().load({**Trials().defaults, "seed": s, "data_seed": None}) for s in (3, 4))
+    fixed = Trials().load({**Trials().defaults, "seed": 9, "data_seed": 3})
+    assert torch.equal(first.test.inputs["image"], fixed.test.inputs["image"])
+    assert not torch.equal(first.test.inputs["image"], second.test.inputs["image"])
+    assert known.check is not None
+    with pytest.raises(ValueError, match="data_seed must be at least 0"):
+        known.check(known.settings(data_seed=-1))

@@ -60,7 +60,8 @@ def sweep(
             :class:`Experiment` of your own.
         store: a folder for the results, such as "runs/dml.zarr" (a Zarr group). Finished members are
             kept there as they come; the same call goes on where a killed one stopped. Several
-            processes may fill one store. It grows: new values of an axis compute only what is missing.
+            processes may fill one store. It grows: new values of an axis compute only what is missing, and so does
+            an axis where a setting was fixed, or the default: what is there stands at that value.
             A finished grid of many members gets a copy that is read at once, in ``compact/``.
         executor: any ``concurrent.futures.Executor``: a ``ProcessPoolExecutor`` (give it the spawn
             context), or ``client.get_executor()`` of dask. None computes in this process, or in

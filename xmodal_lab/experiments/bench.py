@@ -263,8 +263,7 @@ class Bench(DatasetWorld):
         """The dataset of these settings, with as many rows of each class as the shots say."""
         given = self.given
         if given is None:
-            seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
-            given = super().load({**s, "data_seed": seed})
+            given = super().load(s)
         shots = s[f"{self.target}_shots"]
         if shots is None:
             return given

@@ -169,6 +169,7 @@ class LateFusionWorld(DatasetWorld):
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: a lone modality has no partner, fixed pairs and share 0 draw none."""
+        s = super().normal(s)
         if "+" not in s["modalities"] or s["pairing"] == "fixed" or s["alpha"] == 0:
             return {**s, "pairing": "fixed", "alpha": 0.0, "own": True}
         return s

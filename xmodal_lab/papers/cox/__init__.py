@@ -19,6 +19,7 @@ The parts: :mod:`problem`, :mod:`perceptors`, :mod:`anchors` (Eq 14, 15), :mod:`
 
 from __future__ import annotations
 
+from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
 from .member import Bench as Bench
 from .method.anchors import Anchors as Anchors

@@ -16,5 +16,6 @@ from __future__ import annotations
 
 from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
+from .member import DmlWorld as DmlWorld
 from .member import experiment as experiment
 from .method.coverage import gain_map as gain_map

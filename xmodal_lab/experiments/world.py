@@ -171,6 +171,7 @@ class DatasetWorld(StackedWorld):
 
     given: Dataset | None = None
 
+    # Members may see different modalities; scored on the rows that each can read, they would meet different tasks.
     def __post_init__(self) -> None:
         if self.given is not None:
             check.instance("dataset", self.given, Dataset, "or None for the world of the paper")

@@ -163,6 +163,7 @@ class CoxWorld(StackedWorld):
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: switches and weights of COX for a baseline."""
+        # A slider of COX moves no baseline: what an algorithm does not read goes back to its default.
         base = {f.name: f.default for f in fields(Options)}
         mine = {"entmin": ("entropy_weight",), "ssl": ("noise",), "moco": ("noise", "entropy_weight")}.get(
             s["algorithm"], ()

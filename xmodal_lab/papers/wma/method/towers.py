@@ -137,6 +137,7 @@ class Towers(World):
 
     def net(self, s: Values) -> OneTower:
         """The tower before fine-tuning: pretrained, with a new head."""
+        # α, β and the tests are not among them: all members of a sweep start from one pretrained tower.
         keys = ("data_seed", *TOWER, "pretraining", "seed", "device")
         tower = copy.deepcopy(_pretrained(self, tuple((k, s[k]) for k in keys if k in s)))
         with seeded(s["seed"]):
@@ -217,6 +218,7 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], *, report: R
         return loss
 
     loop.train(adam, loss_at, steps, rate=loop.warmed_up(s["lr"], steps, s["warmup"]))
+    # Counted, not claimed: the method adds no parameter (Sec 1).
     stepped = sum(p.numel() for group in adam.param_groups for p in group["params"])
     start = align.first if align.first is not None else curve[0]
     added = stepped - sum(p.numel() for p in tower.parameters())

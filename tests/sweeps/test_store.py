@@ -25,6 +25,7 @@ from xmodal_lab.sweeps import store as stores
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.sweeps.cubes import Layout
 from xmodal_lab.sweeps.experiment import Variable
+from xmodal_lab.sweeps.locks import TaskLock
 from xmodal_lab.sweeps.store import Mark, Store, StoreError
 
 HELPERS = Path(__file__).parents[1] / "helpers"
@@ -264,11 +265,11 @@ def test_what_was_written_is_read_and_nothing_else(sizes: list[int], own: list[i
 
 def test_a_claim_is_one_process_at_a_time(tmp_path) -> None:
     path = tmp_path / "task.lock"
-    claim = stores.Claim.take(path)
+    claim = TaskLock.take(path)
     assert claim is not None
-    assert stores.Claim.take(path) is None
+    assert TaskLock.take(path) is None
     claim.release()
-    again = stores.Claim.take(path)
+    again = TaskLock.take(path)
     assert again is not None
     again.release()
 

@@ -32,7 +32,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +41,7 @@ from . import compact, window
 from . import edited as _edited
 from .cubes import Arrays, Layout, Place, alike, attributes, fact, places_of
 from .experiment import as_json
+from .locks import TaskLock
 from .window import Window
 
 FORMAT = 1
@@ -138,7 +139,7 @@ class Store:
         )
         self.marks: dict[str, Mark] = {}
         self._finished: set[Place] = set()
-        self._held: list[Claim] = []
+        self._held: list[TaskLock] = []
         self._copy: compact.Copy | None = None
         window.mended(self.path)
         if self.path.exists() and not self.path.is_dir():
@@ -336,15 +337,15 @@ class Store:
         """What files about a task are called."""
         return self._name(places)
 
-    def claim(self, places: Sequence[Place]) -> Claim | None:
+    def claim(self, places: Sequence[Place]) -> TaskLock | None:
         """The right to compute a task; None while another process is at it."""
         with compact.alone(self.path, others=True):  # nobody gives the store a dimension between the look and the claim
             self._settle()
             return self._claim(self._name(places).removesuffix(".json"))
 
-    def _claim(self, key: str) -> Claim | None:
+    def _claim(self, key: str) -> TaskLock | None:
         self._held = [claim for claim in self._held if claim.file is not None]
-        return Claim.take(self.path / "claims" / f"{key}.lock", self._held)
+        return TaskLock.take(self.path / "claims" / f"{key}.lock", self._held)
 
     def let_go(self) -> None:
         """Release what is still claimed here: Ctrl-C may come between taking a claim and noting it down."""
@@ -502,7 +503,7 @@ class Store:
     def _in_work(self) -> bool:
         """Whether any process, this one among them, is computing a task of the store."""
         for lock in (self.path / "claims").glob("*.lock"):
-            claim = Claim.take(lock)
+            claim = TaskLock.take(lock)
             if claim is None:
                 return True
             claim.release()
@@ -685,44 +686,6 @@ def _joined(path: Path, held: Mapping[str, tuple[Any, ...]], asked: Mapping[str,
             )
         found[name] = (*values, *new)
     return found
-
-
-@dataclass(eq=False)
-class Claim:
-    """A lock on one task, held while it is computed. Where the file system has no locks, everyone gets one."""
-
-    path: Path
-    file: TextIO | None = None
-
-    @classmethod
-    def take(cls, path: Path, held: list[Claim] | None = None) -> Claim | None:
-        """The claim, or None if another holds it; noted in ``held`` before it is taken."""
-        claim = cls(path)
-        if held is not None:
-            held.append(claim)
-        return claim if claim._locked() else None
-
-    def _locked(self) -> bool:
-        try:
-            import fcntl
-        except ImportError:  # Windows: work may be done twice, never lost
-            return True
-        self.file = self.path.open("w", encoding="utf-8")
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.file.close()
-            self.file = None
-            return not isinstance(error, BlockingIOError)  # else a network file system without locks
-        return True
-
-    def release(self) -> None:
-        """Let go."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-        if self.file is not None:
-            self.file.close()
-            self.file = None
 
 
 def _checksum(places: Iterable[Place], value: Callable[[str, Place], Any], layout: Layout) -> str:

@@ -34,7 +34,7 @@ VARIABLES = (
     "landscape", "density", "eigenvalue", "curve_w2", "curve_w2_bias", "accuracy_at_shots", "accuracy_under",
     "trajectory", "path",
 )  # fmt: skip
-EPOCHS, CHECKPOINTS, TRAJECTORY = 40, 4, 9
+EPOCHS, CHECKPOINTS, TRAJECTORY = 40, 3, 9
 # Conditions of accuracy, of the looks "accuracy", "noisy" and "missing".
 CONDITIONS = ("clean", "image noisy", "audio noisy", "image missing", "audio missing")
 WORDS = 8.3  # in one of the number sentences of the training split, on average; a test counts them

@@ -353,8 +353,8 @@ def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("beta", [0.0, 0.3])
 def test_the_preset_of_cox_takes_the_steps_of_the_papers_joint_training(seed: int, beta: float) -> None:
-    from xmodal_lab.papers import cox
     from xmodal_lab.models.stacked import affine
+    from xmodal_lab.papers import cox
     from xmodal_lab.papers.cox.method.nets import connections, encode, posterior, start
     from xmodal_lab.papers.cox.method.options import Options
     from xmodal_lab.papers.cox.method.semi import connection_term

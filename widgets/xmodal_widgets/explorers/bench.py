@@ -37,6 +37,10 @@ VARIABLES = (
 EPOCHS, CHECKPOINTS, TRAJECTORY = 40, 3, 9
 # Conditions of accuracy, of the looks "accuracy", "noisy" and "missing".
 CONDITIONS = ("clean", "image noisy", "audio noisy", "image missing", "audio missing")
+PLACES = {
+    "ta": "first principal axis of training", "tb": "second principal axis", "checkpoint": "epoch",
+    "images": "images", "texts": "sentences",
+}  # fmt: skip
 WORDS = 8.3  # in one of the number sentences of the training split, on average; a test counts them
 # What the browser gets: digits of a number that nobody sees in a picture are rounded away (8 bits of mantissa).
 KEPT_BITS = 8
@@ -62,20 +66,30 @@ def open(
         compute: what "Train here" runs; trains the exact setting by default.
         options: ``title``, ``average``, and a value for any control.
     """
+    cube = load_cube()
     shown = views or [
-        Surface("landscape", log=True, title="landscape: test loss"),
-        Density("density", marks="eigenvalue", log=True, title="spectrum: density of the Hessian"),
-        Lines("curve_w2", x="checkpoint", floor="curve_w2_bias", title="gap: W2, dashed: of two halves of one cloud"),
+        Surface("landscape", log=True, title="landscape: test loss [nats]"),
+        Density("density", marks="eigenvalue", log=True, title="spectrum: density of the Hessian over λ"),
+        Lines(
+            "curve_w2",
+            x="checkpoint",
+            floor="curve_w2_bias" if "curve_w2_bias" in cube else None,
+            title="gap over epochs: W2; dashed: its sampling bias",
+        ),
         HeatMap(
             "accuracy_at_shots", x="images", y="texts", levels=True, words=WORDS, title="isolines: accuracy over shots"
         ),
         Bars("accuracy_under", x="condition", limits=(0.0, 1.0), title="accuracy: clean, noisy, half missing"),
-        Contour("trajectory", x="ta", y="tb", path="path", log=True, title="training on its own plane"),
+        Contour(
+            "trajectory", x="ta", y="tb", path="path", log=True, title="training on its own plane: test loss [nats]"
+        ),
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "share": 0.0, "lam": 1.0}
     opening["title"] = "bench: five papers in one net"
     controls = controls or list(AXES)
-    return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
+    if views is None:
+        shown = [view for view in shown if set(view.variables) <= set(cube.data_vars)]  # a cube of fewer looks
+    return SweepView(cube, shown, controls, compute=compute or train_here, **(opening | options))
 
 
 def load_cube() -> xr.Dataset:
@@ -105,7 +119,11 @@ def _with_conditions(cube: xr.Dataset) -> xr.Dataset:
         parts.append(cube[how].sel(modality=modality, drop=True))
     under = xr.concat(parts, xr.IndexVariable("condition", list(CONDITIONS)), coords="minimal", compat="override")
     under.attrs = {"long_name": "test accuracy"}
-    return cube.assign(accuracy_under=under.transpose(..., "condition"))
+    cube = cube.assign(accuracy_under=under.transpose(..., "condition"))
+    for name in cube.dims:
+        if name in PLACES:
+            cube[name].attrs["long_name"] = PLACES[str(name)]
+    return cube
 
 
 def rounded(values: np.ndarray) -> np.ndarray:

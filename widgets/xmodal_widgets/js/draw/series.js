@@ -64,16 +64,17 @@ export function drawFloor(ctx, frame, theme, x, values) {
   trace();
   ctx.lineTo(frame.px(x[there[there.length - 1]]), frame.top + frame.height);
   ctx.lineTo(frame.px(x[there[0]]), frame.top + frame.height);
-  ctx.fillStyle = theme.muted;
-  ctx.globalAlpha = 0.12;
+  ctx.fillStyle = theme.ink;
+  ctx.globalAlpha = 0.1;
   ctx.fill();
-  ctx.globalAlpha = 1;
-  ctx.strokeStyle = theme.muted;
+  ctx.globalAlpha = 0.65;
+  ctx.strokeStyle = theme.ink;
   ctx.lineWidth = 1.5;
   ctx.setLineDash([5, 4]);
   trace();
   ctx.stroke();
   ctx.setLineDash([]);
+  ctx.globalAlpha = 1;
   ctx.restore();
 }
 

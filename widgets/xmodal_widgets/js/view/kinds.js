@@ -76,7 +76,9 @@ function readHeatMap(cube, spec, setting) {
   return { ...slice, rate: exchangeRate(grids, slice.x, slice.y, spec.words, cube.quantiles) };
 }
 
-const sayRate = (cube, spec, slice) => rateWords(slice.rate, [cube.dims.get(spec.x).label, cube.dims.get(spec.y).label]);
+function sayRate(cube, spec, slice) {
+  return rateWords(slice.rate, [cube.dims.get(spec.x).label, cube.dims.get(spec.y).label]);
+}
 
 function tellHeatMap(panel, at) {
   const { cube, spec, slice } = panel;

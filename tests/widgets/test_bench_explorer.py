@@ -53,9 +53,12 @@ def test_the_explorer_is_registered_and_says_when_its_cube_is_missing(
     view = explore("bench", modalities="image+audio", share=0.5)
     assert view.state["share"] == 0.5 and view.state["seed"] == "mean"
     assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Bars, Contour]
-    assert {v for one in view._shown for v in one.variables} == set(bench.VARIABLES)
+    assert {v for one in view._shown for v in one.variables} == {*bench.VARIABLES, *bench.ALONG}
     assert [c["dim"] for c in view._controls] == list(bench.AXES)
     assert view.figure().axes and view.error == ""
+    shipped.save(small().drop_vars(bench.ALONG), "bench")
+    former = explore("bench")
+    assert {v for one in former._shown for v in one.variables} == set(bench.VARIABLES), "a cube of fewer looks opens"
 
 
 def test_a_bench_of_ones_own_opens_with_its_looks() -> None:

@@ -265,7 +265,7 @@ class Bench(DatasetWorld):
         if self.trajectory:
             side = np.linspace(-1, 1, self.trajectory).tolist()
             found["trajectory"] = Variable({"ta": side, "tb": side}, "test loss", "nats", "float32")
-            steps = {"moment": self.steps(epochs), "axis": ["ta", "tb"]}
+            steps: dict[str, Sequence[Any]] = {"moment": self.steps(epochs), "axis": ["ta", "tb"]}
             found["path"] = Variable(steps, "place on the plane", dtype="float32", optional=True)
         return found
 

@@ -30,10 +30,9 @@ AXES: dict[str, list[Any]] = {
     "seed": [0, 1, 2],
 }
 # What the views read; the cube holds more.
-VARIABLES = (
-    "landscape", "density", "eigenvalue", "curve_w2", "curve_w2_bias", "accuracy_at_shots", "accuracy_under",
-    "trajectory", "path",
-)  # fmt: skip
+VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_under")
+# Beside them, what cubes of former versions lack.
+ALONG = ("curve_w2_bias", "trajectory", "path")
 EPOCHS, CHECKPOINTS, TRAJECTORY = 40, 3, 9
 # Conditions of accuracy, of the looks "accuracy", "noisy" and "missing".
 CONDITIONS = ("clean", "image noisy", "audio noisy", "image missing", "audio missing")

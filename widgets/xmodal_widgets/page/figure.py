@@ -217,7 +217,8 @@ def _rate(grid: Grid, view: HeatMap, setting: Mapping[str, Any]) -> str:
     values = values[..., np.isfinite(values).all((0, 1))]
     if not values.shape[2]:
         return ""
-    found = exchange_rate(values if values.shape[2] > 1 else values[..., 0], x.values, y.values, float(view.words or 1))
+    images, texts = (np.asarray(dim.values, dtype=float) for dim in (x, y))
+    found = exchange_rate(values if values.shape[2] > 1 else values[..., 0], images, texts, float(view.words or 1))
     if found.refused:
         return "no exchange rate"
     low, high = found.interval

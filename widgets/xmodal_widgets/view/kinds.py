@@ -613,7 +613,7 @@ def look_views(grid: Grid) -> tuple[View, ...]:
         elif name == "density":
             views.append(Density(name, marks=_marks(grid, name), log=True))
         elif name == "trajectory":
-            views.append(Contour(name, *needed, path="path" if "path" in grid.arrays else None, log=True))
+            views.append(Contour(name, needed[0], needed[1], path="path" if "path" in grid.arrays else None, log=True))
         elif name == "curve_w2" and drawn == name and "curve_w2_bias" in grid.arrays:
             views.append(Lines(name, needed[0], floor="curve_w2_bias"))
         elif name == "accuracy_at_shots":

@@ -139,14 +139,17 @@ def test_measures_take_the_matrix_by_its_word(of: str) -> None:
 
 
 def test_lanczos_and_its_error_bounds_on_a_transformer() -> None:
-    ds = xl.load("shapes", modalities=("image", "audio"), n_train=60, n_test=30)
-    net = OneTower.for_dataset(ds, width=8, layers=1, patch=16, frames=16)
-    loss = xl.loss_on(net, ds.test)
-    for of in ("ggn", "fisher"):
+    ds = xl.load("shapes", modalities=("image", "audio"), n_train=60, n_test=8)
+    loss = xl.loss_on(OneTower.for_dataset(ds, width=8, layers=1, patch=16, frames=16), ds.test)
+    jacobian, z, gradients = written_out(loss.to(DOUBLE))
+    p = z.softmax(1)
+    values, vectors = torch.linalg.eigh(torch.diag_embed(p) - p[:, :, None] * p[:, None])
+    root = torch.einsum("nck,nk,ncp->nkp", vectors, values.clamp_min(0).sqrt(), jacobian).flatten(0, 1)
+    for of, factor in (("ggn", root), ("fisher", gradients)):
+        exact = torch.linalg.eigvalsh(factor @ factor.T / len(z)).flip(0)[:3]
         top = curvature.top_eigenvalues(loss, 3, of=of)
-        exact = torch.linalg.eigvalsh(getattr(curvature, of)(loss, dtype=DOUBLE).dense()).flip(0)[:3]
-        assert top.converged and top.hvps < loss.size / 4
-        assert bool(((top.values - exact).abs() <= top.errors + 1e-6 * exact[0]).all())
+        assert top.converged and top.hvps < 100 < loss.size / 10
+        assert bool(((top.values - exact).abs() <= top.errors + 1e-5 * exact[0]).all())
 
 
 def test_a_net_that_is_linear_in_its_weights_has_a_hessian_that_is_its_ggn() -> None:

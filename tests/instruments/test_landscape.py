@@ -146,7 +146,7 @@ def test_a_tolerance_is_kept_with_few_points_or_every_point_is_computed() -> Non
     quick = landscape.plane(wavy(), points=33, span=2.0, tolerance=1e-2)
     assert quick.attrs["points_computed"] == round(33**2 * quick.attrs["computed"]) < 33**2 / 4
     error = float(np.abs(quick - full).max())
-    assert 0 < error <= quick.attrs["error_estimate"] <= 1e-2 * float(np.ptp(full))
+    assert 0 < error <= quick.attrs["error_estimate"] <= 1e-2 * float(np.ptp(full.values))
     assert quick.attrs["tolerance"] == 1e-2
     strict = landscape.plane(wavy(), points=33, span=2.0, tolerance=1e-12)
     assert (strict.attrs["computed"], strict.attrs["points_computed"], strict.attrs["error_estimate"]) == (1, 33**2, 0)
@@ -155,18 +155,18 @@ def test_a_tolerance_is_kept_with_few_points_or_every_point_is_computed() -> Non
 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "transformer"])
 def test_planes_of_trained_nets_are_within_the_tolerance_at_every_point(kind: str) -> None:
-    ds = xl.load("shapes", modalities=("image", "audio"), n_train=120, n_test=24)
+    ds = xl.load("shapes", modalities=("image", "audio"), n_train=120, n_test=16)
     if kind == "transformer":
         net: nn.Module = OneTower.for_dataset(ds, width=8, layers=1, patch=16, frames=16)
     else:
         net = xl.LateFusion.for_dataset(ds, architecture=kind, width=8)
-    loss = xl.loss_on(xl.fit(net, ds, epochs=3).model, ds.test)
+    loss = xl.loss_on(xl.fit(net, ds, epochs=3).model, ds.test.subset(slice(8 if kind == "cnn" else None)))
     planes: list[dict[str, Any]] = [{"seed": 1}, {"directions": landscape.eigenvectors(loss, 2), "span": 0.3}]
     for options in planes:
         full = landscape.plane(loss, 33, **options)
         quick = landscape.plane(loss, 33, tolerance=1e-2, **options)
-        assert float(np.abs(quick - full).max()) <= 1e-2 * float(np.ptp(full))
-        assert quick.attrs["error_estimate"] <= 1e-2 * float(np.ptp(full))
+        assert float(np.abs(quick - full).max()) <= 1e-2 * float(np.ptp(full.values))
+        assert quick.attrs["error_estimate"] <= 1e-2 * float(np.ptp(full.values))
         assert quick.attrs["computed"] < 0.7
 
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...losses import Direction, Loss, Params, as_loss
@@ -27,6 +26,7 @@ from ...losses.directions import norm_of
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
 from ...utils.memory import require
+from ...utils.shapes import Float
 from ...utils.torch_state import full_precision, wide
 from .gauss_newton import GGN, EmpiricalFisher
 from .lanczos import Array, Krylov, leading
@@ -228,6 +228,9 @@ def top_eigenvalues(
         start: directions near the eigenvectors, such as ``.vectors`` found at a neighbouring θ: the first look begins
             with their sum, which saves products where they are near. What is found, and its bounds, hold all the same.
 
+    Returns:
+        ``values`` (k,), with error bounds, whether they converged, and how many products were spent.
+
     Raises:
         ValueError: k below 1 or above the dimension; a basis of k + 8 vectors that does not fit into memory, with the
             number; as :func:`hessian`.
@@ -418,6 +421,9 @@ def density(
         params, dtype: as in :func:`hessian`.
         of: "hessian" (when not given), "ggn" or "fisher".
 
+    Returns:
+        Nodes and weights of each probe; ``grid`` and ``density`` show them smoothed.
+
     Raises:
         ValueError: as :func:`hessian`; steps, probes or bandwidth not positive.
     """
@@ -498,6 +504,9 @@ def trace(
         of: "hessian" (when not given), "ggn" or "fisher".
         method: "hutchinson" or "hutch++"; the latter holds probes / 3 vectors.
 
+    Returns:
+        ``value`` and its ``stderr``, with the single estimates.
+
     Raises:
         ValueError: as :func:`hessian`; too few probes, vectors that do not fit into memory.
     """
@@ -565,6 +574,9 @@ def by_block(loss: Loss, measure: Callable[..., R], **options: Any) -> dict[str,
         loss: a loss; its ``blocks`` say which parameters belong together.
         measure: :func:`top_eigenvalues`, :func:`density`, :func:`trace`, or anything with ``params=``.
         options: handed to ``measure``.
+
+    Returns:
+        Name of the block -> what ``measure`` returned for it.
     """
     check.function("measure", measure, "of a loss, such as curvature.trace")
     return {block: measure(loss, params=block, **options) for block in as_loss(loss).blocks}
@@ -591,6 +603,9 @@ def eigenvectors(loss: Loss, count: int = 2, *, seed: int = 0, scale: float | No
         count: how many.
         seed: of the Lanczos start.
         scale: norm of each direction; ‖θ‖ when not given, so that spans compare with other planes.
+
+    Returns:
+        k directions of unit norm, each a dict shaped like the parameters, the sharpest first.
     """
     wanted = None if scale is None else check.positive("scale", scale)
     found = top_eigenvalues(loss, k=count, vectors=True, seed=seed)

@@ -361,7 +361,7 @@ class ModuleLoss(Loss):
         return [Term(weight, on(batch)) for weight, batch in self.chunks(rows)]
 
     def halves(self, rows: int | None = None) -> list[Halves]:
-        """As :meth:`terms`, with the module and the criterion apart.
+        """As :meth:`terms`, chunks of ``rows``, with the module and the criterion apart.
 
         Raises:
             ValueError: the module computes its loss by itself.

@@ -130,12 +130,13 @@ def test_measures_take_the_matrix_by_its_word(of: str) -> None:
     torch.testing.assert_close(exact @ first, spectrum[0] * first, rtol=0, atol=1e-4 * float(spectrum[0]))
     whole = curvature.density(loss, of=of, steps=len(exact))
     torch.testing.assert_close(whole.nodes[0].flip(0), spectrum, rtol=1e-7, atol=1e-9)
-    some = curvature.density(loss, of=of, steps=20, probes=30)
-    assert some.trace == pytest.approx(float(exact.trace()), rel=0.2)
-    found = curvature.trace(loss, of=of, probes=40)
+    some = curvature.density(loss, of=of, steps=10, probes=2)
+    assert 0.9 * float(spectrum[0]) < float(some.nodes.max()) < 1.000001 * float(spectrum[0])
+    found = curvature.trace(loss, of=of, probes=20)
     assert abs(found.value - float(exact.trace())) < 5 * found.stderr
-    blocks = curvature.by_block(loss, curvature.trace, of=of, probes=1000)
-    assert sum(b.value for b in blocks.values()) == pytest.approx(float(exact.trace()), rel=1e-9)
+    head = curvature.trace(loss, of=of, params="head", probes=20)
+    inside = torch.cat([torch.full((p.numel(),), n.startswith("head")) for n, p in loss.params.items()])
+    assert head.value == pytest.approx(float(exact.diagonal()[inside].sum()), rel=1e-9)
 
 
 def test_lanczos_and_its_error_bounds_on_a_transformer() -> None:

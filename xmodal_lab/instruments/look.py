@@ -377,8 +377,9 @@ class _Taking:
 
     def _landscape(self) -> dict[str, Any]:
         looks = self.looks
-        options = {"seed": looks.seed, "tolerance": looks.tolerance}
-        plane = landscapes.plane(self.loss, looks.landscape or 0, looks.span, **options)
+        plane = landscapes.plane(
+            self.loss, looks.landscape or 0, looks.span, seed=looks.seed, tolerance=looks.tolerance
+        )
         return {"landscape": plane.to_numpy()}
 
     def _density(self) -> dict[str, Any]:

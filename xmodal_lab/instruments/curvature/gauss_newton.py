@@ -178,5 +178,5 @@ class EmpiricalFisher(_Sandwich):
         # The slope of the mean is 1/N of that of a row's own loss: Σ (N s)(N s)ᵀ / N = N Σ s sᵀ.
         slopes = [slope.detach().flatten(1) if slope.ndim > 1 else slope.detach()[:, None] for slope in graph.slopes]
         flat = [c.reshape(*c.shape[: batched + 1], -1) for c in changes]
-        along = sum((s * c).sum(-1) for s, c in zip(slopes, flat, strict=True)) * graph.rows
+        along = torch.stack([(s * c).sum(-1) for s, c in zip(slopes, flat, strict=True)]).sum(0) * graph.rows
         return [(along[..., None] * s).reshape(c.shape) for s, c in zip(slopes, changes, strict=True)]

@@ -362,7 +362,7 @@ def _attributes(loss: Loss, centre: float, *, span: float, normalization: str, s
     }
 
 
-def _offsets(params: Params, checkpoints: Sequence[Params]) -> Iterator[tuple[str, slice, Tensor]]:
+def _offsets(params: Params, checkpoints: Sequence[Direction]) -> Iterator[tuple[str, slice, Tensor]]:
     """Checkpoints relative to θ in float64, (checkpoints, m), for one stretch of a parameter after the other."""
     for name, p in params.items():
         theta = p.reshape(-1)

@@ -20,6 +20,7 @@ import xmodal_lab as xl
 from benchmarks.models import Packed, TwoBranchCNN, TwoBranchMLP, batch, train
 from benchmarks.timing import contest
 from xmodal_lab import curvature
+from xmodal_lab.instruments.curvature.operator import Operator
 
 K = 5
 TOLERANCE = 1e-3  # asked of everyone
@@ -112,7 +113,7 @@ def _error(values: np.ndarray, truth: np.ndarray) -> float:
     return float(np.max(np.abs(values - truth) / np.abs(truth)))
 
 
-def _reference(operator: curvature.Operator) -> np.ndarray:
+def _reference(operator: Operator) -> np.ndarray:
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     def matvec(vector: np.ndarray) -> np.ndarray:

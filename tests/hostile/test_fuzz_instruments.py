@@ -56,7 +56,7 @@ RESULTS = {
     "transport": {"AlphaStar", "ModalityGap", "SamplingBias", "SlicedW2", "TransportPlan"},
     "metrics": {"Disagreement", "MMD", "PrototypeAlignment"},
     "information": {"ExchangeRate", "Fit", "MonteCarlo", "Order"},
-    "curvature": {"Density", "Eigenvalues", "FeatureHessian", "Operator", "Trace"},
+    "curvature": {"Density", "Eigenvalues", "FeatureHessian", "Trace"},
     "flatness": {"Gap", "Lpf"},
     "robustness": {"Attack", "Corruption", "Evaluation"},
     # Parts of a loss that other rooms hand to each other, already checked.

@@ -16,7 +16,6 @@ from .feature import feature_hessian as feature_hessian
 from .gauss_newton import GGN as GGN
 from .gauss_newton import EmpiricalFisher as EmpiricalFisher
 from .operator import Hessian as Hessian
-from .operator import Operator as Operator
 from .spectrum import DENSE as DENSE
 from .spectrum import Density as Density
 from .spectrum import Eigenvalues as Eigenvalues

@@ -586,7 +586,9 @@ def _operator(
     loss: Loss | Operator, params: str | Sequence[str] | None, dtype: torch.dtype | None, of: str | None
 ) -> Operator:
     if not isinstance(loss, Operator):
-        return MATRICES[check.one_of("matrix (of=)", of or "hessian", MATRICES)](loss, params, dtype=dtype)
+        return MATRICES[check.one_of("matrix (of=)", "hessian" if of is None else of, MATRICES)](
+            loss, params, dtype=dtype
+        )
     if params is not None or dtype is not None or of is not None:
         raise ValueError(
             f"{loss.called} has its params and dtype already, and is what it is; give them to curvature.hessian(…), "

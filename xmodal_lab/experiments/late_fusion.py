@@ -20,7 +20,7 @@ from ..data import xor as parity
 from ..data.pairing import Pairing
 from ..data.samples import Dataset
 from ..models.fusion import FUSIONS, LateFusion
-from ..sweeps.experiment import Report
+from ..sweeps.experiment import Report, listens, tell
 from ..training import DivergedError, Options, Run, fit, judged_alike, stacking
 from ..training.stacks import why_not_mapped, why_not_products
 from ..utils import checks as check
@@ -117,7 +117,7 @@ class Trials:
     def train(self, s: Values, report: Report, snapshots: int | None = None) -> Run:
         """One net, trained; it stays on its device, to be looked at there."""
         options = {k: s[k] for k in _OPTIONS}
-        say = _reporting(report, s["epochs"])
+        say = Curves(report, s["epochs"])
         return fit(
             self.net(s), self.load(s), pairing=_pairing(s), device=s["device"], snapshots=snapshots, on_epoch=say,
             keep_on_device=True, **options,
@@ -131,7 +131,7 @@ class Trials:
         options: Values = {k: [s[k] for s in members] if k in _FREE else first[k] for k in _OPTIONS}
         return stacking.fit_stack(
             [self.net(s) for s in members], self.load(first), pairing=[_pairing(s) for s in members],
-            device=first["device"], snapshots=snapshots, on_epoch=_reporting(report, first["epochs"]),
+            device=first["device"], snapshots=snapshots, on_epoch=Curves(report, first["epochs"]),
             keep_on_device=True, **options,
         )  # fmt: skip
 
@@ -208,8 +208,37 @@ def _pairing(s: Values) -> Pairing:
     return Pairing(s["pairing"], s["alpha"], s["own"], s["rows"])
 
 
-def _reporting(report: Report, epochs: int) -> Any:
-    return lambda row: report(row["epoch"] / epochs, f"epoch {int(row['epoch'])} of {epochs}")
+# Column of a history -> variable of an experiment.
+CURVES = {"test_accuracy": "accuracy_curve", "test_loss": "loss_curve", "loss": "train_loss_curve"}
+
+
+class Curves:
+    """An ``on_epoch`` that reports how far a training is, and tells its curves so far to whoever looks on.
+
+    Args:
+        report: as a member gets it.
+        epochs: of the training.
+        share: of the member's time that training takes.
+    """
+
+    def __init__(self, report: Report, epochs: int, share: float = 1.0) -> None:
+        self._report, self._epochs, self._share = report, epochs, share
+        self._rows: list[Mapping[str, float]] = []
+
+    def __call__(self, row: Mapping[str, float]) -> None:
+        """Take one row of the history."""
+        if listens(self._report):
+            self._rows.append(row)
+            tell(self._report, self.so_far())
+        self._report(self._share * row["epoch"] / self._epochs, f"epoch {int(row['epoch'])} of {self._epochs}")
+
+    def so_far(self) -> dict[str, Any]:
+        """The curves as variables over the epochs that are done."""
+        import xarray as xr
+
+        at = {"epoch": [int(row["epoch"]) for row in self._rows]}
+        known = {column: name for column, name in CURVES.items() if column in self._rows[0]}
+        return {name: xr.DataArray([row[column] for row in self._rows], at) for column, name in known.items()}
 
 
 def _shape_of(s: Values) -> tuple[tuple[str, Any], ...]:

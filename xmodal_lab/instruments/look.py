@@ -165,9 +165,18 @@ class Looks:
             found["noisy"] = Variable(lone, f"accuracy under noise of {self.noise:g} standard deviations")
         return found
 
-    def of(self, model: nn.Module, samples: Samples, criterion: Any = None) -> tuple[dict[str, Any], dict[str, str]]:
-        """What each look found, name -> number, array or DataArray; and why there is nothing, where there is."""
-        return _Taking(self, model, samples, criterion).all()
+    def of(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        criterion: Any = None,
+        on_look: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """What each look found, name -> number, array or DataArray; and why there is nothing, where there is.
+
+        ``on_look`` hears of each as it is done.
+        """
+        return _Taking(self, model, samples, criterion, on_look or (lambda _: None)).all()
 
 
 def looks_of(given: Looks | Mapping[str, Any] | None) -> Looks:
@@ -286,6 +295,7 @@ class _Taking:
     model: nn.Module
     samples: Samples
     criterion: Any
+    on_look: Callable[[Mapping[str, Any]], None]
 
     def __post_init__(self) -> None:
         names: Any = check.modalities_of(getattr(self.model, "modalities", None), self.samples.modalities)
@@ -315,14 +325,14 @@ class _Taking:
 
     def all(self) -> tuple[dict[str, Any], dict[str, str]]:
         looks = self.looks
-        self._take(("loss", "accuracy"), self._clean)
+        self._take(("loss", "accuracy"), self._clean)  # what is quick comes first: somebody may look on
+        self._take(("w2", "w2_bias", "variance_ratio"), self._gap, looks.gap)
         self._take(("landscape",), self._landscape, looks.landscape)
         self._take(("density",), self._density, looks.density)
         self._take(("block_density",), self._block_density, looks.density == "block")
         self._take(("eigenvalue",), self._eigenvalues, looks.eigenvalues)
         self._take(("lpf", "lpf_rise"), self._lpf, looks.lpf)
         self._take(("f_gap",), self._f_gap, looks.f_gap)
-        self._take(("w2", "w2_bias", "variance_ratio"), self._gap, looks.gap)
         self._take(("distance",), self._distance, looks.gap)
         self._take(("pgd",), self._pgd, looks.pgd)
         self._take(("missing",), self._missing, looks.missing)
@@ -336,12 +346,14 @@ class _Taking:
         if not asked:
             return
         try:
-            self.found |= measure()
+            new = measure()
         except (ValueError, TypeError, NotImplementedError, RuntimeError, ArithmeticError) as error:
             if out_of_memory(error):
                 raise
-            self.found |= dict.fromkeys(names, math.nan)
+            new = dict.fromkeys(names, math.nan)
             self.why |= dict.fromkeys(names, str(error).split("\n")[0])
+        self.found |= new
+        self.on_look(new)
 
     def _own(self, own: Look) -> dict[str, Any]:
         return {own.name: own.function(self.model, self.seen)}

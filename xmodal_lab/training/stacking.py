@@ -37,6 +37,7 @@ from .fitting import (
     fit,
     modalities_of,
     objective_of,
+    scored_epochs,
 )
 from .flat_minima import first_averaged, sharpened
 from .stacks import (
@@ -67,6 +68,7 @@ def fit_stack(
     keep_on_device: bool = False,
     snapshots: int | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    score_every: int = 1,
     **settings: Any,
 ) -> list[Run | DivergedError]:
     """Train copies of K nets together; member k is ``fit(nets[k], dataset, ...)`` to round-off.
@@ -77,6 +79,7 @@ def fit_stack(
         device, keep_on_device: as in :func:`~xmodal_lab.fit`.
         snapshots: keep every member's parameters every so many epochs (and at the start).
         on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
+        score_every: as in :func:`~xmodal_lab.fit`.
         settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
             pairing, share, lr, weight_decay, seed and recipe; the others are the same for all. Recipes of one
             stack differ in their settings alone.
@@ -91,6 +94,7 @@ def fit_stack(
     """
     options = _options(len(nets), settings)
     check_trainable(dataset, options[0])
+    scored = scored_epochs(score_every, options[0])
     nets = [single(net) for net in nets]
     where = pick_device(device, set().union(*map(dtypes_of, nets)))
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
@@ -99,7 +103,7 @@ def fit_stack(
     kept: list[dict[int, Params]] = [{} for _ in nets]
     for epoch in range(options[0].epochs + 1):
         if epoch:
-            together.epoch(epoch)
+            together.epoch(epoch, scored(epoch))
         if snapshots and epoch % snapshots == 0:
             for k, mine in enumerate(kept):
                 mine[epoch] = {name: p.cpu() for name, p in together.stack.state(k).items()}
@@ -176,7 +180,7 @@ class _Together:
         self.best_params: Params | None = None
         self.started = time.perf_counter()
 
-    def epoch(self, epoch: int) -> None:
+    def epoch(self, epoch: int, scored: bool = True) -> None:
         """One pass of every member over its own pairs, in its own order, and one row of history each."""
         index, labels, rows = self._table(epoch)
         if self.objective is not None:
@@ -199,7 +203,7 @@ class _Together:
         seen = zip(*(_epoch_mean(each, sizes) for each in numbers), strict=True)
         if epoch >= self.first_averaged:
             self._add_to_average(1 + epoch - self.first_averaged)
-        held_out = self._evaluate()
+        held_out = self._evaluate() if scored else self._unscored()
         means = {} if self.objective is None else self.objective.means()
         for k, (loss, accuracy) in enumerate(seen):
             if self.errors[k] is None and not math.isfinite(loss):
@@ -338,6 +342,10 @@ class _Together:
         """Loss and accuracy of every member on every held-out split."""
         with self._shown():
             return self._scores(rows)
+
+    def _unscored(self) -> list[dict[str, float]]:
+        names = [f"{split}_{what}" for split in self.splits for what in ("loss", "accuracy")]
+        return [dict.fromkeys(names, math.nan) for _ in self.nets]
 
     def _scores(self, rows: int) -> list[dict[str, float]]:
         found: list[dict[str, float]] = [{} for _ in self.nets]

@@ -29,6 +29,11 @@ AXES: dict[str, list[Any]] = {
     "lam": [0.0, 1.0],
     "seed": [0, 1, 2],
 }
+CONTROLS = {
+    "data": ["modalities", "pairing", "share"],
+    "method": ["a_latent", "a_align", "b_align", "lam"],
+    "training": ["seed"],
+}
 # What the views read; the cube holds more.
 VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_curve")
 EPOCHS, CHECKPOINTS = 40, 3
@@ -63,7 +68,7 @@ def open(
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "share": 0.0, "lam": 1.0}
     opening["title"] = "bench: five papers in one net"
-    controls = controls or list(AXES)
+    controls = controls or CONTROLS
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 
 

@@ -10,7 +10,7 @@ from ...data.samples import Dataset
 from ...experiments.late_fusion import LABELS, Trials
 from ...experiments.looks import LOOKS, check_looks, look, variables
 from ...losses.module_loss import loss_on
-from ...sweeps.experiment import Experiment, Report, Variable
+from ...sweeps.experiment import Experiment, Report, Variable, tell
 from ...training import DivergedError, Run
 
 Values = dict[str, Any]
@@ -56,17 +56,18 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
 
 
 def _member(trials: Trials, s: Values, report: Report) -> dict[str, Any]:
-    return _look(trials.train(s, report, snapshots=s["curve"] or None), trials.load(s), s)
+    return _look(trials.train(s, report, snapshots=s["curve"] or None), trials.load(s), s, report)
 
 
 def _stack(trials: Trials, members: list[Values], report: Report) -> Sequence[Mapping[str, Any] | Exception]:
     runs = trials.train_together(members, report, snapshots=members[0]["curve"] or None)
     return [
-        r if isinstance(r, DivergedError) else _look(r, trials.load(s), s) for r, s in zip(runs, members, strict=True)
+        r if isinstance(r, DivergedError) else _look(r, trials.load(s), s, report)
+        for r, s in zip(runs, members, strict=True)
     ]
 
 
-def _look(run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
+def _look(run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any]:
     """What one trained net is asked."""
     import xarray as xr
 
@@ -79,7 +80,8 @@ def _look(run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
         "loss_curve": xr.DataArray(history["test_loss"].to_numpy(), epoch),
         "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
     }
-    return found | look(run, dataset, s)
+    tell(report, found)
+    return found | look(run, dataset, s, report)
 
 
 def _val_accuracy(run: Run, s: Values) -> float:

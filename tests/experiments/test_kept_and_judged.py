@@ -12,12 +12,11 @@ from worlds import toy
 
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
-from xmodal_lab.data.samples import Dataset, Samples
+from xmodal_lab.data.samples import Dataset, Samples, judged_alike
 from xmodal_lab.papers import cox, dml, synergy, uml, wma
-from xmodal_lab.papers.cox.member import Bench
-from xmodal_lab.papers.dml.claims.arms import bench
+from xmodal_lab.papers.cox.member import CoxWorld
+from xmodal_lab.papers.dml.claims.arms import testbed
 from xmodal_lab.sweeps import sweep
-from xmodal_lab.training import judged_alike
 from xmodal_lab.utils.kept import kept
 
 TINY = {"epochs": 1, "width": 4, "batch_size": 20}
@@ -32,7 +31,7 @@ def _synergy(dataset: Dataset) -> None:
 
 
 def _cox(dataset: Dataset) -> None:
-    sweep(Bench(dataset).experiment(steps=5), seed=[0, 1], progress=False)
+    sweep(CoxWorld(dataset).experiment(steps=5), seed=[0, 1], progress=False)
 
 
 def _uml(dataset: Dataset) -> None:
@@ -100,9 +99,9 @@ def test_noise_that_is_missing_where_it_is_hard_gives_no_gain() -> None:
     accuracy = cube["accuracy"].mean("seed")
     assert accuracy.sel(modalities="image") > 0.95
     assert abs(accuracy.diff("modalities")).max() < 0.03
-    told = bench(Conditions(dataset)).note
+    told = testbed(Conditions(dataset)).note
     assert told == "Scored on 100 of 200 test rows, those with image and audio."
-    assert bench(Conditions(judged_alike(dataset))).note == ""
+    assert testbed(Conditions(judged_alike(dataset))).note == ""
 
 
 def test_rows_are_cut_only_where_some_lack_a_modality() -> None:

@@ -643,12 +643,12 @@ def test_ctrl_c_at_any_line(
 def test_ctrl_c_around_a_lock_does_not_make_the_next_sweep_wait_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, faults: Callable[..., None]
 ) -> None:
-    from xmodal_lab.sweeps.store import Claim
+    from xmodal_lab.sweeps.locks import TaskLock
 
-    act = getattr(Claim, moment)
+    act = getattr(TaskLock, moment)
 
-    def interrupted(claim: Claim) -> bool:
-        monkeypatch.setattr(Claim, moment, act)
+    def interrupted(claim: TaskLock) -> bool:
+        monkeypatch.setattr(TaskLock, moment, act)
         if moment == "_locked":
             act(claim)
         raise KeyboardInterrupt
@@ -656,7 +656,7 @@ def test_ctrl_c_around_a_lock_does_not_make_the_next_sweep_wait_for_ever(
     def waits(_: float) -> None:
         raise AssertionError("it waits for its own claim")
 
-    monkeypatch.setattr(Claim, moment, interrupted)
+    monkeypatch.setattr(TaskLock, moment, interrupted)
     with pytest.raises(KeyboardInterrupt) as kept:
         swept(tmp_path / "s.zarr")
     with monkeypatch.context() as patch:

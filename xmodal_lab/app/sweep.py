@@ -21,8 +21,8 @@ from ..sweeps import band, sweep
 from ..sweeps import experiment as experiments
 from ..sweeps.cubes import fact
 from ..sweeps.experiment import Experiment
-from ..sweeps.runner import processes
 from ..sweeps.tasks import STACK, STACK_ON_GPU, WAYS
+from ..sweeps.workers import processes
 from ..utils import checks as check
 
 if TYPE_CHECKING:

@@ -202,6 +202,9 @@ class Claim:
         Args:
             conditions: under which it is measured.
 
+        Returns:
+            What was measured, with its word.
+
         Raises:
             ValueError: a setting that none of its experiments knows; an effect for a step that there is not.
             What ``measure`` raises.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..utils import checks as check
+from ..utils.random import mixed
 from .labels import task_of
 from .samples import Samples
 
@@ -111,7 +112,7 @@ class Pairing:
         base = self._base(samples, names, seed)
         if self.mode == "fixed" or self.share == 0:
             return base
-        generator = torch.Generator().manual_seed(_mix(seed, epoch + 1))
+        generator = torch.Generator().manual_seed(mixed(seed, epoch + 1))
         labels = _once(samples, ("labels",), samples.labels.cpu)
         index = {names[0]: base.index[names[0]]}
         for m in names[1:]:
@@ -138,7 +139,7 @@ class Pairing:
             rows = keep.nonzero()[:, 0]
             return Pairs(rows, dict.fromkeys(names, rows))
         rows = torch.stack([present[m] for m in names]).any(0).nonzero()[:, 0]
-        generator = torch.Generator().manual_seed(_mix(seed, 0))
+        generator = torch.Generator().manual_seed(mixed(seed, 0))
         labels = samples.labels.cpu()[rows]
         index = {}
         for m in names:
@@ -242,8 +243,3 @@ def _below(limits: Tensor, generator: torch.Generator) -> Tensor:
     """Whole numbers drawn uniformly from 0 to limit - 1, one per limit."""
     drawn = (torch.rand(len(limits), generator=generator, dtype=torch.float64) * limits).long()
     return torch.minimum(drawn, limits - 1)
-
-
-def _mix(seed: int, epoch: int) -> int:
-    """A generator seed for (seed, epoch), so that neighbouring pairs share nothing."""
-    return (seed * 0x9E3779B1 + epoch * 0x85EBCA77 + 1) & 0x7FFFFFFFFFFFFFFF

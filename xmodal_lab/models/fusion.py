@@ -256,6 +256,9 @@ class LateFusion(nn.Module):
             only: send this modality alone through the shared fusion and head, with features of 0 in the others'
                 places (uml, Alg 2).
 
+        Returns:
+            Logits (N, C).
+
         Raises:
             ValueError: ``only`` is no modality of this net.
         """
@@ -298,6 +301,9 @@ class LateFusion(nn.Module):
             outputs: C; ``dataset.outputs`` when not given: the number of classes, or of real-valued targets.
             seed: of the initial weights. Each part is drawn from its own name, so the image
                 encoder starts the same whether or not the net also hears.
+
+        Returns:
+            The net, untrained, on the CPU.
 
         Raises:
             ValueError: a modality, fusion, architecture or norm that is not known; modalities of several dtypes.

@@ -282,6 +282,9 @@ class OneTower(nn.Module):
             outputs: C; ``dataset.outputs`` when not given.
             seed: of the initial weights.
 
+        Returns:
+            The tower, untrained, on the CPU.
+
         Raises:
             ValueError: a modality without tokens, sizes that do not divide, an unknown modality.
         """

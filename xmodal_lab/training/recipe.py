@@ -19,7 +19,8 @@ from ..data.pairing import MODES, Pairing
 from ..losses import Params
 from ..models.latents import Seen, answering
 from ..utils import checks as check
-from .terms import Context, Task, Term, View, seed_of
+from ..utils.random import seed_of
+from .terms import Context, Task, Term, View
 
 MIXES = ("sum", "convex")
 

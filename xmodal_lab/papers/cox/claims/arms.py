@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....claims.claim import Conditions
-from ..member import EXPERIMENT, Bench
+from ..member import EXPERIMENT, CoxWorld
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,7 +38,7 @@ def experiment(c: Conditions) -> Experiment:
     if c.dataset is None:
         return c.once("cox halves", lambda: EXPERIMENT.with_defaults(**HALVES))
     given, how = c.dataset, {k: v for k, v in HALVES.items() if k not in ("dataset", "label_share")}
-    return c.once("cox on a dataset", lambda: Bench(given).experiment(**how))
+    return c.once("cox on a dataset", lambda: CoxWorld(given).experiment(**how))
 
 
 def outs(c: Conditions) -> list[str]:

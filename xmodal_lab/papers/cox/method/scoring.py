@@ -25,6 +25,9 @@ def best_relabelling(predictions: Any, labels: Any, classes: int) -> float:
     Args:
         predictions, labels: (n,) class numbers.
         classes: C.
+
+    Returns:
+        A share in [0, 1].
     """
     from scipy.optimize import linear_sum_assignment
 

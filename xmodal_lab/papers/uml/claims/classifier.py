@@ -9,7 +9,7 @@ import numpy as np
 
 from ....claims.claim import Claim, Conditions
 from ....claims.verdicts import Measured, controlled, gain, order
-from .. import member as exp
+from .. import member
 from ..method.geometry import boundary_plane, nearest_classes
 from ..method.grids import search
 from . import few
@@ -30,8 +30,8 @@ def geometry(conditions: Conditions) -> Measured:
 def boundary(conditions: Conditions) -> Measured:
     """uml.D: each class against the one nearest to it, in the classifier's own plane (App F.1)."""
     known = asked(conditions)
-    data = exp.data_of(embeddings(conditions), known.defaults)
-    base = exp.head_of(known.defaults)
+    data = member.UmlWorld(embeddings(conditions)).load(known.defaults)
+    base = member.head_of(known.defaults)
     none = tuple(0 for _ in base.auxiliary)
     arms: dict[str, dict[str, Any]] = {"uml": {}, "alone": {"aux_shots": none}, "permuted": {"relation": "permuted"}}
     heads = [replace(base, seed=s, **change) for change in arms.values() for s in conditions.seeds]

@@ -15,7 +15,7 @@ from ....data.samples import Dataset
 from ....data.unpaired import Unpaired, unpaired
 from ....sweeps import choose
 from ....sweeps.experiment import Experiment
-from .. import member as exp
+from .. import member
 from ..worlds import given as own
 from ..worlds.small import SHIFTS
 
@@ -47,12 +47,14 @@ def asked(conditions: Conditions, shift: str = "", counts: str = "") -> Experime
     """The experiment on the worlds, or on a dataset of the user's: its test shifted, or its texts merely counted."""
     data = conditions.dataset
     if data is None:
-        return exp.EXPERIMENT
+        return member.EXPERIMENT
 
     def make() -> Experiment:
         found = own.featured(data if not counts else own.counted(data, counts), shift)
         few = {f"{m}_shots": min(PER_CLASS, own.fewest(_labels(found, m))) for m in own.auxiliaries_of(found)}
-        return exp.experiment(found, target=own.target_of(found), auxiliary="+".join(own.auxiliaries_of(found)), **few)
+        return member.experiment(
+            found, target=own.target_of(found), auxiliary="+".join(own.auxiliaries_of(found)), **few
+        )
 
     return conditions.once(f"uml own {shift} {counts}", make)
 

@@ -10,7 +10,7 @@ from ....claims.claim import Claim, Conditions
 from ....claims.published import tables
 from ....claims.verdicts import Measured, gain, missing, order, reads, same
 from ....utils.statistics import jackknife
-from .. import member as exp
+from .. import member
 from ..method.conflict import gradient_cosines
 from ..worlds import given as own
 from .few import arm, asked, chosen, difference, embeddings, printed, recipe
@@ -43,8 +43,8 @@ def conflict(conditions: Conditions, other: str) -> str:
     known, said = asked(conditions), []
     for relation in ("related", other):
         members = [known.settings(relation=relation, seed=s) for s in conditions.seeds[:ANGLES]]
-        data = exp.data_of(embeddings(conditions), members[0])
-        cosines = gradient_cosines(data, [exp.head_of(s) for s in members], (1, 100)).mean(1)
+        data = member.UmlWorld(embeddings(conditions)).load(members[0])
+        cosines = gradient_cosines(data, [member.head_of(s) for s in members], (1, 100)).mean(1)
         said.append(f"{relation} {cosines[0]:+.2f} after 1 step, {cosines[1]:+.2f} after 100")
     return f"Cosine of the two losses' gradients on the shared head: {'; '.join(said)}."
 

@@ -10,8 +10,7 @@ from ....claims.claim import Claim, Conditions
 from ....claims.verdicts import Measured, at_least, controlled, exact, gain, missing, order
 from ....instruments import transport
 from ....sweeps.experiment import Experiment
-from ..member import EXPERIMENT, experiment
-from ..method.towers import Towers
+from ..member import EXPERIMENT, WmaWorld, experiment
 from ..worlds import TASKS
 from . import choosing as choose
 from . import printed
@@ -63,7 +62,7 @@ def _experiment(c: Conditions) -> tuple[Experiment | str, dict[str, Any]]:
 
 def _gain(c: Conditions, test: str) -> Measured:
     """WMA, chosen on validation, over the baseline in one kind of test; control: a rerun of the baseline so chosen."""
-    if lacking := Towers(c.dataset).lacking():
+    if lacking := WmaWorld(c.dataset).lacking():
         return missing(lacking)
     cube = grid(c)
     plain, found = choose.groups(choose.baseline(cube)), {k: choose.groups(v) for k, v in choose.ways(cube).items()}
@@ -109,7 +108,7 @@ def absent(c: Conditions) -> Measured:
 
 def over_minimising(c: Conditions) -> Measured:
     """wma.O: mean over all tests; α of minimising is chosen on validation as WMA's is; the baseline must lose too."""
-    if lacking := Towers(c.dataset).lacking():
+    if lacking := WmaWorld(c.dataset).lacking():
         return missing(lacking)
     cube = grid(c)
     wma, plain = choose.best_cell(cube), choose.baseline(cube)
@@ -146,7 +145,7 @@ def _by_task(c: Conditions, alpha: float) -> xr.Dataset:
 
 def three(c: Conditions) -> Measured:
     """wma.3: image, text and audio, three pairs (Eq 10), on the redundant task."""
-    if lacking := Towers(c.dataset).lacking(3):
+    if lacking := WmaWorld(c.dataset).lacking(3):
         return missing(lacking)
     known: Any = "wma" if c.dataset is None else experiment(c.dataset)
     alphas = list(QUICK_ALPHAS if c.quick else ALPHAS)
@@ -187,7 +186,7 @@ def ipot_is_exact(c: Conditions) -> Measured:
 
 def adds_nothing(c: Conditions) -> Measured:
     """wma.0: what the optimiser steps is the tower's own parameters, with or without WMA."""
-    if lacking := Towers(c.dataset).lacking():
+    if lacking := WmaWorld(c.dataset).lacking():
         return missing(lacking)
     known: Any = EXPERIMENT if c.dataset is None else experiment(c.dataset)
     short = {"steps": 2, "pretraining": 0, "seed": 0}

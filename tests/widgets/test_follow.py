@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from xmodal_widgets.view.grid import Grid
 from xmodal_widgets.view.joining import with_settings
 
 import xmodal_lab as xl
-from xmodal_lab.sweeps import Experiment, Variable
+from xmodal_lab.sweeps import Experiment, Variable, trained
 from xmodal_lab.sweeps.experiment import listens, tell
 
 EPOCHS = 6
@@ -254,3 +256,61 @@ def test_a_sweep_offers_a_setting_that_was_fixed_and_members_tell_on_the_way() -
     MINE.member({"alpha": 0.0, "lam": 1.0}, Report())
     assert heard[0]["curve"].values.tolist() == [1.0]
     tell(lambda *_: None, lambda: pytest.fail("nobody listens: nothing is made"))
+
+
+CALLS: list[dict[str, Any]] = []
+
+
+def _counted(settings: dict[str, Any], report: Any) -> dict[str, Any]:
+    CALLS.append(settings)
+    return {"curve": [settings["alpha"], settings["lam"]]}
+
+
+COUNTED = Experiment("counted", {"alpha": 0.0, "lam": 1.0}, _counted, {"curve": Variable({"k": range(2)})})
+
+
+def test_a_later_sweep_finds_what_the_button_trained_and_a_view_what_a_sweep_did(tmp_path: Path) -> None:
+    CALLS.clear()
+    store = tmp_path / "mine.zarr"
+    cube = xl.sweep(COUNTED, alpha=[0.0, 1.0], lam=2.0, store=store, progress=False)
+    view = SweepView(cube, Lines("curve", x="k"), experiment=COUNTED, store=store, follow=True)
+    view.set(alpha=0.25)
+    view._trainer.join()
+    assert [s["alpha"] for s in CALLS] == [0.0, 1.0, 0.25] and view.error == ""
+    more = xl.sweep(COUNTED, alpha=[0.0, 0.25, 0.5, 1.0], lam=2.0, store=store, progress=False)
+    assert [s["alpha"] for s in CALLS[3:]] == [0.5], "one is new; the button's is found"
+    assert more["curve"].sel(alpha=0.25).values.tolist() == [0.25, 2.0]
+    again = SweepView(xr.open_zarr(store, chunks=None), Lines("curve", x="k"), experiment=COUNTED, follow=True)
+    again.set(alpha=0.5)
+    again._trainer.join()
+    assert len(CALLS) == 4, "what the sweep computed is in the view's cube"
+
+
+def test_what_other_code_or_settings_trained_is_not_taken(tmp_path: Path) -> None:
+    CALLS.clear()
+    store = tmp_path / "mine.zarr"
+    cube = xl.sweep(COUNTED, alpha=[0.0, 1.0], lam=2.0, store=store, progress=False)
+
+    def other(setting: dict[str, Any], *_: Any) -> dict[str, Any]:
+        return {"curve": np.full(2, -1.0)}
+
+    view = SweepView(cube, Lines("curve", x="k"), compute=other, store=store, follow=True)
+    view.set(alpha=0.25)  # nobody's experiment
+    view._trainer.join()
+    edited = replace(COUNTED, version="2")
+    trained.write(
+        store,
+        {"alpha": 0.5},
+        {},
+        {"curve": xr.DataArray([9.0, 9.0], dims="k")},
+        trained.source(edited, {"alpha": 0.5, "lam": 2.0}),
+    )
+    trained.write(
+        store,
+        {"alpha": 0.75},
+        {},
+        {"curve": xr.DataArray([9.0, 9.0], dims="k")},
+        trained.source(COUNTED, {"alpha": 0.75}),
+    )
+    more = xl.sweep(COUNTED, alpha=[0.0, 0.25, 0.5, 0.75, 1.0], lam=2.0, store=store, progress=False)
+    assert more["curve"].sel(k=1).values.tolist() == [2.0] * 5 and len(CALLS) == 5

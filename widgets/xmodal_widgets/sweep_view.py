@@ -26,7 +26,6 @@ import numpy as np
 import traitlets
 
 from .page import assets
-from .view import journal
 from .view.grid import Grid, listed, one_of
 from .view.joining import joined, used_dims, with_places, with_settings
 from .view.kinds import View, checked_views
@@ -128,6 +127,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             dataset = with_settings(dataset, _settings(dataset, offers))
             grid = Grid.of(dataset)
         compute = _trainable(dataset, compute, experiment)
+        self._experiment = getattr(compute, "experiment", None)
         self._store = _store_of(dataset, store, compute is not None)
         if self._store is not None:
             dataset = _with_stored(dataset, self._store)
@@ -264,7 +264,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             known, self._grid = self._grid, Grid.of(self.cube)
             at = {name: value for name, value in setting.items() if name in self._grid.dims}
             if self._store is not None:
-                journal.write(self._store, at, _fixed(self.cube), _parts(self.cube, at, result))
+                self._keep(self._store, at, result)
             version = next(self._versions)
             slabs = self._grid.slabs(list(result), at, {n: _dims_of(v) for n, v in result.items()})
             self._kept_here = ("_layout", "_payload")
@@ -281,6 +281,15 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
                 "slabs": [{"name": name, "at": place, "size": values.size} for name, place, values in slabs],
             }
             self.send(message, [b"".join(values.astype("<f4").tobytes() for _, _, values in slabs)])
+
+    def _keep(self, store: Path, setting: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Write a result into the store, where later views and sweeps find it."""
+        from xmodal_lab.sweeps import trained
+
+        by = None
+        if self._experiment is not None:
+            by = trained.source(self._experiment, {k: v for k, v in setting.items() if k in self._experiment.defaults})
+        trained.write(store, setting, _fixed(self.cube), _parts(self.cube, setting, result), by)
 
     def _show_draft(self, setting: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Send what is known so far of a setting; the cube and what a new page gets stay as they are."""
@@ -485,7 +494,9 @@ def _store_of(cube: xr.Dataset, store: str | Path | None, may_train: bool) -> Pa
 
 
 def _with_stored(cube: xr.Dataset, store: Path) -> xr.Dataset:
-    for setting, arrays in journal.read(store, _fixed(cube)):
+    from xmodal_lab.sweeps import trained  # at use: a view needs no torch
+
+    for setting, arrays in trained.read(store, _fixed(cube)):
         known = {name: array for name, array in arrays.items() if name in cube.data_vars}
         if known and all(name in cube.dims for name in setting):
             cube = joined(cube, setting, known)

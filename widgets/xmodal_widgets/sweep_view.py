@@ -318,7 +318,9 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
                 grown = Grid.of(draft.cube)
                 known = {k: self._layout[k] for k in ("quantiles", "id", "version")}
                 message |= {"layout": {**grown.layout(), **known}, "new": grown.since(self._grid)}
-            self.send(message, [b"".join(values.astype("<f4").tobytes() for _, _, values in slabs)])
+            # What is still to come is no gap to be bridged: a curve ends where its training stands.
+            numbers = [np.where(np.isnan(values), np.inf, values) for _, _, values in slabs]
+            self.send(message, [b"".join(values.astype("<f4").tobytes() for values in numbers)])
 
     def _drop_draft(self) -> None:
         """Tell the browser that a draft will not be finished."""

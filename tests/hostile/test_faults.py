@@ -42,6 +42,7 @@ from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.data.datasets import fakes
 from xmodal_lab.data.datasets.reading import download
 from xmodal_lab.models.pretrained.feature_cache import remembered
+from xmodal_lab.sweeps import store as stores
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.sweeps.store import StoreError
 from xmodal_lab.training import load_checkpoint, save_checkpoint
@@ -542,20 +543,18 @@ def test_clocks_that_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault
 
 def test_a_store_that_another_swept_away_while_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a jump of the clock: the other's store is taken, or the error is the disk's own."""
-    from xmodal_lab.sweeps.store import Store
+    fill = stores._fill
 
-    fill = Store._fill
-
-    def swept_away(self: Store, folder: Path, attributes: Any) -> None:
-        fill(self, folder, attributes)
+    def swept_away(folder: Path, layout: Any, told: Any) -> None:
+        fill(folder, layout, told)
         shutil.rmtree(folder)
-        monkeypatch.setattr(Store, "_fill", fill)
-        if self.path.name == "both.zarr":
-            swept(self.path)
+        monkeypatch.setattr(stores, "_fill", fill)
+        if "both" in folder.name:
+            swept(tmp_path / "both.zarr")
 
-    monkeypatch.setattr(Store, "_fill", swept_away)
+    monkeypatch.setattr(stores, "_fill", swept_away)
     assert_true(swept(tmp_path / "both.zarr"), swept(None), "another was first")
-    monkeypatch.setattr(Store, "_fill", swept_away)
+    monkeypatch.setattr(stores, "_fill", swept_away)
     with pytest.raises(FileNotFoundError):
         swept(tmp_path / "alone.zarr")
     assert_true(swept(tmp_path / "alone.zarr"), swept(None), "begun anew")

@@ -13,12 +13,13 @@ import torch
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.claims.verdicts import VERDICTS
+from xmodal_lab.models.stacked import affine
 from xmodal_lab.papers import cox
 from xmodal_lab.papers.cox import member as bench
 from xmodal_lab.papers.cox.claims import arms
 from xmodal_lab.papers.cox.claims import rows as claims
 from xmodal_lab.papers.cox.method import nets, staged
-from xmodal_lab.papers.cox.method.nets import affine, connect, connections, mapped, optimal_classifiers
+from xmodal_lab.papers.cox.method.nets import connect, connections, mapped, optimal_classifiers
 from xmodal_lab.papers.cox.method.scoring import agreement_accuracy, in_modal_posterior, retrieval
 from xmodal_lab.papers.cox.worlds import sources
 from xmodal_lab.utils.random import Streams

@@ -118,6 +118,7 @@ class Pairing:
         for m in names[1:]:
             pool = _pool(samples, m)
             drawn = pool.draw(self.mode, labels[base.rows], base.index[m], generator, own=self.own)
+            # Drawn for every row and then taken or not, so that a slider of share adds rows and moves none.
             changed = torch.rand(len(base), generator=generator, dtype=torch.float32) < self.share
             index[m] = torch.where(changed, drawn, base.index[m])
         return Pairs(base.rows, index)
@@ -129,6 +130,7 @@ class Pairing:
 
     def _fixed(self, samples: Samples, names: Sequence[str], seed: int) -> Pairs:
         present = {m: p.cpu() for m, p in samples.present.items()}
+        # Complete in all modalities of the samples, not only those asked: one alone trains on the same rows as both.
         if self.rows == "complete":
             keep = torch.stack(list(present.values())).all(0)
             if not bool(keep.any()):
@@ -165,6 +167,7 @@ class _Pool:
             labels = torch.zeros(len(labels), dtype=torch.long)  # everything is one class
         elif int(labels.min()) < 0:
             raise ValueError("some labels are unknown (-1); drawing partners by class needs every label.")
+        # Sorted by class, a class is a range of places, and a draw is one number below its length.
         order = torch.argsort(labels[rows], stable=True)
         self.rows = rows[order]
         self.counts = torch.bincount(labels[self.rows], minlength=int(labels.max()) + 1)

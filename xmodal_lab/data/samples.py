@@ -83,6 +83,7 @@ class Samples:
                 check.finite(f"inputs[{name!r}]", view)
             else:
                 check.finite(f"inputs[{name!r}]", view[mask])
+                # What a row lacks may hold anything; zeros, so that no NaN of it reaches a gradient.
                 view = torch.where(mask.view(-1, *[1] * (view.ndim - 1)), view, torch.zeros_like(view))
             inputs[name], present[name] = check.ordinary(view), check.ordinary(mask)
         for name in self.present:
@@ -129,6 +130,7 @@ class Samples:
                 raise ValueError(
                     f"index must name rows of {len(self)}, as numbers below that or a mask of that length."
                 )
+        # One list of rows for all: labels, masks and texts may lie on another device than the inputs.
         rows = torch.arange(len(self))[index]
         if len(rows) == 0:
             raise ValueError("subset is empty: the index selects no row.")

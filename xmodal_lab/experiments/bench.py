@@ -215,6 +215,7 @@ class Bench(DatasetWorld):
             weight = part.weight_setting
             if weight is None:
                 continue
+            # Weight 0, no row to learn from, or a term that this net has no use for: all three train the same net.
             silent = isinstance(part, Shared) and s.get(f"{part.modality}_shots") == 0
             if s[weight] == 0 or silent or not applies(part, names):
                 s |= {**part.settings, weight: 0.0}
@@ -266,8 +267,7 @@ class Bench(DatasetWorld):
         """The dataset of these settings, with as many rows of each class as the shots say."""
         given = self.given
         if given is None:
-            seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
-            given = super().load({**s, "data_seed": seed})
+            given = super().load(s)
         shots = s[f"{self.target}_shots"]
         if shots is None:
             return given
@@ -375,6 +375,7 @@ class Bench(DatasetWorld):
         """Test accuracy in every cell of the shots, under each member's recipe: a stack in each cell."""
         images, texts = (tuple(self.isolines[m]) for m in (self.target, str(self.auxiliary)))
         found = np.full((len(members), len(images), len(texts)), np.nan)
+        # Each cell is a training of its own: shots change the data, which members of a stack share.
         for i, image in enumerate(images):
             for j, text in enumerate(texts):
                 cell = [{**s, f"{self.target}_shots": image, f"{self.auxiliary}_shots": text} for s in members]

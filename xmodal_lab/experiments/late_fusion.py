@@ -169,6 +169,8 @@ class LateFusionWorld(DatasetWorld):
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: a lone modality has no partner, fixed pairs and share 0 draw none."""
+        s = super().normal(s)
+        # A sweep over modalities and α computes the lone modality once, not once for each α.
         if "+" not in s["modalities"] or s["pairing"] == "fixed" or s["alpha"] == 0:
             return {**s, "pairing": "fixed", "alpha": 0.0, "own": True}
         return s
@@ -193,6 +195,7 @@ class LateFusionWorld(DatasetWorld):
             net({m: dataset.train.inputs[m][:2] for m in net.modalities})
         train = len(_pairing(s).draw(dataset.train, net.modalities, seed=s["seed"]))
         held_out = sum(len(samples) for split, samples in dataset.splits.items() if split != "train")
+        # A backward pass costs two forward passes, and SAM does everything twice.
         backward = 6 if s["sam"] else 3
         return counter.get_total_flops() / 2 * (backward * train + held_out) * float(s["epochs"]) / _RATE
 

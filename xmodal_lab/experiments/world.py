@@ -171,6 +171,7 @@ class DatasetWorld(StackedWorld):
 
     given: Dataset | None = None
 
+    # Members may see different modalities; scored on the rows that each can read, they would meet different tasks.
     def __post_init__(self) -> None:
         if self.given is not None:
             check.instance("dataset", self.given, Dataset, "or None for the world of the paper")
@@ -182,9 +183,13 @@ class DatasetWorld(StackedWorld):
             return self.given
         known = datasets.options(s["dataset"])
         options = {k: s[k] for k in DATA if k in known}
-        options |= {"modalities": tuple(s["dataset_modalities"].split("+")), "seed": s["data_seed"]}
+        options |= {"modalities": tuple(s["dataset_modalities"].split("+")), "seed": data_seed(s)}
         options = {k: v for k, v in options.items() if k in known} | further_options(s)
         return _loaded(s["dataset"], tuple(sorted(options.items())))
+
+    def normal(self, s: dict[str, Any]) -> dict[str, Any]:
+        """The settings with the seed that the data is drawn by: None means the member's own."""
+        return {**s, "data_seed": data_seed(s)} if "data_seed" in s else s
 
     def fingerprint(self, s: Values) -> str:
         """Of the numbers that these settings read from disk; "" for a dataset that is made, or given."""
@@ -199,6 +204,8 @@ class DatasetWorld(StackedWorld):
             ValueError: which, and what would do.
         """
         if self.given is None:
+            if s["data_seed"] is not None:
+                check.integer("data_seed", s["data_seed"], at_least=0)
             check.one_of("dataset", s["dataset"], datasets.names())
             own = {"modalities": "dataset_modalities", "seed": "data_seed", **{k: k for k in DATA}}
             for option in further_options(s):
@@ -223,12 +230,18 @@ def world_of(experiment: Experiment, kind: type[Made]) -> Made:
     return check.instance(f"the world of experiment {experiment.name!r}", experiment.world, kind)
 
 
+def data_seed(s: Values) -> int:
+    """The seed that the data of a member is drawn by: its ``data_seed``, or where that is None its own ``seed``."""
+    own = s.get("data_seed", 0)
+    return int(s["seed"] if own is None else own)
+
+
 def further_options(s: Values) -> dict[str, Any]:
     """The options of a loader that only ``data_options`` names; hashable."""
     named = datasets.parsed(s["dataset"], s.get("data_options", ""))
     return {k: tuple(v) if isinstance(v, list) else v for k, v in named.items()}
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # as many draws as a claim has seeds
 def _loaded(name: str, options: tuple[tuple[str, Any], ...]) -> Dataset:
     return judged_alike(datasets.load(name, **dict(options)))

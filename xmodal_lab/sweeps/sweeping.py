@@ -104,6 +104,7 @@ def sweep(
     check.one_of("on_error", on_error, ("raise", "nan"))
     store = None if store is None else check.path("store", store)
     layout, fixed = layout_of(known, axes)
+    # A store keeps the values as it first saw them: 0.1 + 0.2 finds the column of 0.3.
     layout = layout if store is None else settled(store, layout)
     jobs = jobs_of(known, layout, fixed)
     story, facts = _story(known, fixed)
@@ -120,10 +121,12 @@ def sweep(
         for job, arrays in trained.members(opened.path, known, layout, jobs):
             if left := tuple(place for place in job.places if place not in results.done()):
                 results.add(Task((Job(job.settings, left),)), [arrays], 0.0)
+    # Members are counted by places of the grid: several may share one job, where a setting makes no difference.
     started, total = time.perf_counter(), int(np.prod(layout.shape))
     by_name = isinstance(experiment, str)
     with ExitStack() as leaving:
         bar = leaving.enter_context(_bar(known.name, total, len(results.done()), progress))
+        # Processes find an experiment by its name; one made in a notebook they could not import.
         if executor is None and by_name and how == "auto" and facts["device"] == "cpu":
             how = "processes" if worth_processes(known, tasks) else how
         if how == "processes":

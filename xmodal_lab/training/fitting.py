@@ -131,9 +131,10 @@ def fit(
         check.function("on_epoch", on_epoch, "of a row of the history")
     net = single(net)
     where = pick_device(device, dtypes_of(net))
-    model = copy_of(net).to(where).train()
+    model = copy_of(net).to(where).train()  # a sweep starts many runs from one net
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
+    # Drawn before anything is trained, so that a pairing that cannot be drawn is told at once.
     first = options.plan.draw(train, names, seed=options.seed, epoch=0)
     check_known("train", first.labels(train))
     objective = objective_of([model], dataset, train, [options], where)
@@ -152,6 +153,7 @@ def fit(
         loss, accuracy = _epoch(model, steps, train, pairs, options, change, draws, objective)
         if not math.isfinite(loss):
             raise options.diverged(loss, epoch)
+        # From swa on, what is reported is the average of the weights; its BatchNorm statistics want the rows once more.
         shown = average.after(
             epoch, (pairs.inputs(train, k) for k in cut_rows(torch.arange(len(pairs)), options.batch_size, model))
         )
@@ -171,6 +173,7 @@ def fit(
             save_checkpoint(model, Path(checkpoints) / f"epoch-{epoch:04d}.safetensors", {"epoch": str(epoch)})
         if on_epoch is not None:
             on_epoch(row)
+    # Scored after the choice, which looks at validation rows alone.
     if best is not None:
         shown.load_state_dict(best[1])
     _, score = evaluate(shown, held_out["test"])
@@ -210,6 +213,7 @@ def _epoch(
     """One pass over ``pairs``: mean loss and accuracy, as seen while training."""
     labels = pairs.labels(train)
     count, seen, sizes = len(pairs), [], []
+    # Pairs come in the order of the split. A generator of its own shuffles them: another pairing, the same order.
     order = torch.randperm(count, generator=draws[0])
     if objective is not None:
         objective.epoch(pairs.rows[order][None].to(labels.device), labels[order.to(labels.device)][None])

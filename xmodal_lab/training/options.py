@@ -127,6 +127,7 @@ class Options:
         """What is done to training inputs."""
         return augmentation.augmentation(self.augment, dataset.kinds, dataset.shapes)
 
+    # Two streams: with augmentation on, the order of the rows stays what it was without.
     def draws(self) -> tuple[torch.Generator, torch.Generator]:
         """Generators of the order of the rows, and of what augmentation draws."""
         return torch.Generator().manual_seed(self.seed), torch.Generator().manual_seed(self.seed + (1 << 40))

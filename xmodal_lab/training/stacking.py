@@ -213,6 +213,7 @@ class _StackedRun:
 
     def results(self, kept: Sequence[Mapping[int, Params]], keep_on_device: bool = False) -> list[Run | DivergedError]:
         """What :func:`fit_stack` returns."""
+        # In this order: weights chosen on validation, else the average, else the last ones; as in fit.
         self.stack.params = self.best_params or self.average or self.stack.params
         self.average = {}
         scores = [row["test_accuracy"] for row in self._evaluate()]
@@ -246,6 +247,7 @@ class _StackedRun:
 
     def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """By modality the rows that each member's inputs come from, in its order; labels; its own rows: (K, n) each."""
+        # Inputs are gathered by index inside the stack, member by member: nobody holds K copies of the data.
         index: dict[str, list[Tensor]] = {m: [] for m in self.union}
         rows = []
         for k, first in enumerate(self.first):

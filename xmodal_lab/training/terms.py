@@ -32,6 +32,7 @@ from ..data.drawing import shuffled_classes
 from ..data.samples import Dataset, Samples
 from ..losses import Params
 from ..models.latents import alone, encoders_of, pooled
+from ..models.stacked import affine, uniform
 from ..utils import checks as check
 from ..utils.random import seed_of
 from .alignment import REFERENCES, SOLVERS, Transport, penalty, token_distances
@@ -496,7 +497,7 @@ class Connection(Term):
             sizes["spread"] = (width, BOTTLENECK)
         for m in inside:
             for part, size in sizes.items():
-                weight = (2 * torch.rand(size, generator=generator, dtype=torch.float32) - 1) / math.sqrt(size[0])
+                weight = uniform(generator, size[0], *size)
                 made[f"{m}.{part}.weight"], made[f"{m}.{part}.bias"] = weight.to(like), like.new_zeros(1, size[1])
         return made
 
@@ -516,13 +517,13 @@ class Connection(Term):
         total = z.new_zeros(len(z))
         for i, m in enumerate(inside):
             source = _normed(pooled(view.latents[m], view.masks.get(m)).detach())
-            v = _affine(view.params, f"{m}.mean", source)
+            v = affine(view.params, f"{m}.mean", source)
             if self.beta_vib:
-                log_variance = _affine(view.params, f"{m}.spread", source)
+                log_variance = affine(view.params, f"{m}.spread", source)
                 kl = 0.5 * (v**2 + log_variance.exp() - 1 - log_variance).sum(-1).mean(-1)
                 total = total + self.beta_vib * kl
                 v = v + (0.5 * log_variance).exp() * view.draws["noise"][:, :, i].to(v)
-            total = total + (z - _normed(_affine(view.params, f"{m}.out", v.relu()))).square().sum(-1).mean(-1)
+            total = total + (z - _normed(affine(view.params, f"{m}.out", v.relu()))).square().sum(-1).mean(-1)
         return total / len(inside)
 
 
@@ -625,10 +626,6 @@ def _per_class(labels: Tensor, count: int, generator: torch.Generator) -> Tensor
     if few:
         raise ValueError(f"{count} rows of each class are asked for, and {len(few)} classes have {min(few)} or so.")
     return torch.cat([rows[:count] for _, rows in shuffled_classes(labels, generator)])
-
-
-def _affine(params: Params, name: str, x: Tensor) -> Tensor:
-    return x @ params[f"{name}.weight"] + params[f"{name}.bias"]
 
 
 def _normed(z: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ def kept(most: int) -> Callable[[Function], Function]:
                 if rest in mine:
                     mine.move_to_end(rest)
                     return mine[rest]
+            # Computed outside of the lock: two threads may do it twice, but none waits for another's training.
             found = function(owner, *rest, **how)
             with lock:
                 found = mine.setdefault(rest, found)  # another thread's, if it was faster

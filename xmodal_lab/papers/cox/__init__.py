@@ -21,6 +21,7 @@
 
 from __future__ import annotations
 
+from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
 from .member import CoxWorld as CoxWorld
 from .method.anchors import Anchors as Anchors

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ...data.samples import Dataset, judged_alike
-from ...experiments.world import StackedWorld
+from ...experiments.world import StackedWorld, data_seed
 from ...sweeps.experiment import Report, Variable, on_demand
 from ...utils import checks as check
 from ...utils.factors import principal_components
@@ -97,19 +97,19 @@ class CoxWorld(StackedWorld):
         """The dataset of these settings."""
         if self.given is not None:
             return self.given
-        return load_world(s["dataset"], _drawn(s), s["shared"], s["unbalance"])
+        return load_world(s["dataset"], data_seed(s), s["shared"], s["unbalance"])
 
     def problem(self, s: Values) -> Problem:
         """The problem of these settings; the last few are kept, and so are the perceptors."""
         wanted = ("out", "inside", "count", "perceptor", "perceptor_steps", "split")
-        key = (_drawn(s), *((s[k]) for k in (*DATA, *wanted) if k in s), s["algorithm"] == "aligned")
+        key = (data_seed(s), *((s[k]) for k in (*DATA, *wanted) if k in s), s["algorithm"] == "aligned")
         dataset = self.load(s)
         inside = self.inside(s, dataset.modalities)
         # Where views are missing, which rows there are depends on the views that are asked for.
         whole = all(bool(p.all()) for rows in dataset.splits.values() for p in rows.present.values())
         shown = frozenset() if whole else frozenset((s["out"], *inside))
         drawn = tuple(s.get(k) for k in DATA)
-        memory = _memory(self, (*drawn, _drawn(s)), s["split"], shown)
+        memory = _memory(self, (*drawn, data_seed(s)), s["split"], shown)
         if key not in memory:
             memory[key] = of_dataset(
                 dataset, s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
@@ -163,6 +163,7 @@ class CoxWorld(StackedWorld):
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: switches and weights of COX for a baseline."""
+        # A slider of COX moves no baseline: what an algorithm does not read goes back to its default.
         base = {f.name: f.default for f in fields(Options)}
         mine = {"entmin": ("entropy_weight",), "ssl": ("noise",), "moco": ("noise", "entropy_weight")}.get(
             s["algorithm"], ()
@@ -185,7 +186,7 @@ class CoxWorld(StackedWorld):
 
     def stack_key(self, s: Values) -> Hashable:
         """Members with the same key train together: their seeds and the weights of their terms are numbers."""
-        rest = (_drawn(s), *(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s))
+        rest = (data_seed(s), *(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s))
         return (*rest, _options(s).key())
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
@@ -204,12 +205,6 @@ class CoxWorld(StackedWorld):
 
 def _options(s: Values) -> Options:
     return Options(**{f.name: s[f.name] for f in fields(Options)})
-
-
-def _drawn(s: Values) -> int:
-    """The seed of the data."""
-    own = s.get("data_seed", 0)
-    return int(s["seed"] if own is None else own)
 
 
 def _result(o: Outcome, s: Values, problem: Problem, sources: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ pairs: L = (1 - α) L_cls + α L_z. ``EXPERIMENT`` sweeps it; the theory has fil
 
 from __future__ import annotations
 
+from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
 from .member import SynergyWorld as SynergyWorld
 from .member import clouds as clouds

@@ -113,7 +113,7 @@ class SynergyWorld(DatasetWorld):
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Names of one thing brought together; without a latent loss, what it would be makes no difference."""
-        s = {**s, "direction": s["direction"].replace("->", "→")}
+        s = {**super().normal(s), "direction": s["direction"].replace("->", "→")}
         if s["target"] == "imperfect":
             s["target"] = PAPERS_OWN[s["direction"]]
         if s["target"] == "paired" and s["direction"].startswith("L"):

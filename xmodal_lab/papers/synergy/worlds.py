@@ -97,7 +97,7 @@ def direction_of(source: DatasetWorld, s: Mapping[str, Any]) -> Direction:
     return _placed(source, data, tuple((k, s[k]) for k in OWN), str(pick_device(s["device"])))
 
 
-@kept(12)
+@kept(64)  # of ten draws in five directions
 def _placed(
     source: DatasetWorld, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...], device: str
 ) -> Direction:
@@ -114,7 +114,7 @@ def _placed(
     )  # fmt: skip
 
 
-@kept(12)
+@kept(64)
 def _made(source: DatasetWorld, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> Direction:
     s: dict[str, Any] = dict(own)
     dataset = source.load(dict(data)).to("cpu")

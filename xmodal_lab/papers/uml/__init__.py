@@ -18,6 +18,7 @@ from ...data.unpaired import SHOT_SEEDS as SHOT_SEEDS
 from ...data.unpaired import Unpaired as Unpaired
 from ...data.unpaired import draw_shots as draw_shots
 from ...data.unpaired import unpaired as unpaired
+from .diagram import DIAGRAM as DIAGRAM
 from .exchange import Exchange as Exchange
 from .exchange import exchange as exchange
 from .member import CLASSIFIERS as CLASSIFIERS

@@ -27,6 +27,7 @@ from .claims.printed import missing_cells as missing_cells
 from .claims.printed import relative_gains as relative_gains
 from .claims.printed import selected_cells as selected_cells
 from .claims.printed import two_way_anova as two_way_anova
+from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
 from .member import WmaWorld as WmaWorld
 from .member import experiment as experiment

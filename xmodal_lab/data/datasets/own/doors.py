@@ -38,6 +38,7 @@ def from_arrays(inputs: Any, labels: Any, **options: Any) -> Dataset:
     given = dict(inputs) if isinstance(inputs, Mapping) else {_only_name(inputs): inputs}
     if not given:
         raise ValueError("inputs are empty; give at least one modality, name -> array or list.")
+    # All that is odd is told at once: a table of a thousand rows is not mended one error at a time.
     problems: list[str] = []
     asked = dict(check.mapping("kinds", how.kinds or {}, "kinds of modality"))
     masks = dict(check.mapping("present", how.present or {}, "masks"))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ....instruments.metrics import mmd
 from ....losses import Params
+from ....models.stacked import affine
 from ....training.descent import descend
 from ....utils.random import Streams
 from ..worlds.problem import Problem
@@ -28,11 +29,6 @@ def layer(streams: Streams, name: str, size: int, to: int) -> Params:
     """A linear layer: uniform weights in ±1/√size, bias 0."""
     weight = streams.uniform((size, to)) / size**0.5
     return {f"{name}.weight": weight, f"{name}.bias": weight.new_zeros(len(weight), 1, to)}
-
-
-def affine(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """Linear: (n, i) or (S, n, i) → (S, n, o)."""
-    return torch.matmul(x, params[f"{name}.weight"]) + params[f"{name}.bias"]
 
 
 def start(problem: Problem, options: Options, seeds: Sequence[int]) -> Params:

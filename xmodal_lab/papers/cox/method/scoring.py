@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ....instruments.metrics import recall_at_k
+from ....models.stacked import affine
 from ....utils import checks as check
 from ....utils.checks import class_numbers
 from ..worlds.problem import Problem
-from .nets import affine, optimal_classifiers
+from .nets import optimal_classifiers
 
 LEVELS = ("instance", "class")
 

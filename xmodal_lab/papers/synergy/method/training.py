@@ -61,6 +61,7 @@ class Plan:
         batches = torch.stack([_batches(rows[seed], first["steps"], batch, seed) for seed in seeds])
         streams = torch.tensor([seeds.index(s["seed"]) for s in members])
         pools = _pools(world, members)
+        # All pools stand in one table of latents, so that a target is a row number whatever its kind.
         starts, total = {}, 0
         for name, pool in pools.items():
             starts[name], total = total, total + len(pool.z)

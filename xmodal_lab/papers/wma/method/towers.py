@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ....data.samples import Dataset, Samples, judged_alike
-from ....experiments.world import World
+from ....experiments.world import World, data_seed
 from ....models.evaluation import eval_mode
 from ....models.one_tower import OneTower, with_tokens
 from ....sweeps.experiment import Report, tell
@@ -129,9 +129,8 @@ class Towers(World):
         """The dataset of these settings, with token ids."""
         if self.given is not None:
             return with_tokens(self.given.to("cpu"))
-        seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
         sizes = {k: s[k] for k in ("n_train", "n_val", "n_test")}
-        return tasks.world(s["task"], s["head"], tuple(s["modalities"].split("+")), seed=seed, **sizes)
+        return tasks.world(s["task"], s["head"], tuple(s["modalities"].split("+")), seed=data_seed(s), **sizes)
 
     def head(self, s: Values) -> tasks.Head:
         """What is predicted."""
@@ -139,6 +138,7 @@ class Towers(World):
 
     def net(self, s: Values) -> OneTower:
         """The tower before fine-tuning: pretrained, with a new head."""
+        # α, β and the tests are not among them: all members of a sweep start from one pretrained tower.
         keys = ("data_seed", *TOWER, "pretraining", "seed", "device")
         tower = copy.deepcopy(_pretrained(self, tuple((k, s[k]) for k in keys if k in s)))
         with seeded(s["seed"]):
@@ -168,7 +168,7 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
     if towers.given is not None:
         dataset = with_tokens(towers.given.to("cpu"))
     else:  # one for all tasks, as they share pictures and words
-        seed = PRETRAINING_SEED + (s["seed"] if s["data_seed"] is None else s["data_seed"])
+        seed = PRETRAINING_SEED + data_seed(s)
         size = PRETRAINING_SIZE if s["pretraining"] else 1
         dataset = tasks.world("both", "binary", tuple(names), size, 1, 2, seed)
     shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
@@ -220,6 +220,7 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], *, report: R
         return loss
 
     loop.train(adam, loss_at, steps, rate=loop.warmed_up(s["lr"], steps, s["warmup"]))
+    # Counted, not claimed: the method adds no parameter (Sec 1).
     stepped = sum(p.numel() for group in adam.param_groups for p in group["params"])
     start = align.first if align.first is not None else curve[0]
     added = stepped - sum(p.numel() for p in tower.parameters())

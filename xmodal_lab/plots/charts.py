@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .utils import checks as check
-from .utils.statistics import mean_interval as mean_interval
+from ..utils import checks as check
+from ..utils.statistics import mean_interval as mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -122,7 +122,7 @@ def train_here(
     asked = {**setting, "landscape_span": setting["span"]}
     del asked["span"]
     words = partial(_as_cube, asked["modalities"])
-    return words(experiment.member(experiment.settings(**FIXED, **asked), translated(progress, words)))
+    return words(experiment.member(experiment.settings(**{**FIXED, **asked}), translated(progress, words)))
 
 
 def _as_cube(modalities: str, found: Mapping[str, Any]) -> dict[str, Any]:

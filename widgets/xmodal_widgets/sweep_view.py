@@ -47,7 +47,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         cube: an ``xarray.Dataset`` or ``DataArray``; names and units of axes come from the
             attributes ``long_name`` and ``units``. At most 64 MB as float32.
         views: what to draw (:class:`Surface`, :class:`Contour`, :class:`HeatMap`, :class:`Lines`,
-            :class:`Density`, :class:`Bars`, :class:`Scatter`); chosen from the cube's dimensions when left out.
+            :class:`Density`, :class:`Bars`, :class:`Scatter`, :class:`Intervals`); chosen from the cube's dimensions
+            when left out.
         controls: names of the controls to show, in this order; the others keep their value. A dict puts them under
             headings: ``{"data": ["modalities"], "training": ["lr", "seed"], "look": ["span"]}``; under "look" stand
             those along which every result brings all values.

@@ -118,9 +118,7 @@ def sweep(
         if on_error == "raise":
             opened.forget_raised()
         results.share(tasks)
-        for job, arrays in trained.members(opened.path, known, layout, jobs):
-            if left := tuple(place for place in job.places if place not in results.done()):
-                results.add(Task((Job(job.settings, left),)), [arrays], 0.0)
+        results.adopt(trained.members(opened.path, known, layout, jobs))
     # Members are counted by places of the grid: several may share one job, where a setting makes no difference.
     started, total = time.perf_counter(), int(np.prod(layout.shape))
     by_name = isinstance(experiment, str)

@@ -130,14 +130,8 @@ def sweep(
         if how == "processes":
             executor = leaving.enter_context(processes(min(cores(), len(tasks)), by_name))
         here = Here(lambda share=0.0, message="": bar.set_postfix_str(message or f"{share:.0%}"))
-        runner = Runner(
-            experiment if by_name else known,
-            results,
-            executor or here,
-            retries,
-            lambda n: bar.update(n - bar.n),
-            on_error,
-        )
+        told = experiment if by_name else known
+        runner = Runner(told, results, executor or here, retries, lambda n: bar.update(n - bar.n), on_error)
         try:
             _run(runner, tasks, results, store)
             if opened is not None:

@@ -28,9 +28,17 @@ AXES: dict[str, list[Any]] = {
 }
 SPANS = [0.5, 1.0]
 # The rest as in lesson 05: the last of 40 epochs, the test split.
-FIXED: dict[str, Any] = {"epochs": 40, "choose": "last", "landscape_points": 13, "eigenvalues": 5, "attack_curve": True}
-FIRST = ("eigenvalues", "attack_curve")  # looks that do not hang on the landscape's span
-VARIABLES = ("landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss", "under_attack")
+FIXED: dict[str, Any] = {
+    "epochs": 40, "choose": "last", "landscape_points": 13, "eigenvalues": 5, "attack_curve": True, "flatness": True,
+    "latents": True,
+}  # fmt: skip
+FIRST = ("eigenvalues", "attack_curve", "flatness", "latents")  # looks that do not hang on the landscape's span
+VARIABLES = (
+    "landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss", "under_attack", "gap", "lpf_rise",
+    "variance_ratio", "w2_squared",
+)  # fmt: skip
+SPLITS, NOISES = ("train", "test"), ("absolute", "filter")  # of the experiment, in its order
+NOISE = "filter"  # F_gap and Δ_LPF in units of each filter's norm, which do not hang on the weights' size
 # What the cube lacks, and "Follow" trains.
 OFFERS = {"fusion": ["additive", "cross_attention"]}
 CONTROLS = {
@@ -64,6 +72,10 @@ def open(
             title="test accuracy: gain over the picture alone",
         ),
         Lines("under_attack", x="eps", hue="attacked", title="test accuracy under PGD"),
+        Lines("gap", x="radius", hue="split", title="F_gap: how far the loss moves within a radius"),
+        Lines("lpf_rise", x="alpha", hue="split", band="seed", title="Δ_LPF: rise under Gaussian weight noise"),
+        Lines("w2_squared", x="alpha", hue="fusion", band="seed", title="W2² between the modalities"),
+        Lines("variance_ratio", x="alpha", hue="fusion", band="seed", title="ratio of their variances"),
     ]
     opening: dict[str, Any] = {"modalities": BOTH, "alpha": 0.0, "span": 0.5}
     opening["title"] = "dml: what a second modality does"
@@ -88,7 +100,7 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
         looks = FIXED if not layers else {k: v for k, v in FIXED.items() if k not in FIRST}
         layer = xl.sweep("dml", **axes, **looks, landscape_span=span, **options)
         layers.append(layer.assign_coords(a=layer["a"] / span, b=layer["b"] / span))
-    cube = layers[0][list(VARIABLES)].astype("float32")
+    cube = layers[0][list(VARIABLES)].sel(noise=NOISE, drop=True).astype("float32")
     cube["landscape"] = xr.concat([layer["landscape"] for layer in layers], "span").astype("float32")
     cube["under_attack"] = xr.concat(
         [unseen(cube["under_attack"].sel(modalities=[m]), m) for m in axes["modalities"]],
@@ -127,7 +139,14 @@ def train_here(
 
 def _as_cube(modalities: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """What the experiment found, or a part of it, as variables of the cube."""
+    import xarray as xr
+
     result = {name: value for name, value in found.items() if name in VARIABLES}
+    if "gap" in found:
+        at = {"split": list(SPLITS), "noise": list(NOISES)}
+        for name in ("gap", "lpf_rise"):
+            dims = ("split", "noise", *(["radius"] if name == "gap" else []))
+            result[name] = xr.DataArray(found[name], at, dims).sel(noise=NOISE, drop=True).values
     if "under_attack" in found:
         result["under_attack"] = unseen(found["under_attack"].reindex(attacked=["image", "audio", BOTH]), modalities)
     return result

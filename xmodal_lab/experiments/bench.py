@@ -20,7 +20,9 @@ import torch
 
 from ..data.drawing import shuffled_classes
 from ..data.samples import Dataset, Samples
+from ..instruments.landscape import trajectory_plane
 from ..instruments.look import Looks, looks_of
+from ..losses.module_loss import loss_on
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import Experiment, Report, Variable, tell
 from ..training import DivergedError, Options, Run, recipes, settings_of, stacking
@@ -54,8 +56,8 @@ LABELS = {  # short: on a laptop all controls stand beside the pictures
 LOOKS = Looks(landscape=11, density=True, eigenvalues=3, lpf=0.1, f_gap=(0.5,), gap=True, missing=0.5, noise=1.0)
 ISOLINES = {"image": (1, 4, 16), "text": (0, 1, 4, 12)}
 MOST_CHECKPOINTS = 8
-# How far a member is once its net is trained, looked at, and its isolines are drawn; as measured (ours).
-TRAINED, LOOKED, DRAWN = 0.25, 0.4, 0.8
+# How far a member is once its net is trained, and looked at; as measured (ours).
+TRAINED, LOOKED = 0.25, 0.6
 NEVER = 1 << 30  # epochs between two scores: after the last alone
 
 
@@ -66,6 +68,7 @@ def bench(
     *,
     isolines: Mapping[str, Sequence[int]] | None = None,
     checkpoints: int = 0,
+    trajectory: int = 0,
     name: str = "bench",
     **defaults: Any,
 ) -> Experiment:
@@ -78,7 +81,10 @@ def bench(
         looks: options of :func:`~xmodal_lab.look`, taken on the test split; accuracy and loss alone when not given.
         isolines: modality -> shots, for the two whose exchange is asked: the classified one and the auxiliary one.
             Each member then trains a net in every cell of the grid too: ``accuracy_at_shots``.
-        checkpoints: at so many moments of training, evenly, ``curve_density``, ``curve_w2`` and ``curve_lambda``.
+        checkpoints: at so many moments of training, evenly, ``curve_density``, ``curve_w2`` with its sampling bias
+            ``curve_w2_bias``, ``curve_lambda`` and ``curve_loss``.
+        trajectory: points along a side of the plane that training took, with the ``path``; needs checkpoints. Both
+            axes run from -1 to 1, over the plane, so that planes of all members have the same coordinates.
         name: what cubes and stores call it.
         defaults: of settings, instead of the usual ones.
 
@@ -103,10 +109,9 @@ def bench(
     chosen = looks_of(looks)
     made = Bench(
         dataset, _default_recipe(dataset) if recipe is None else recipe, chosen, dict(isolines or {}),
-        check.integer("checkpoints", checkpoints, at_least=0), name,
+        check.integer("checkpoints", checkpoints, at_least=0), check.integer("trajectory", trajectory, at_least=0),
+        name,
     )  # fmt: skip
-    if checkpoints > MOST_CHECKPOINTS:
-        raise ValueError(f"checkpoints must be at most {MOST_CHECKPOINTS}, got {checkpoints}.")
     return made.experiment(**defaults)
 
 
@@ -118,6 +123,7 @@ class Bench(DatasetWorld):
     looks: Looks = field(default_factory=Looks)
     isolines: Mapping[str, Sequence[int]] = field(default_factory=dict)
     checkpoints: int = 0
+    trajectory: int = 0
     named: str = "bench"
 
     labels: ClassVar[Mapping[str, str]] = LABELS
@@ -128,6 +134,13 @@ class Bench(DatasetWorld):
     def __post_init__(self) -> None:
         super().__post_init__()
         check.instance("recipe", self.recipe, Recipe, "such as xl.recipes.dml(1.0)")
+        if self.checkpoints > MOST_CHECKPOINTS:
+            raise ValueError(f"checkpoints must be at most {MOST_CHECKPOINTS}, got {self.checkpoints}.")
+        if self.trajectory and not (self.trajectory >= 3 and self.checkpoints):
+            raise ValueError(
+                f"a trajectory has at least 3 points along a side and leads through checkpoints; got "
+                f"trajectory={self.trajectory}, checkpoints={self.checkpoints}."
+            )
         known = {**self._data(), **NET, **TRAINING, **dict.fromkeys(self.shots)}
         for setting in self.recipe.settings:
             if setting in known:
@@ -248,15 +261,26 @@ class Bench(DatasetWorld):
             found |= {
                 "curve_density": Variable({**at, **density.dims}, density.label, dtype="float32"),
                 "curve_w2": Variable(at, "W2 between the modalities"),
+                "curve_w2_bias": Variable(at, "W2 of two halves of one cloud: bias of the finite sample"),
                 "curve_lambda": Variable(at, "λ_max"),
                 "curve_loss": Variable(at, "test loss", "nats"),
             }
+        if self.trajectory:
+            side = np.linspace(-1, 1, self.trajectory).tolist()
+            found["trajectory"] = Variable({"ta": side, "tb": side}, "test loss", "nats", "float32")
+            steps: dict[str, Sequence[Any]] = {"moment": self.steps(epochs), "axis": ["ta", "tb"]}
+            found["path"] = Variable(steps, "place on the plane", dtype="float32", optional=True)
         return found
 
     def moments(self, epochs: int) -> list[int]:
         """The epochs that are looked at on the way."""
         every = max(1, epochs // self.checkpoints)
         return list(range(0, epochs + 1, every))[: self.checkpoints + 1]
+
+    def steps(self, epochs: int) -> list[int]:
+        """The epochs whose parameters are kept: the moments and, for a trajectory, eight more or so between them."""
+        between = range(0, epochs + 1, max(1, epochs // 8)) if self.trajectory else ()
+        return sorted({*self.moments(epochs), *between})
 
     def _curve(self) -> Looks:
         return Looks(density=True, eigenvalues=1, gap=True, rows=200)
@@ -304,9 +328,8 @@ class Bench(DatasetWorld):
         """Train the members together, then look at each."""
         first = members[0]
         dataset = self.load(first)
-        curves = self.moments(first["epochs"]) if self.checkpoints else []
         # The sweep has asked whether a stack pays; the cells of the shots ask for themselves.
-        kept = curves[1] if len(curves) > 1 else None
+        kept = self.steps(first["epochs"]) if self.checkpoints else None
         on_epoch = Curves(report, first["epochs"], TRAINED)
         runs = self._train(members, dataset, on_epoch=on_epoch, snapshots=kept, together=True)
         found: list[Any] = []
@@ -318,10 +341,6 @@ class Bench(DatasetWorld):
             for one, grid in zip(found, self._at_shots(members, report), strict=True):
                 if isinstance(one, dict):
                     one |= grid
-        if curves:
-            for one, run in zip(found, runs, strict=True):
-                if isinstance(run, Run):
-                    one |= self._curves(run, dataset.test, curves, report)
         return found
 
     def _train(self, members: Sequence[Values], dataset: Dataset, **how: Any) -> Sequence[Run | DivergedError]:
@@ -348,28 +367,52 @@ class Bench(DatasetWorld):
             "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
             "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
         }
+        if self.checkpoints:
+            found |= self._curves(run, dataset.test, s["epochs"], report)
         return found
 
-    def _curves(self, run: Run, samples: Samples, curves: Sequence[int], report: Report) -> dict[str, Any]:
+    def _curves(self, run: Run, samples: Samples, epochs: int, report: Report) -> dict[str, Any]:
         import xarray as xr
 
         from ..instruments.look import along
 
         looks, seen = self._curve(), []
-        for epoch in (epoch for epoch in curves if epoch in run.snapshots):
-            report(DRAWN, f"looking at epoch {epoch}")
+        if self.trajectory:
+            led = self._led(run, samples)
+            tell(report, led)
+        for epoch in (epoch for epoch in self.moments(epochs) if epoch in run.snapshots):
+            report(LOOKED, f"looking at epoch {epoch}")
             one = {epoch: run.snapshots[epoch]}
             seen.append(along(one, samples, model=run.model, density=True, eigenvalues=1, gap=True, rows=looks.rows))
-            tell(report, {"curve_w2": seen[-1]["w2"].rename(epoch="checkpoint")})
+            tell(report, {f"curve_{n}": seen[-1][n].rename(epoch="checkpoint") for n in ("w2", "w2_bias")})
         path = xr.concat(seen, "epoch", combine_attrs="override")
         at = {"checkpoint": path["epoch"].to_numpy()}
         grid = {**at, "lambda_": path["lambda_"].to_numpy()}
-        return {
+        found = {
             "curve_density": xr.DataArray(path["density"].to_numpy(), grid),
             "curve_w2": xr.DataArray(path["w2"].to_numpy(), at),
+            "curve_w2_bias": xr.DataArray(path["w2_bias"].to_numpy(), at),
             "curve_lambda": xr.DataArray(path["eigenvalue"].to_numpy()[:, 0], at),
             "curve_loss": xr.DataArray(path["loss"].to_numpy(), at),
         }
+        return found | (led if self.trajectory else {})
+
+    def _led(self, run: Run, samples: Samples) -> dict[str, Any]:
+        """The plane that training took, in half widths of itself; NaN where it led along a line."""
+        import xarray as xr
+
+        names_seen: Any = run.model.modalities
+        seen = samples.complete(names_seen).subset(slice(0, self._curve().rows))
+        names = {name for name, _ in run.model.named_parameters()}
+        path = {epoch: {n: p for n, p in kept.items() if n in names} for epoch, kept in run.snapshots.items()}
+        try:
+            plane = trajectory_plane(loss_on(run.model, seen), list(path.values()), self.trajectory)
+        except ValueError:
+            return {"trajectory": np.full((self.trajectory,) * 2, np.nan), "path": None}
+        ends = np.array([[float(plane[n][0]), float(plane[n][-1])] for n in ("a", "b")])
+        places = (plane["path"].to_numpy()[0] - ends.mean(1)) / ((ends[:, 1] - ends[:, 0]) / 2)
+        at = {"moment": list(path), "axis": ["ta", "tb"]}
+        return {"trajectory": plane["loss"].to_numpy(), "path": xr.DataArray(places, at)}
 
     def _at_shots(self, members: Sequence[Values], report: Report) -> list[dict[str, Any]]:
         """Test accuracy in every cell of the shots, under each member's recipe: a stack in each cell."""
@@ -389,7 +432,7 @@ class Bench(DatasetWorld):
                     for k, run in zip(rows, runs, strict=True):
                         found[k, i, j] = math.nan if isinstance(run, DivergedError) else run.score
                 done = (i * len(texts) + j + 1) / (len(images) * len(texts))
-                report(LOOKED + (DRAWN - LOOKED) * done, f"{image} pictures and {text} texts of each class")
+                report(LOOKED + (1 - LOOKED) * done, f"{image} pictures and {text} texts of each class")
                 tell(report, {"accuracy_at_shots": found[0]})
         return [{"accuracy_at_shots": one} for one in found]
 

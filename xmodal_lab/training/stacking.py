@@ -25,7 +25,7 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from .fitting import Run, as_history, fit, objective_of, scored_epochs
+from .fitting import Run, as_history, epochs_kept, fit, objective_of, scored_epochs
 from .flat_minima import first_averaged, sharpened
 from .options import NAMES, OWN, DivergedError, Options
 from .stacks import (
@@ -53,7 +53,7 @@ def fit_stack(
     *,
     device: str = "auto",
     keep_on_device: bool = False,
-    snapshots: int | None = None,
+    snapshots: int | Sequence[int] | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     score_every: int = 1,
     **settings: Any,
@@ -64,7 +64,7 @@ def fit_stack(
         nets: of one shape. Late-fusion nets of dense layers may see different modalities.
         dataset: the same for all.
         device, keep_on_device: as in :func:`~xmodal_lab.fit`.
-        snapshots: keep every member's parameters every so many epochs (and at the start).
+        snapshots: as in :func:`~xmodal_lab.fit`, of every member.
         on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
         score_every: as in :func:`~xmodal_lab.fit`.
         settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
@@ -81,6 +81,7 @@ def fit_stack(
     """
     options = _options(len(nets), settings)
     check_trainable(dataset, options[0])
+    kept_at = epochs_kept(snapshots, options[0].epochs)
     scored = scored_epochs(score_every, options[0])
     nets = [single(net) for net in nets]
     where = pick_device(device, set().union(*map(dtypes_of, nets)))
@@ -91,7 +92,7 @@ def fit_stack(
     for epoch in range(options[0].epochs + 1):
         if epoch:
             run.epoch(epoch, scored(epoch))
-        if snapshots and epoch % snapshots == 0:
+        if epoch in kept_at:
             for k, mine in enumerate(kept):
                 mine[epoch] = {name: p.cpu() for name, p in run.stack.state(k).items()}
         if epoch and on_epoch is not None:

@@ -5,13 +5,15 @@ Opens on a cube that ``make cubes`` computed over the digits world. "Train here"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..view.kinds import Density, HeatMap, Lines, Surface
+from ..view.kinds import Bars, Contour, Density, HeatMap, Lines, Surface
+from ..view.train import translated
 from . import shipped
 
 if TYPE_CHECKING:
@@ -35,8 +37,17 @@ CONTROLS = {
     "training": ["seed"],
 }
 # What the views read; the cube holds more.
-VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_curve")
-EPOCHS, CHECKPOINTS = 40, 3
+VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_under")
+# Beside them, what cubes of former versions lack.
+ALONG = ("curve_w2_bias", "trajectory", "path")
+EPOCHS, CHECKPOINTS, TRAJECTORY = 40, 3, 9
+# Conditions of accuracy, of the looks "accuracy", "noisy" and "missing".
+CONDITIONS = ("clean", "image noisy", "audio noisy", "image missing", "audio missing")
+PLACES = {
+    "ta": "first principal axis of training", "tb": "second principal axis", "checkpoint": "epoch",
+    "images": "images", "texts": "sentences",
+}  # fmt: skip
+WORDS = 8.3  # in one of the number sentences of the training split, on average; a test counts them
 # What the browser gets: digits of a number that nobody sees in a picture are rounded away (8 bits of mantissa).
 KEPT_BITS = 8
 
@@ -46,7 +57,9 @@ def experiment() -> Experiment:
     import xmodal_lab as xl
     from xmodal_lab.experiments.bench import ISOLINES, LOOKS
 
-    return xl.bench(looks=LOOKS, isolines=ISOLINES, checkpoints=CHECKPOINTS, epochs=EPOCHS)
+    return xl.bench(
+        looks=LOOKS, isolines=ISOLINES, checkpoints=CHECKPOINTS, trajectory=TRAJECTORY, epochs=EPOCHS
+    )  # fmt: skip
 
 
 def open(
@@ -59,22 +72,36 @@ def open(
         compute: what "Train here" runs; trains the exact setting by default.
         options: ``title``, ``average``, and a value for any control.
     """
+    cube = load_cube()
     shown = views or [
-        Surface("landscape", log=True, title="landscape: test loss"),
-        Density("density", marks="eigenvalue", log=True, title="spectrum: density of the Hessian"),
-        Lines("curve_w2", x="checkpoint", title="gap: W2 between the modalities"),
-        HeatMap("accuracy_at_shots", x="images", y="texts", levels=True, title="isolines: accuracy over shots"),
-        Lines("accuracy_curve", x="epoch", title="test accuracy"),
+        Surface("landscape", log=True, title="landscape: test loss [nats]"),
+        Density("density", marks="eigenvalue", log=True, title="spectrum: density of the Hessian over λ"),
+        Lines(
+            "curve_w2",
+            x="checkpoint",
+            floor="curve_w2_bias" if "curve_w2_bias" in cube else None,
+            title="gap over epochs: W2; dashed: its sampling bias",
+        ),
+        HeatMap(
+            "accuracy_at_shots", x="images", y="texts", levels=True, words=WORDS, title="isolines: accuracy over shots"
+        ),
+        Bars("accuracy_under", x="condition", limits=(0.0, 1.0), title="accuracy: clean, noisy, half missing"),
+        Contour(
+            "trajectory", x="ta", y="tb", path="path", log=True, title="training on its own plane: test loss [nats]"
+        ),
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "share": 0.0, "lam": 1.0}
     opening["title"] = "bench: five papers in one net"
     controls = controls or CONTROLS
-    return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
+    compute = compute or partial(train_here, known=tuple(map(str, cube.data_vars)))
+    if views is None:
+        shown = [view for view in shown if set(view.variables) <= set(cube.data_vars)]  # a cube of fewer looks
+    return SweepView(cube, shown, controls, compute=compute, **(opening | options))
 
 
 def load_cube() -> xr.Dataset:
     """The shipped cube."""
-    return shipped.load("bench")
+    return _with_conditions(shipped.load("bench"))
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
@@ -89,6 +116,23 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
     return cube
 
 
+def _with_conditions(cube: xr.Dataset) -> xr.Dataset:
+    """The cube with ``accuracy_under`` (condition): clean, each modality noisy, each lost by half of the rows."""
+    import xarray as xr
+
+    parts = [cube["accuracy"]]
+    for name in CONDITIONS[1:]:
+        modality, how = name.split()
+        parts.append(cube[how].sel(modality=modality, drop=True))
+    under = xr.concat(parts, xr.IndexVariable("condition", list(CONDITIONS)), coords="minimal", compat="override")
+    under.attrs = {"long_name": "test accuracy"}
+    cube = cube.assign(accuracy_under=under.transpose(..., "condition"))
+    for name in cube.dims:
+        if name in PLACES:
+            cube[name].attrs["long_name"] = PLACES[str(name)]
+    return cube
+
+
 def rounded(values: np.ndarray) -> np.ndarray:
     """float32 values with :data:`KEPT_BITS` bits of mantissa, to nearest: they pack four times smaller."""
     drop = 23 - KEPT_BITS
@@ -98,7 +142,29 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def train_here(
-    setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
+    setting: Mapping[str, Any],
+    progress: Callable[..., None],
+    cancelled: Callable[[], bool],
+    known: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
-    return dict(experiment().compute(setting, progress, cancelled))
+    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels.
+
+    ``known`` are the variables of the cube, where it has not all.
+    """
+    words = partial(_as_cube, known)
+    return words(experiment().compute(setting, translated(progress, words), cancelled))
+
+
+def _as_cube(known: Collection[str] | None, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the experiment found, or a part of it, as variables of the cube."""
+    import xarray as xr
+
+    kept = {n: value for n, value in found.items() if (known is None or n in known) and value is not None}
+    under = {"clean": found["accuracy"]} if "accuracy" in found else {}
+    for name in CONDITIONS[1:]:
+        modality, how = name.split()
+        if how in found and modality in found[how]["modality"].values.tolist():
+            under[name] = float(found[how].sel(modality=modality))
+    if under:
+        kept["accuracy_under"] = xr.DataArray(list(under.values()), {"condition": list(under)}, ("condition",))
+    return kept

@@ -35,19 +35,19 @@ SAMPLES, DIRECTIONS = 20, 20  # draws of LPF and F_gap (the paper: 10 to 50, and
 
 def variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
     """The variables of all questions that any member is asked."""
-    found: dict[str, Variable] = {}
+    declared: dict[str, Variable] = {}
     points, spans = set(values["landscape_points"]) - {0}, set(values["landscape_span"])
     if points:
         if len(points) > 1 or len(spans) > 1:
             raise ValueError("all members of a sweep share the landscape's grid; give one landscape_points and _span.")
         span = spans.pop()
         steps = np.linspace(-span, span, points.pop()).tolist()
-        found["landscape"] = Variable({"a": steps, "b": steps}, "loss", "nats")
+        declared["landscape"] = Variable({"a": steps, "b": steps}, "loss", "nats")
     if most := max(values["eigenvalues"]):
-        found["eigenvalue"] = Variable({"k": range(1, most + 1)}, "eigenvalue of the Hessian")
+        declared["eigenvalue"] = Variable({"k": range(1, most + 1)}, "eigenvalue of the Hessian")
     if any(values["flatness"]):
         split, noise = {"split": SPLITS}, {"noise": NOISES}
-        found |= {
+        declared |= {
             "loss_at": Variable(split, "loss", "nats"),
             "lambda_max": Variable(split, "λ_max"),
             "lambda_star": Variable(split, "λ* = λ_max/λ_5"),
@@ -57,22 +57,22 @@ def variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
         }
     if any(values["curve"]):
         checkpoints = sorted({e for every in set(values["curve"]) - {0} for e in _checkpoints(every, values["epochs"])})
-        found |= {
+        declared |= {
             "curve_loss": Variable({"checkpoint": checkpoints}, "training loss", "nats"),
             "curve_lambda": Variable({"checkpoint": checkpoints}, "λ_max of the training loss"),
         }
     attacked = {"attacked": _attacked(values["modalities"])}
     if any(values["attacks"]):
-        found["drop"] = Variable({**attacked, "reach": REACHES}, "drop rate under PGD")
+        declared["drop"] = Variable({**attacked, "reach": REACHES}, "drop rate under PGD")
     if any(values["attack_curve"]):
-        found["under_attack"] = Variable({**attacked, "eps": EPS}, "accuracy under PGD")
+        declared["under_attack"] = Variable({**attacked, "eps": EPS}, "accuracy under PGD")
     if any(values["latents"]):
-        found |= {
+        declared |= {
             "variance_ratio": Variable(label="ratio of the modalities' variances"),
             "w2_squared": Variable(label="W2² between the modalities"),
             "shift_spread": Variable(label="spread of the shift, in that of the other modality's feature"),
         }
-    return on_demand(found)
+    return on_demand(declared)
 
 
 def check_looks(s: Values) -> None:
@@ -107,14 +107,14 @@ def look(run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any
         "attack_curve": lambda: {"under_attack": under_attack(net, dataset)},
         "latents": lambda: _latents(net, dataset.test),
     }
-    found: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
     for asked, answer in questions.items():
         if s[asked]:
             new = answer()
             tell(report, new)
             report(1.0, f"looked: {', '.join(new)}")
-            found |= new
-    return found
+            answers |= new
+    return answers
 
 
 def _landscape(loss: Loss, s: Values) -> dict[str, Any]:

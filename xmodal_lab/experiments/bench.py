@@ -376,16 +376,17 @@ class Bench(DatasetWorld):
 
         from ..instruments.look import along
 
-        looks, seen = self._curve(), []
-        if self.trajectory:
-            led = self._led(run, samples)
-            tell(report, led)
-        for epoch in (epoch for epoch in self.moments(epochs) if epoch in run.snapshots):
-            report(LOOKED, f"looking at epoch {epoch}")
-            one = {epoch: run.snapshots[epoch]}
-            seen.append(along(one, samples, model=run.model, density=True, eigenvalues=1, gap=True, rows=looks.rows))
-            tell(report, {f"curve_{n}": seen[-1][n].rename(epoch="checkpoint") for n in ("w2", "w2_bias")})
-        path = xr.concat(seen, "epoch", combine_attrs="override")
+        led = self._led(run, samples) if self.trajectory else {}
+        tell(report, led)
+
+        def told(epoch: int, one: Any) -> None:
+            here = {f"curve_{n}": one[n].expand_dims(checkpoint=[epoch]) for n in ("w2", "w2_bias")}
+            tell(report, here)
+            report(LOOKED, f"looked at epoch {epoch}")
+
+        kept = {epoch: run.snapshots[epoch] for epoch in self.moments(epochs) if epoch in run.snapshots}
+        looks = {"density": True, "eigenvalues": 1, "gap": True, "rows": self._curve().rows}
+        path = along(kept, samples, model=run.model, on_checkpoint=told, **looks)
         at = {"checkpoint": path["epoch"].to_numpy()}
         grid = {**at, "lambda_": path["lambda_"].to_numpy()}
         found = {
@@ -395,7 +396,7 @@ class Bench(DatasetWorld):
             "curve_lambda": xr.DataArray(path["eigenvalue"].to_numpy()[:, 0], at),
             "curve_loss": xr.DataArray(path["loss"].to_numpy(), at),
         }
-        return found | (led if self.trajectory else {})
+        return found | led
 
     def _led(self, run: Run, samples: Samples) -> dict[str, Any]:
         """The plane that training took, in half widths of itself; NaN where it led along a line."""

@@ -33,6 +33,7 @@ FIXED: dict[str, Any] = {
     "latents": True,
 }  # fmt: skip
 FIRST = ("eigenvalues", "attack_curve", "flatness", "latents")  # looks that do not hang on the landscape's span
+TOLERANCE = 1e-2  # of a landscape that is trained here, as a share of its range: nobody sees less on a screen
 VARIABLES = (
     "landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss", "under_attack", "gap", "lpf_rise",
     "variance_ratio", "w2_squared",
@@ -131,7 +132,7 @@ def train_here(
     from xmodal_lab.sweeps.experiment import get
 
     experiment = get("dml")
-    asked = {**setting, "landscape_span": setting["span"]}
+    asked = {**setting, "landscape_span": setting["span"], "landscape_tolerance": TOLERANCE}
     del asked["span"]
     words = partial(_as_cube, asked["modalities"])
     return words(experiment.member(experiment.settings(**{**FIXED, **asked}), translated(progress, words)))

@@ -385,7 +385,7 @@ class Bench(DatasetWorld):
             report(LOOKED, f"looked at epoch {epoch}")
 
         kept = {epoch: run.snapshots[epoch] for epoch in self.moments(epochs) if epoch in run.snapshots}
-        looks = {"density": True, "eigenvalues": 1, "gap": True, "rows": self._curve().rows}
+        looks: dict[str, Any] = {"density": True, "eigenvalues": 1, "gap": True, "rows": self._curve().rows}
         path = along(kept, samples, model=run.model, on_checkpoint=told, **looks)
         at = {"checkpoint": path["epoch"].to_numpy()}
         grid = {**at, "lambda_": path["lambda_"].to_numpy()}

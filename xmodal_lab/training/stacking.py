@@ -409,7 +409,9 @@ def fit_all(
         return fit_stack(nets, dataset, **settings)
     runs: list[Run | DivergedError] = []
     for k, net in enumerate(nets):
-        mine = {name: value[k] if isinstance(value, (list, tuple)) else value for name, value in settings.items()}
+        # A list of epochs in snapshots is for all members; of OWN a list has one value for each.
+        each = {name for name, value in settings.items() if name in OWN and isinstance(value, (list, tuple))}
+        mine = {name: value[k] if name in each else value for name, value in settings.items()}
         try:
             runs.append(fit(net, dataset, **mine))
         except DivergedError as error:

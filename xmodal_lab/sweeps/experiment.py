@@ -42,6 +42,9 @@ def listens(report: Report) -> bool:
 
     Args:
         report: as a member gets it.
+
+    Returns:
+        True where somebody does; in a sweep nobody.
     """
     return getattr(report, "tell", None) is not None
 

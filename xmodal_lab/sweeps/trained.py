@@ -100,6 +100,9 @@ def read(store: Path, fixed: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any]
     Args:
         store: the folder of the sweep.
         fixed: the settings that are the same for the cube which the results are to join.
+
+    Returns:
+        (setting, variable -> array) of each.
     """
     for told, arrays in _files(store):
         if told["fixed"] == json.loads(json.dumps(dict(fixed), default=_plain)):
@@ -114,6 +117,9 @@ def members(store: Path, experiment: Experiment, layout: Layout, jobs: Sequence[
         experiment: of the sweep.
         layout: of its cube.
         jobs: what it is to compute.
+
+    Returns:
+        (job, arrays) of each.
     """
     if not (store / FOLDER).is_dir():
         return

@@ -56,7 +56,8 @@ class Recipe:
     def __post_init__(self) -> None:
         alone = isinstance(self.terms, Term | str)
         listed = (self.terms,) if alone else check.listed("terms", self.terms)
-        given: tuple[Term, ...] = tuple(TERMS.get(t) if isinstance(t, str) else t for t in listed)
+        found: list[Any] = [TERMS.get(t) if isinstance(t, str) else t for t in listed]
+        given: tuple[Term, ...] = tuple(found)
         for part in given:
             check.instance("a term", part, Term, "such as xl.terms.Task(); a function becomes one by @xl.terms.term")
         object.__setattr__(self, "terms", given)
@@ -95,10 +96,10 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that a sweep may vary, by the name of its axis."""
-        found: dict[str, Any] = {"pairing": self.plan.mode, "share": self.plan.share}
+        named: dict[str, Any] = {"pairing": self.plan.mode, "share": self.plan.share}
         for part in self.terms:
-            found |= part.settings
-        return found
+            named |= part.settings
+        return named
 
     def with_settings(self, **given: Any) -> Recipe:
         """The same recipe with other weights, targets, share or pairing: ``given``, setting -> value.

@@ -96,8 +96,8 @@ def fit_stack(
             on_epoch({"epoch": epoch, "loss": run.mean_loss()})
         if all(run.errors):
             break
-    found = dict(zip(order, run.results(kept, keep_on_device), strict=True))
-    return [found[k] for k in range(len(nets))]
+    runs = dict(zip(order, run.results(kept, keep_on_device), strict=True))
+    return [runs[k] for k in range(len(nets))]
 
 
 def stack_of(nets: Sequence[nn.Module], dataset: Dataset) -> Stack:
@@ -215,17 +215,17 @@ class _StackedRun:
         self.stack.params = self.best_params or self.average or self.stack.params
         self.average = {}
         scores = [row["test_accuracy"] for row in self._evaluate()]
-        found: list[Run | DivergedError] = []
+        runs: list[Run | DivergedError] = []
         for k, net in enumerate(self.nets):
             error = self.errors[k]
             if error is not None:
-                found.append(error)
+                runs.append(error)
                 continue
             net.load_state_dict(self.stack.state(k))
             record = self.options[k].record(self.dataset, self.names[k], self.device)
             net = net if keep_on_device else net.cpu()
-            found.append(Run(net.eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
-        return found
+            runs.append(Run(net.eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
+        return runs
 
     # -- pairs -----------------------------------------------------------------------------------
 
@@ -279,13 +279,13 @@ class _StackedRun:
     def _steppers(self) -> list[tuple[slice, list[Tensor], torch.optim.Optimizer]]:
         """(members, their part of the parameters, its optimizer) per distinct learning rate and weight decay."""
         rates = [(o.lr, o.weight_decay) for o in self.options]
-        found = []
+        steppers = []
         for rate in dict.fromkeys(rates):
             members = slice(rates.index(rate), rates.index(rate) + rates.count(rate))
             own = () if self.objective is None else self.objective.params.values()
             parts = [p[members] for p in (*self.stack.params.values(), *own)]
-            found.append((members, parts, self.options[members.start].stepper(parts, self.device)))
-        return found
+            steppers.append((members, parts, self.options[members.start].stepper(parts, self.device)))
+        return steppers
 
     def _step(self, gradients: Params) -> None:
         for members, parts, stepper in self.steppers:
@@ -323,12 +323,12 @@ class _StackedRun:
         for k, names in enumerate(self.names):
             rows = torch.stack([samples.present[m] for m in names]).all(0)
             by_rows.setdefault(tuple(rows.tolist()), []).append(k)
-        found = []
+        parts = []
         for members in by_rows.values():
             seen = samples.complete(self.names[members[0]])
             check_known(split, seen.labels)
-            found.append((members, self.stack.prepare(seen.inputs), seen.labels))
-        return found
+            parts.append((members, self.stack.prepare(seen.inputs), seen.labels))
+        return parts
 
     def _evaluate(self, rows: int = 1024) -> list[dict[str, float]]:
         """Loss and accuracy of every member on every held-out split."""
@@ -376,8 +376,8 @@ def _epoch_mean(values: Tensor, sizes: Sequence[int]) -> list[float]:
     first_bad = (~torch.isfinite(sums)).int().argmax(0)
     last = torch.where(first_bad > 0, first_bad, len(sums) - 1)
     last[~torch.isfinite(sums[0])] = 0
-    found: list[float] = (sums.gather(0, last[None])[0] / sum(sizes)).tolist()
-    return found
+    means: list[float] = (sums.gather(0, last[None])[0] / sum(sizes)).tolist()
+    return means
 
 
 def _gather(samples: Tensor, rows: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from ..models.latents import answering, apart, latents_of, pooled
 from ..sweeps.experiment import Variable
 from ..training.alignment import Transport, token_distances
 from ..utils import checks as check
+from ..utils.registry import Registry
 from . import curvature, flatness, robustness, transport
 from . import landscape as landscapes
 from .curvature.spectral_axis import lambdas, on_lambdas
@@ -72,6 +73,10 @@ class Look:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise ValueError(f"a look needs a name such as 'norm', got {self.name!r}.")
         check.function(f"the look {self.name!r}", self.function, "of a net and samples")
+
+
+# Looks that installed packages announce; those of the lab are settings of Looks.
+LOOKS = Registry("look")
 
 
 @dataclass(eq=False)
@@ -129,7 +134,8 @@ class Looks:
         own = self.looks
         if isinstance(own, Mapping):
             own = [Look(name, function) for name, function in own.items()]
-        own = [own] if isinstance(own, Look) else check.listed("looks", own)
+        own = [own] if isinstance(own, Look | str) else check.listed("looks", own)
+        own = [LOOKS.get(one) if isinstance(one, str) else one for one in own]
         set_(
             self, "looks", tuple(check.instance("a look", one, Look, "made by xl.Look(name, function)") for one in own)
         )
@@ -227,7 +233,8 @@ def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> 
               mean cost between a row's own latents (wma Eq 5);
             - ``pgd``: radii of attacks on each modality, in the units of its input; ``missing``: the share of rows
               that lose it; ``noise``: amplitude in its standard deviations;
-            - ``looks``: your own :class:`Look`, or a dict name -> function(model, samples);
+            - ``looks``: your own :class:`Look`, its place "package.module:NAME", the name that an installed package
+              announces it by, or a dict name -> function(model, samples);
             - ``rows``: how many rows are looked at, at most, the first ones (all); ``seed``: of all that is drawn.
 
     Returns:

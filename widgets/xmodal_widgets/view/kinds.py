@@ -201,7 +201,7 @@ class HeatMap(_Plane):
         return super().axes(grid)
 
     def freedom(self, grid: Grid, average: Sequence[str]) -> int:
-        """Degrees of freedom of the rate's interval at most: of ``grid`` over the dims in ``average``, or of the fit."""
+        """Degrees of freedom of the rate's interval at most: of ``grid`` over the dims in ``average``, or the fit's."""
         if self.words is None:
             return 0
         sizes = [len(grid.dims[d].values) for d in grid.axes[self.var] if d in average]
@@ -498,8 +498,8 @@ class Intervals(View):
     @property
     def variables(self) -> tuple[str, ...]:
         """All that it reads, the value first."""
-        read = (self.var, self.low, self.high, self.mark, self.margin, self.color)
-        return tuple(name for name in read if name is not None)
+        asked = (self.mark, self.margin, self.color)
+        return (self.var, self.low, self.high, *(name for name in asked if name is not None))
 
     def axes(self, grid: Grid) -> tuple[str, ...]:
         """The dimension that counts rows."""

@@ -36,6 +36,41 @@ Settings = Mapping[str, Setting]
 Report = Callable[..., None]
 Result = Mapping[str, Any]
 
+
+def listens(report: Report) -> bool:
+    """Whether somebody looks on while a member is computed, so that :func:`tell` is worth its while.
+
+    Args:
+        report: as a member gets it.
+
+    Returns:
+        True where somebody does; in a sweep nobody.
+    """
+    return getattr(report, "tell", None) is not None
+
+
+def tell(report: Report, found: Result | Callable[[], Result]) -> None:
+    """Hand over what is known of a member before all of it is: a live view shows it while the rest is computed.
+
+    A sweep does not listen; then nothing happens.
+
+    Args:
+        report: as a member gets it; its listener is its attribute ``tell``.
+        found: some of the member's variables, with coordinates where they are known for a part; or a function that
+            makes them, called where somebody listens.
+
+    Example:
+        >>> from xmodal_lab.sweeps.experiment import tell
+        >>> def member(settings, report):
+        ...     for step in range(3):
+        ...         tell(report, {"accuracy": step / 3})
+        ...     return {"accuracy": 1.0}
+    """
+    listener = getattr(report, "tell", None)
+    if listener is not None:
+        listener(found() if callable(found) else found)
+
+
 # Folders of papers/, in the order in which ledger, tables and lessons name them: a new paper is named here, once.
 PAPERS = ("synergy", "cox", "uml", "wma", "dml")
 # Name -> module that holds EXPERIMENT. Imported when asked for, since papers stand on sweeps.

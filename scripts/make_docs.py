@@ -31,7 +31,7 @@ PAGES = {
     "README.md": "index", "CLAIMS.md": "CLAIMS", "CLAIMS_AVMNIST.md": "CLAIMS_AVMNIST",
     "CLAIMS_EMOJI.md": "CLAIMS_EMOJI", "CLAIMS_SHAPES.md": "CLAIMS_SHAPES",
     "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
-    "docs/reliability.md": "reliability", "docs/security.md": "security",
+    "docs/own_panels.md": "own_panels", "docs/reliability.md": "reliability", "docs/security.md": "security",
 }  # fmt: skip
 FILES = ("CITATION.cff", "docs/*.png", "docs/*.svg")  # what the pages point to, as it is
 # Run before a lesson: a view shows itself as the page that to_html writes, inside a frame as high as the view.

@@ -17,10 +17,18 @@ export function classesOf(cube, spec) {
   const v = spec.color && cube.vars.get(spec.color);
   if (!v || !v.whole) return null;
   if (!v.classes) {
-    const codes = [...new Set(cube.data.subarray(v.offset, v.offset + v.shape.reduce((a, b) => a * b, 1)))];
-    v.classes = codes.filter(Number.isFinite).sort((a, b) => a - b).map((code) => ({ code, name: v.meanings[code] ?? String(code) }));
+    v.classes = codesOf(cube, v).sort((a, b) => a - b).map((code) => ({ code, name: v.meanings[code] ?? String(code) }));
   }
   return v.classes.length <= NAMED.length ? v.classes : null;
+}
+
+// The different codes of a variable; no further than it takes to see that there are too many to name.
+function codesOf(cube, v) {
+  const codes = new Set();
+  for (let k = v.offset, end = k + v.shape.reduce((a, b) => a * b, 1); k < end && codes.size <= NAMED.length; k++) {
+    if (Number.isFinite(cube.data[k])) codes.add(cube.data[k]);
+  }
+  return [...codes];
 }
 
 export const SHAPES = [

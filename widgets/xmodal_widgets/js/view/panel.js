@@ -9,6 +9,7 @@ import { hueStyle } from "../draw/series.js";
 import { dragCorner, grabCorner } from "./corners.js";
 import { make } from "./dom.js";
 import { KINDS, paletteOf } from "./kinds.js";
+import { makeOwn } from "./own.js";
 
 const TURN = 5; // degrees per arrow key
 const ZOOM_STEP = 1.15;
@@ -34,6 +35,7 @@ export function makeView(app, spec, index) {
   const columns = spec.col ? app.cube.dims.get(spec.col) : null;
   for (let c = 0; c < (columns ? columns.size : 1); c++) view.panels.push(makePanel(view, columns, c));
   view.row.append(...view.panels.map((p) => p.element));
+  if (spec.kind === "own") view.own = makeOwn(view, index);
   fillLegend(view);
   return view;
 }
@@ -128,6 +130,7 @@ function readKey(view) {
 
 // The dimensions that a view leaves to controls.
 export function opensOf(cube, spec) {
+  if (spec.kind === "own") return new Set(spec.vars.flatMap((name) => cube.vars.get(name).dims).filter((name) => !spec.over.includes(name)));
   const own = [spec.kind === "scatter" ? spec.points : spec.x, spec.y, spec.hue, spec.band, spec.col];
   if (spec.marks) own.push(spec.along);
   if (spec.under) own.push(...cube.vars.get(spec.under).dims.slice(-2));
@@ -135,7 +138,10 @@ export function opensOf(cube, spec) {
   return new Set(all.filter((name) => !own.includes(name)));
 }
 
-export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.marks]).filter(Boolean);
+export const variablesOf = (spec) => {
+  if (spec.kind === "own") return spec.vars;
+  return (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.marks]).filter(Boolean);
+};
 
 export function updateView(view) {
   const { app, spec, kind } = view;
@@ -162,7 +168,8 @@ function readView(view) {
   const slices = settings.map((setting) => kind.read(app.cube, spec, setting));
   const pinned = app.pin && settings.map((_, c) => panelSetting({ ...app, state: app.pin }, spec, c));
   const ghosts = pinned ? pinned.map((setting) => kind.read(app.cube, spec, setting)) : [];
-  const positive = spec.kind !== "scatter" && app.cube.vars.get(spec.var).positive !== null;
+  const scaled = spec.kind !== "scatter" && spec.kind !== "own";
+  const positive = scaled && app.cube.vars.get(spec.var).positive !== null;
   const log = positive && app.state.log[view.index];
   view.spans = kind.spans(app.cube, spec, [...slices, ...ghosts], app.state.fit[view.index], log);
   view.scale = view.spans.value ? valueScale(...view.spans.value, log) : null;
@@ -172,7 +179,7 @@ function readView(view) {
   });
   view.badge.hidden = !slices.some((s) => s.interpolated);
   view.log.hidden = !positive;
-  view.fit.hidden = Boolean(spec.limits);
+  view.fit.hidden = Boolean(spec.limits) || spec.kind === "own";
   view.log.setAttribute("aria-pressed", String(app.state.log[view.index]));
   view.fit.setAttribute("aria-pressed", String(app.state.fit[view.index]));
 }
@@ -210,12 +217,13 @@ const marksOf = (view) => [markOf(view), view.panels.indexOf(view.app.hover.pane
 
 export function describePanel(view, panel) {
   const { spec, app: { cube } } = view;
-  const word = spec.kind === "heatmap" ? "heat map" : spec.kind === "density" ? "spectral density" : spec.kind;
+  const word = spec.kind === "own" ? "panel" : spec.kind === "heatmap" ? "heat map" : spec.kind === "density" ? "spectral density" : spec.kind;
   const column = panel.column ? `, ${panel.column}` : "";
   if (!panel.ready) return `${word}${column}: nothing computed here yet`;
+  if (panel.words) return panel.words;
   const range = extent([panel.slice], false);
   const what = viewTitle(cube, spec);
-  const over = view.kind.steps(panel).filter(Boolean).join(" and ");
+  const over = (spec.over || view.kind.steps(panel).filter(Boolean)).join(" and ") || "nothing else";
   const interpolated = panel.slice.interpolated ? ", interpolated" : "";
   return `${word} of ${what} over ${over}${column}: from ${readable(range[0])} to ${readable(range[1])}${interpolated}`;
 }
@@ -333,7 +341,7 @@ function listenKeys(view, panel) {
 // Moves the mark by one grid step and says what stands there.
 function walk(view, panel, [dx, dy]) {
   const { app, kind } = view;
-  if (!panel.ready) return;
+  if (!panel.ready || !kind.steps(panel).length) return;
   const at = { ...(markOf(view) || {}) };
   kind.steps(panel).forEach((name, k) => {
     if (!name) return;

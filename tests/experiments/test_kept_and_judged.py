@@ -12,12 +12,13 @@ from worlds import toy
 
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
-from xmodal_lab.data.samples import Dataset, Samples
+from xmodal_lab.data.samples import Dataset, Samples, judged_alike
+from xmodal_lab.experiments.world import DatasetWorld
 from xmodal_lab.papers import cox, dml, synergy, uml, wma
-from xmodal_lab.papers.cox.member import Bench
-from xmodal_lab.papers.dml.claims.arms import bench
+from xmodal_lab.papers.cox.member import CoxWorld
+from xmodal_lab.papers.dml.claims import arms
+from xmodal_lab.sweeps import experiment as experiments
 from xmodal_lab.sweeps import sweep
-from xmodal_lab.training import judged_alike
 from xmodal_lab.utils.kept import kept
 
 TINY = {"epochs": 1, "width": 4, "batch_size": 20}
@@ -32,7 +33,7 @@ def _synergy(dataset: Dataset) -> None:
 
 
 def _cox(dataset: Dataset) -> None:
-    sweep(Bench(dataset).experiment(steps=5), seed=[0, 1], progress=False)
+    sweep(CoxWorld(dataset).experiment(steps=5), seed=[0, 1], progress=False)
 
 
 def _uml(dataset: Dataset) -> None:
@@ -100,9 +101,9 @@ def test_noise_that_is_missing_where_it_is_hard_gives_no_gain() -> None:
     accuracy = cube["accuracy"].mean("seed")
     assert accuracy.sel(modalities="image") > 0.95
     assert abs(accuracy.diff("modalities")).max() < 0.03
-    told = bench(Conditions(dataset)).note
+    told = arms.testbed(Conditions(dataset)).note
     assert told == "Scored on 100 of 200 test rows, those with image and audio."
-    assert bench(Conditions(judged_alike(dataset))).note == ""
+    assert arms.testbed(Conditions(judged_alike(dataset))).note == ""
 
 
 def test_rows_are_cut_only_where_some_lack_a_modality() -> None:
@@ -114,3 +115,18 @@ def test_rows_are_cut_only_where_some_lack_a_modality() -> None:
     apart = Dataset("apart", cut.train, Samples(cut.test.inputs, cut.test.labels, present=nowhere), ("a", "b"))
     assert judged_alike(apart) is apart
     assert toy() is not None and cox.EXPERIMENT.name == "cox"
+
+
+@pytest.mark.parametrize("paper", ["dml", "synergy"])
+def test_the_data_may_be_drawn_by_the_seed(paper: str) -> None:
+    known = experiments.get(paper)
+    assert known.normal is not None and known.check is not None
+    own, given = (known.normal(known.settings(seed=3, data_seed=d)) for d in (None, 3))
+    assert own == given and own["data_seed"] == 3, "one member, under either name"
+    first, fixed, second = (
+        DatasetWorld.load(known.world, known.settings(seed=s, data_seed=d)).test.inputs["image"]
+        for s, d in ((3, None), (9, 3), (4, None))
+    )
+    assert torch.equal(first, fixed) and not torch.equal(first, second)
+    with pytest.raises(ValueError, match="data_seed must be at least 0"):
+        known.check(known.settings(data_seed=-1))

@@ -89,6 +89,8 @@ def dress(figure: Figure, dark: bool) -> None:
     for line in (*figure.findobj(Line2D), *figure.findobj(LineCollection)):
         if np.all(to_rgba_array(line.get_color()) == (0, 0, 0, 1)):  # whiskers
             line.set_color(look["ink"])
+        if isinstance(line, Line2D) and np.all(to_rgba_array(line.get_markeredgecolor()) == (0, 0, 0, 1)):
+            line.set_markeredgecolor(look["ink"])
     for text in figure.findobj(Text):
         if text.get_color() in ("black", "k"):
             text.set_color(look["ink"])
@@ -396,7 +398,9 @@ def _draw_lines(
         label = plain(grid.dims[view.hue].values[h]) if view.hue else None
         marker = "o" if len(x) <= 60 else None
         axis.plot(x, values, color=color, ls=DASHES[h % 4], marker=marker, ms=3, lw=1.6, label=label)
-        if spread is not None:
+        if spread is not None and view.versus:  # differences with their whiskers: bands would cover each other
+            axis.errorbar(x, values, spread[h], fmt="none", ecolor=color, elinewidth=1.2, capsize=2)
+        elif spread is not None:
             axis.fill_between(x, values - spread[h], values + spread[h], color=color, alpha=0.22, lw=0)
     if isinstance(setting.get(view.x), int | float):
         axis.axvline(setting[view.x], color="0.3", ls="--", lw=1)

@@ -61,6 +61,9 @@ def mmd(
         permutations: relabellings of the pooled points for a p-value, 0 for none.
         seed: of the relabellings.
 
+    Returns:
+        MMD² as a differentiable 0-d tensor, the bandwidth, and the p-value where it was asked for.
+
     Raises:
         ValueError: clouds of different dimension or device, an empty cloud, one point with ``unbiased``, NaN.
 

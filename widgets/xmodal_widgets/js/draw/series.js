@@ -237,7 +237,7 @@ const LEAST = 8.5; // pixels: letters that a reader far away can still tell apar
 // Names under the bars; the chosen one in bold. A long word makes them all a little smaller rather than be cut; in a
 // small multiple too long ones stand upright in front of their bars.
 export function slotLabels(ctx, frame, theme, x) {
-  const slot = frame.width / x.size - (frame.compact ? 1 : 4);
+  const slot = frame.width / x.size - (frame.compact ? 3 : 4);
   const weight = frame.compact ? "" : "bold";
   setFont(ctx, theme, frame.font, weight);
   const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));

@@ -142,7 +142,7 @@ def marimo(app: Path, folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    options = ["run", str(app), "--headless", "--host=127.0.0.1", f"--port={port}", "--no-token", "--skip-update-check"]
+    options = ["run", str(app), "--headless", "--host=127.0.0.1", f"--port={port}", "--no-token"]
     with serve(["-m", "marimo", *options], f"{url}/health", folder, variables={"XDG_CONFIG_HOME": str(folder)}):
         yield url
 

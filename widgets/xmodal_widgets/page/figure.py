@@ -399,7 +399,7 @@ def _draw_lines(
         marker = "o" if len(x) <= 60 else None
         axis.plot(x, values, color=color, ls=DASHES[h % 4], marker=marker, ms=3, lw=1.6, label=label)
         if spread is not None and view.versus:  # differences with their whiskers: bands would cover each other
-            axis.errorbar(x, values, spread[h], fmt="none", ecolor=color, elinewidth=1.2, capsize=2)
+            axis.vlines(x, values - spread[h], values + spread[h], color=color, lw=1.2)
         elif spread is not None:
             axis.fill_between(x, values - spread[h], values + spread[h], color=color, alpha=0.22, lw=0)
     if isinstance(setting.get(view.x), int | float):

@@ -15,6 +15,7 @@ from . import assets
 MODEL = """
 function pageModel(traits) {
   const listeners = new Map();
+  let saving = 0;
   const fromAddress = () => {
     try { return JSON.parse(decodeURIComponent(location.hash.slice(1))); } catch { return {}; }
   };
@@ -24,7 +25,10 @@ function pageModel(traits) {
     set: (name, value) => { traits[name] = value; (listeners.get(`change:${name}`) || []).forEach((call) => call()); },
     on: (event, call) => listeners.set(event, [...(listeners.get(event) || []), call]),
     off: (event, call) => listeners.set(event, (listeners.get(event) || []).filter((other) => other !== call)),
-    save_changes: () => history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state))),
+    save_changes: () => {
+      clearTimeout(saving); // after the picture: a change of address takes longer than a frame
+      saving = setTimeout(() => history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state))), 40);
+    },
     send: () => {},
   };
 }

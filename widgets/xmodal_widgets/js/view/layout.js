@@ -51,7 +51,7 @@ function planOf(count, stage, tall, wide) {
     const columns = `repeat(${across}, minmax(0, 1fr))`;
     return { columns, rows: 1, first: "1 / -1", alike: false, odd: across === 2 && others % 2 === 1, large: Math.min(tall, stage * 0.8), small: across === 1 ? stage * 0.7 : stage * 0.4 };
   }
-  const across = others <= 2 ? 1 : 2;
+  const across = others <= 3 ? 1 : 2;
   const rows = Math.ceil(others / across);
   const columns = `minmax(0, ${across === 1 ? 1.9 : 2.5}fr) repeat(${across}, minmax(0, 1fr))`;
   return { columns, rows, first: "1", alike: false, odd: across === 2 && others % 2 === 1, large: tall, small: (tall - SMALL_GAP * (rows - 1)) / rows };

@@ -101,9 +101,9 @@ def test_noise_that_is_missing_where_it_is_hard_gives_no_gain() -> None:
     accuracy = cube["accuracy"].mean("seed")
     assert accuracy.sel(modalities="image") > 0.95
     assert abs(accuracy.diff("modalities")).max() < 0.03
-    told = arms.testbed(Conditions(dataset)).note
+    told = arms.site(Conditions(dataset)).note
     assert told == "Scored on 100 of 200 test rows, those with image and audio."
-    assert arms.testbed(Conditions(judged_alike(dataset))).note == ""
+    assert arms.site(Conditions(judged_alike(dataset))).note == ""
 
 
 def test_rows_are_cut_only_where_some_lack_a_modality() -> None:

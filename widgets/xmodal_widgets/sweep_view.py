@@ -27,7 +27,7 @@ from .view import journal, student
 from .view.chosen import checked_views
 from .view.grid import Grid, listed, one_of
 from .view.joining import joined
-from .view.kinds import View
+from .view.kinds import HeatMap, View
 from .view.own import Own
 from .view.state import checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
@@ -47,8 +47,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         cube: an ``xarray.Dataset`` or ``DataArray``; names and units of axes come from the
             attributes ``long_name`` and ``units``. At most 64 MB as float32.
         views: what to draw (:class:`Surface`, :class:`Contour`, :class:`HeatMap`, :class:`Lines`,
-            :class:`Density`, :class:`Bars`, :class:`Scatter`, :class:`Own`); chosen from the cube's
-            dimensions when left out.
+            :class:`Density`, :class:`Bars`, :class:`Scatter`, :class:`Intervals`, :class:`Own`); chosen from the
+            cube's dimensions when left out.
         controls: names of the controls to show, in this order; the others keep their value.
         title: a heading.
         average: dimensions whose control offers "mean" and opens on it.
@@ -285,6 +285,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     def _full_layout(self) -> dict[str, Any]:
         """The grid's layout and the Student t quantiles (95 %, two-sided) that its bands need."""
         bands = [len(self._grid.dims[band].values) for view in self._shown if (band := getattr(view, "band", None))]
+        bands += [view.freedom(self._grid, self._average) + 1 for view in self._shown if isinstance(view, HeatMap)]
         quantiles = student.quantiles(max(bands, default=1) - 1)
         return {**self._grid.layout(), "quantiles": quantiles, "id": self._id, "version": self._version}
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from .charts import KINDS as KINDS
+from .charts import WORDS as WORDS
 from .charts import accuracies as accuracies
 from .charts import density as density
 from .charts import effects as effects

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..view.grid import Dim, Grid
-from ..view.kinds import Bars, Contour, Density, HeatMap, Lines, Scatter, Surface, View
+from ..view.kinds import Bars, Contour, Density, HeatMap, Intervals, Lines, Scatter, Surface, View
 from ..view.own import Own, Shown
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def draw(
     from matplotlib.figure import Figure
 
     rows = _rows(grid, views)
-    heights = [2.7 if 3 < _panels(grid, views[row[0]]) <= 6 else 3.5 for row in rows]
+    heights = [max(_height(grid, views[index], state) for index in row) for row in rows]
     caption = _caption(grid, state, title)
     above = 0.2 + 0.2 * (1 + caption.count("\n"))
     figure = Figure(figsize=(WIDTH, sum(heights) + above), dpi=100, layout="constrained")
@@ -86,7 +86,8 @@ def dress(figure: Figure, dark: bool) -> None:
                 side.set_pane_color(look["page"])
                 side.line.set_color(look["faint"])
                 side._axinfo["grid"]["color"] = look["line"]
-    for line in (*figure.findobj(Line2D), *figure.findobj(LineCollection)):
+    lines: list[Any] = [*figure.findobj(Line2D), *figure.findobj(LineCollection)]
+    for line in lines:
         if np.all(to_rgba_array(line.get_color()) == (0, 0, 0, 1)):  # whiskers
             line.set_color(look["ink"])
         if isinstance(line, Line2D) and np.all(to_rgba_array(line.get_markeredgecolor()) == (0, 0, 0, 1)):
@@ -115,6 +116,13 @@ def plain(text: object, most: int = LONGEST) -> str:
 def _panels(grid: Grid, view: View) -> int:
     col = getattr(view, "col", None)
     return len(grid.dims[col].values) if col else 1
+
+
+def _height(grid: Grid, view: View, state: Mapping[str, Any]) -> float:
+    """Inches of a row of pictures; of names below each other as many as they need."""
+    if isinstance(view, Intervals):
+        return 1.2 + 0.14 * int(np.isfinite(grid.take(view.var, state, view.axes(grid))).sum())
+    return 2.7 if 3 < _panels(grid, view) <= 6 else 3.5
 
 
 def _rows(grid: Grid, views: Sequence[View]) -> list[list[int]]:
@@ -158,9 +166,14 @@ def _draw_view(
         artist = _draw_scatter(axes, grid, view, settings)
     elif isinstance(view, Own):
         draw_own(axes[0], grid, view, state)
+    elif isinstance(view, Intervals):
+        _draw_intervals(axes[0], grid, view, state)
     for axis, setting in zip(axes, settings, strict=False):
         name = getattr(view, "title", None) or ("" if isinstance(view, Scatter) else grid.named(view.variables[0]))
-        axis.set_title(plain(setting[col] if col else name), fontsize=9, fontweight="normal" if col else "bold")
+        heading = plain(setting[col] if col else name)
+        if isinstance(view, HeatMap) and view.words is not None and (rate := _rate(grid, view, setting)):
+            heading += f"\n{plain(rate)}"
+        axis.set_title(heading, fontsize=9, fontweight="normal" if col else "bold")
         axis.tick_params(labelsize=7)
     for axis in axes[count:]:
         axis.remove()
@@ -204,6 +217,9 @@ def _draw_planes(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize
 
+    path = getattr(view, "path", None)
+    if path is not None:  # a mean over seeds is no way that anyone went
+        settings = [_one_of_means(grid, path, setting) for setting in settings]
     slices = [grid.take(view.var, setting, (view.x, view.y)) for setting in settings]
     log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
     span = _scale(grid, view, slices, log, state["fit"][index])
@@ -222,7 +238,47 @@ def _draw_planes(
             _draw_cells(axis, grid, view, x, y, values, norm, setting)
         else:
             _draw_contour(axis, x, y, values, norm, log)
+            if path is not None:
+                _draw_path(axis, grid.take(path, setting, grid.axes[path][-2:]))
     return ScalarMappable(norm, _colors(view)) if span else None
+
+
+def _means(grid: Grid, name: str, setting: Mapping[str, Any]) -> list[str]:
+    """The dimensions of a variable over which a setting averages."""
+    return [d for d in grid.axes[name] if setting.get(d) == "mean" and grid.dims[d].index("mean") is None]
+
+
+def _one_of_means(grid: Grid, name: str, setting: Mapping[str, Any]) -> dict[str, Any]:
+    return {**setting, **{d: grid.dims[d].values[0] for d in _means(grid, name, setting)}}
+
+
+def _draw_path(axis: Axes, places: np.ndarray) -> None:
+    """The way across the plane: a ring where it begins, a dot where it ends."""
+    there = places[np.isfinite(places).all(1)]
+    if not len(there):
+        return
+    for color, wide in (("black", 3.4), ("white", 1.6)):
+        axis.plot(*there.T, color=color, lw=wide, alpha=0.65 if wide > 2 else 1)
+    axis.plot(*there[0], "o", mfc="none", mec="white", ms=8)
+    axis.plot(*there[-1], "o", color="white", mec="black", ms=6)
+
+
+def _rate(grid: Grid, view: HeatMap, setting: Mapping[str, Any]) -> str:
+    """What one step of x is worth in words, or that it has no such rate; as the live view says it."""
+    from xmodal_lab.instruments.information import exchange_rate  # at use: a view needs no torch
+
+    means = _means(grid, view.var, setting)
+    x, y = grid.dims[view.x], grid.dims[view.y]
+    values = grid.take(view.var, setting, (view.x, view.y, *means)).reshape(len(x.values), len(y.values), -1)
+    values = values[..., np.isfinite(values).all((0, 1))]
+    if not values.shape[2]:
+        return ""
+    images, texts = (np.asarray(dim.values, dtype=float) for dim in (x, y))
+    found = exchange_rate(values if values.shape[2] > 1 else values[..., 0], images, texts, float(view.words or 1))
+    if found.refused:
+        return "no exchange rate"
+    low, high = found.interval
+    return f"one more of {x.label} ≈ {found.rate:.2g} words ({low:.2g} to {high:.2g})"
 
 
 def _even(dim: Dim) -> bool:
@@ -314,6 +370,10 @@ def _draw_series(
     slices = [_less(grid, view, grid.take(view.var, setting, keep), keep) for setting in settings]
     log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
     span = _scale(grid, view, slices, log, state["fit"][index])
+    if view.floor is not None and view.limits is None and span is not None:
+        floor = grid.arrays[view.floor]
+        floor = floor[np.isfinite(floor) & ((floor > 0) | (not log))]
+        span = (min(span[0], float(floor.min())), max(span[1], float(floor.max()))) if floor.size else span
     banded = [band(values, quantiles) if view.band else (values, None) for values in slices]
     if view.limits is None and span is not None:
         span = _with_whiskers(span, banded, log)
@@ -322,6 +382,10 @@ def _draw_series(
         spread = None if half is None else half if view.hue else half[None]
         if np.isfinite(table).any():
             (_draw_bars if isinstance(view, Bars) else _draw_lines)(axis, grid, view, table, spread, setting)
+            if view.floor is not None:
+                at = {**setting, view.band: "mean"} if view.band else setting
+                floor = grid.take(view.floor, at, (view.x,))
+                axis.plot(grid.dims[view.x].values, floor, "--", color="0.5", label=plain(grid.named(view.floor)))
         else:
             _notice(axis)
         axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
@@ -336,6 +400,8 @@ def _draw_series(
             _set_span(axis, view, span, log)
         if isinstance(view, Density):
             _draw_spectrum(axis, grid, view, table, setting)
+        if view.floor is not None and not view.hue:
+            axis.legend(fontsize=7, frameon=False)
         if view.hue:
             dim = grid.dims[view.hue]
             title = plain(grid.named(dim.name))
@@ -517,6 +583,57 @@ def _draw_classes(axis: Axes, grid: Grid, view: Scatter, classes: Any, x: Any, y
             continue
         axis.scatter(x[here], y[here], s=5, color=NAMED[k], marker=MARKS[k % len(MARKS)], alpha=0.7, label=plain(name))
     axis.legend(fontsize=7, title_fontsize=7, frameon=False, markerscale=2, title=plain(grid.named(color)))
+
+
+def _draw_intervals(axis: Axes, grid: Grid, view: Intervals, state: Mapping[str, Any]) -> None:
+    (rows,) = view.axes(grid)
+    read = {name: grid.take(name, state, (rows,), codes=name == view.color) for name in view.variables}
+    kept = np.flatnonzero(np.isfinite(read[view.var]))
+    if not kept.size:
+        return _notice(axis)
+    low, high = view.limits or (
+        min(0.0, float(np.nanmin(read[view.low][kept]))), max(0.0, float(np.nanmax(read[view.high][kept])))
+    )  # fmt: skip
+    if view.shade is not None:
+        axis.axvspan(*view.shade, color="0.5", alpha=0.15, lw=0)
+    axis.axvline(0.0, color="0.5", lw=1)
+    tones = np.unique(grid.arrays[view.color]) if view.color else np.zeros(1)
+    for place, k in enumerate(kept):
+        tone = int(np.searchsorted(tones, read[view.color][k])) if view.color else 0
+        color = (view.colors or NAMED)[tone % len(view.colors or NAMED)]
+        ends = np.clip([read[view.low][k], read[view.high][k]], low, high)
+        axis.plot(ends, [place, place], color=color, lw=2)
+        for name, mark, tint in ((view.var, "o", color), (view.mark, "D", "0.4")):
+            if name is not None and np.isfinite(read[name][k]):
+                value = float(np.clip(read[name][k], low, high))
+                shape = mark if value == read[name][k] else "<" if value == low else ">"
+                axis.plot(value, place, shape, color=tint, ms=4, fillstyle="full" if mark == "o" else "none")
+        margin = read[view.margin][k] if view.margin else math.nan
+        for side, bracket in ((-1, "["), (1, "]")) if np.isfinite(margin) else ():
+            if low < side * margin < high:
+                axis.text(side * margin, place, bracket, color="0.4", ha="center", va="center", fontsize=7)
+    axis.set_yticks(range(len(kept)), [plain(grid.dims[rows].values[k], 30) for k in kept])
+    axis.set_ylim(len(kept) - 0.4, -0.6)
+    axis.set_xlim(low, high)
+    axis.set_xlabel(plain(grid.named(view.var)), fontsize=8)
+    if view.color is not None:
+        _interval_legend(axis, grid, view, tones)
+
+
+def _interval_legend(axis: Axes, grid: Grid, view: Intervals, tones: np.ndarray) -> None:
+    from matplotlib.lines import Line2D
+
+    meanings = grid.attrs[str(view.color)]["meanings"]
+    colors = view.colors or NAMED
+    handles = [
+        Line2D([], [], color=colors[k % len(colors)], marker="o", lw=2, label=plain(meanings[int(code)]))
+        for k, code in enumerate(tones)
+        if 0 <= int(code) < len(meanings)
+    ]
+    if view.mark is not None:
+        label = plain(grid.named(view.mark))
+        handles.append(Line2D([], [], color="0.4", marker="D", ls="", fillstyle="none", label=label))
+    axis.legend(handles=handles, fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=7)
 
 
 def _notice(axis: Any) -> None:

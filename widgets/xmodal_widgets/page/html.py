@@ -27,7 +27,9 @@ function pageModel(traits) {
     off: (event, call) => listeners.set(event, (listeners.get(event) || []).filter((other) => other !== call)),
     save_changes: () => {
       clearTimeout(saving); // after the picture: a change of address takes longer than a frame
-      saving = setTimeout(() => history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state))), 40);
+      saving = setTimeout(() => {
+        history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state)));
+      }, 40);
     },
     send: () => {},
   };

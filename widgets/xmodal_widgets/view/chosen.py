@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 
 from .grid import Grid
-from .kinds import Bars, Contour, Density, HeatMap, Lines, Scatter, Surface, View, default_views
+from .kinds import Bars, Contour, Density, HeatMap, Intervals, Lines, Scatter, Surface, View, default_views
 from .own import Own
 
 # What the browser can draw.
-DRAWN: tuple[type[View], ...] = (Surface, Contour, HeatMap, Lines, Density, Bars, Scatter, Own)
+DRAWN: tuple[type[View], ...] = (Surface, Contour, HeatMap, Lines, Density, Bars, Scatter, Intervals, Own)
 
 
 def view_names() -> tuple[str, ...]:

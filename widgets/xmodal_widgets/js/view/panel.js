@@ -4,6 +4,7 @@ import { extent } from "../data/cube.js";
 import { readable, titled, valueScale } from "../data/numbers.js";
 import { nameColor, nameDash } from "../data/palette.js";
 import { fitCanvas, drawMark, drawMarkValue, drawNotice, drawColorbar } from "../draw/canvas.js";
+import { classColor } from "../draw/intervals.js";
 import { classesOf, SHAPES } from "../draw/scatter.js";
 import { hueStyle } from "../draw/series.js";
 import { dragCorner, grabCorner } from "./corners.js";
@@ -22,6 +23,7 @@ export function makeView(app, spec, index) {
   view.log = toggle("log", "Logarithmic (log10) scale of values", () => flip(app, "log", index));
   view.fit = toggle("fit", "Fit the scale to what is shown now, instead of the whole cube", () => flip(app, "fit", index));
   view.legend = make("ul", { class: "xm-legend" });
+  view.said = make("div", { class: "xm-said", hidden: !kind.say || !spec.words });
   view.row = make("div", { class: "xm-panels" });
   view.colorbar = make("canvas", { class: "xm-colorbar", "aria-hidden": "true" });
   view.grow = make("button", { type: "button", class: "xm-toggle xm-grow", title: "Enlarge", "aria-label": `enlarge ${title.textContent}` }, "\u2922");
@@ -29,7 +31,7 @@ export function makeView(app, spec, index) {
   view.body = make("div", { class: "xm-body" }, view.row, view.colorbar);
   view.element = make("section", { class: `xm-view xm-${spec.kind}`, "aria-label": title.textContent },
     make("div", { class: "xm-view-head" }, title, view.badge, make("span", { class: "xm-tools" }, view.log, view.fit, view.grow)),
-    view.legend, view.body);
+    view.said, view.legend, view.body);
   view.hasBar = kind.bar(app.cube, spec);
   view.element.addEventListener("click", (event) => view.small && !event.target.closest("button") && app.enlarge(index));
   const columns = spec.col ? app.cube.dims.get(spec.col) : null;
@@ -57,7 +59,8 @@ function flip(app, name, index) {
 
 function fillLegend(view) {
   const { app: { cube }, spec } = view;
-  if (spec.kind === "scatter") {
+  if (spec.kind === "intervals") intervalLegend(view);
+  else if (spec.kind === "scatter") {
     const classes = classesOf(cube, spec) || [];
     if (classes.length) headLegend(view.legend, titled(cube.vars.get(spec.color)));
     classes.forEach(({ name }, k) => {
@@ -77,8 +80,30 @@ function fillLegend(view) {
       if (h % stride === 0) view.legend.append(make("li", {}, hueSwatch(cube, spec, h), word));
     });
   }
+  if (spec.floor) view.legend.append(make("li", { class: "xm-note" }, makeSwatch(30, curveSwatch("#808080", [5, 4])), titled(cube.vars.get(spec.floor))));
+  if (spec.path) view.legend.append(make("li", { class: "xm-note" }, "\u25CB start  \u25CF end of training"));
   if (spec.band) view.legend.append(make("li", { class: "xm-note" }, spec.versus ? `paired over ${spec.band}, 95 % interval` : `mean over ${spec.band}, 95 % interval`));
   view.legend.hidden = !view.legend.childElementCount;
+}
+
+// The words by their colours, and what the marks are.
+function intervalLegend({ app: { cube }, spec, legend }) {
+  const shape = (draw, k) => makeSwatch(16, (ctx) => {
+    ctx.beginPath();
+    draw(ctx, 8, 7, 4.5);
+    if (k === undefined) {
+      ctx.strokeStyle = "gray"; // told apart on a page of either colour
+      ctx.lineWidth = 1.5;
+      ctx.stroke();
+    } else {
+      ctx.fillStyle = classColor(spec, k);
+      ctx.fill();
+    }
+  });
+  const classes = (spec.color && classesOf(cube, spec)) || [];
+  if (classes.length) headLegend(legend, titled(cube.vars.get(spec.color)));
+  classes.forEach(({ name }, k) => legend.append(make("li", {}, shape(SHAPES[0], k), name)));
+  if (spec.mark) legend.append(make("li", {}, shape(SHAPES[3]), cube.vars.get(spec.mark).label));
 }
 
 // What the colours stand for, before the names (by CSS: it is no item of the list).
@@ -131,17 +156,22 @@ function readKey(view) {
 // The dimensions that a view leaves to controls.
 export function opensOf(cube, spec) {
   if (spec.kind === "own") return new Set(spec.vars.flatMap((name) => cube.vars.get(name).dims).filter((name) => !spec.over.includes(name)));
-  const own = [spec.kind === "scatter" ? spec.points : spec.x, spec.y, spec.hue, spec.band, spec.col];
+  const own = [{ scatter: spec.points, intervals: spec.rows }[spec.kind] ?? spec.x, spec.y, spec.hue, spec.band, spec.col];
   if (spec.marks) own.push(spec.along);
-  if (spec.under) own.push(...cube.vars.get(spec.under).dims.slice(-2));
+  for (const drawn of [spec.under, spec.path]) if (drawn) own.push(...cube.vars.get(drawn).dims.slice(-2));
   const all = variablesOf(spec).flatMap((name) => cube.vars.get(name).dims);
   return new Set(all.filter((name) => !own.includes(name)));
 }
 
-export const variablesOf = (spec) => {
-  if (spec.kind === "own") return spec.vars;
-  return (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.marks]).filter(Boolean);
-};
+// The variables that a view reads.
+export function variablesOf(spec) {
+  const named = {
+    own: () => spec.vars,
+    scatter: () => [spec.x, spec.y, spec.color],
+    intervals: () => [spec.var, spec.low, spec.high, spec.mark, spec.margin, spec.color],
+  }[spec.kind] || (() => [spec.var, spec.under, spec.path, spec.floor, spec.marks]);
+  return named().filter(Boolean);
+}
 
 export function updateView(view) {
   const { app, spec, kind } = view;
@@ -168,8 +198,7 @@ function readView(view) {
   const slices = settings.map((setting) => kind.read(app.cube, spec, setting));
   const pinned = app.pin && settings.map((_, c) => panelSetting({ ...app, state: app.pin }, spec, c));
   const ghosts = pinned ? pinned.map((setting) => kind.read(app.cube, spec, setting)) : [];
-  const scaled = spec.kind !== "scatter" && spec.kind !== "own";
-  const positive = scaled && app.cube.vars.get(spec.var).positive !== null;
+  const positive = !["scatter", "intervals", "own"].includes(spec.kind) && app.cube.vars.get(spec.var).positive !== null;
   const log = positive && app.state.log[view.index];
   view.spans = kind.spans(app.cube, spec, [...slices, ...ghosts], app.state.fit[view.index], log);
   view.scale = view.spans.value ? valueScale(...view.spans.value, log) : null;
@@ -177,11 +206,19 @@ function readView(view) {
   view.panels.forEach((panel, c) => {
     Object.assign(panel, { cube: app.cube, spec, setting: settings[c], slice: slices[c], ghost: ghosts[c] || null, scale: view.scale, spans: view.spans, shown });
   });
+  if (!view.said.hidden) say(view, slices[0]);
   view.badge.hidden = !slices.some((s) => s.interpolated);
   view.log.hidden = !positive;
   view.fit.hidden = Boolean(spec.limits) || spec.kind === "own";
   view.log.setAttribute("aria-pressed", String(app.state.log[view.index]));
   view.fit.setAttribute("aria-pressed", String(app.state.fit[view.index]));
+}
+
+// The sentence below the heading: in full where the picture is large, and always for the pointer.
+function say(view, slice) {
+  const { short, long } = view.kind.say(view.app.cube, view.spec, slice);
+  view.said.replaceChildren(make("span", { class: "xm-long" }, long), make("span", { class: "xm-short", "aria-hidden": "true" }, short));
+  view.said.title = long;
 }
 
 function panelSetting(app, spec, c) {

@@ -34,7 +34,7 @@ Steps = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Testbed:
+class Site:
     """Where a claim is measured: an experiment, its modalities, and what to say of it."""
 
     experiment: Experiment
@@ -48,17 +48,17 @@ class Testbed:
         return "+".join(self.names)
 
 
-def testbed(c: Conditions, count: int = 2) -> Testbed:
+def site(c: Conditions, count: int = 2) -> Site:
     """The digits world, or the first ``count`` modalities of the user's dataset."""
     epochs = EPOCHS[c.budget]
     if c.dataset is None:
         names = ("image", "audio", "text")[:count]
         defaults = {"dataset_modalities": "+".join(names), "modalities": "+".join(names)}
-        return Testbed(EXPERIMENT.with_defaults(**defaults) if count > 2 else EXPERIMENT, names, epochs)
+        return Site(EXPERIMENT.with_defaults(**defaults) if count > 2 else EXPERIMENT, names, epochs)
     dataset = c.once(f"dml dataset {count} {c.budget}", lambda: _cut(c, count))
     note = "" if not c.quick or len(dataset.train) == len(c.dataset.train) else f"{len(dataset.train)} training rows."
     note = " ".join(part for part in (note, scored_on(dataset)) if part)
-    return Testbed(experiment(dataset), dataset.modalities, epochs, note)
+    return Site(experiment(dataset), dataset.modalities, epochs, note)
 
 
 def scored_on(dataset: Dataset) -> str:
@@ -72,7 +72,7 @@ def scored_on(dataset: Dataset) -> str:
 
 
 def data(c: Conditions) -> Dataset:
-    """The dataset of :func:`testbed`."""
+    """The dataset of :func:`site`."""
     if c.dataset is not None:
         return c.once(f"dml dataset 2 {c.budget}", lambda: _cut(c, 2))
     return world_of(EXPERIMENT, DmlWorld).load(EXPERIMENT.defaults)
@@ -97,15 +97,15 @@ def _cut(c: Conditions, count: int) -> Dataset:
 
 def trained(c: Conditions) -> dict[str, xr.Dataset]:
     """As :func:`arms` with what training alone tells: the same numbers to the bit, at a tenth of the cost."""
-    return _arms(c, testbed(c), {})
+    return _arms(c, site(c), {})
 
 
-def arms(c: Conditions, at: Testbed | None = None, **more: Any) -> dict[str, xr.Dataset]:
+def arms(c: Conditions, at: Site | None = None, **more: Any) -> dict[str, xr.Dataset]:
     """Each single modality, "SML" and "DML" -> its part of the sweep, over ``seed``."""
-    return _arms(c, at or testbed(c), more or EVERYTHING)
+    return _arms(c, at or site(c), more or EVERYTHING)
 
 
-def _arms(c: Conditions, where: Testbed, asked: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+def _arms(c: Conditions, where: Site, asked: Mapping[str, Any]) -> dict[str, xr.Dataset]:
     cube = c.sweep(
         where.experiment, modalities=[*where.names, where.both], alpha=[0.0, 1.0],
         epochs=where.epochs, **asked,
@@ -114,14 +114,14 @@ def _arms(c: Conditions, where: Testbed, asked: Mapping[str, Any]) -> dict[str, 
     return found | {name: cube.sel(modalities=where.both, alpha=a) for name, a in (("SML", 0.0), ("DML", 1.0))}
 
 
-def sees_all(c: Conditions, at: Testbed | None = None, **more: Any) -> xr.Dataset:
+def sees_all(c: Conditions, at: Site | None = None, **more: Any) -> xr.Dataset:
     """The control: fixed pairs, but every sample has one, in about as many steps."""
-    where = at or testbed(c)
+    where = at or site(c)
     epochs = max(3, round(where.epochs * _rows(where, "complete") / _rows(where, "all")))
     return c.sweep(where.experiment, modalities=where.both, pairing="fixed", rows="all", epochs=epochs, **more)
 
 
-def _rows(where: Testbed, rows: str) -> int:
+def _rows(where: Site, rows: str) -> int:
     train = world_of(where.experiment, DmlWorld).load(where.experiment.defaults).train
     return len(Pairing("fixed", rows=rows).draw(train, where.names))
 

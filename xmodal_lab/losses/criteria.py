@@ -147,6 +147,100 @@ class _Numbers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+# What a tensor tells of itself without its numbers, and the attributes that are its numbers.
+_FACTS = {
+    Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.nelement, Tensor.stride, Tensor.is_floating_point,
+    Tensor.is_complex, Tensor.is_contiguous, Tensor.element_size, Tensor.get_device, Tensor.data_ptr, Tensor.__len__,
+    Tensor.__hash__, Tensor.requires_grad_,
+}  # fmt: skip
+_NUMBERS = ("data", "T", "mT", "H", "mH", "real", "imag")
+_NUMBER_GETTERS = {getattr(Tensor, name).__get__ for name in _NUMBERS}
+
+
+def _takes_numbers(func: Any) -> bool:
+    return func not in _FACTS and (getattr(func, "__name__", "") != "__get__" or func in _NUMBER_GETTERS)
+
+
+class Guard(TorchFunctionMode):
+    """Refuses, at every evaluation, what a criterion reads of ``owned`` or of other tensors that want a gradient.
+
+    A criterion may read weights in some states only: on some batches, from its second call on. Where it is seen once,
+    by :func:`check_criterion`, it need not; here it is stopped before the number that would be wrong.
+    """
+
+    def __init__(self, owned: dict[int, str], own: Any) -> None:
+        super().__init__()
+        self.owned = owned
+        self.own = {_address(t) for t in tensors_in(own)}  # outputs and target, which may be parts of the module
+        self.made: list[Tensor] = []  # leaves made inside, held so that no other tensor gets their id
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [*args, *kwargs.values()] if kwargs else args
+        if _takes_numbers(func):
+            for tensor in tensors_in(given):
+                self._check(tensor, func)
+        found = func(*args, **(kwargs or {}))
+        if torch.is_grad_enabled():
+            self.made += [t for t in tensors_in([args[:1], found]) if t.is_leaf and t.requires_grad]
+        return found
+
+    def _check(self, tensor: Tensor, func: Any) -> None:
+        address = _address(tensor)
+        if not address or address in self.own:
+            return
+        if address in self.owned:
+            raise ReadsMore(_reads_module([self.owned[address]]))
+        foreign = torch.is_grad_enabled() and tensor.requires_grad and tensor.is_leaf and func is not Tensor.detach
+        if foreign and not any(tensor is made for made in self.made):
+            raise ReadsMore(_reads_foreign([f"a tensor {said(tensor)}"]))
+
+
+def owned_by(module: nn.Module) -> dict[int, str]:
+    """Where the memory of the module's parameters and buffers begins -> their names."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {address: name for name, tensor in named if (address := _address(tensor))}
+
+
+def reads_nothing_else(criterion: object) -> bool:
+    """Whether ``criterion`` is one of torch's own, or ours, which read their arguments only."""
+    homes = ("torch.nn.functional", "torch.nn.modules.loss", "torch._C._nn", __package__ + ".cross_entropy")
+    return (
+        getattr(criterion, "__module__", "")
+        if callable(criterion) and not isinstance(criterion, nn.Module)
+        else type(criterion).__module__
+    ) in homes
+
+
+def check_graph(value: Any, given: Any, module: nn.Module) -> None:
+    """Refuse a loss that hangs on tensors which want a gradient and are no part of θ.
+
+    Layers in a plain list, which the module does not register, would be left out of θ in silence; weights that it
+    computed beforehand and kept would not move.
+
+    Args:
+        value: the loss, with its graph.
+        given: what the module was called with, θ among it.
+        module: the module, to name what it holds.
+
+    Raises:
+        ReadsMore: it does; names them, and says what to do.
+    """
+    known = {id(t) for t in tensors_in(given)}
+    strange = [t for t in _leaves_of(value) if t.requires_grad and id(t) not in known]
+    places = {id(p): name for name, p in module.named_parameters()}
+    if stale := [places[id(t)] for t in strange if id(t) in places]:
+        raise ReadsMore(
+            f"{type(module).__name__} keeps something that it computed from {_few(stale)} before, and would see it "
+            "unmoved wherever the loss is looked at. Compute it in forward."
+        )
+    if strange:
+        raise ReadsMore(
+            f"{type(module).__name__} reads {_few([f'a tensor {said(t)}' for t in strange])} that wants a gradient and "
+            "is none of its parameters, so it would be left out of θ. Register it (nn.Parameter, nn.ModuleList, "
+            "nn.ModuleDict), or take it as a constant with requires_grad_(False)."
+        )
+
+
 def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, outputs: Any, target: Any) -> None:
     """Refuse a criterion that reads, besides outputs and target, what moves with θ or wants a gradient of its own.
 
@@ -167,9 +261,7 @@ def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, out
             "module, so that forward returns the loss, and give criterion=lambda loss, _: loss; or hold them fixed "
             "with criterion.requires_grad_(False)."
         )
-    named = [*module.named_parameters(), *module.named_buffers()]
-    owned = {_address(tensor): name for name, tensor in named if tensor.numel()}
-    owned.pop(0, None)
+    owned = owned_by(module)
     for tensor in tensors_in([outputs, target]):
         owned.pop(_address(tensor), None)
     leaves = {id(t) for t in tensors_in(target)}
@@ -187,19 +279,27 @@ def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, out
         with reads, _Numbers(reads):
             value = _called(criterion, watched, target)
     if reads.seen:
-        raise ReadsMore(
-            f"the criterion reads {_few(list(reads.seen))} from the module itself, and would see them unmoved wherever "
-            f"the loss is looked at. {WAY_OUT}"
-        )
+        raise ReadsMore(_reads_module(list(reads.seen)))
     places = {id(p): f"the module's {name}" for name, p in module.named_parameters()}
     foreign = [
         places.get(id(t), f"a tensor {said(t)}") for t in _leaves_of(value) if id(t) not in leaves and t.requires_grad
     ]
     if foreign:
-        raise ReadsMore(
-            f"the criterion reads {_few(foreign)} that wants a gradient and is no part of θ. Take it as a constant "
-            f"with .detach() or requires_grad_(False), if it is one. {WAY_OUT}"
-        )
+        raise ReadsMore(_reads_foreign(foreign))
+
+
+def _reads_module(names: list[str]) -> str:
+    return (
+        f"the criterion reads {_few(names)} from the module itself, and would see them unmoved wherever "
+        f"the loss is looked at. {WAY_OUT}"
+    )
+
+
+def _reads_foreign(names: list[str]) -> str:
+    return (
+        f"the criterion reads {_few(names)} that wants a gradient and is no part of θ. Take it as a constant "
+        f"with .detach() or requires_grad_(False), if it is one. {WAY_OUT}"
+    )
 
 
 def _called(criterion: Callable[[Any, Any], Any], outputs: Any, target: Any) -> Any:

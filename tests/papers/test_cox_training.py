@@ -23,7 +23,10 @@ from xmodal_lab.papers.cox.method.scoring import agreement_accuracy, in_modal_po
 from xmodal_lab.papers.cox.worlds import sources
 
 NAMES = ("touch", "sight", "word", "smell")
-SMALL: dict[str, Any] = {"steps": 18, "hidden": 12, "width": 8, "batch": 12, "refresh": 12, "lr": 0.01}
+SMALL: dict[str, Any] = {
+    "steps": 18, "hidden": 12, "width": 8, "batch": 12, "refresh": 12, "lr": 0.01, "connect_steps": 24,
+}  # fmt: skip
+LEARNS = SMALL | {"steps": 100, "connect_steps": 300}
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +70,9 @@ def test_any_view_may_be_out_and_three_may_be_in(out: str, scenario: str) -> Non
 
 def test_cox_learns_where_the_views_tell_the_class() -> None:
     p = problem(test_share=0.5)
-    found = cox.run(p, label_share=0.2, **SMALL | {"steps": 100})
+    found = cox.run(p, label_share=0.2, **LEARNS)
     assert found.accuracy > 0.8
-    assert cox.run(p, algorithm="aligned", **SMALL | {"steps": 100}).accuracy > 0.8
+    assert cox.run(p, algorithm="aligned", **LEARNS).accuracy > 0.8
     assert cox.run(p, algorithm="random", **SMALL).accuracy < found.accuracy
 
 
@@ -151,7 +154,7 @@ def test_the_bottleneck_s_divergence_is_that_of_its_normals() -> None:
     assert torch.allclose(kl, expected, atol=1e-4)
     drawn = [connect(params, "sight", z, Dice([0], 1))[0] for _ in range(2)]
     assert torch.equal(*drawn) and not torch.allclose(drawn[0], connect(params, "sight", z)[0])
-    squeezed = cox.run(p, **SMALL | {"beta_vib": 10.0, "steps": 80}).params
+    squeezed = cox.run(p, **SMALL | {"beta_vib": 10.0, "connect_steps": 100}).params
     still = {name: v[None] for name, v in squeezed.items()}
     assert float(connect(still, "sight", z)[1].mean()) < float(kl.mean())
 

@@ -5,10 +5,10 @@
     python scripts/everywhere.py --far           # the setting farthest from this machine, fast tier, short: see below
 
 A processor shows in the instructions that PyTorch (ATEN_CPU_CAPABILITY), oneDNN, MKL, NumPy, its OpenBLAS and Numba
-choose, in how many threads share a sum, and in the order in which tests happen to run. All of these can be asked for on
-one machine, downwards; an unknown one is ignored by the library that it speaks to. Farthest from any machine of today is
-the oldest set of all of them; that short run leaves out the tests marked ``once``, which rounding does not reach. A run
-ends with what differs between settings, and with status 1 if anything failed.
+choose, in how many threads share a sum, and in the order in which tests happen to run. All of these can be asked for
+on one machine, downwards; an unknown one is ignored by the library that it speaks to. Farthest from any machine of
+today is the oldest set of all of them; that short run leaves out the tests marked ``once``, which rounding does not
+reach. A run ends with what differs between settings, and with status 1 if anything failed.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -715,6 +716,7 @@ def test_more_seeds_do_not_refuse_an_exchange_rate() -> None:
     assert math.isnan(claims.log_ratio(1, -1, 1, 1))
 
 
+@lru_cache
 def _tiny_model(trained: bool = True, steps: int = 0) -> object:
     from transformers import BertConfig, BertModel
 

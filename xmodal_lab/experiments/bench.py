@@ -119,6 +119,7 @@ def bench(
         data=made.trials.fingerprint,
         labels=LABELS,
         version=made.trials.version,
+        scored=made.trials.scored,
     )
     return experiment.with_defaults(**defaults) if defaults else experiment
 

@@ -17,11 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..data import datasets
 from ..data import xor as parity
+from ..data.alike import judged_alike, scored_on
 from ..data.pairing import Pairing
 from ..data.samples import Dataset
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import Report
-from ..training import DivergedError, Options, Run, fit, judged_alike, stacking
+from ..training import DivergedError, Options, Run, fit, stacking
 from ..training.stacks import why_not_mapped, why_not_products
 from ..utils import checks as check
 from ..utils.kept import kept
@@ -87,6 +88,11 @@ class Trials:
     def version(self) -> str:
         """Of the data: the numbers in ``given``, so that a store knows other data under the same name."""
         return "1" if self.given is None else self.given.fingerprint
+
+    @property
+    def scored(self) -> str:
+        """On how many test rows all are scored, where that is not all of them."""
+        return scored_on(self.given)
 
     def fingerprint(self, s: Values) -> str:
         """Of the numbers that these settings read from disk; "" for a world that is made, or the dataset given."""

@@ -119,6 +119,7 @@ class Experiment:
             notices other files under the same name; may load them.
         labels: setting -> how axes write it.
         version: raise it when results change: stores of another version are refused.
+        scored: on which held-out rows all members are scored, in a sentence, where that is not all of them.
 
     Raises:
         ValueError, TypeError: no name, no variable, a default that is no plain value or whose name is taken.
@@ -137,6 +138,7 @@ class Experiment:
     data: Callable[[dict[str, Any]], str] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     version: str = "1"
+    scored: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

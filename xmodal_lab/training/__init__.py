@@ -18,5 +18,4 @@ from .fitting import cut_rows as cut_rows
 from .fitting import evaluate as evaluate
 from .fitting import fit as fit
 from .fitting import held_out_splits as held_out_splits
-from .fitting import judged_alike as judged_alike
 from .fitting import modalities_of as modalities_of

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -588,22 +588,6 @@ def held_out_splits(dataset: Dataset, modalities: Sequence[str], device: torch.d
     for split, samples in held_out.items():
         check_known(split, samples.labels)
     return held_out
-
-
-def judged_alike(dataset: Dataset) -> Dataset:
-    """The dataset whose held-out splits are cut to the rows that are complete in all its modalities.
-
-    Nets that see different modalities are then compared on the same rows. Otherwise a second modality of pure noise
-    that is missing where the task is hard would seem to help: the net that needs it would be scored on the easy rows.
-    A split in which no row is complete stays as it is: on it only nets of fewer modalities can be scored.
-    """
-    cut = {}
-    for name, samples in dataset.splits.items():
-        whole = torch.stack([samples.present[m] for m in dataset.modalities]).all(0)
-        if name == "train" or bool(whole.all()) or not bool(whole.any()):
-            continue
-        cut[name] = samples.complete(dataset.modalities)
-    return replace(dataset, **cut) if cut else dataset  # type: ignore[arg-type]
 
 
 def as_history(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...data.alike import judged_alike, scored_on
 from ...data.samples import Dataset
 from ...sweeps.experiment import Experiment, Report, Variable, on_demand
-from ...training import judged_alike
 from ...utils import checks as check
 from ...utils.factors import principal_components
 from ...utils.kept import kept
@@ -88,6 +88,7 @@ class Bench:
         return Experiment(
             "cox", {**self.defaults, **defaults}, self.member, self._variables, stack=self.stack, stack_key=_stack_key,
             normal=_normal, check=self.check, seconds=lambda s: s["steps"] / 150, labels=LABELS, version=self.version,
+            scored=scored_on(self.given),
         )  # fmt: skip
 
     @property

@@ -51,6 +51,7 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
         data=trials.fingerprint,
         labels=LABELS,
         version=trials.version,
+        scored=trials.scored,
     )
     return made.with_defaults(**defaults) if defaults else made
 

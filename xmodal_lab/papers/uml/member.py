@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ...data import sentences as texts
+from ...data.alike import rows_said, scored_on
 from ...data.samples import Dataset
 from ...data.unpaired import Unpaired, unpaired
 from ...sweeps.experiment import Experiment, Report, Variable, on_demand
@@ -76,8 +77,17 @@ def experiment(data: Unpaired | Dataset | Mapping[str, Any] | None = None, **def
         seconds=lambda s: 0.1 * s["steps"] / 200,
         labels={"image_shots": "pictures of each class", "text_shots": "texts of each class", "lam": "λ", "ratio": "r"},
         version="1" if given is None else _digest(given),
+        scored=_scored(data, own["target"]),
     )
     return made.with_defaults(**defaults) if defaults else made
+
+
+def _scored(data: object, target: str) -> str:
+    """Of a dataset's test rows, those that have the target are scored, whatever the auxiliaries have."""
+    if not isinstance(data, Dataset):
+        return ""
+    present = data.test.present[target]
+    return rows_said(int(present.sum()), len(present), (target,)) or scored_on(data)
 
 
 def head_of(s: Mapping[str, Any]) -> Head:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ...data.alike import scored_on
 from ...data.samples import Dataset
 from ...models.one_tower import OneTower
 from ...sweeps.experiment import Experiment, Report, Variable
@@ -63,6 +64,7 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
         seconds=_seconds,
         labels=LABELS,
         version=towers.version,
+        scored=scored_on(towers.given),
     )
     return made.with_defaults(**defaults) if defaults else made
 

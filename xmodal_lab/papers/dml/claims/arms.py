@@ -17,7 +17,6 @@ from ....data.pairing import Pairing
 from ....data.samples import Dataset, Samples
 from ....experiments.late_fusion import Trials
 from ....sweeps.experiment import Experiment
-from ....training import judged_alike
 from ..member import EXPERIMENT, experiment
 
 if TYPE_CHECKING:
@@ -58,18 +57,7 @@ def bench(c: Conditions, count: int = 2) -> Bench:
         return Bench(EXPERIMENT.with_defaults(**defaults) if count > 2 else EXPERIMENT, names, epochs)
     dataset = c.once(f"dml dataset {count} {c.budget}", lambda: _cut(c, count))
     note = "" if not c.quick or len(dataset.train) == len(c.dataset.train) else f"{len(dataset.train)} training rows."
-    note = " ".join(part for part in (note, scored_on(dataset)) if part)
     return Bench(experiment(dataset), dataset.modalities, epochs, note)
-
-
-def scored_on(dataset: Dataset) -> str:
-    """On how many test rows all arms are scored, where some lack a modality."""
-    rows, whole = len(dataset.test), len(judged_alike(dataset).test)
-    return (
-        ""
-        if rows == whole
-        else f"Scored on {whole} of {rows} test rows, those with {' and '.join(dataset.modalities)}."
-    )
 
 
 def data(c: Conditions) -> Dataset:

@@ -53,7 +53,7 @@ def gaussian_cases(conditions: Conditions) -> Cases:
 
 
 def minimiser(triple: Triple, coupling: str) -> float:
-    """The α in [0, 1] at which Δ_k is least, to 1e-4: the best of eleven, then of eleven between its neighbours, …"""
+    """The α in [0, 1] at which Δ_k is least, to 1e-4: the best of eleven, then of eleven between its neighbours."""
     low, high = 0.0, 1.0
     while True:
         grid = np.linspace(low, high, 11)

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....data.alike import judged_alike
 from ....data.samples import Dataset, Samples
 from ....experiments.late_fusion import Trials
 from ....models.evaluation import eval_mode
 from ....models.one_tower import OneTower, with_tokens
 from ....sweeps.experiment import Report
-from ....training import DivergedError, judged_alike
+from ....training import DivergedError
 from ....training.alignment import Transport
 from ....utils import checks as check
 from ....utils.kept import kept

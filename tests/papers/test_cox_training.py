@@ -58,6 +58,7 @@ def weights(found: cox.Outcome) -> torch.Tensor:
     return torch.cat([p.flatten() for name, p in found.params.items() if name.startswith(("learner", "head"))])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("out", "scenario"), list(zip(NAMES, ["semi", "unsupervised"] * 2, strict=True)))
 def test_any_view_may_be_out_and_three_may_be_in(out: str, scenario: str) -> None:
     p = problem(out, None)
@@ -89,6 +90,7 @@ def test_a_stack_trains_as_its_members_do_alone(scenario: str, method: str) -> N
         assert alone.accuracy == together.accuracy
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("scenario", "change"),
     [
@@ -118,6 +120,7 @@ def test_the_same_seed_gives_the_same_run(scenario: str) -> None:
     assert torch.equal(weights(whole(scenario)), weights(again))
 
 
+@pytest.mark.once
 def test_switches_leave_out_what_they_name() -> None:
     p = problem()
     assert not any(name.startswith("connect") for name in cox.run(p, connection=False, **SMALL).params)
@@ -282,6 +285,7 @@ def test_baselines_do_not_depend_on_what_only_cox_has() -> None:
     assert base.normal is not None and base.normal(one) == base.normal(two)
 
 
+@pytest.mark.once
 def test_every_claim_of_the_paper_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = {"T1", "S", "U", "R", "M", "D1", "D2", "A", "P"}
     assert {claim.id.removeprefix("cox.") for claim in claims.CLAIMS} == ids

@@ -638,6 +638,7 @@ def small() -> Conditions:
     return Conditions(seeds=(0, 1))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "name", ["F", "R", "U", "B", "N", "K", "M", "3", "Z", "FT", "S", "TR", "X", "E", "V", "A", "D"]
 )

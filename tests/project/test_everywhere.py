@@ -89,6 +89,9 @@ def test_settings_name_what_the_issue_of_rounding_needs(everywhere: Any) -> None
 
 def test_what_is_left_out_of_a_second_run_exists() -> None:
     once = _module("conftest_alone", CONFTEST).ONCE
-    known = {path.stem for path in CONFTEST.parent.rglob("test_*.py")}
+    files = list(CONFTEST.parent.rglob("test_*.py"))
+    known = {name for path in files for name in (path.stem, path.parent.name)}
     assert once <= known, once - known
-    assert len(once) < len(known) / 2
+    numbers = {"instruments", "papers", "training", "losses", "models"}  # where another rounding may show
+    assert not once & numbers
+    assert len([path for path in files if once & {path.stem, path.parent.name}]) < len(files) / 2

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ def check_labels(outputs: Any, target: Any, everything: Sequence[Any], criterion
         return
     if target.shape[1:] != outputs.shape[2:]:
         remedy = "; use labels.squeeze(1)" if target.shape[1:] == (1,) and outputs.ndim == 2 else ""
+        remedy = "; use labels.argmax(1), or labels.float() for shares" if target.shape == outputs.shape else remedy
         raise ValueError(f"labels must be one class number for each row of (N, C) outputs, got {came}{remedy}.")
     ignored = criterion.ignore_index if isinstance(criterion, nn.CrossEntropyLoss) else IGNORED
     for labels in everything:
@@ -195,10 +197,74 @@ class Guard(TorchFunctionMode):
             raise ReadsMore(_reads_foreign([f"a tensor {said(tensor)}"]))
 
 
+class Halves(TorchDispatchMode):
+    """Sees whether what is computed in float32 or float64 goes through half precision on the way, as under autocast."""
+
+    def __init__(self, params: Mapping[str, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.wanted = all(p.dtype.itemsize >= 4 for p in params.values() if p.is_floating_point())
+        self.seen: torch.dtype | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if self.seen is None and isinstance(found, Tensor) and found.is_floating_point() and found.dtype.itemsize < 4:
+            self.seen = found.dtype
+        return found
+
+    def tell(self, name: str, module: str) -> None:
+        """Warn of what was seen."""
+        if self.wanted and self.seen is not None:
+            warnings.warn(
+                f"{name}: {module} goes through {self.seen} on the way (autocast, or a cast of its own), which holds "
+                "too few digits for differences; take the cast out of its forward while you look at it.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
 def owned_by(module: nn.Module) -> dict[int, str]:
     """Where the memory of the module's parameters and buffers begins -> their names."""
     named = [*module.named_parameters(), *module.named_buffers()]
     return {address: name for name, tensor in named if (address := _address(tensor))}
+
+
+def _arrays_held(criterion: Any, depth: int = 3) -> Iterator[np.ndarray]:
+    """NumPy arrays that a criterion holds: in its closure, defaults, attributes, or under global names of its code."""
+    if isinstance(criterion, np.ndarray):
+        yield criterion
+        return
+    if depth == 0 or isinstance(criterion, (Tensor, str, bytes, int, float)):
+        return
+    inside: list[Any] = []
+    if isinstance(criterion, (list, tuple, dict)):
+        inside = list(criterion.values() if isinstance(criterion, dict) else criterion)
+    elif callable(criterion):
+        code = getattr(criterion, "__code__", None)
+        around = getattr(criterion, "__globals__", {})
+        inside = [around[name] for name in (code.co_names if code else ()) if name in around]
+        inside += [cell.cell_contents for cell in getattr(criterion, "__closure__", None) or () if _filled(cell)]
+        inside += [getattr(criterion, name, None) for name in ("__defaults__", "__kwdefaults__", "args", "keywords")]
+        inside += [getattr(criterion, "func", None), vars(criterion) if hasattr(criterion, "__dict__") else None]
+    for value in inside:
+        yield from _arrays_held(value, depth - 1)
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # a name that is bound later
+        return False
+
+
+def _shared(arrays: Iterator[np.ndarray], module: nn.Module) -> list[str]:
+    """Names of the module's tensors whose memory some array looks into, where no operation of torch would tell."""
+    spans = [
+        (start, start + tensor.untyped_storage().nbytes(), name)
+        for name, tensor in [*module.named_parameters(), *module.named_buffers()]
+        if (start := _address(tensor))
+    ]
+    places = {array.__array_interface__["data"][0] for array in arrays if array.size}
+    return [name for start, end, name in spans if any(start <= place < end for place in places)]
 
 
 def reads_nothing_else(criterion: object) -> bool:
@@ -261,6 +327,8 @@ def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, out
             "module, so that forward returns the loss, and give criterion=lambda loss, _: loss; or hold them fixed "
             "with criterion.requires_grad_(False)."
         )
+    if seen := _shared(_arrays_held(criterion), module):
+        raise ReadsMore(_reads_module(seen))
     owned = owned_by(module)
     for tensor in tensors_in([outputs, target]):
         owned.pop(_address(tensor), None)

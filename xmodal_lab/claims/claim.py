@@ -138,14 +138,21 @@ class Conditions:
         """``function()``, computed at most once per process and set of seeds under ``key``."""
         key = f"{key} {self.seeds}"
         if key not in self.memory:
-            devices, rows = set(self.devices), set(self.rows)
-            self.devices.clear(), self.rows.clear()
-            self.memory[key] = function()
-            self.memory[f"seen by {key}"] = set(self.devices), set(self.rows)  # for other claims that share it
-            self.devices.update(devices), self.rows.update(rows)
-        devices, rows = self.memory.get(f"seen by {key}", (set(), set()))
-        self.devices.update(devices), self.rows.update(rows)
+            self.memory[key] = self._noting(key, function)
+        for noted, seen in zip((self.devices, self.rows), self.memory.get(f"seen by {key}", ()), strict=False):
+            noted.update(seen)
         found: Found = self.memory[key]
+        return found
+
+    def _noting(self, key: str, function: Callable[[], Found]) -> Found:
+        """``function()``; what its sweeps note goes with it, to every claim that shares it."""
+        before = set(self.devices), set(self.rows)
+        self.devices.clear()
+        self.rows.clear()
+        found = function()
+        self.memory[f"seen by {key}"] = set(self.devices), set(self.rows)
+        self.devices.update(before[0])
+        self.rows.update(before[1])
         return found
 
 

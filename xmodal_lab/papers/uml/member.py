@@ -77,14 +77,14 @@ def experiment(data: Unpaired | Dataset | Mapping[str, Any] | None = None, **def
         seconds=lambda s: 0.1 * s["steps"] / 200,
         labels={"image_shots": "pictures of each class", "text_shots": "texts of each class", "lam": "λ", "ratio": "r"},
         version="1" if given is None else _digest(given),
-        scored=_scored(data, own["target"]),
+        scored=_scored(data, str(defaults.get("target", own["target"]))),
     )
     return made.with_defaults(**defaults) if defaults else made
 
 
 def _scored(data: object, target: str) -> str:
     """Of a dataset's test rows, those that have the target are scored, whatever the auxiliaries have."""
-    if not isinstance(data, Dataset):
+    if not isinstance(data, Dataset) or target not in data.modalities:  # which is told elsewhere
         return ""
     present = data.test.present[target]
     return rows_said(int(present.sum()), len(present), (target,)) or scored_on(data)

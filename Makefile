@@ -15,14 +15,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("xmodal_lab needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	@echo "Setting up $(VENV) from pyproject.toml and constraints.txt: once, a few minutes, about 2.5 GB."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check,peers,app,distributed]'
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,check,peers,app,distributed]'
 	@touch $@
 
 lab: $(STAMP)  ## open JupyterLab on notebooks/00_start_here.ipynb
 	@$(BIN)/xmodal lab $(LAB_ARGS)
 
 app: $(STAMP)  ## the lessons as apps (Voila): code hidden, views live
-	JUPYTER_PATH=widgets/app $(BIN)/python -m voila --template=xmodal --classic-tree --Voila.ip=127.0.0.1 $(APP_ARGS) notebooks
+	JUPYTER_PATH=widgets/app $(BIN)/python -m voila --template=xmodal --classic-tree --Voila.ip=127.0.0.1 --progressive_rendering=True $(APP_ARGS) notebooks
 
 test: $(STAMP)  ## every test: unit, property, notebooks, browser
 	$(BIN)/python tests/run_all.py

@@ -2,8 +2,10 @@
 
 python scripts/make_docs.py [--out site] [--keep-outputs]
 
-Lessons are run, and each live view is exported into the page: its sliders move without a kernel. With
-``--keep-outputs`` they are shown as committed, with still pictures. Every link inside the site is checked.
+Lessons are run, two at a time, and each live view is exported as a page of its own, which the lesson shows in a frame:
+its sliders move without a kernel. With ``--keep-outputs`` lessons are as committed, with still pictures. A notebook
+that raises is shown as it was saved, and named at the end. Every link inside the site is checked, and that no page asks
+another server for anything.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import inspect
 import io
 import re
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +28,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,21 +37,27 @@ PAGES = {
     "CLAIMS_EMOJI.md": "CLAIMS_EMOJI", "CLAIMS_SHAPES.md": "CLAIMS_SHAPES",
     "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
     "docs/reliability.md": "reliability", "docs/security.md": "security",
+    "docs/glossary.md": "glossary", "docs/class.md": "class",
 }  # fmt: skip
-FILES = ("CITATION.cff", "docs/*.png", "docs/*.svg")  # what the pages point to, as it is
-# Run before a lesson: a view shows itself as the page that to_html writes, inside a frame as high as the view.
+FILES = ("CITATION.cff", "docs/*.png", "docs/*.svg", "docs/*.gif")  # what the pages point to, as it is
+# Run before a lesson: a view shows itself as the page that to_html writes, in a frame as high as the view.
 EXPORT = """
+_site_, _name_, _shown_ = {folder!r}, {name!r}, []
 def _exported(self, **kwargs):
-    import html, pathlib, tempfile
-    with tempfile.TemporaryDirectory() as folder:
-        page = self.to_html(pathlib.Path(folder) / "view.html").read_text(encoding="utf-8")
-    fit = "new ResizeObserver(() => this.style.height = this.contentDocument.body.offsetHeight + 24 + 'px')"
-    frame = '<iframe style="width:100%;height:46em;border:0" title="live view" loading="lazy" {}></iframe>'
-    frame = frame.format(f'srcdoc="{html.escape(page)}" onload="{fit}.observe(this.contentDocument.body)"')
-    return {"text/html": frame, "text/plain": "live view"}, {}
+    import pathlib
+    _shown_.append(self)
+    page = pathlib.Path(_site_) / "views" / f"{{_name_}}-{{len(_shown_)}}.html"
+    self.to_html(page)
+    return {{"text/html": {frame!r}.format(page.name), "text/plain": "live view"}}, {{}}
 import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
 """
+FIT = "new ResizeObserver(() => this.style.height = this.contentDocument.body.offsetHeight + 24 + 'px')"
+FRAME = (
+    '<iframe style="width:100%;height:46em;border:0" title="live view" loading="lazy" src="views/{}" '
+    f'onload="try {{{{ {FIT}.observe(this.contentDocument.body) }}}} catch (error) {{{{}}}}"></iframe>'
+)
+MOST = 3_000_000  # bytes of a page
 
 # Not for readers of the reference: helpers, the command, and the files behind a face, whose page shows their names.
 INSIDE = (
@@ -61,21 +72,53 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "site")
     parser.add_argument("--keep-outputs", action="store_true")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    reference(asked.out / "api")
-    for source, name in PAGES.items():
-        if (ROOT / source).is_file():
-            page(ROOT / source, asked.out / f"{name}.html")
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        lesson(path, asked.out / f"{path.stem}.html", live=not asked.keep_outputs)
-        print(f"{path.stem}", flush=True)
+    (asked.out / "views").mkdir(parents=True, exist_ok=True)
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    with ProcessPoolExecutor(2) as pool:
+        at_work = [
+            pool.submit(lesson, path, asked.out / f"{path.stem}.html", live=not asked.keep_outputs)
+            for path in notebooks
+        ]
+        landing(asked.out)
+        reference(asked.out / "api")
+        for source, name in PAGES.items():
+            if (ROOT / source).is_file():
+                page(ROOT / source, asked.out / f"{name}.html")
+        raised = [told for done in at_work if (told := done.result())]
     for source in (path for pattern in FILES for path in ROOT.glob(pattern)):
         target = asked.out / source.relative_to(ROOT)
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(source.read_bytes())
-    broken = dead_links(asked.out)
-    print("\n".join(broken) or f"every link inside {asked.out.name}/ leads somewhere")
-    return int(bool(broken))
+    wrong = [*dead_links(asked.out), *requests(asked.out), *heavy(asked.out)]
+    print("\n".join(wrong) or f"every link inside {asked.out.name}/ leads somewhere, no page asks elsewhere")
+    print("\n".join(raised), file=sys.stderr)
+    return int(bool(wrong))
+
+
+def landing(out: Path) -> None:
+    """The live picture of the first page, from the cube that ships with the project."""
+    from xmodal_widgets import explore
+
+    explore("dml").to_html(out / "views" / "landing.html")
+
+
+def requests(site: Path) -> list[str]:
+    """Scripts, styles, pictures and frames that a page would fetch from another server."""
+    found = []
+    for path in sorted(site.glob("*.html")):
+        text = re.sub(r"<pre>.*?</pre>", "", path.read_text(encoding="utf-8"), flags=re.S)
+        fetched = re.findall(
+            r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]*)|<link[^>]* href=\"(https?:[^\"]*)", text
+        )
+        found += [f"{path.name} asks {''.join(address)}" for address in fetched]
+    return found
+
+
+def heavy(site: Path) -> Iterator[str]:
+    """Pages that take too long to come."""
+    for path in sorted(site.glob("*.html")):
+        if (size := path.stat().st_size) > MOST:
+            yield f"{path.name} has {size / 1e6:.1f} MB, more than {MOST / 1e6:.0f}"
 
 
 def reference(out: Path) -> None:
@@ -97,6 +140,27 @@ def reference(out: Path) -> None:
                 start.__doc__ = "Arguments as above."  # else pdoc takes the words of nn.Module's
     pdoc.render.configure(docformat="google")
     pdoc.pdoc(*specs, output_directory=out)
+    (out / "index.html").write_text(_written(_rooms(names)), encoding="utf-8")
+
+
+def _rooms(names: list[str]) -> nbformat.NotebookNode:
+    """The reference's first page: every room, by the floor on which it stands, with the first line of its docstring."""
+    drawn = re.search(r"```text\n(.*?)```", (ROOT / "docs/architecture.md").read_text(encoding="utf-8"), re.S)
+    floors = {
+        name.rstrip("/"): int(line[:2]) for line in drawn[1].splitlines() for name in line[3:].split("   ")[0].split()
+    }
+    lines: dict[int, list[str]] = {}
+    for name in names:
+        parts = name.split(".")[1:]
+        room = next((p for p in reversed(parts) if p in floors), "")
+        said = (importlib.import_module(name).__doc__ or "").strip().splitlines() or [""]
+        link = f"{name.replace('.', '/')}.html"
+        lines.setdefault(floors.get(room, 99), []).append(f"| [`{name}`]({link}) | {said[0].replace('|', ' ')} |")
+    head = "# Reference, by room\n\nFrom the ground up; each room stands on those above it in this list."
+    text = f"{head}\n\n| room | |\n|---|---|\n"
+    text += "\n".join(line for floor in sorted(lines) for line in lines[floor])
+    links = re.sub(r"\]\((?!https?:)", "](../", _navigation())
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(part) for part in (links, text)])
 
 
 def passed_on(module: ModuleType) -> list[str]:
@@ -115,32 +179,46 @@ def passed_on(module: ModuleType) -> list[str]:
 
 
 def page(source: Path, target: Path) -> None:
-    """A Markdown page in the same dress as the lessons."""
-    text = re.sub(r"\]\((?:docs/)?([\w./-]+?)\.md\)", r"](\1.html)", source.read_text(encoding="utf-8"))
-    text = re.sub(r"\]\((?:\.\./)?notebooks/([\w.-]+?)\.ipynb\)", r"](\1.html)", text)
+    """A Markdown page in the same dress as the lessons; the first one opens with a live picture."""
+    text = _linked(source.read_text(encoding="utf-8"))
+    if target.name == "index.html":
+        text = re.sub(r"^!\[α slides.*$", lambda _: FRAME.format("landing.html"), text, flags=re.M)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(part) for part in (_navigation(), text)])
     notebook.metadata["title"] = source.stem
     target.write_text(_written(notebook), encoding="utf-8")
 
 
-def lesson(source: Path, target: Path, live: bool) -> None:
-    """A lesson; run again with its views exported, or as committed."""
-    notebook = nbformat.read(source, as_version=4)
+def _linked(text: str) -> str:
+    """Links between pages and lessons, as the site has them."""
+    text = re.sub(r"\]\((?:\.\./)?(?:docs/)?([\w./-]+?)\.md\)", r"](\1.html)", text)
+    return re.sub(r"\]\((?:\.\./)?(?:notebooks/)?([\w.-]+?)\.ipynb\)", r"](\1.html)", text)
+
+
+def lesson(source: Path, target: Path, live: bool) -> str:
+    """A lesson; run again with its views exported, or as committed. Says so if it raised, and is then as committed."""
+    notebook, told = nbformat.read(source, as_version=4), ""
     if live:
-        notebook.cells.insert(0, nbformat.v4.new_code_cell(EXPORT))
-        NotebookClient(
-            notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}},
-            extra_arguments=["--log-level=ERROR"],  # kernels warn that they talk over TCP, on this machine
-        ).execute()  # fmt: skip
-        del notebook.cells[0]
+        export = EXPORT.format(folder=str(target.parent.resolve()), name=target.stem, frame=FRAME)
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(export))
+        try:
+            NotebookClient(
+                notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}},
+                extra_arguments=["--log-level=ERROR"],  # kernels warn that they talk over TCP, on this machine
+            ).execute()  # fmt: skip
+            del notebook.cells[0]
+        except (CellExecutionError, DeadKernelError, TimeoutError) as error:
+            told = f"{source.name} raised {str(error).strip().splitlines()[-1]}; it is shown as it was saved."
+            notebook = nbformat.read(source, as_version=4)
     for cell in notebook.cells:
-        cell.source = re.sub(r"\]\(([\w.-]+?)\.ipynb\)", r"](\1.html)", cell.source)
-        cell.source = cell.source.removeprefix("# NBVAL_IGNORE_OUTPUT\n")  # a word to the tests
+        cell.source = _linked(cell.source)
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\$\$(.+?)\$\$", lambda found: drawn(found[1]), cell.source, flags=re.S)
+    notebook.cells = [cell for cell in notebook.cells if "plumbing" not in cell.metadata.get("tags", [])]
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell(_navigation()))
     notebook.metadata["title"] = source.stem
     target.write_text(_written(notebook), encoding="utf-8")
+    print(source.stem, flush=True)
+    return told
 
 
 def drawn(formula: str) -> str:
@@ -156,7 +234,8 @@ def drawn(formula: str) -> str:
 def _written(notebook: nbformat.NotebookNode) -> str:
     """The page, without the scripts that nbconvert would have it fetch from elsewhere (require.js, MathJax)."""
     text: str = _exporter().from_notebook_node(notebook)[0]
-    return re.sub(r'<script src="https?://[^"]*">\s*</script>', "", text)
+    text = re.sub(r'<script[^>]* src="https?://[^"]*"[^>]*>\s*</script>', "", text)
+    return re.sub(r'<link[^>]* href="https?://[^"]*"[^>]*>', "", text)
 
 
 def _navigation() -> str:
@@ -165,7 +244,7 @@ def _navigation() -> str:
     there = [("xmodal_lab", "index.html"), *lessons]
     if (ROOT / "CLAIMS.md").is_file():
         there.append(("ledger", "CLAIMS.html"))
-    there += [("architecture", "architecture.html"), ("API", "api/index.html")]
+    there += [("glossary", "glossary.html"), ("architecture", "architecture.html"), ("API", "api/index.html")]
     links = " · ".join(f"[{name}]({link})" for name, link in there)
     style = "main { max-width: 75em; margin: auto } .jp-RenderedMarkdown pre { margin-bottom: 1em }"
     return f"<style>{style}</style>\n\n{links}"

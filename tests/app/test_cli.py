@@ -159,3 +159,18 @@ def test_an_output_that_ends_or_is_full_is_no_traceback(line: str, status: str, 
     assert done.stdout.split()[-1:] == [status]
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
     assert re.search(told, done.stderr)
+
+
+def test_every_setting_of_a_known_experiment_has_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    from xmodal_lab.app.words import WORDS, word
+    from xmodal_lab.sweeps import experiment as experiments
+
+    known = [experiments.get(name) for name in experiments.names()]
+    silent = [f"{e.name}.{name}" for e in known for name in e.defaults if not word(e.name, name)]
+    assert not silent
+    meant = {f"{e.name}.{name}" for e in known for name in e.defaults} | {n for e in known for n in e.defaults}
+    assert set(WORDS) - meant <= {"a_connect"}, "a word for a setting that there is not"
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "dml", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "share of pairs drawn anew, or weight of the paper's loss (1.0)" in shown

@@ -127,6 +127,7 @@ def voila(root: Path, folder: Path) -> Iterator[str]:
         "--template=xmodal",
         "--classic-tree",
         "--Voila.ip=127.0.0.1",
+        "--progressive_rendering=True",
         f"--port={port}",
         "--token=",
         str(root),

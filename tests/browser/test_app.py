@@ -45,7 +45,12 @@ def test_lesson(path: Path, app: str, new_page: Callable[..., Any]) -> None:
     page = new_page(width=1400)
     page.set_default_timeout(240_000)
     page.goto(f"{app}/voila/render/{path.name}", wait_until="commit")
-    page.locator("#rendered_cells").wait_for()  # shown when the last cell has run
+    page.locator("#rendered_cells").wait_for()
+    if "lessons.method(" in code:
+        page.locator("img[alt*='→']").first.wait_for()  # the diagram: the first picture, before the lesson has run
+    done = "() => !document.querySelector('[cell-index] > .voila-skeleton-container')"
+    page.wait_for_function(done, timeout=240_000)  # the last cell has run
+    assert page.get_by_text("waits for your answer").locator("visible=true").count() == 0, "exercises are hidden"
     if "SweepView(" in code or "explore(" in code:
         page.wait_for_function("() => [...document.querySelectorAll('.xm-canvas')].some((c) => c.width > 0)")
         page.evaluate("() => document.querySelector('.xm-root').scrollIntoView()")

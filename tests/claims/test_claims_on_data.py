@@ -17,7 +17,8 @@ from xmodal_lab.app import main as cli
 from xmodal_lab.claims import ledger
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.verdicts import Measured, gain
-from xmodal_lab.experiments.late_fusion import Trials, _loaded
+from xmodal_lab.experiments.late_fusion import LateFusionWorld
+from xmodal_lab.experiments.world import _loaded
 from xmodal_lab.papers import uml
 from xmodal_lab.papers.synergy import member as members
 from xmodal_lab.papers.synergy import worlds as synergy_worlds
@@ -83,9 +84,9 @@ def test_an_option_with_a_setting_of_its_own_is_not_said_twice() -> None:
 
 
 def test_a_sweep_reaches_every_option_of_a_loader(avmnist: Path) -> None:
-    trials = Trials()
-    s = {**trials.defaults, "dataset": "avmnist", "data_options": FEW}
-    dataset = trials.load(s)
+    known = LateFusionWorld()
+    s = {**known.defaults, "dataset": "avmnist", "data_options": FEW}
+    dataset = known.load(s)
     assert dataset.shapes == {"image": (1, 8, 8), "audio": (1, 8, 8)} and len(dataset.train) == 20
     cube = xl.sweep("dml", dataset="avmnist", data_options=FEW, epochs=2, alpha=[0.0, 1.0], progress=False)
     assert np.isfinite(cube["accuracy"].values).all() and json.loads(cube.attrs["settings"])["data_options"] == FEW
@@ -109,11 +110,11 @@ def test_a_store_notices_other_files_under_the_same_name(avmnist: Path, tmp_path
 
 
 def test_worlds_that_are_made_have_no_fingerprint() -> None:
-    trials = Trials()
-    assert trials.fingerprint(trials.defaults) == "", "their version is the package's"
+    known = LateFusionWorld()
+    assert known.fingerprint(known.defaults) == "", "their version is the package's"
     a, b = (xl.load("gaussian", seed=s) for s in (0, 1))
     assert a.fingerprint != b.fingerprint and len(a.fingerprint) == 16
-    assert Trials(a).version == a.fingerprint
+    assert LateFusionWorld(a).version == a.fingerprint
 
 
 # -- a ledger of its own -----------------------------------------------------------------------------
@@ -357,7 +358,7 @@ def test_features_of_texts_are_language_for_synergy() -> None:
         data = pictures(vectors=vectors)
         mine = Conditions(data, seeds=(0, 1))
         assert comparing.directions(mine) == ["L→V"] and comparing.has_text(mine)
-        world = synergy_worlds.world_of(members._trials_of(members.experiment(data)), {**members.DEFAULTS})
+        world = synergy_worlds.direction_of(members.experiment(data).world, {**members.DEFAULTS})
         # Each row's own description is its own text, at the length asked for.
         own_text = world.teacher.pools["latents"].z[world.teacher.pools["latents"].own]
         torch.testing.assert_close(own_text, 4 * data.train.inputs["text"])

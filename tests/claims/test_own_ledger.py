@@ -265,3 +265,51 @@ def test_every_shipped_row_follows_from_what_it_keeps(dataset: str) -> None:
             }
     frame = pd.DataFrame(list(ledger.rows_in(ledger.place(dataset)).values()))
     assert json.dumps(frame["settings"].tolist())
+
+
+def test_what_a_store_has_finished_is_read_without_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="there is no store at"):
+        xl.claims.finished(RISES, store=tmp_path / "none")
+    xl.claims.run(RISES, store=tmp_path, progress=False)
+
+    def refused(*_: Any) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(measuring, "measured", refused)
+    found = xl.claims.finished(CLAIMS, store=tmp_path)
+    assert list(found["id"]) == ["mine.rises"] and found.iloc[0]["verdict"] == "holds"
+    assert found.iloc[0]["commit"] == xl.claims.finished(RISES, store=tmp_path).iloc[0]["commit"]
+    assert xl.claims.finished(CLAIMS, store=tmp_path, settings={"slope": 2.0}).empty, "other settings, another row"
+    assert cli.main(["claims", HERE, "--finished", "--store", str(tmp_path)]) == 0
+    assert "mine.rises" in capsys.readouterr().out
+    assert cli.main(["claims", "dml.T3", "--finished", "--store", str(tmp_path)]) == 2
+    assert "finished none of these rows" in capsys.readouterr().err
+    assert cli.main(["claims", HERE, "--finished", "--run", "--store", str(tmp_path)]) == 2
+    assert "give it without --run" in capsys.readouterr().err
+
+
+def test_a_row_begins_where_nobody_had_looked() -> None:
+    later = Claim("mine.later", "Later.", "Tab 1", "", rises, cost="seconds", first=100)
+    assert later.seeds()[:2] == (100, 101) and later.seeds(first=1000)[0] == 1100
+    assert xl.claims.known()["synergy.A5"].seeds()[0] == 100, "α was fixed after a look at the seeds from 0 on"
+    with pytest.raises(ValueError, match="first must be at least 0"):
+        Claim("mine.before", "Before.", "Tab 1", "", rises, first=-1)
+
+
+def test_an_interval_over_seeds_is_one_over_data() -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    def drawn(settings: dict[str, Any], report: Any) -> dict[str, float]:
+        seen.append((settings["seed"], settings["data_seed"]))
+        return {"score": 0.0}
+
+    def resolved(s: dict[str, Any]) -> dict[str, Any]:
+        return {**s, "data_seed": s["seed"] if s["data_seed"] is None else s["data_seed"]}
+
+    toy = Experiment("drawn toy", {"seed": 0, "data_seed": 0}, drawn, ["score"], normal=resolved)
+    Conditions(seeds=(3, 4)).sweep(toy)
+    assert seen == [(3, 3), (4, 4)]
+    Conditions(seeds=(3, 4)).sweep(toy, data_seed=7)
+    assert seen[2:] == [(3, 7), (4, 7)], "unless the claim, or the user, says which"

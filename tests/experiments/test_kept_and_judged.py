@@ -14,10 +14,11 @@ from worlds import toy
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.verdicts import Measured, gain
-from xmodal_lab.data.alike import judged_alike, scored_on
-from xmodal_lab.data.samples import Dataset, Samples
+from xmodal_lab.data.samples import Dataset, Samples, judged_alike, scored_on
+from xmodal_lab.experiments.world import DatasetWorld
 from xmodal_lab.papers import cox, dml, synergy, uml, wma
-from xmodal_lab.papers.cox.member import Bench
+from xmodal_lab.papers.cox.member import CoxWorld
+from xmodal_lab.sweeps import experiment as experiments
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.utils.kept import kept
 
@@ -33,7 +34,7 @@ def _synergy(dataset: Dataset) -> None:
 
 
 def _cox(dataset: Dataset) -> None:
-    sweep(Bench(dataset).experiment(steps=5), seed=[0, 1], progress=False)
+    sweep(CoxWorld(dataset).experiment(steps=5, connect_steps=2), seed=[0, 1], progress=False)
 
 
 def _uml(dataset: Dataset) -> None:
@@ -113,7 +114,7 @@ def test_every_papers_row_says_on_how_many_rows_its_arms_are_scored(paper: str) 
         dataset = with_a_third(dataset)
     made = {
         "dml": lambda: dml.experiment(dataset, choose="last", epochs=1, width=4),
-        "cox": lambda: Bench(dataset).experiment(perceptor="given", steps=5, width=4, connect_steps=2),
+        "cox": lambda: CoxWorld(dataset).experiment(perceptor="given", steps=5, width=4, connect_steps=2),
         "synergy": lambda: synergy.experiment(kinds(dataset, image="image", audio="audio"), steps=2),
         "uml": lambda: uml.experiment(dataset, target="audio", auxiliary="image", steps=2),
         "wma": lambda: wma.experiment(dataset),
@@ -163,3 +164,18 @@ def test_rows_are_cut_only_where_some_lack_a_modality() -> None:
     apart = Dataset("apart", cut.train, Samples(cut.test.inputs, cut.test.labels, present=nowhere), ("a", "b"))
     assert judged_alike(apart) is apart
     assert toy() is not None and cox.EXPERIMENT.name == "cox"
+
+
+@pytest.mark.parametrize("paper", ["dml", "synergy"])
+def test_the_data_may_be_drawn_by_the_seed(paper: str) -> None:
+    known = experiments.get(paper)
+    assert known.normal is not None and known.check is not None
+    own, given = (known.normal(known.settings(seed=3, data_seed=d)) for d in (None, 3))
+    assert own == given and own["data_seed"] == 3, "one member, under either name"
+    first, fixed, second = (
+        DatasetWorld.load(known.world, known.settings(seed=s, data_seed=d)).test.inputs["image"]
+        for s, d in ((3, None), (9, 3), (4, None))
+    )
+    assert torch.equal(first, fixed) and not torch.equal(first, second)
+    with pytest.raises(ValueError, match="data_seed must be at least 0"):
+        known.check(known.settings(data_seed=-1))

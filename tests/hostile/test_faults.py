@@ -42,6 +42,7 @@ from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.data.datasets import fakes
 from xmodal_lab.data.datasets.reading import download
 from xmodal_lab.models.pretrained.feature_cache import remembered
+from xmodal_lab.sweeps import store as stores
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.sweeps.store import StoreError
 from xmodal_lab.training import load_checkpoint, save_checkpoint
@@ -542,20 +543,18 @@ def test_clocks_that_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault
 
 def test_a_store_that_another_swept_away_while_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a jump of the clock: the other's store is taken, or the error is the disk's own."""
-    from xmodal_lab.sweeps.store import Store
+    fill = stores._fill
 
-    fill = Store._fill
-
-    def swept_away(self: Store, folder: Path, attributes: Any) -> None:
-        fill(self, folder, attributes)
+    def swept_away(folder: Path, layout: Any, told: Any) -> None:
+        fill(folder, layout, told)
         shutil.rmtree(folder)
-        monkeypatch.setattr(Store, "_fill", fill)
-        if self.path.name == "both.zarr":
-            swept(self.path)
+        monkeypatch.setattr(stores, "_fill", fill)
+        if "both" in folder.name:
+            swept(tmp_path / "both.zarr")
 
-    monkeypatch.setattr(Store, "_fill", swept_away)
+    monkeypatch.setattr(stores, "_fill", swept_away)
     assert_true(swept(tmp_path / "both.zarr"), swept(None), "another was first")
-    monkeypatch.setattr(Store, "_fill", swept_away)
+    monkeypatch.setattr(stores, "_fill", swept_away)
     with pytest.raises(FileNotFoundError):
         swept(tmp_path / "alone.zarr")
     assert_true(swept(tmp_path / "alone.zarr"), swept(None), "begun anew")
@@ -643,12 +642,12 @@ def test_ctrl_c_at_any_line(
 def test_ctrl_c_around_a_lock_does_not_make_the_next_sweep_wait_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, faults: Callable[..., None]
 ) -> None:
-    from xmodal_lab.sweeps.store import Claim
+    from xmodal_lab.sweeps.locks import TaskLock
 
-    act = getattr(Claim, moment)
+    act = getattr(TaskLock, moment)
 
-    def interrupted(claim: Claim) -> bool:
-        monkeypatch.setattr(Claim, moment, act)
+    def interrupted(claim: TaskLock) -> bool:
+        monkeypatch.setattr(TaskLock, moment, act)
         if moment == "_locked":
             act(claim)
         raise KeyboardInterrupt
@@ -656,7 +655,7 @@ def test_ctrl_c_around_a_lock_does_not_make_the_next_sweep_wait_for_ever(
     def waits(_: float) -> None:
         raise AssertionError("it waits for its own claim")
 
-    monkeypatch.setattr(Claim, moment, interrupted)
+    monkeypatch.setattr(TaskLock, moment, interrupted)
     with pytest.raises(KeyboardInterrupt) as kept:
         swept(tmp_path / "s.zarr")
     with monkeypatch.context() as patch:

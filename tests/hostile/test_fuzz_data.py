@@ -57,14 +57,14 @@ RESULTS = {
     "one_tower": {"Tokens", "Hidden"},
     "sweeps": {"StoreError", "commit", "names"},
     # What a term is given by training, the base of terms, and a part that training shares.
-    "terms": {"Context", "Function", "Term", "View", "seed_of"},
+    "terms": {"Context", "Function", "Term", "View"},
     "recipes": {"base"},
     "looks": {"Looks", "looks_of", "model_of"},
     "published": {"names"},
     "encoders": {"Pretrained"},
     # DivergedError and Run come back from fit; the others are parts of it that stacking and papers share.
     "training": {
-        "DivergedError", "Run", "as_history", "check_trainable", "cut_rows", "held_out_splits", "judged_alike",
+        "DivergedError", "Run", "as_history", "check_trainable", "cut_rows", "held_out_splits", "settings_of",
         "modalities_of",
     },
 }  # fmt: skip
@@ -120,6 +120,7 @@ def samples() -> Calls:
         "samples.Samples.complete": Call(rows.complete, {"modalities": ["a"]}),
         "samples.Samples.to": Call(rows.to, {"device": "cpu", "dtype": torch.float64}),
         "samples.Dataset": Call(xl.Dataset, whole | facts),
+        "samples.judged_alike": Call(split.judged_alike, {"dataset": dataset}),
         "samples.Dataset.to": Call(dataset.to, {"device": "cpu", "dtype": torch.float64}),
     }
 

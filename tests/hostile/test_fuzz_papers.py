@@ -124,7 +124,7 @@ def cox() -> Calls:
         "cox.best_relabelling": Call(
             cx.best_relabelling, {"predictions": classes.flip(0), "labels": classes, "classes": 3}
         ),
-        "cox.Bench": Call(cx.Bench, {"given": dataset}, nan=True),
+        "cox.CoxWorld": Call(cx.CoxWorld, {"given": dataset}, nan=True),
     }
 
 
@@ -146,6 +146,7 @@ def uml() -> Calls:
         "uml.draw_shots": Call(
             um.draw_shots, {"labels": labels, "shots": 2, "seed": 0, "what": "image", "classes": ["x", "y", "z"]}
         ),
+        "uml.UmlWorld": Call(um.UmlWorld, {"given": data}, nan=True),
         "uml.Head": Call(um.Head, _plain(um.Head)),
         "uml.train_heads": Call(um.train_heads, {"data": data, "heads": head}, guises=False),
         "uml.train_heads, several": Call(um.train_heads, {"data": data, "heads": [head]}, guises=False),
@@ -246,7 +247,7 @@ def wma() -> Calls:
             wm.world, {"task": "red", "head": "binary", "modalities": ("image", "text"), **small}, leave=["far above"]
         ),
         "wma.cases_of": Call(wm.cases_of, {"modalities": "image+text"}),
-        "wma.Towers": Call(wm.Towers, {"given": dataset}, nan=True),  # looked at in experiment
+        "wma.WmaWorld": Call(wm.WmaWorld, {"given": dataset}, nan=True),  # looked at in experiment
         "wma.experiment": Call(_defaults(wm.experiment), settings),
         "wma.experiment, dataset": Call(_defaults(wm.experiment), {"dataset": dataset}),
         "wma.choices": Call(wm.choices, {"cube": cube, "scale": 100.0}, nan=True),
@@ -258,6 +259,7 @@ def dml() -> Calls:
     asked = {"alpha": 0.5, "pairing": "same_class", "epochs": 2, "lr": 0.01, "batch_size": 8, "seed": 0, "xor": 0.5}
     return {
         # Good arguments would train.
+        "dml.DmlWorld": Call(dm.DmlWorld, {"given": toy(24)}, nan=True),
         "dml.gain_map": Call(
             dm.gain_map,
             {"clips": [10], "noise": [1.0], "images": 20, "epochs": 5, "seeds": [0]},
@@ -271,6 +273,7 @@ def dml() -> Calls:
 
 def synergy() -> Calls:
     return {
+        "synergy.SynergyWorld": Call(sy.SynergyWorld, {"given": toy(24)}, nan=True),
         "synergy.experiment": Call(_defaults(sy.experiment), {"alpha": 0.5, "seed": 0}),
         "synergy.experiment, dataset": Call(_defaults(sy.experiment), {"dataset": toy(24)}),
         # Good arguments would train.

@@ -170,7 +170,7 @@ def test_plots_draw_any_words(word: str) -> None:
 
 
 def test_mathematics_in_a_plot_stays_mathematics() -> None:
-    from xmodal_lab.plots import _text
+    from xmodal_lab.plots.charts import _text
 
     assert _text(r"$\lambda_1$") == r"$\lambda_1$" and _text(r"$\frac{$") == r"\$\frac{\$" and _text("5 $") == r"5 \$"
 

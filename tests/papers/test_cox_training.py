@@ -13,14 +13,16 @@ import torch
 import xmodal_lab as xl
 from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.claims.verdicts import VERDICTS
+from xmodal_lab.models.stacked import affine
 from xmodal_lab.papers import cox
 from xmodal_lab.papers.cox import member as bench
 from xmodal_lab.papers.cox.claims import arms
 from xmodal_lab.papers.cox.claims import rows as claims
 from xmodal_lab.papers.cox.method import nets, staged
-from xmodal_lab.papers.cox.method.nets import Dice, affine, connect, connections, mapped, optimal_classifiers
+from xmodal_lab.papers.cox.method.nets import connect, connections, mapped, optimal_classifiers
 from xmodal_lab.papers.cox.method.scoring import agreement_accuracy, in_modal_posterior, retrieval
 from xmodal_lab.papers.cox.worlds import sources
+from xmodal_lab.utils.random import Streams
 
 NAMES = ("touch", "sight", "word", "smell")
 SMALL: dict[str, Any] = {
@@ -155,7 +157,7 @@ def test_the_bottleneck_s_divergence_is_that_of_its_normals() -> None:
     normal = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(-1)
     assert torch.allclose(kl, expected, atol=1e-4)
-    drawn = [connect(params, "sight", z, Dice([0], 1))[0] for _ in range(2)]
+    drawn = [connect(params, "sight", z, Streams([0], 1))[0] for _ in range(2)]
     assert torch.equal(*drawn) and not torch.allclose(drawn[0], connect(params, "sight", z)[0])
     squeezed = cox.run(p, **SMALL | {"beta_vib": 10.0, "connect_steps": 100}).params
     still = {name: v[None] for name, v in squeezed.items()}
@@ -270,7 +272,7 @@ def own_dataset() -> xl.Dataset:
 
 
 def test_a_sweep_over_ones_own_views() -> None:
-    mine = bench.Bench(own_dataset()).experiment(perceptor="given", **SMALL)
+    mine = bench.CoxWorld(own_dataset()).experiment(perceptor="given", **SMALL)
     cube = xl.sweep(mine, out=["touch", "sight"], algorithm=["erm", "cox"], seed=[0, 1], points=20, progress=False)
     assert cube["accuracy"].shape == (2, 2, 2)
     assert cube["kind"].shape[-1] == 20
@@ -290,8 +292,8 @@ def test_every_claim_of_the_paper_is_measured(monkeypatch: pytest.MonkeyPatch) -
     ids = {"T1", "S", "U", "R", "M", "D1", "D2", "A", "P"}
     assert {claim.id.removeprefix("cox.") for claim in claims.CLAIMS} == ids
     small = SMALL | {"steps": 6, "perceptor_steps": 2, "rounds": 1}
-    made = bench.Bench.experiment
-    monkeypatch.setattr(bench.Bench, "experiment", lambda self, **how: made(self, **how | small))
+    made = bench.CoxWorld.experiment
+    monkeypatch.setattr(bench.CoxWorld, "experiment", lambda self, **how: made(self, **how | small))
     monkeypatch.setattr(claims, "LOOKED_AT", (2, 4))
     conditions = Conditions(dataset=own_dataset(), seeds=(0, 1))
     for claim in claims.CLAIMS:
@@ -357,7 +359,7 @@ def test_one_list_for_all_classes_loses_classes_and_one_of_each_does_not() -> No
 
 def test_rows_that_change_places_say_the_same() -> None:
     groups = torch.tensor([[0, 1, 0, 1, 1, 0, 2], [1, 1, 1, 0, 0, 0, 0]])
-    moved = staged._within(groups, Dice([0, 1], 3))
+    moved = staged._within(groups, Streams([0, 1], 3))
     assert torch.equal(groups.gather(1, moved), groups)
     assert torch.equal(moved.sort(-1).values, torch.arange(7).expand(2, -1))
     assert not torch.equal(moved, torch.arange(7).expand(2, -1))

@@ -230,7 +230,7 @@ def test_what_is_missing_is_said() -> None:
 def test_a_large_dataset_is_cut_for_the_quick_budget_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arms, "MOST_ROWS", {"train": 30, "val": 20, "test": 20})
     ds = three()
-    quick, full = (arms.bench(Conditions(dataset=ds, budget=b)) for b in ("quick", "full"))
+    quick, full = (arms.site(Conditions(dataset=ds, budget=b)) for b in ("quick", "full"))
     assert quick.names == ("image", "audio")
     assert "30 training rows" in quick.note
     assert full.note == ""
@@ -239,7 +239,7 @@ def test_a_large_dataset_is_cut_for_the_quick_budget_only(monkeypatch: pytest.Mo
 
 def test_sml_that_sees_everything_takes_as_many_steps() -> None:
     c = Conditions(seeds=(0, 1))
-    where = arms.bench(c)
+    where = arms.site(c)
     assert arms._rows(where, "complete") == 250
     assert arms._rows(where, "all") == 1600
 

@@ -10,7 +10,6 @@ import torch
 from torch.nn import functional
 
 import xmodal_lab as xl
-from xmodal_lab.experiments.late_fusion import Trials
 from xmodal_lab.models import stacked as nets
 from xmodal_lab.papers import synergy
 from xmodal_lab.papers.synergy import worlds
@@ -26,14 +25,15 @@ TINY: dict[str, Any] = {
 }
 
 
+WORLD = synergy.SynergyWorld()
+
+
 def settings(**given: Any) -> dict[str, Any]:
-    from xmodal_lab.papers.synergy.member import _normal
-
-    return _normal(synergy.EXPERIMENT.settings(**{**TINY, **given}))
+    return WORLD.normal(synergy.EXPERIMENT.settings(**{**TINY, **given}))
 
 
-def world(**given: Any) -> worlds.World:
-    return worlds.world_of(Trials(), settings(**given))
+def world(**given: Any) -> worlds.Direction:
+    return worlds.direction_of(WORLD, settings(**given))
 
 
 # -- nets ----------------------------------------------------------------------------------------------
@@ -180,8 +180,8 @@ def test_a_target_drawn_once_stays_with_its_row() -> None:
 def test_the_teacher_learns_from_rows_that_m_i_never_uses() -> None:
     for direction in ("A→V", "V→A", "A→L"):
         s = settings(direction=direction)
-        w = worlds.world_of(Trials(), s)
-        ds = Trials().load({**Trials().defaults, **s})
+        w = worlds.direction_of(WORLD, s)
+        ds = WORLD.load({**WORLD.defaults, **s})
         j, i = (worlds.LETTERS[c] for c in direction.split("→"))
         taught = int(worlds.teaching_rows(ds.train, j, i, s["teacher_share"]).sum())
         assert taught > 0 and w.teacher.pools["latents"].own is not None
@@ -224,7 +224,7 @@ def test_distances_are_those_between_the_clouds() -> None:
 
 def test_the_latent_floor_is_the_variance_of_the_target() -> None:
     s = settings(direction="A→V", target="shuffled", loss="mse_sum", watch=1)
-    w = worlds.world_of(Trials(), s)
+    w = worlds.direction_of(WORLD, s)
     watch = watching.Watch(w, [s], training.Plan.of(w, [s]))
     target = watch.plan.latents[watch.plan.val_targets][0]
     expected = 0.5 * float(target.var(0, correction=0).sum())

@@ -128,16 +128,11 @@ def test_a_tie_of_two_methods_that_do_nothing_needs_a_gain(monkeypatch: pytest.M
         def sel(self, target: str) -> str:
             return target
 
-    def chosen(cube: object, over: str) -> tuple[np.ndarray, float]:
-        rise = {"imperfect": lift, "paired": lift + 1e-4}.get(str(cube), 0.0)
-        return (still[::-1] if rise else still) + rise, 0.3
-
     for lift, word in ((0.03, "holds"), (1e-9, "needs an instrument that reads")):
-        monkeypatch.setattr(gains, "chosen", chosen)
         monkeypatch.setattr(gains, "arms", lambda c, d, target=(), **_: Cube(target or ("imperfect", "constant")))
         up = {"imperfect": lift, "constant": 0.0, "paired": lift + 1e-4}
-        monkeypatch.setattr(gains, "alone", lambda c, d: None)
-        monkeypatch.setattr(gains, "at", lambda cube, target, alpha, up=up: still[::-1] + up[target])
+        monkeypatch.setattr(gains, "bare", lambda c, d: still)
+        monkeypatch.setattr(gains, "at", lambda cube, target, up=up: still[::-1] + up[target])
         assert gains._paired(Conditions(seeds=range(5))).verdict.startswith(word)
 
 

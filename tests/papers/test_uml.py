@@ -17,7 +17,6 @@ from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.claims.verdicts import Measured
 from xmodal_lab.data import sentences as texts
 from xmodal_lab.data.samples import Dataset, Samples
-from xmodal_lab.models import language
 from xmodal_lab.papers import uml
 from xmodal_lab.papers.uml.claims import encoders, knobs, pretraining
 from xmodal_lab.papers.uml.claims import few as claims_few
@@ -25,6 +24,7 @@ from xmodal_lab.papers.uml.claims import rows as claims
 from xmodal_lab.papers.uml.method import conflict, grids, schedules, sequence, transfer, tuning
 from xmodal_lab.papers.uml.method.heads import Head
 from xmodal_lab.papers.uml.worlds import small as worlds
+from xmodal_lab.training import language
 from xmodal_lab.utils.statistics import jackknife
 
 CLASSES, DIMS = 6, {"image": 10, "text": 7, "audio": 12, "touch": 5, "depth": 7, "radar": 9}

@@ -16,7 +16,6 @@ from xmodal_lab.models.one_tower import OneTower
 from xmodal_lab.models.tokens import Hidden
 from xmodal_lab.papers import wma
 from xmodal_lab.papers.wma import worlds as tasks
-from xmodal_lab.papers.wma.method import towers
 
 SMALL: dict[str, Any] = {"n_train": 40, "n_val": 40, "n_test": 40, "steps": 12, "pretraining": 0, "data_seed": 0}
 
@@ -234,7 +233,7 @@ def test_strengths_start_from_the_papers_tests(cube: Any) -> None:
 )  # fmt: skip
 def test_every_switch_changes_what_is_trained(change: dict[str, Any]) -> None:
     base = {**SMALL, "steps": 4, "alpha": 1.0, "beta": 1.4}
-    known = wma.Towers()
+    known = wma.WmaWorld()
     runs = [known.train(wma.EXPERIMENT.settings(**{**base, **extra})) for extra in ({}, change)]
     weights = [run.tower.blocks[0].up.weight for run in runs]
     assert float((weights[0] - weights[1]).detach().abs().max()) > 1e-6
@@ -285,6 +284,5 @@ def test_a_dataset_of_ones_own() -> None:
         wma.experiment(replace(own, val=None)).settings()
 
 
-def test_cases_and_equality_of_reports() -> None:
+def test_the_cases_of_tab_1() -> None:
     assert wma.cases_of("a+b") == ["normal", "a noise", "b noise", "a missing", "b missing"]
-    assert towers._Said(None) == towers._Said(print)

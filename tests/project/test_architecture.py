@@ -19,7 +19,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"xmodal_lab": ROOT / "xmodal_lab", "xmodal_widgets": ROOT / "widgets" / "xmodal_widgets"}
 ROWS = ("instruments", "papers")
-MOST_LINES = 80  # of a function's body
+MOST_LINES = 60  # of a function's body
 
 
 @cache
@@ -150,12 +150,16 @@ def test_instruments_and_papers_are_judged_one_by_one() -> None:
 
 
 def bodies() -> Iterator[tuple[str, int]]:
+    """Each function with the lines of its body: neither docstring nor comments, which may be as long as they help."""
     for module, path in files().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        told = [line.lstrip().startswith("#") for line in text.splitlines()]
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 if body:
-                    yield f"{module}.{node.name}", (body[-1].end_lineno or 0) - body[0].lineno + 1
+                    first, last = body[0].lineno - 1, body[-1].end_lineno or 0
+                    yield f"{module}.{node.name}", last - first - sum(told[first:last])
 
 
 def test_functions_stay_short() -> None:
@@ -180,4 +184,4 @@ def test_the_citation_names_this_version() -> None:
     import xmodal_lab
 
     assert citation["version"] == xmodal_lab.__version__
-    assert len(citation["references"]) == 5
+    assert len(citation["references"]) == len(xmodal_lab.published.PAPERS)

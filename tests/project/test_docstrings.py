@@ -1,4 +1,4 @@
-"""Every public name says what it takes: each parameter is named in its docstring, and errors of its own are too.
+"""Every public name says what it takes and gives: each parameter is named in its docstring, and so are its own errors.
 
 Public is what the package's map names: the rooms of ``xmodal_lab``, the papers, and ``xmodal_widgets``, each with the
 names that it defines or passes on (``from ._x import f as f``).
@@ -80,7 +80,18 @@ def test_it_is_documented(name: str) -> None:
     assert not silent, f"not a word on {', '.join(silent)}"
 
 
-@pytest.mark.parametrize("name", [name for name, (found, _) in PUBLIC.items() if inspect.isfunction(found)])
+FUNCTIONS = [name for name, (found, _) in PUBLIC.items() if inspect.isfunction(found)]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_it_says_what_it_returns(name: str) -> None:
+    """In a section of its own, where the arguments have one; else the first line is what is returned."""
+    found, doc = PUBLIC[name][0], inspect.getdoc(PUBLIC[name][0]) or ""
+    if "Args:" in doc and inspect.signature(found).return_annotation not in (None, "None"):
+        assert re.search(r"^(Returns|Yields):$", doc, re.MULTILINE), "Returns: is missing"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_it_names_the_errors_that_it_raises_itself(name: str) -> None:
     found, text = PUBLIC[name]
     source = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(found))))

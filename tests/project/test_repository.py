@@ -9,6 +9,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -107,3 +108,19 @@ def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
         text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
         assert re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="https?:[^"]*"', text) == []
     assert 'src="data:image/svg+xml;base64,' in (tmp_path / "lesson.html").read_text(encoding="utf-8")
+
+
+def test_what_a_page_would_fetch_and_what_is_too_heavy_is_told(builder, tmp_path: Path) -> None:
+    page = '<p><a href="https://e.org">x</a><script src="https://e.org/a.js"></script><link rel="x" href="http://e.org/b.css">'
+    (tmp_path / "a.html").write_text(page)
+    (tmp_path / "b.html").write_text("x" * (builder.MOST + 1))
+    assert builder.requests(tmp_path) == ["a.html asks https://e.org/a.js", "a.html asks http://e.org/b.css"]
+    assert list(builder.heavy(tmp_path)) == ["b.html has 3.0 MB, more than 3"]
+
+
+def test_a_notebook_that_raises_does_not_end_the_site(builder, tmp_path: Path) -> None:
+    mine = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Mine"), nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(mine, tmp_path / "mine.ipynb")
+    told = builder.lesson(tmp_path / "mine.ipynb", tmp_path / "mine.html", live=True)
+    assert told.startswith("mine.ipynb raised ZeroDivisionError")
+    assert "Mine" in (tmp_path / "mine.html").read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -17,7 +18,7 @@ import pytest
 import torch
 import xarray as xr
 from kill_sweeps import AXES
-from toy_experiments import CHEAP, ENDING, ODD, PICKY, STACKED, lines
+from toy_experiments import CHEAP, DIVERGING, ENDING, ODD, PICKY, STACKED, lines
 
 from xmodal_lab.sweeps import choose, compact, sweep
 from xmodal_lab.sweeps import edited as _edited
@@ -109,6 +110,135 @@ def test_kills_while_it_grows_lose_nothing(tmp_path, faults) -> None:
 
 def _grow(store: Path, log: Path, seeds: range) -> xr.Dataset:
     return quiet(CHEAP, store=store, log=str(log), **{**AXES, "seed": seeds})
+
+
+# -- new dimensions ----------------------------------------------------------------------------------
+
+WHOLE = {**AXES, "seed": range(4), "flag": ["", "up"]}
+
+
+@pytest.mark.parametrize("order", [list(WHOLE), ["flag", "seed", "kind", "x"]])
+def test_a_fixed_setting_becomes_an_axis(tmp_path, order: list[str]) -> None:
+    log, store = tmp_path / "log", tmp_path / "s.zarr"
+    quiet(CHEAP, store=store, log=str(log), x=[0.0, 0.5])
+    quiet(CHEAP, store=store, log=str(log), x=[0.5, 1.0], seed=[2, 0])  # seed was 0, and is an axis now
+    assert len(lines(log)) == 2 + 1 + 2
+    (store / "trained").mkdir()
+    (store / "trained" / "kept.npz").write_text("a view's")
+    wanted = {name: WHOLE[name] for name in order}
+    cube = quiet(CHEAP, store=store, log=str(log), **wanted)
+    assert tuple(cube.value.dims) == tuple(order)
+    same(cube, quiet(CHEAP, **wanted))
+    assert len(lines(log)) == 3 * 2 * 4 * 2
+    for view in ({"x": [1.0, 0.0]}, {"flag": ["up"], "kind": "other"}, {}):
+        same(quiet(CHEAP, store=store, log=str(log), **view), quiet(CHEAP, **view))
+    assert len(lines(log)) == 48, "a sweep of fewer axes is a view of the store"
+    opened = xr.open_zarr(store, chunks=None).load()
+    same(opened[list(cube.data_vars)].sel(dict(wanted)).transpose(*cube.dims), cube)
+    assert (store / "trained" / "kept.npz").read_text() == "a view's"
+    assert not list(tmp_path.glob(".s.zarr*")) and not list(tmp_path.glob("*.part"))
+
+
+def test_a_store_that_grew_in_every_way_and_was_killed_is_one_made_at_once(tmp_path, faults) -> None:
+    store, log, kills = tmp_path / "s.zarr", tmp_path / "log", 0
+    first = {"x": [0.0, 1.0], "seed": [0, 1]}
+    steps = [first, {**first, "seed": range(4)}, {**first, "x": [0.0, 0.5, 1.0]},
+             {**first, "kind": ["plain", "other"]}, {**WHOLE}]  # fmt: skip
+    for k, asked in enumerate(steps):
+        for wait in (0.02, 0.06 + 0.02 * k):
+            child = kill_sweeps.in_child(partial(quiet, CHEAP, store=store, log=str(log), **asked))
+            kills += kill_sweeps.killed_after(child, wait)
+    faults("SIGKILL", kills)
+    same(quiet(CHEAP, store=store, log=str(log), **WHOLE), quiet(CHEAP, **WHOLE))
+    assert 48 <= len(lines(log)) <= 48 + kills
+    same(xr.open_zarr(store, chunks=None).load().transpose(*WHOLE, ...).sel(dict(WHOLE)), quiet(CHEAP, **WHOLE))
+
+
+@pytest.mark.parametrize("moment", range(3))  # two renames, and what is swept away
+def test_a_kill_at_any_rename_leaves_the_store(tmp_path, moment: int, faults) -> None:
+    store, log = tmp_path / "s.zarr", tmp_path / "log"
+    quiet(CHEAP, store=store, log=str(log), x=[0.0, 0.5])
+
+    def dying() -> None:
+        count, rename, clear = 0, Path.rename, shutil.rmtree
+
+        def step(act, *args, **options):  # type: ignore[no-untyped-def]
+            nonlocal count
+            count += 1
+            if count > moment:
+                os.kill(os.getpid(), 9)
+            return act(*args, **options)
+
+        Path.rename = lambda path, to: step(rename, path, to)  # type: ignore[method-assign]
+        shutil.rmtree = partial(step, clear)
+        quiet(CHEAP, store=store, log=str(log), x=[0.0, 0.5], seed=[0, 1])
+
+    killed = kill_sweeps.was_killed(os.waitpid(kill_sweeps.in_child(dying), 0)[1])
+    assert killed
+    faults("SIGKILL", 1)
+    wanted = {"x": [0.0, 0.5], "seed": [0, 1]}
+    same(quiet(CHEAP, store=store, log=str(log), **wanted), quiet(CHEAP, **wanted))
+    assert len(lines(log)) == 4
+    assert [p.name for p in tmp_path.iterdir() if "dimension" in p.name] == []
+
+
+def test_stacks_and_failures_keep_their_places_on_a_new_axis(tmp_path) -> None:
+    asked = {"store": tmp_path / "s.zarr", "how": "stacked", "stack": 4}
+    first = quiet(STACKED, x=[0.0, 1.0, 2.0], **asked)
+    cube = quiet(STACKED, x=[0.0, 1.0, 2.0], seed=[1, 0], **asked)
+    same(cube.sel(seed=0, drop=True), first)
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        quiet(DIVERGING, store=tmp_path / "d.zarr", x=[0.0, 1.0], seed=1)
+    with pytest.warns(RuntimeWarning, match="1 of 4 members diverged"):
+        cube = quiet(DIVERGING, store=tmp_path / "d.zarr", x=[0.0, 1.0], seed=[0, 1])
+    assert cube.value.isnull().sum() == 1 and bool(cube.value.sel(x=1.0, seed=1).isnull())
+
+
+def test_what_cannot_become_an_axis_is_told(tmp_path) -> None:
+    store = tmp_path / "s.zarr"
+    quiet(CHEAP, store=store, x=[0.0, 1.0])
+    with pytest.raises(StoreError, match=r"axis 'seed' of the store .* values of type int, such as 0; 'a' cannot join"):
+        quiet(CHEAP, store=store, x=[0.0], seed=["a"])
+    with pytest.raises(StoreError, match=r"fixed setting 'nap' as 0.0, this sweep has 0.5"):
+        quiet(CHEAP, store=store, x=[0.0], seed=[0, 1], nap=0.5)
+    edited = dataclasses.replace(CHEAP, member=_number)
+    with pytest.raises(StoreError, match=r"`member`.* been edited since"):
+        quiet(edited, store=store, x=[0.0], seed=[0, 1])
+    assert list(json.loads(_told(store))["axes"]) == ["x"]
+    assert quiet(CHEAP, store=store, x=[1.0]).sizes["x"] == 1, "refused growth leaves the store as it was"
+
+
+def test_a_setting_that_was_none_has_no_place_on_an_axis(tmp_path) -> None:
+    maybe = Experiment("maybe", {"x": 0.0, "shots": None}, lambda s, r: {"value": s["x"]}, ["value"])
+    quiet(maybe, store=tmp_path / "s.zarr", x=[0.0])
+    with pytest.raises(StoreError, match=r"without a value of 'shots' \(None\), which has no place on an axis"):
+        quiet(maybe, store=tmp_path / "s.zarr", x=[0.0], shots=[1, 2])
+
+
+def test_a_new_dimension_waits_for_whoever_computes_and_reaches_whoever_looks(tmp_path) -> None:
+    from xmodal_lab.sweeps.cubes import layout_of
+    from xmodal_lab.sweeps.store import Store
+
+    path = tmp_path / "s.zarr"
+    quiet(CHEAP, store=path, x=[0.0, 1.0])
+    layout, _ = layout_of(CHEAP, {"x": [0.0, 1.0, 2.0]})
+    identity = {k: v for k, v in json.loads(_told(path)).items() if k not in ("axes", "grown", "variables")}
+    other = Store(path, layout, identity, identity["environment"])
+    claim = other.claim([(2,)])
+    assert claim is not None
+    with pytest.raises(StoreError, match=r"another process is computing members .* new axis 'seed' once they are"):
+        quiet(CHEAP, store=path, x=[0.0, 1.0], seed=[0, 1])
+    claim.release()
+    quiet(CHEAP, store=path, x=[0.0, 1.0], seed=[0, 1])
+    other.refresh()
+    assert other.finished() == {(0,), (1,)}
+    values = layout.checked(CHEAP.member({**CHEAP.defaults, "x": 2.0}, lambda *_: None))
+    other.write([([(2,)], values)], 0.0)
+    same(quiet(CHEAP, store=path, x=[0.0, 1.0, 2.0], seed=[1, 0]), quiet(CHEAP, x=[0.0, 1.0, 2.0], seed=[1, 0]))
+
+
+def _told(path: Path) -> str:
+    return json.loads((path / "zarr.json").read_text())["attributes"]["xmodal_sweep"]
 
 
 # -- the compact copy --------------------------------------------------------------------------------

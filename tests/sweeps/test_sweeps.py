@@ -25,7 +25,7 @@ import xmodal_lab as xl
 from xmodal_lab.app import main as cli
 from xmodal_lab.app import sweep as sweep_command
 from xmodal_lab.papers import dml
-from xmodal_lab.sweeps import band, runner, sweep, trainer
+from xmodal_lab.sweeps import band, sweep, trainer, workers
 from xmodal_lab.sweeps import experiment as experiments
 from xmodal_lab.sweeps import tasks as _tasks
 from xmodal_lab.sweeps.cubes import fact, layout_of
@@ -124,7 +124,7 @@ def test_axes_of_any_kind_of_vector() -> None:
         ({"stack": 0}, ValueError, "stack must be at least 1"),
         ({"retries": -1}, ValueError, "retries must be at least 0"),
         ({"executor": 2}, TypeError, "must be a concurrent.futures.Executor, got int"),
-        ({"executor": runner.Here(print), "how": "processes"}, ValueError, "not both"),
+        ({"executor": workers.Here(print), "how": "processes"}, ValueError, "not both"),
     ],
 )
 def test_bad_sweeps_are_refused_before_any_work(tmp_path, given: dict, error: type, message: str) -> None:
@@ -504,7 +504,7 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path) -> None:
         client.get_executor() as executor,
     ):
         client.wait_for_workers(2, timeout=60)  # on a busy machine the second comes late
-        assert runner.workers(executor) == 2
+        assert workers.workers(executor) == 2
         whole = quiet(CHEAP, executor=executor, **asked)
         victim = next(iter(client.run(os.getpid).values()))
         store = tmp_path / "s.zarr"

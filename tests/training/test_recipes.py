@@ -288,13 +288,13 @@ def test_what_the_model_lacks_is_said_before_training(ds: xl.Dataset) -> None:
 
 def test_the_preset_of_wma_takes_the_steps_of_the_papers_tower() -> None:
     from xmodal_lab.papers import wma
-    from xmodal_lab.papers.wma.method.towers import Towers
+    from xmodal_lab.papers.wma import WmaWorld
 
-    towers = Towers()
+    towers = WmaWorld()
     s = {**towers.defaults, "n_train": 60, "n_val": 20, "n_test": 20, "pretraining": 0, "steps": 4, "alpha": 0.7,
          "beta": 0.4, "warmup": 0}  # fmt: skip
     dataset, head = towers.load(s), towers.head(s)
-    tower, train = towers.start(s).train(), dataset.train.complete()
+    tower, train = towers.net(s).train(), dataset.train.complete()
     align = wma.Alignment(s["alpha"], s["beta"])
     recipe = xl.recipes.wma(s["alpha"], s["beta"])
     preset = Objective([xl.Recipe(recipe.terms[1:])], [Context(tower, dataset, train, 0, lambda m, width: tower)])
@@ -325,15 +325,14 @@ def test_the_preset_of_wma_takes_the_steps_of_the_papers_tower() -> None:
 
 @pytest.mark.parametrize("loss", ["mse_mean", "cosine"])
 def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None:
-    from xmodal_lab.experiments.late_fusion import Trials
     from xmodal_lab.models import stacked as nets
     from xmodal_lab.papers import synergy
     from xmodal_lab.papers.synergy.method.training import Plan, latent_losses
-    from xmodal_lab.papers.synergy.worlds import world_of
+    from xmodal_lab.papers.synergy.worlds import direction_of
 
     experiment = synergy.experiment(images_per_class=10, steps=3, teacher_steps=5, loss=loss, alpha=0.4)
     s = {**experiment.settings(), "target": "same_class", "direction": "A→V"}
-    world = world_of(Trials(None), s)
+    world = direction_of(experiment.world, s)
     plan = Plan.of(world, [s])
     params = nets.start(0, world.x["train"].shape[1:], s["hidden"], world.width, world.classes)
     params = {name: p[None] for name, p in params.items()}

@@ -39,11 +39,11 @@ def test_the_explorer_is_registered_and_says_when_its_cube_is_missing(
 ) -> None:
     assert "bench" in EXPLORERS
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
-    assert ready() == ("uml_theory",)
+    assert ready() == ("uml_theory", "claims")
     with pytest.raises(ValueError, match="ships no cube 'bench'"):
         explore("bench")
     shipped.save(small(), "bench")
-    assert ready() == ("uml_theory", "bench")
+    assert ready() == ("uml_theory", "bench", "claims")
     view = explore("bench", modalities="image+audio", share=0.5)
     assert view.state["share"] == 0.5 and view.state["seed"] == "mean"
     assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Lines]

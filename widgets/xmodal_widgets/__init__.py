@@ -14,6 +14,7 @@ from .view.kinds import Bars as Bars
 from .view.kinds import Contour as Contour
 from .view.kinds import Density as Density
 from .view.kinds import HeatMap as HeatMap
+from .view.kinds import Intervals as Intervals
 from .view.kinds import Lines as Lines
 from .view.kinds import Scatter as Scatter
 from .view.kinds import Surface as Surface

@@ -28,6 +28,9 @@ def explore(
         controls: as for :class:`SweepView`.
         options: ``title``, ``average``, ``compute``, and a value for any control.
 
+    Returns:
+        The view, live in a notebook.
+
     Raises:
         ValueError: an unknown name, or one whose cube is not shipped yet.
 

@@ -47,7 +47,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         cube: an ``xarray.Dataset`` or ``DataArray``; names and units of axes come from the
             attributes ``long_name`` and ``units``. At most 64 MB as float32.
         views: what to draw (:class:`Surface`, :class:`Contour`, :class:`HeatMap`, :class:`Lines`,
-            :class:`Density`, :class:`Bars`, :class:`Scatter`); chosen from the cube's dimensions when left out.
+            :class:`Density`, :class:`Bars`, :class:`Scatter`, :class:`Intervals`); chosen from the cube's dimensions
+            when left out.
         controls: names of the controls to show, in this order; the others keep their value.
         title: a heading.
         average: dimensions whose control offers "mean" and opens on it.

@@ -8,6 +8,7 @@
     xmodal claims my_package.rows:CLAIMS --run
     xmodal claims --check
     xmodal claims --judge --write
+    xmodal claims --finished --write --store runs/ledger
 
 The same line goes on where an interrupted one stopped.
 """
@@ -46,7 +47,11 @@ def main(arguments: Sequence[str]) -> int:
         _refuse(asked)
         if asked.check is not None:
             return _repeated(asked, chosen)
-        shown = _measured(asked, chosen) if asked.run else _of(claims.table(dataset=asked.dataset or ""), chosen)
+        shown = (
+            _measured(asked, chosen)
+            if asked.run or asked.finished
+            else _of(claims.table(dataset=asked.dataset or ""), chosen)
+        )
         if asked.judge:
             shown = _judged(shown)
     except (ValueError, TypeError, OSError) as error:
@@ -79,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         "--judge", action="store_true", help="judge the kept outcomes again, by the rules and printed effects of now"
     )
     parser.add_argument(
+        "--finished", action="store_true", help="show what --run has finished in --store so far; measure nothing"
+    )
+    parser.add_argument(
         "--budget", choices=BUDGETS, default="quick", help="quick (an hour on a laptop, the default) or full"
     )
     parser.add_argument(
@@ -107,15 +115,21 @@ def _refuse(asked: argparse.Namespace) -> None:
     Raises:
         ValueError: two that do not.
     """
-    if asked.write and not (asked.run or asked.judge):
-        raise ValueError("--write keeps what --run measured; give both (or --judge, which trains nothing).")
+    if asked.write and not (asked.run or asked.judge or asked.finished):
+        raise ValueError(
+            "--write keeps what --run measured; give both (or --finished or --judge, which train nothing)."
+        )
+    if asked.finished and (asked.run or asked.judge):
+        raise ValueError("--finished shows rows of the store as they are; give it without --run and --judge.")
     if asked.judge and asked.run:
         raise ValueError("--judge looks at rows that are kept, --run makes new ones; give one of them.")
-    if asked.check is not None and (asked.run or asked.judge or asked.seeds or asked.dataset or asked.settings):
+    if asked.check is not None and (
+        asked.run or asked.judge or asked.finished or asked.seeds or asked.dataset or asked.settings
+    ):
         raise ValueError("--check measures the shipped rows as they are, with seeds of its own; give it alone.")
     if asked.draw is not None and asked.check is None:
         raise ValueError("--draw says which rows --check takes; give both.")
-    if (asked.seeds or asked.settings) and not asked.run:
+    if (asked.seeds or asked.settings) and not (asked.run or asked.finished):
         raise ValueError("--seeds and --set are for rows that are measured; give --run too.")
     if asked.data_options and not asked.dataset:
         raise ValueError("--data-options belong to a dataset; name it with --dataset.")
@@ -134,12 +148,15 @@ def _measured(asked: argparse.Namespace, chosen: Sequence[str] | None) -> pd.Dat
         if not (name and equals and value):
             raise ValueError(f"--set is written NAME=VALUE, as in epochs=30; got {line!r}.")
         settings[name] = _plain(value)
+    same: dict[str, Any] = {"dataset": _dataset(asked), "seeds": seeds, "budget": asked.budget, "settings": settings}
+    if asked.finished:
+        found = claims.finished(chosen, store=asked.store, **same)
+        if found.empty:
+            raise ValueError(f"{asked.store} has finished none of these rows under these conditions.")
+        return found
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*could not be measured")  # printed below
-        return claims.run(
-            chosen, dataset=_dataset(asked), seeds=seeds, budget=asked.budget, settings=settings, store=asked.store,
-            jobs=asked.jobs,
-        )  # fmt: skip
+        return claims.run(chosen, store=asked.store, jobs=asked.jobs, **same)
 
 
 def _plain(value: str) -> Any:

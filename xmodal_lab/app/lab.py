@@ -12,7 +12,13 @@ from ..utils import checks as check
 
 # Warnings only; one's own --log-level still wins. notebook_shim serves extensions of the classic notebook; there are
 # none here: it reads every setting of the server, deprecated ones too, and so makes Jupyter warn about itself.
-QUIET = ("--Application.log_level=WARN", "--ServerApp.jpserver_extensions=notebook_shim=False")
+# And no notice about Jupyter's news or updates covers a lesson, nor asks the net for them.
+QUIET = (
+    "--Application.log_level=WARN",
+    "--ServerApp.jpserver_extensions=notebook_shim=False",
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+)
 
 
 def lab(arguments: Sequence[str] = ()) -> int:

@@ -21,9 +21,10 @@ from ..sweeps import band, sweep
 from ..sweeps import experiment as experiments
 from ..sweeps.cubes import fact
 from ..sweeps.experiment import Experiment
-from ..sweeps.runner import processes
 from ..sweeps.tasks import STACK, STACK_ON_GPU, WAYS
+from ..sweeps.workers import processes
 from ..utils import checks as check
+from .words import word
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -149,8 +150,8 @@ def _parser(experiment: Experiment, program: str) -> argparse.ArgumentParser:
     settings = parser.add_argument_group("settings, and their defaults")
     for name, default in experiment.defaults.items():
         spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
-        note = experiment.labels.get(name, "")
-        described = f"{default!r} {note}".replace("%", "%%")
+        note = word(experiment.name, name, experiment.labels.get(name, ""))
+        described = f"{note} ({default!r})".strip().replace("%", "%%")
         settings.add_argument(
             *spellings, dest=name, metavar="VALUES", help=described, action=_InOrder, default=argparse.SUPPRESS
         )

@@ -19,6 +19,7 @@ from .measuring import PAPERS as PAPERS
 from .measuring import SHOWN as SHOWN
 from .measuring import chosen as chosen
 from .measuring import effects as effects
+from .measuring import finished as finished
 from .measuring import known as known
 from .measuring import run as run
 from .measuring import show as show

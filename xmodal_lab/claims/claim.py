@@ -100,6 +100,8 @@ class Conditions:
         """
         known = experiments.get(experiment)
         axes |= self._set(known, axes)
+        if "data_seed" in known.defaults and "data_seed" not in axes:
+            known = known.with_defaults(data_seed=None)  # an interval over seeds is one over data too
         if "seed" in known.defaults:
             axes = {"seed": list(self.seeds), **axes}
         key = _digest({"experiment": known.name, "version": known.version, "defaults": known.defaults, "axes": axes})
@@ -107,7 +109,7 @@ class Conditions:
         def run() -> xr.Dataset:
             store = None if self.store is None else self.store / "sweeps" / f"{_plain_name(known.name)}-{key}.zarr"
             how = "auto" if not self.alone else "sequential" if known.stack is None else "stacked"
-            return sweep(experiment, store=store, executor=self.executor, how=how, progress=False, **axes)
+            return sweep(known, store=store, executor=self.executor, how=how, progress=False, **axes)
 
         cube = self.once(f"sweep {known.name} {key}", run)
         self.devices.add(str(cube.attrs.get("device", "")))
@@ -172,6 +174,8 @@ class Claim:
         sesoi: the smallest effect of interest, likewise (or one for all steps), where the paper prints none.
         cost: what one seed costs, a key of ``seeds.SEEDS``; it fixes the number of seeds beforehand.
         shares: claims of one word share sweeps and are measured in one process; by default all of a paper.
+        first: its first seed. Where a setting was fixed after a look at the seeds from 0 on, the row is measured on
+            others.
 
     Raises:
         ValueError: an id without its paper, an empty text, an unknown cost, or an effect that is no finite number.
@@ -188,8 +192,10 @@ class Claim:
     sesoi: Effect = None
     cost: str = "minutes"
     shares: str = ""
+    first: int = 0
 
     def __post_init__(self) -> None:
+        check.integer("first", self.first, at_least=0)
         for name in ("id", "text", "source", "printed", "shares"):
             check.instance(name, getattr(self, name), str)
         check.function("measure", self.measure, "of Conditions that gives what a rule of verdicts made")
@@ -209,14 +215,18 @@ class Claim:
         return self.id.split(".")[0]
 
     def seeds(self, budget: str = "quick", first: int = 0) -> tuple[int, ...]:
-        """Its seeds under a budget, from ``first`` on: see ``seeds.SEEDS``."""
-        return seeds_of(self.cost, budget, first) if self.trained else tuple(range(first, first + LEAST_SEEDS))
+        """Its seeds under a budget, from its own first seed on and ``first`` further: see ``seeds.SEEDS``."""
+        begin = self.first + first
+        return seeds_of(self.cost, budget, begin) if self.trained else tuple(range(begin, begin + LEAST_SEEDS))
 
     def judged(self, conditions: Conditions) -> Measured:
         """Measure it and judge what was found beside the printed effect.
 
         Args:
             conditions: under which it is measured.
+
+        Returns:
+            What was measured, with its word.
 
         Raises:
             ValueError: a setting that none of its experiments knows; an effect for a step that there is not.

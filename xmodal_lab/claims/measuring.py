@@ -25,7 +25,7 @@ from ..data.samples import Dataset
 from ..sweeps.experiment import PAPERS as FIVE
 from ..utils import checks as check
 from .claim import LEAST_SEEDS, Claim, Conditions
-from .ledger import NOT_MEASURED, Page, Row, grid, noted, rows_in, shipped
+from .ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
 from .tidy import tidy
 from .working import measured
 
@@ -235,6 +235,42 @@ def run(
         )
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return _frame(found)
+
+
+def finished(
+    ids: Asked = None,
+    *,
+    store: str | Path,
+    dataset: str | Dataset | None = None,
+    seeds: Sequence[int] | None = None,
+    budget: str = "quick",
+    settings: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The rows that :func:`run` has finished in a store, judged by the rules of now; nothing is measured.
+
+    A row is known by its claim, seeds, budget, data, settings and the versions of this package, torch and NumPy, not by
+    the code that measured it: a refactoring leaves it, and its ``commit`` says by which code it was made. Who changes
+    what a row measures gives ``measure`` another name, or takes another store.
+
+    Args:
+        ids: as in :func:`run`; those that are not finished are left out.
+        store: the folder that :func:`run` was given.
+        dataset, seeds, budget, settings: as :func:`run` was given them.
+
+    Returns:
+        The rows, as in :func:`table`, in the order asked; none where nothing is finished.
+
+    Raises:
+        ValueError: what :func:`run` refuses; a store that is no folder.
+    """
+    wanted, folder = chosen(ids), check.path("store", store)
+    if not folder.is_dir():
+        raise ValueError(f"there is no store at {str(folder)!r}; `xmodal claims --run` makes one.")
+    given = datasets.load(dataset) if isinstance(dataset, str) else dataset
+    own = None if seeds is None else tuple(check.listed("seeds", seeds))
+    first = Conditions(given, own or wanted[0].seeds(budget), budget, folder, settings=settings or {})
+    found = [Rows(folder / "rows", first.of(claim, own)).get(claim) for claim in wanted]
+    return _frame([row for row in found if row is not None])
 
 
 def chosen(ids: Asked) -> list[Claim]:

@@ -76,6 +76,7 @@ class Measured:
             object.__setattr__(self, "interval", (float(self.interval[0]), float(self.interval[1])))
         if self.value is not None and abs(self.value) < ROUND_OFF:
             object.__setattr__(self, "value", 0.0)
+        # As the ledger gives them back: a row judged from memory and one read from disk are the same.
         object.__setattr__(self, "numbers", _kept(json.loads(json.dumps(dict(self.numbers), default=_plain))))
 
     @property

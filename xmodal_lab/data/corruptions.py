@@ -12,18 +12,18 @@ and direction at every severity, so a higher severity distorts the same way, and
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from ..utils import checks as check
+from ..utils.random import seed_of
+from ..utils.shapes import Float
 from ..utils.torch_state import full_precision, wide
 
 Batch = Float[Tensor, "n c h w"]
@@ -87,7 +87,7 @@ def severity_of(severity: object) -> int:
 def generator(seed: int, *parts: str) -> torch.Generator:
     """A CPU generator for (seed, parts), so that every part draws its own numbers, on every device the same."""
     number = check.integer("seed", seed)
-    return torch.Generator().manual_seed(zlib.crc32(":".join((str(number), *parts)).encode()))
+    return torch.Generator().manual_seed(seed_of(number, *parts))
 
 
 def deviation(what: str, x: Tensor) -> float:

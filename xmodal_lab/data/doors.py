@@ -1,11 +1,62 @@
-"""The doors of :class:`~xmodal_lab.Dataset` for data of one's own; :mod:`.datasets.own.doors` reads them."""
+"""The doors of :class:`~xmodal_lab.Dataset` for data of one's own; :mod:`.datasets.own.doors` reads what comes in."""
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Self, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar, cast
+
+from ..utils.options import names, option, shown
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How one's own data are read; what :meth:`Doors.from_arrays` takes, and through it all other doors."""
+
+    split: Any = option(
+        None,
+        'N words "train", "val" or "test"; a mapping from those to rows (numbers, slice or mask); None draws.',
+    )
+    present: Mapping[str, Any] | None = option(None, "modality -> (N,) bool, beside what empty rows say.")
+    kinds: Mapping[str, str] | None = option(
+        None,
+        'modality -> "image", "audio", "text", "tokens", "features", "series" where that is not to be guessed.',
+    )
+    classes: Sequence[Any] | None = option(None, "names in order; of ordinal words their rank.")
+    task: str = option("auto", '"classes", "labels" (several a row), "values" (real), or "auto" to tell by the labels.')
+    separator: str | None = option(None, 'between several classes in one word, such as "|".')
+    group: Sequence[Any] | None = option(None, "N values (speaker, scene); rows of one are never split.")
+    several: str = option(
+        "every",
+        '"every" makes a row for each view (the shorter modality repeats its own), all in one split and numbered in '
+        '``latents["row"]``; "first" takes the first.',
+    )
+    val_share: float | None = option(
+        None,
+        "of the rows where a split is drawn: 0.1 (ours). With ``split`` given, validation rows are drawn only if this "
+        "is.",
+    )
+    test_share: float = option(0.2, "of the rows where a split is drawn: 0.2 (ours).")
+    name: str = option("mine", "of the dataset.")
+    root: str | os.PathLike[str] | None = option(None, "folder of the files that are named.")
+    size: int | tuple[int, int] = option(64, "side of pictures from files, or (height, width).")
+    audio: str = option("mel", '"mel" (1, mel, mel) in dB, or "wave", at 16 kHz, for sounds that are decoded here.')
+    mel: int = option(32, "bands and frames.")
+    seconds: float = option(1.0, "of each sound.")
+    rate: int | None = option(
+        None, "samples per second of waves in arrays; kept in the provenance for encoders of sound."
+    )
+    channels: str = option("auto", 'of pictures in arrays: "first", "last", "auto".')
+    seed: int = option(0, "draws the split.")
+
+
+def _with_options(function: Function) -> Function:
+    shown(function, ReadingOptions, {}, names(ReadingOptions))
+    return function
 
 
 def _door(name: str) -> Any:
@@ -17,31 +68,8 @@ class Doors:
     """Ways into a dataset."""
 
     @classmethod
-    def from_arrays(
-        cls,
-        inputs: Any,
-        labels: Any,
-        *,
-        split: Any = None,
-        present: Mapping[str, Any] | None = None,
-        kinds: Mapping[str, str] | None = None,
-        classes: Sequence[Any] | None = None,
-        task: str = "auto",
-        separator: str | None = None,
-        group: Sequence[Any] | None = None,
-        several: str = "every",
-        val_share: float | None = None,
-        test_share: float = 0.2,
-        name: str = "mine",
-        root: str | os.PathLike[str] | None = None,
-        size: int | tuple[int, int] = 64,
-        audio: str = "mel",
-        mel: int = 32,
-        seconds: float = 1.0,
-        rate: int | None = None,
-        channels: str = "auto",
-        seed: int = 0,
-    ) -> Self:
+    @_with_options
+    def from_arrays(cls, inputs: Any, labels: Any, **options: Any) -> Self:
         """A dataset of arrays and lists, one entry a row; what is odd is told in one message.
 
         What is recognised stands in ``provenance["read"]``: (N, H, W, C) pictures and bytes (channels moved to the
@@ -56,26 +84,8 @@ class Doors:
                 lacks it.
             labels: N words, class numbers (of any numbering; -1 is unknown), lists of classes (several a row), 0 and 1
                 of shape (N, C), or real numbers, (N,) or (N, D).
-            split: N words "train", "val" or "test"; a mapping from those to rows (numbers, slice or mask); None draws.
-            present: modality -> (N,) bool, beside what empty rows say.
-            kinds: modality -> "image", "audio", "text", "tokens", "features", "series" where that is not to be guessed.
-            classes: names in order; of ordinal words their rank.
-            task: "classes", "labels" (several a row), "values" (real), or "auto" to tell by the labels.
-            separator: between several classes in one word, such as "|".
-            group: N values (speaker, scene); rows of one are never split.
-            several: "every" makes a row for each view (the shorter modality repeats its own), all in one split and
-                numbered in ``latents["row"]``; "first" takes the first.
-            val_share, test_share: of the rows where a split is drawn: 0.1 and 0.2 (ours). With ``split`` given,
-                validation rows are drawn only if ``val_share`` is.
-            name: of the dataset.
-            root: folder of the files that are named.
-            size: side of pictures from files, or (height, width).
-            audio: "mel" (1, mel, mel) in dB, or "wave", at 16 kHz, for sounds that are decoded here.
-            mel: bands and frames.
-            seconds: of each sound.
-            rate: samples per second of waves in arrays; kept in the provenance for encoders of sound.
-            channels: of pictures in arrays: "first", "last", "auto".
-            seed: draws the split.
+            {options}
+            options: those above; :class:`~xmodal_lab.data.doors.ReadingOptions` writes each once.
 
         Returns:
             A :class:`Dataset` of float32 inputs (N, ...) and int64 tokens. A mapped array of float32 or float64 stays
@@ -83,6 +93,7 @@ class Doors:
 
         Raises:
             ValueError: all that is missing, odd, or can be read in two ways.
+            TypeError: an option that there is none of.
 
         Example:
             >>> import numpy as np
@@ -95,7 +106,6 @@ class Doors:
             >>> ds.provenance["read"]["photo"]
             'image (3, 24, 24), channels stood last'
         """
-        options = {k: v for k, v in locals().items() if k not in ("cls", "inputs", "labels")}
         return cast("Self", _door("from_arrays")(inputs, labels, **options))
 
     @classmethod

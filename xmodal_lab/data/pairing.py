@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..utils import checks as check
+from ..utils.random import mixed
 from .labels import task_of
 from .samples import Samples
 
@@ -111,12 +112,13 @@ class Pairing:
         base = self._base(samples, names, seed)
         if self.mode == "fixed" or self.share == 0:
             return base
-        generator = torch.Generator().manual_seed(_mix(seed, epoch + 1))
+        generator = torch.Generator().manual_seed(mixed(seed, epoch + 1))
         labels = _once(samples, ("labels",), samples.labels.cpu)
         index = {names[0]: base.index[names[0]]}
         for m in names[1:]:
             pool = _pool(samples, m)
             drawn = pool.draw(self.mode, labels[base.rows], base.index[m], generator, own=self.own)
+            # Drawn for every row and then taken or not, so that a slider of share adds rows and moves none.
             changed = torch.rand(len(base), generator=generator, dtype=torch.float32) < self.share
             index[m] = torch.where(changed, drawn, base.index[m])
         return Pairs(base.rows, index)
@@ -128,6 +130,7 @@ class Pairing:
 
     def _fixed(self, samples: Samples, names: Sequence[str], seed: int) -> Pairs:
         present = {m: p.cpu() for m, p in samples.present.items()}
+        # Complete in all modalities of the samples, not only those asked: one alone trains on the same rows as both.
         if self.rows == "complete":
             keep = torch.stack(list(present.values())).all(0)
             if not bool(keep.any()):
@@ -138,7 +141,7 @@ class Pairing:
             rows = keep.nonzero()[:, 0]
             return Pairs(rows, dict.fromkeys(names, rows))
         rows = torch.stack([present[m] for m in names]).any(0).nonzero()[:, 0]
-        generator = torch.Generator().manual_seed(_mix(seed, 0))
+        generator = torch.Generator().manual_seed(mixed(seed, 0))
         labels = samples.labels.cpu()[rows]
         index = {}
         for m in names:
@@ -164,6 +167,7 @@ class _Pool:
             labels = torch.zeros(len(labels), dtype=torch.long)  # everything is one class
         elif int(labels.min()) < 0:
             raise ValueError("some labels are unknown (-1); drawing partners by class needs every label.")
+        # Sorted by class, a class is a range of places, and a draw is one number below its length.
         order = torch.argsort(labels[rows], stable=True)
         self.rows = rows[order]
         self.counts = torch.bincount(labels[self.rows], minlength=int(labels.max()) + 1)
@@ -242,8 +246,3 @@ def _below(limits: Tensor, generator: torch.Generator) -> Tensor:
     """Whole numbers drawn uniformly from 0 to limit - 1, one per limit."""
     drawn = (torch.rand(len(limits), generator=generator, dtype=torch.float64) * limits).long()
     return torch.minimum(drawn, limits - 1)
-
-
-def _mix(seed: int, epoch: int) -> int:
-    """A generator seed for (seed, epoch), so that neighbouring pairs share nothing."""
-    return (seed * 0x9E3779B1 + epoch * 0x85EBCA77 + 1) & 0x7FFFFFFFFFFFFFFF

@@ -23,6 +23,8 @@ from .doors import Doors
 from .kinds import KINDS as KINDS
 from .labels import as_labels, check_classes, check_from_zero, task_of
 
+_SCORED = "scored"  # in the provenance of a dataset whose test rows were cut
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -83,6 +85,7 @@ class Samples:
                 check.finite(f"inputs[{name!r}]", view)
             else:
                 check.finite(f"inputs[{name!r}]", view[mask])
+                # What a row lacks may hold anything; zeros, so that no NaN of it reaches a gradient.
                 view = torch.where(mask.view(-1, *[1] * (view.ndim - 1)), view, torch.zeros_like(view))
             inputs[name], present[name] = check.ordinary(view), check.ordinary(mask)
         for name in self.present:
@@ -129,6 +132,7 @@ class Samples:
                 raise ValueError(
                     f"index must name rows of {len(self)}, as numbers below that or a mask of that length."
                 )
+        # One list of rows for all: labels, masks and texts may lie on another device than the inputs.
         rows = torch.arange(len(self))[index]
         if len(rows) == 0:
             raise ValueError("subset is empty: the index selects no row.")
@@ -364,3 +368,58 @@ class Dataset(Doors):
         views = ", ".join(f"{m} {'x'.join(map(str, s))}" for m, s in self.shapes.items())
         sizes = ", ".join(f"{split} {len(samples)}" for split, samples in self.splits.items())
         return f"Dataset({self.name!r}: {sizes}; {self._answers}; {views})"
+
+
+def judged_alike(dataset: Dataset) -> Dataset:
+    """The dataset whose held-out splits are cut to the rows that are complete in all its modalities.
+
+    Nets that see different modalities are then compared on the same rows. Otherwise a second modality of pure noise
+    that is missing where the task is hard would seem to help: the net that needs it would be scored on the easy rows.
+    A split in which no row is complete stays as it is: on it only nets of fewer modalities can be scored.
+
+    Args:
+        dataset: the whole, with its splits.
+
+    Returns:
+        The same dataset, where all held-out rows are complete; :func:`scored_on` tells of those that were cut off.
+
+    Raises:
+        TypeError: no dataset.
+    """
+    check.instance("dataset", dataset, Dataset, "the whole, not one split of it")
+    cut = {}
+    for name, samples in dataset.splits.items():
+        whole = torch.stack([samples.present[m] for m in dataset.modalities]).all(0)
+        if name == "train" or bool(whole.all()) or not bool(whole.any()):
+            continue
+        cut[name] = samples.complete(dataset.modalities)
+    if not cut:
+        return dataset
+    told = {_SCORED: rows_said(len(cut["test"]), len(dataset.test), dataset.modalities)} if "test" in cut else {}
+    return replace(dataset, provenance={**dataset.provenance, **told}, **cut)  # type: ignore[arg-type]
+
+
+def scored_on(dataset: object) -> str:
+    """On how many test rows all arms are scored, where :func:`judged_alike` cut a dataset.
+
+    Args:
+        dataset: any dataset, or none.
+
+    Returns:
+        A sentence; "" where it is all rows.
+    """
+    return str(dataset.provenance.get(_SCORED, "")) if isinstance(dataset, Dataset) else ""
+
+
+def rows_said(rows: int, of: int, modalities: Sequence[str]) -> str:
+    """That some of the test rows are scored.
+
+    Args:
+        rows: how many are.
+        of: how many there are.
+        modalities: what those have that are.
+
+    Returns:
+        A sentence; "" where it is all rows.
+    """
+    return "" if rows == of else f"Scored on {rows} of {of} test rows, those with {' and '.join(modalities)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..utils import checks as check
 from ..utils.checks import class_numbers
+from ..utils.random import mixed
 from .samples import Dataset, Samples
 
 Split = Mapping[str, tuple[Tensor, Tensor]]  # modality -> (x (n, ...), labels (n,))
@@ -39,6 +41,20 @@ class Unpaired:
     def modalities(self) -> tuple[str, ...]:
         """Names, in order."""
         return tuple(self.train)
+
+    @property
+    def name(self) -> str:
+        """What experiments on it are called."""
+        return "own embeddings"
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the numbers, so that a store knows other data under the same name."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.val, self.test):
+            for m, (x, y) in split.items():
+                digest.update(m.encode() + x.cpu().contiguous().numpy().tobytes() + y.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def to(self, device: str | torch.device) -> Unpaired:
         """The same rows with all tensors on ``device``."""
@@ -76,6 +92,9 @@ def unpaired(
         classes: names; numbers when left out.
         scale: centre each modality's vectors by its training mean and divide by their mean length, so that one
             learning rate suits all (ours). Samples that are no vectors stay as they are.
+
+    Returns:
+        The embeddings by modality, float32, with their labels.
 
     Raises:
         ValueError, TypeError: no modality, NaN, labels that are no class numbers, lengths that differ, a held-out
@@ -146,11 +165,9 @@ def draw_shots(labels: Tensor, shots: int | None, seed: int, what: str, classes:
             f"{f' and {len(short) - 1} more have too few' if len(short) > 1 else ''}; "
             f"ask for at most {int(count[count > 0].min())}, or for None to use all."
         )
-    generator = torch.Generator().manual_seed(
-        (seed * 0x9E3779B1 + zlib.crc32(what.encode(errors="replace"))) & 0x7FFFFFFFFFFF
-    )
-    mixed = torch.rand(len(labels), generator=generator, dtype=torch.float32).argsort()
-    order = mixed[torch.argsort(labels[mixed], stable=True)]
+    generator = torch.Generator().manual_seed(mixed(seed, offset=zlib.crc32(what.encode(errors="replace")), bits=47))
+    shuffled = torch.rand(len(labels), generator=generator, dtype=torch.float32).argsort()
+    order = shuffled[torch.argsort(labels[shuffled], stable=True)]
     sorted_labels = labels[order]
     start = torch.cumsum(count, 0) - count
     rank = torch.arange(len(order)) - start[sorted_labels]

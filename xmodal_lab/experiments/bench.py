@@ -13,37 +13,35 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from ..data.drawing import shuffled_classes
 from ..data.samples import Dataset, Samples
 from ..instruments.look import Looks, looks_of
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import Experiment, Report, Variable
-from ..training import DivergedError, Options, Run, recipes, stacking
+from ..training import DivergedError, Options, Run, recipes, settings_of, stacking
 from ..training.fitting import share_teachers
+from ..training.options import OWN
 from ..training.recipe import Recipe
-from ..training.stacks import why_not_mapped, why_not_products
-from ..training.terms import Alignment, Connection, Latent, Shared, Task, Term, seed_of
+from ..training.terms import Alignment, Connection, Latent, Shared, Task, Term
 from ..utils import checks as check
-from .late_fusion import DATA as TRIAL_DATA
-from .late_fusion import Trials
-
-Values = Mapping[str, Any]
+from ..utils.random import seed_of
+from .late_fusion import val_accuracy
+from .world import DATA as DIGITS
+from .world import DatasetWorld, Values
 
 # The digits world of dml, with the sentences that uml and synergy use. data_seed None: the world moves with the seed.
 WORLD = ("image", "audio", "text")
-DATA = {**TRIAL_DATA, "dataset_modalities": "+".join(WORLD), "data_seed": None}
+DATA = {**DIGITS, "dataset_modalities": "+".join(WORLD), "data_seed": None}
 # 60 epochs, Adam 1e-3, batch 64 as in fit; width 32, concatenation and one linear map (ours).
 NET = {"modalities": "image+audio", "fusion": "concat_linear", "architecture": "mlp", "width": 32}
-TRAINING = {
-    "epochs": 60, "batch_size": 64, "lr": 1e-3, "optimizer": "adam", "momentum": 0.9, "weight_decay": 1e-4,
-    "choose": "last", "sam": 0.0, "swa": 0.0, "augment": "", "seed": 0, "device": "auto",
-}  # fmt: skip
-FREE = ("lr", "weight_decay")  # beside the recipe's settings: what may differ inside a stack
+TRAINING = settings_of("label_smoothing")  # of which a recipe has its own
+# Beside the recipe's settings: what may differ inside a stack.
+FREE = tuple(name for name in TRAINING if name in OWN and name != "seed")
 LABELS = {  # short: on a laptop all controls stand beside the pictures
     "share": "dml α: pairs anew",
     "a_latent": "synergy α: latent",
@@ -101,40 +99,31 @@ def bench(
         check.instance("recipe", recipe, Recipe, "such as xl.recipes.dml()")
     chosen = looks_of(looks)
     made = Bench(
-        Trials(dataset), _default_recipe(dataset) if recipe is None else recipe, chosen, dict(isolines or {}),
-        check.integer("checkpoints", checkpoints, at_least=0),
+        dataset, _default_recipe(dataset) if recipe is None else recipe, chosen, dict(isolines or {}),
+        check.integer("checkpoints", checkpoints, at_least=0), name,
     )  # fmt: skip
     if checkpoints > MOST_CHECKPOINTS:
         raise ValueError(f"checkpoints must be at most {MOST_CHECKPOINTS}, got {checkpoints}.")
-    experiment = Experiment(
-        name=name if dataset is None else f"{name} on {dataset.name}",
-        defaults=made.defaults,
-        member=partial(_member, made),
-        variables=made.variables,
-        stack=made.stack,
-        stack_key=made.stack_key,
-        stack_pays=made.stack_pays,
-        normal=made.normal,
-        check=made.check,
-        data=made.trials.fingerprint,
-        labels=LABELS,
-        version=made.trials.version,
-        scored=made.trials.scored,
-    )
-    return experiment.with_defaults(**defaults) if defaults else experiment
+    return made.experiment(**defaults)
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Bench(DatasetWorld):
     """What a bench does with one setting: load, train, look."""
 
-    trials: Trials
-    recipe: Recipe
+    recipe: Recipe = field(default_factory=Recipe)
     looks: Looks = field(default_factory=Looks)
     isolines: Mapping[str, Sequence[int]] = field(default_factory=dict)
     checkpoints: int = 0
+    named: str = "bench"
+
+    labels: ClassVar[Mapping[str, str]] = LABELS
+    # As any object's: what it caches is its own.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check.instance("recipe", self.recipe, Recipe, "such as xl.recipes.dml(1.0)")
         known = {**self._data(), **NET, **TRAINING, **dict.fromkeys(self.shots)}
         for setting in self.recipe.settings:
@@ -153,11 +142,16 @@ class Bench:
     # -- settings --------------------------------------------------------------------------------
 
     def _data(self) -> dict[str, Any]:
-        return dict(DATA) if self.trials.given is None else {}
+        return dict(DATA) if self.given is None else {}
 
     def _modalities(self) -> tuple[str, ...]:
-        given = self.trials.given
+        given = self.given
         return WORLD if given is None else given.modalities
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What cubes and stores call it."""
+        return self.named
 
     @property
     def target(self) -> str:
@@ -178,7 +172,7 @@ class Bench:
     def defaults(self) -> dict[str, Any]:
         """All settings with their defaults."""
         net = dict(NET)
-        if self.trials.given is not None:
+        if self.given is not None:
             others = [m for m in self._modalities() if m != self.auxiliary] or [self.target]
             net["modalities"] = "+".join(others)
         return {**self._data(), **net, **TRAINING, **self.recipe.settings, **dict.fromkeys(self.shots)}
@@ -191,7 +185,7 @@ class Bench:
             return found
         return replace(found, terms=tuple(replace(t, shots=shots) if isinstance(t, Shared) else t for t in found.terms))
 
-    def check(self, s: Values) -> None:
+    def check(self, s: dict[str, Any]) -> None:
         """Refuse settings that make no sense.
 
         Raises:
@@ -201,7 +195,7 @@ class Bench:
         check.modalities_of(check.instance("modalities", s["modalities"], str, "names joined by '+'").split("+"), known)
         recipe = self.recipe_of(s)
         Options(recipe=recipe, **{k: s[k] for k in TRAINING if k != "device"})
-        self.trials.check_data(s)
+        self.check_data(s)
         check.one_of("fusion", s["fusion"], FUSIONS)
         check.integer("width", s["width"], at_least=1)
         for setting in self.shots:
@@ -218,6 +212,7 @@ class Bench:
             weight = part.weight_setting
             if weight is None:
                 continue
+            # Weight 0, no row to learn from, or a term that this net has no use for: all three train the same net.
             silent = isinstance(part, Shared) and s.get(f"{part.modality}_shots") == 0
             if s[weight] == 0 or silent or not applies(part, names):
                 s |= {**part.settings, weight: 0.0}
@@ -267,10 +262,9 @@ class Bench:
 
     def load(self, s: Values) -> Dataset:
         """The dataset of these settings, with as many rows of each class as the shots say."""
-        given = self.trials.given
+        given = self.given
         if given is None:
-            seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
-            given = self.trials.load({**s, "data_seed": seed, "xor": None})
+            given = super().load(s)
         shots = s[f"{self.target}_shots"]
         if shots is None:
             return given
@@ -301,15 +295,16 @@ class Bench:
 
     def stack_pays(self, s: Values) -> bool:
         """Whether training together is faster; as measured for plain nets."""
-        net = self.net(s, self.load(s))
-        return stacking.pays(net, s["device"]) and (why_not_products([net]) is None or why_not_mapped([net]) is None)
+        return stacking.pays(self.net(s, self.load(s)), s["device"])
 
     def stack(self, members: Sequence[Values], report: Report) -> list[Mapping[str, Any] | Exception]:
         """Train the members together, then look at each."""
         first = members[0]
         dataset = self.load(first)
         curves = self.moments(first["epochs"]) if self.checkpoints else []
-        runs = self._train(members, dataset, report, snapshots=curves[1] if len(curves) > 1 else None)
+        # The sweep has asked whether a stack pays; the cells of the shots ask for themselves.
+        kept = curves[1] if len(curves) > 1 else None
+        runs = self._train(members, dataset, report, snapshots=kept, together=True)
         grids = self._at_shots(members) if self.isolines else [{}] * len(members)
         found: list[Mapping[str, Any] | Exception] = []
         for i, (run, s, grid) in enumerate(zip(runs, members, grids, strict=True)):
@@ -321,37 +316,29 @@ class Bench:
         return found
 
     def _train(
-        self, members: Sequence[Values], dataset: Dataset, report: Report, snapshots: int | None = None
+        self, members: Sequence[Values], dataset: Dataset, report: Report, **how: Any
     ) -> Sequence[Run | DivergedError]:
+        """One net per member; ``how``: snapshots and together, as of :func:`~xmodal_lab.training.stacking.fit_all`."""
         first, recipe = members[0], [self.recipe_of(s) for s in members]
         nets = [self.net(s, dataset) for s in members]
-        shared = {k: first[k] for k in TRAINING if k not in (*FREE, "device", "seed")}
-        own = {k: [s[k] for s in members] for k in (*FREE, "seed")}
+        shared: dict[str, Any] = {k: first[k] for k in TRAINING if k not in (*FREE, "device", "seed")}
+        own: dict[str, Any] = {k: [s[k] for s in members] for k in (*FREE, "seed")}
 
         def say(row: Mapping[str, float]) -> None:
             report(0.8 * row["epoch"] / first["epochs"], f"epoch {int(row['epoch'])} of {first['epochs']}")
 
         return stacking.fit_all(
-            nets,
-            dataset,
-            recipe=recipe,
-            device=first["device"],
-            keep_on_device=True,
-            snapshots=snapshots,
-            on_epoch=say,
-            **shared,
-            **own,
-        )
+            nets, dataset, recipe=recipe, device=first["device"], keep_on_device=True, on_epoch=say,
+            **shared, **own, **how,
+        )  # fmt: skip
 
     def _looked(self, run: Run, dataset: Dataset, s: Values, curves: Sequence[int]) -> dict[str, Any]:
         import xarray as xr
 
         history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
         found, _ = self.looks.of(run.model, dataset.test)
-        val = history["val_accuracy"].to_numpy() if "val_accuracy" in history else np.array([math.nan])
-        best = int(history["val_loss"].to_numpy().argmin()) if s["choose"] == "best" else -1
         found |= {
-            "val_accuracy": float(val[best]),
+            "val_accuracy": val_accuracy(run, s["choose"]),
             "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
             "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
         }
@@ -380,6 +367,7 @@ class Bench:
         """Test accuracy in every cell of the shots, under each member's recipe: a stack in each cell."""
         images, texts = (tuple(self.isolines[m]) for m in (self.target, str(self.auxiliary)))
         found = np.full((len(members), len(images), len(texts)), np.nan)
+        # Each cell is a training of its own: shots change the data, which members of a stack share.
         for i, image in enumerate(images):
             for j, text in enumerate(texts):
                 cell = [{**s, f"{self.target}_shots": image, f"{self.auxiliary}_shots": text} for s in members]
@@ -423,22 +411,14 @@ def with_shots(dataset: Dataset, shots: Mapping[str, int], seed: int = 0) -> Dat
         check.one_of("modality", m, dataset.modalities)
         keep = torch.zeros(len(train), dtype=torch.bool, device=train.labels.device)
         generator = torch.Generator().manual_seed(seed_of(seed, f"{m}:shots"))
-        for c in train.labels.unique():
-            rows = (present[m] & (train.labels == c)).nonzero()[:, 0]
+        for c, rows in shuffled_classes(train.labels, generator, present[m]):
             if len(rows) < count:
-                name = dataset.classes[int(c)] if dataset.classes else int(c)
+                name = dataset.classes[c] if dataset.classes else c
                 raise ValueError(f"class {name!r} has {len(rows)} training rows with {m!r}; {count} are asked for.")
-            keep[rows[torch.randperm(len(rows), generator=generator)[:count].to(rows.device)]] = True
+            keep[rows[:count]] = True
         present[m] = keep
     some = torch.stack(list(present.values())).any(0)
     return replace(dataset, train=replace(train, present=present).subset(some))
-
-
-def _member(bench: Bench, s: Values, report: Report) -> Mapping[str, Any]:
-    found = bench.stack([bench.normal(dict(s))], report)[0]
-    if isinstance(found, Exception):
-        raise found
-    return found
 
 
 def _default_recipe(dataset: Dataset | None) -> Recipe:

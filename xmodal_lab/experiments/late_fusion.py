@@ -1,4 +1,4 @@
-"""Trials: late-fusion nets trained under plain settings, as the papers' experiments need them.
+"""Late-fusion nets trained under plain settings, as the papers' experiments need them.
 
 A setting is a number or a name, so that it can be a slider, an axis of a sweep, or a line of
 JSON. ``alpha`` is the share of pairs that are drawn anew each epoch, ``modalities`` are names
@@ -7,41 +7,34 @@ joined by "+".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..data import datasets
-from ..data import xor as parity
-from ..data.alike import judged_alike, scored_on
+from ..data import xor as xor_labels
 from ..data.pairing import Pairing
 from ..data.samples import Dataset
+from ..losses.module_loss import loss_on
 from ..models.fusion import FUSIONS, LateFusion
-from ..sweeps.experiment import Report
-from ..training import DivergedError, Options, Run, fit, stacking
+from ..sweeps.experiment import Report, Result, Variable
+from ..training import DivergedError, Options, Run, fit, settings_of, stacking
+from ..training.options import OWN, PLAIN
 from ..training.stacks import why_not_mapped, why_not_products
 from ..utils import checks as check
 from ..utils.kept import kept
+from .world import DATA, DatasetWorld, Values
 
-Values = Mapping[str, Any]
-
-# The world in which WORLDS saw DML gain: few images, many clips that fixed pairs never show.
-DATA = {
-    "dataset": "digits", "dataset_modalities": "image+audio", "images_per_class": 25, "clips_per_class": 160,
-    "texts_per_class": 24, "image_energy": 0.25, "audio_noise": 1.0, "data_seed": 0, "data_options": "",
-}  # fmt: skip
-# The share of the label that lives in the combination of modalities (see parity); None: the labels as they are.
+# The share of the label that lives in the combination of modalities (see data/xor); None: the labels as they are.
 LABEL = {"xor": None}
 # Of the net and its training; early stopping and an MLP as in WORLDS, the rest as in fit.
 DEFAULTS = {
     "modalities": "image+audio", "pairing": "same_class", "alpha": 1.0, "own": True, "rows": "complete",
     "fusion": "concat_linear", "architecture": "mlp", "width": 32,
-    "epochs": 100, "batch_size": 64, "lr": 1e-3, "optimizer": "adam", "momentum": 0.9, "weight_decay": 1e-4,
-    "choose": "best", "label_smoothing": 0.0, "sam": 0.0, "swa": 0.0, "augment": "", "seed": 0, "device": "auto",
+    **settings_of(epochs=100, choose="best"),
 }  # fmt: skip
 LABELS = {
     "alpha": "α, share of pairs drawn anew",
@@ -51,30 +44,23 @@ LABELS = {
     "width": "feature width",
 }
 
-_OPTIONS = (
-    "epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "choose", "seed",
-    "label_smoothing", "sam", "swa", "augment",
-)  # fmt: skip
 # What may differ inside a stack: initial weights, pairs and steps are data. And what shapes depend on.
-_FREE = ("seed", "pairing", "alpha", "own", "lr", "weight_decay")
+_FREE = ("pairing", "alpha", "own", *(name for name in PLAIN if name in OWN))
 _SHAPE = (*DATA, *LABEL, "modalities", "fusion", "architecture", "width", "device")
 # Floating-point operations a second that small nets reach on one core, within a factor of 3 (ours).
 _RATE = 2e10
 
 
 @dataclass(frozen=True)
-class Trials:
-    """Nets on one dataset: on ``given``, or on the one that the settings in ``DATA`` name.
+class LateFusionWorld(DatasetWorld):
+    """Late-fusion nets on one dataset, each trained under one pairing and scored on the test split.
 
-    All are scored on the same rows, those that are complete in all modalities of the dataset.
+    Variables: ``accuracy`` and ``loss`` on the test split; ``val_accuracy``, to choose settings by;
+    ``accuracy_curve``, ``loss_curve`` and ``train_loss_curve`` over ``epoch``.
     """
 
-    given: Dataset | None = None
-
-    def __post_init__(self) -> None:
-        if self.given is not None:
-            check.instance("dataset", self.given, Dataset, "or None for the world of the paper")
-            object.__setattr__(self, "given", judged_alike(self.given))
+    name: ClassVar[str] = "late fusion"
+    labels: ClassVar[Mapping[str, str]] = LABELS
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -84,34 +70,10 @@ class Trials:
         choose = "best" if self.given.val is not None else "last"
         return {**LABEL, **DEFAULTS, "modalities": "+".join(self.given.modalities), "choose": choose}
 
-    @property
-    def version(self) -> str:
-        """Of the data: the numbers in ``given``, so that a store knows other data under the same name."""
-        return "1" if self.given is None else self.given.fingerprint
-
-    @property
-    def scored(self) -> str:
-        """On how many test rows all are scored, where that is not all of them."""
-        return scored_on(self.given)
-
-    def fingerprint(self, s: Values) -> str:
-        """Of the numbers that these settings read from disk; "" for a world that is made, or the dataset given."""
-        if self.given is not None or "root" not in datasets.options(s["dataset"]):
-            return ""
-        return self._plain(s).fingerprint
-
     def load(self, s: Values) -> Dataset:
-        """The dataset of these settings; the last few are kept."""
-        return self._plain(s) if s["xor"] is None else _mixed(self._plain(s), s["xor"])
-
-    def _plain(self, s: Values) -> Dataset:
-        if self.given is not None:
-            return self.given
-        known = datasets.options(s["dataset"])
-        options = {k: s[k] for k in DATA if k in known}
-        options |= {"modalities": tuple(s["dataset_modalities"].split("+")), "seed": s["data_seed"]}
-        options = {k: v for k, v in options.items() if k in known} | _further(s)
-        return _loaded(s["dataset"], tuple(sorted(options.items())))
+        """The dataset of these settings, its label mixed with XOR where ``xor`` is given; the last few are kept."""
+        plain = super().load(s)
+        return plain if s["xor"] is None else _mixed(plain, s["xor"])
 
     def net(self, s: Values) -> LateFusion:
         """The net before training; of the dataset's dtype."""
@@ -122,7 +84,7 @@ class Trials:
 
     def train(self, s: Values, report: Report, snapshots: int | None = None) -> Run:
         """One net, trained; it stays on its device, to be looked at there."""
-        options = {k: s[k] for k in _OPTIONS}
+        options = {k: s[k] for k in PLAIN}
         say = _reporting(report, s["epochs"])
         return fit(
             self.net(s), self.load(s), pairing=_pairing(s), device=s["device"], snapshots=snapshots, on_epoch=say,
@@ -134,12 +96,56 @@ class Trials:
     ) -> list[Run | DivergedError]:
         """Many nets as one stack; what may differ between them is what :meth:`stack_key` leaves out."""
         first = members[0]
-        options: Values = {k: [s[k] for s in members] if k in _FREE else first[k] for k in _OPTIONS}
+        options: Values = {k: [s[k] for s in members] if k in _FREE else first[k] for k in PLAIN}
         return stacking.fit_stack(
             [self.net(s) for s in members], self.load(first), pairing=[_pairing(s) for s in members],
             device=first["device"], snapshots=snapshots, on_epoch=_reporting(report, first["epochs"]),
             keep_on_device=True, **options,
         )  # fmt: skip
+
+    # -- members ---------------------------------------------------------------------------------
+
+    def member(self, s: dict[str, Any], report: Report) -> Result:
+        """One net, trained as :func:`~xmodal_lab.fit` does, and what it is asked."""
+        return self.asked(self.train(s, report, self.every(s)), self.load(s), s)
+
+    def stack(self, members: list[dict[str, Any]], report: Report) -> Sequence[Result | Exception]:
+        """Nets trained as one stack, and what each is asked."""
+        runs = self.train_together(members, report, self.every(members[0]))
+        return [
+            run if isinstance(run, DivergedError) else self.asked(run, self.load(s), s)
+            for run, s in zip(runs, members, strict=True)
+        ]
+
+    def every(self, s: Values) -> int | None:
+        """Every how many epochs the weights are kept, to be looked at; None for never."""
+        return None
+
+    def asked(self, run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
+        """What one trained ``run`` is asked; a world that asks more adds to it."""
+        import xarray as xr
+
+        history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
+        return {
+            "accuracy": run.score,
+            "loss": float(loss_on(run.model, dataset.test)().detach()),
+            "val_accuracy": val_accuracy(run, s["choose"]),
+            "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
+            "loss_curve": xr.DataArray(history["test_loss"].to_numpy(), epoch),
+            "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
+        }
+
+    def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+        """What :meth:`asked` answers."""
+        epoch = {"epoch": range(1, max(values["epochs"]) + 1)}
+        return {
+            "accuracy": Variable(label="test accuracy"),
+            "loss": Variable(label="test loss", units="nats"),
+            "val_accuracy": Variable(label="validation accuracy"),
+            "accuracy_curve": Variable(epoch, "test accuracy"),
+            "loss_curve": Variable(epoch, "test loss", "nats"),
+            "train_loss_curve": Variable(epoch, "training loss", "nats"),
+        }
 
     # -- what a sweep wants to know --------------------------------------------------------------
 
@@ -149,7 +155,7 @@ class Trials:
         Raises:
             ValueError, TypeError: which, and what would.
         """
-        Options(_pairing(s), **{k: s[k] for k in _OPTIONS})
+        Options(_pairing(s), **{k: s[k] for k in PLAIN})
         for name in ("modalities", "dataset_modalities"):
             check.instance(name, s.get(name, ""), str, "names joined by '+'")
         known = s["dataset_modalities"].split("+") if self.given is None else self.given.modalities
@@ -161,21 +167,10 @@ class Trials:
         check.one_of("fusion", s["fusion"], FUSIONS)
         check.integer("width", s["width"], at_least=1)
 
-    def check_data(self, s: Values) -> None:
-        """Refuse a dataset or options of its loader that are not known; the loader itself checks their values.
-
-        Raises:
-            ValueError: which, and what would do.
-        """
-        if self.given is None:
-            check.one_of("dataset", s["dataset"], datasets.names())
-            own = {"modalities": "dataset_modalities", "seed": "data_seed", **{k: k for k in DATA}}
-            for option in _further(s):
-                if option in own:
-                    raise ValueError(f"data_options cannot hold {option!r}: it has a setting, {own[option]!r}.")
-
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: a lone modality has no partner, fixed pairs and share 0 draw none."""
+        s = super().normal(s)
+        # A sweep over modalities and α computes the lone modality once, not once for each α.
         if "+" not in s["modalities"] or s["pairing"] == "fixed" or s["alpha"] == 0:
             return {**s, "pairing": "fixed", "alpha": 0.0, "own": True}
         return s
@@ -200,14 +195,26 @@ class Trials:
             net({m: dataset.train.inputs[m][:2] for m in net.modalities})
         train = len(_pairing(s).draw(dataset.train, net.modalities, seed=s["seed"]))
         held_out = sum(len(samples) for split, samples in dataset.splits.items() if split != "train")
+        # A backward pass costs two forward passes, and SAM does everything twice.
         backward = 6 if s["sam"] else 3
         return counter.get_total_flops() / 2 * (backward * train + held_out) * float(s["epochs"]) / _RATE
 
 
-def _further(s: Values) -> dict[str, Any]:
-    """The options that only ``data_options`` names; hashable."""
-    found = datasets.parsed(s["dataset"], s.get("data_options", ""))
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+def val_accuracy(run: Run, choose: str) -> float:
+    """On the validation split, of the weights that were kept; NaN without one.
+
+    Args:
+        run: what training gave.
+        choose: "best" or "last", as training was asked.
+
+    Returns:
+        A share in [0, 1], or minus a squared error, as in the history.
+    """
+    history = run.history
+    if "val_accuracy" not in history:
+        return math.nan
+    kept_epoch = int(history["val_loss"].to_numpy().argmin()) if choose == "best" else -1
+    return float(history["val_accuracy"].to_numpy()[kept_epoch])
 
 
 def _pairing(s: Values) -> Pairing:
@@ -222,26 +229,23 @@ def _shape_of(s: Values) -> tuple[tuple[str, Any], ...]:
     return tuple((k, s[k]) for k in _SHAPE if k in s)
 
 
-# What nets of a shape can do, found out once per trials and forgotten with them: they hold the user's dataset.
-_WAYS: WeakKeyDictionary[Trials, dict[tuple[tuple[str, Any], ...], tuple[bool, bool, bool]]] = WeakKeyDictionary()
+# What nets of a shape can do, found out once per world and forgotten with them: they hold the user's dataset.
+_WAYS: WeakKeyDictionary[LateFusionWorld, dict[tuple[tuple[str, Any], ...], tuple[bool, bool, bool]]] = (
+    WeakKeyDictionary()
+)
 
 
-def _ways(trials: Trials, shape: tuple[tuple[str, Any], ...]) -> tuple[bool, bool, bool]:
+def _ways(world: LateFusionWorld, shape: tuple[tuple[str, Any], ...]) -> tuple[bool, bool, bool]:
     """Whether nets of this shape can train as products, can through vmap, and gain by it."""
-    known = _WAYS.setdefault(trials, {})
+    known = _WAYS.setdefault(world, {})
     if shape not in known:
-        s = {**trials.defaults, **dict(shape)}
-        net = trials.net(s)
-        gains = stacking.pays(net, s["device"])
-        known[shape] = why_not_products([net]) is None, why_not_mapped([net]) is None, gains
+        s = {**world.defaults, **dict(shape)}
+        net = world.net(s)
+        pays = stacking.pays(net, s["device"])
+        known[shape] = why_not_products([net]) is None, why_not_mapped([net]) is None, pays
     return known[shape]
-
-
-@lru_cache(maxsize=8)
-def _loaded(name: str, options: tuple[tuple[str, Any], ...]) -> Dataset:
-    return judged_alike(datasets.load(name, **dict(options)))
 
 
 @kept(8)
 def _mixed(dataset: Dataset, share: float) -> Dataset:
-    return parity.xor(dataset, share)
+    return xor_labels.xor(dataset, share)

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ..losses import Loss, Params
@@ -30,6 +29,7 @@ from ..losses.directions import gaussians, norm_of, normalize_, parameter_names
 from ..losses.loss import TOGETHER
 from ..losses.precision import looked_at, value_in
 from ..utils import checks as check
+from ..utils.shapes import Float
 from ..utils.torch_state import full_precision
 
 if TYPE_CHECKING:
@@ -99,6 +99,9 @@ def lpf(
         params: a block, a modality (its encoder), parameter names; the rest stays put. All for None.
         antithetic: use ε and -ε in pairs, which removes the gradient's share of the variance.
         dtype: in which losses are computed; the loss's own when not given, at least float32.
+
+    Returns:
+        ``value``, ``delta`` and their ``stderr``, in the units of the loss, with the single draws.
 
     Raises:
         ValueError: sigma not above 0, fewer than 2 samples (4 and even if antithetic), unknown noise or
@@ -191,6 +194,9 @@ def gap(
         seed: of the directions. The same seed and shapes give the same d, so train and test are paired.
         params: a block, a modality (its encoder), parameter names; the rest stays put. All for None.
         dtype: in which losses are computed; the loss's own when not given, at least float32.
+
+    Returns:
+        ``values`` and ``stderr``, one per radius (R,), in the units of the loss, with the single differences.
 
     Raises:
         ValueError: a radius below 0 or not finite, fewer than 2 directions, and as :func:`lpf`.

@@ -289,6 +289,9 @@ class Loss:
             batches: how many of the loader's batches to read; all when not given, which an endless
                 loader refuses after 10,000 batches or 4 GiB (ours).
 
+        Returns:
+            A loss whose θ are the module's parameters; the module itself stays as it is.
+
         Raises:
             ValueError: labels that do not fit the module's outputs, a module that fails on the batch, no batch
                 or no end of them; at the first evaluation a criterion that reads parameters besides

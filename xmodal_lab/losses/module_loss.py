@@ -33,6 +33,9 @@ def loss_on(
         batchnorm: "keep" or "recalibrate", see :meth:`Loss.from_module`.
         name: what plots call it.
 
+    Returns:
+        A loss whose θ are the model's parameters, on the device of the model.
+
     Raises:
         ValueError: a modality of the model that the samples lack; no complete row; unknown labels (-1).
 

@@ -8,7 +8,6 @@ shift it causes in f live in the same space (dml, Def 1).
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from ..data.samples import Dataset
 from ..utils import checks as check
+from ..utils.random import seed_of
 from ..utils.torch_state import seeded
 from . import encoders
 from .encoders import sizes
@@ -226,9 +226,11 @@ class LateFusion(nn.Module):
             raise TypeError(f"features must be a dict with one tensor for each of {', '.join(self.modalities)}.")
         try:
             if self.auxiliary:
+                # An auxiliary modality has a place in the shared part; nothing stands there while the task is asked.
                 nothing = torch.zeros_like(features[self.modalities[0]])
                 features = {m: nothing if m in self.auxiliary else features[m] for m in self.encoders}
             fused: Tensor = self.fusion([features[m] for m in self.encoders])
+        # Looked at once it has failed, since a landscape asks this thousands of times.
         except Exception:
             self._check_features(features)
             raise
@@ -255,6 +257,9 @@ class LateFusion(nn.Module):
             features: as :meth:`encode` or :meth:`latents` give them.
             only: send this modality alone through the shared fusion and head, with features of 0 in the others'
                 places (uml, Alg 2).
+
+        Returns:
+            Logits (N, C).
 
         Raises:
             ValueError: ``only`` is no modality of this net.
@@ -298,6 +303,9 @@ class LateFusion(nn.Module):
             outputs: C; ``dataset.outputs`` when not given: the number of classes, or of real-valued targets.
             seed: of the initial weights. Each part is drawn from its own name, so the image
                 encoder starts the same whether or not the net also hears.
+
+        Returns:
+            The net, untrained, on the CPU.
 
         Raises:
             ValueError: a modality, fusion, architecture or norm that is not known; modalities of several dtypes.
@@ -344,5 +352,5 @@ def _one_dtype(dataset: Dataset, names: Sequence[str]) -> torch.dtype:
 def _seeded(seed: int, part: str) -> Iterator[None]:
     """Draw initial weights from (seed, part), leaving the global generator as it was."""
     check.integer("seed", seed, at_least=0)
-    with seeded(zlib.crc32(f"{seed}:{part}".encode())):
+    with seeded(seed_of(seed, part)):
         yield

@@ -17,7 +17,6 @@ masks act there. :class:`ViltTower` gives the same seam to ``transformers``' ViL
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from ..data.batches import out_of_memory
 from ..data.samples import Dataset, Samples
 from ..utils import checks as check
+from ..utils.random import seed_of
 from ..utils.torch_state import seeded
 from .encoders import sizes
 from .tokens import Hidden as Hidden
@@ -282,6 +282,9 @@ class OneTower(nn.Module):
             outputs: C; ``dataset.outputs`` when not given.
             seed: of the initial weights.
 
+        Returns:
+            The tower, untrained, on the CPU.
+
         Raises:
             ValueError: a modality without tokens, sizes that do not divide, an unknown modality.
         """
@@ -363,5 +366,5 @@ def _three(shape: Sequence[int]) -> tuple[int, int, int]:
 def _seeded(seed: int) -> Iterator[None]:
     """Draw initial weights from ``seed``, leaving the global generator as it was."""
     check.integer("seed", seed, at_least=0)
-    with seeded(zlib.crc32(f"{seed}:tower".encode())):
+    with seeded(seed_of(seed, "tower")):
         yield

@@ -3,13 +3,14 @@
     z = features(params, x)      g, (K, N, d)
     logits(params, z)            h, (K, N, classes)
 
-The encoder is x → hidden → ReLU → d, after three strided convolutions for architecture "cnn".
+The encoder is x → hidden → ReLU → d, after three strided convolutions for architecture "cnn". Other small nets are put
+together of the same parts: :func:`uniform` weights, and a :func:`linear` or :func:`affine` layer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +20,21 @@ from .modules import Params
 
 ARCHITECTURES = ("mlp", "cnn")
 _CHANNELS = (8, 16, 16)  # of the three convolutions (ours)
+
+
+def uniform(generator: torch.Generator, fan_in: int, *size: int) -> Tensor:
+    """Numbers uniform on ±1/√``fan_in``, of shape ``size``: torch's law for weights, drawn from ``generator``."""
+    return (2 * torch.rand(*size, generator=generator, dtype=torch.float32) - 1) / math.sqrt(fan_in)
+
+
+def linear(params: Params, name: str, h: Tensor) -> Tensor:
+    """H W + b of the layer called ``name``, one product for all members: (K, N, i) → (K, N, o)."""
+    return torch.baddbmm(params[f"{name}.bias"], h, params[f"{name}.weight"])
+
+
+def affine(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """As :func:`linear`, of ``x`` with any leading sizes that broadcast with (K,): (n, i) or (K, …, n, i)."""
+    return x @ params[f"{name}.weight"] + params[f"{name}.bias"]
 
 
 def start(seed: int, shape: Sequence[int], hidden: int, width: int, classes: int, architecture: str = "mlp") -> Params:
@@ -37,7 +53,7 @@ def start(seed: int, shape: Sequence[int], hidden: int, width: int, classes: int
     found: Params = {}
 
     def draw(name: str, fan_in: int, *size: int) -> None:
-        found[name] = (2 * torch.rand(*size, generator=generator, dtype=torch.float32) - 1) / math.sqrt(fan_in)
+        found[name] = uniform(generator, fan_in, *size)
 
     inputs = math.prod(shape)
     if architecture == "cnn":

@@ -49,6 +49,9 @@ class Tokens:
             amplitude: half the width; with ``relative`` in units of this modality's own :meth:`spread`.
             seed: of the noise.
 
+        Returns:
+            The tokens with the noise; these stay as they are.
+
         Raises:
             ValueError: an unknown modality, amplitude below 0.
         """

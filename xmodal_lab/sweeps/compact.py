@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,19 +31,35 @@ INDEX = "tasks.json"
 LEAST = 100
 # Bytes of a chunk at most (ours).
 CHUNK = 64 << 20
+# How often, and after how many seconds, the lock of a folder is looked for that is being renamed (ours).
+TRIES, PAUSE = 50, 0.02
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Nobody else changes the shape of the store at ``path`` meanwhile; waits. No lock where the system has none."""
+def alone(path: Path, *, others: bool = False) -> Iterator[None]:
+    """Nobody else changes the shape of the store at ``path`` meanwhile; waits. No lock where the system has none.
+
+    With ``others`` so may others who do not change it either.
+    """
     try:
         import fcntl
     except ImportError:
         yield
         return
-    with (path / ".growing").open("w", encoding="utf-8") as file:
-        with contextlib.suppress(OSError):  # a network file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+    lock = path / ".growing"
+    with contextlib.ExitStack() as held:
+        for _ in range(TRIES):
+            try:
+                file = held.enter_context(lock.open("a", encoding="utf-8"))
+            except FileNotFoundError:  # the folder is changing places with one that has a dimension more
+                time.sleep(PAUSE)
+                continue
+            with contextlib.suppress(OSError):  # a network file system without locks
+                fcntl.flock(file, fcntl.LOCK_SH if others else fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if lock.stat().st_ino == os.fstat(file.fileno()).st_ino:  # else it has changed places meanwhile
+                    break
+            file.close()
         yield
 
 

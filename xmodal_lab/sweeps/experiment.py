@@ -120,6 +120,7 @@ class Experiment:
         labels: setting -> how axes write it.
         version: raise it when results change: stores of another version are refused.
         scored: on which held-out rows all members are scored, in a sentence, where that is not all of them.
+        world: the object whose methods the functions are, where there is one; see :mod:`xmodal_lab.experiments.world`.
 
     Raises:
         ValueError, TypeError: no name, no variable, a default that is no plain value or whose name is taken.
@@ -139,6 +140,7 @@ class Experiment:
     labels: Mapping[str, str] = field(default_factory=dict)
     version: str = "1"
     scored: str = ""
+    world: Any = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

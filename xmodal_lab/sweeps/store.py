@@ -12,8 +12,9 @@ What has no file in ``done`` does not count, however much of it was written. So 
 is killed between two writes or inside one loses what it was computing, and nothing else.
 Nor does a member count that the disk gives back otherwise than it was written.
 
-A store grows: new values of an axis are appended, in whatever order they are asked for, and a sweep is a view of the
-store: its places are translated to the store's at the boundary of :class:`Store`.
+A store grows: new values of an axis are appended, in whatever order they are asked for, and a setting that was fixed
+becomes an axis. A sweep is a view of the store: its places are translated to the store's at the boundary of
+:class:`Store`.
 """
 
 from __future__ import annotations
@@ -31,22 +32,24 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from ..utils.files import beside, seal, write_text
-from . import compact
+from . import compact, window
 from . import edited as _edited
 from .cubes import Arrays, Layout, Place, alike, attributes, fact, places_of
 from .experiment import as_json
+from .locks import TaskLock
+from .window import Window
 
 FORMAT = 1
 # Facts that must agree, and what to call them; then facts whose change is worth a warning.
 IDENTITY = {
     "format": "store format", "experiment": "experiment", "xmodal_lab": "version of xmodal_lab",
     "version": "version of the experiment", "data": "fingerprint of its data", "defaults": "default",
-    "settings": "fixed setting", "order": "order of axes", "variables": "variable",
+    "variables": "variable",
 }  # fmt: skip
 ENVIRONMENT = ("torch", "numpy", "python", "device")
 # A half-made store of a killed process is swept away after this many seconds (ours).
@@ -130,29 +133,30 @@ class Store:
                 "format": FORMAT,
                 **identity,
                 "axes": layout.axes,
-                "order": list(layout.axes),
                 "variables": described,
                 "grown": [layout.shape],
             }
         )
         self.marks: dict[str, Mark] = {}
         self._finished: set[Place] = set()
-        self._held: list[Claim] = []
+        self._held: list[TaskLock] = []
+        self._copy: compact.Copy | None = None
+        window.mended(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"the store {self.path} is a file; name a folder, such as runs/name.zarr.")
         if not self.path.is_dir() or not any(self.path.iterdir()):
             self._create(environment, story or {})
         self._facts = self._check(environment, accept_edited)
+        self._deepen()
         self._fit()
-        self._arrays = self._open()
-        self._copy = compact.Copy.at(self.path)
-        self._take_copy()
+        self._lay()
         self.refresh()
 
     # -- what is there ---------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Look for tasks that were finished since the last look, by this process or another."""
+        self._settle()
         for name in compact.names(self.path / "done"):
             if name not in self.marks and name.endswith(".json"):
                 self._look(name)
@@ -198,10 +202,7 @@ class Store:
         """All variables, NaN everywhere but at ``places``; also where a chunk is damaged."""
         wanted = list(places)
         whole = self._read([self._there(place) for place in wanted])
-        arrays = {}
-        for name, variable in self.layout.variables.items():
-            arrays[name] = whole[name][np.ix_(*self._index, *map(range, variable.shape))]
-        return arrays
+        return {name: self._window.cut(array) for name, array in whole.items()}
 
     def _read(self, there: Sequence[Place]) -> Arrays:
         """The same in the store's places: from the compact copy what it holds, else from the members' own files."""
@@ -238,15 +239,18 @@ class Store:
         Args:
             arrays: of this sweep, all members of which are finished.
         """
+        self._settle()
         held = self._copy.marks if self._copy is not None else {}
         if len(self.marks) < compact.LEAST or all(held.get(n) == m.dumps() for n, m in self.marks.items()):
             return
         mine = {self._there(place) for place in self._finished}
         whole = self._read([p for mark in self.marks.values() for p in mark.places if p not in mine])
-        for name, variable in self.layout.variables.items():
-            whole[name][np.ix_(*self._index, *map(range, variable.shape))] = arrays[name]
+        for name in self.layout.variables:
+            self._window.put(whole[name], arrays[name])
         told = compact.root(self.path)["attributes"]
         with contextlib.suppress(OSError), compact.alone(self.path):  # a full disk: then there is no copy
+            if self._stamp != _stamp(self.path):  # it has grown meanwhile
+                return
             compact.clear(self.path)
             compact.write(self.path, self._whole, whole, list(self.marks), told)
             self._copy = compact.Copy.at(self.path)
@@ -301,19 +305,21 @@ class Store:
         """
         failed: dict[Place, str] = {}
         computed: dict[Place, Arrays] = {}
-        for places, arrays in results:
-            for place in map(self._there, places):
-                if isinstance(arrays, str):
-                    failed[place] = arrays
-                    continue
-                computed[place] = arrays
-                for name, array in self._arrays.items():
-                    array[place] = arrays[name]
-        data = _checksum(computed, lambda name, place: computed[place][name], self.layout)
-        mark = Mark(tuple(self._there(p) for places, _ in results for p in places), seconds, failed, data)
-        name = f"{_key(mark.places)}.json"
-        with beside(self.path / "done" / name) as unfinished:
-            unfinished.write_text(mark.dumps(), encoding="utf-8")
+        with compact.alone(self.path, others=True):
+            self._settle()
+            for places, arrays in results:
+                for place in map(self._there, places):
+                    if isinstance(arrays, str):
+                        failed[place] = arrays
+                        continue
+                    computed[place] = arrays
+                    for name, array in self._arrays.items():
+                        array[place] = arrays[name]
+            data = _checksum(computed, lambda name, place: computed[place][name], self.layout)
+            mark = Mark(tuple(self._there(p) for places, _ in results for p in places), seconds, failed, data)
+            name = f"{_key(mark.places)}.json"
+            with beside(self.path / "done" / name) as unfinished:
+                unfinished.write_text(mark.dumps(), encoding="utf-8")
         self._note(name, mark)
 
     def put_off(self, places: Sequence[Place], why: str) -> None:
@@ -331,13 +337,15 @@ class Store:
         """What files about a task are called."""
         return self._name(places)
 
-    def claim(self, places: Sequence[Place]) -> Claim | None:
+    def claim(self, places: Sequence[Place]) -> TaskLock | None:
         """The right to compute a task; None while another process is at it."""
-        return self._claim(self._name(places).removesuffix(".json"))
+        with compact.alone(self.path, others=True):  # nobody gives the store a dimension between the look and the claim
+            self._settle()
+            return self._claim(self._name(places).removesuffix(".json"))
 
-    def _claim(self, key: str) -> Claim | None:
+    def _claim(self, key: str) -> TaskLock | None:
         self._held = [claim for claim in self._held if claim.file is not None]
-        return Claim.take(self.path / "claims" / f"{key}.lock", self._held)
+        return TaskLock.take(self.path / "claims" / f"{key}.lock", self._held)
 
     def let_go(self) -> None:
         """Release what is still claimed here: Ctrl-C may come between taking a claim and noting it down."""
@@ -356,7 +364,7 @@ class Store:
         unfinished = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
         told = attributes({**story, "xmodal_sweep": {**self.facts, "environment": dict(environment)}})
         try:
-            self._fill(unfinished, told)
+            _fill(unfinished, self.layout, told)
             unfinished.rename(self.path)
         except BaseException as error:
             for _ in range(3):  # Zarr's other threads may still be writing into it
@@ -365,34 +373,6 @@ class Store:
             if not isinstance(error, OSError) or not (self.path / "zarr.json").is_file():
                 raise
             # else another process was first; its store is checked like any other
-
-    def _fill(self, folder: Path, told: Mapping[str, Any]) -> None:
-        """An empty group with all arrays and coordinates."""
-        import zarr
-        from zarr.codecs import Crc32cCodec, ZstdCodec
-
-        codecs = [ZstdCodec(), Crc32cCodec()]  # whoever reads it, by whatever program, notices a damaged chunk
-        group = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(told))
-        for name, variable in self.layout.variables.items():
-            chunks = (*[1] * len(self.layout.axes), *(max(1, n) for n in variable.shape))
-            group.create_array(
-                name, shape=(*self.layout.shape, *variable.shape), chunks=chunks, dtype=variable.dtype,
-                fill_value=float("nan"), dimension_names=self.layout.dims(name),
-                attributes=self.layout.words(name), compressors=codecs,
-            )  # fmt: skip
-        for name, values in self.layout.coordinates().items():
-            array = group.create_array(
-                name, shape=values.shape, dtype=str if values.dtype.kind == "U" else values.dtype,
-                dimension_names=(name,), attributes=self.layout.words(name), compressors=codecs,
-            )  # fmt: skip
-            array[...] = values.astype(object) if values.dtype.kind == "U" else values
-        with (
-            warnings.catch_warnings()
-        ):  # zarr says that other readers may not know consolidated metadata; they need not
-            warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(folder)
-        (folder / "done").mkdir()
-        (folder / "claims").mkdir()
 
     def _open(self) -> dict[str, Any]:
         """The arrays of the variables."""
@@ -423,8 +403,10 @@ class Store:
             found = None
         if not isinstance(found, dict):
             raise StoreError(f"{self.path} is not the store of a sweep. {REMEDY}")
-        for key, what in IDENTITY.items():
+        for key, what in (*IDENTITY.items(), ("settings", "fixed setting")):
             theirs, ours = found.get(key), self.facts.get(key)
+            if key == "settings":
+                theirs, ours = self._fixed_in(found)
             if alike(theirs, ours) or (key == "data" and self._data_fit(found)):
                 continue
             told = what, _short(theirs), _short(ours)
@@ -444,6 +426,12 @@ class Store:
             )
         self._check_code(found, accept_edited)
         return found
+
+    def _fixed_in(self, found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the store and this sweep hold fixed, of the settings that neither varies."""
+        varied = {*found.get("axes", ()), *self.layout.axes}
+        theirs, ours = ({n: v for n, v in _fixed(facts).items() if n not in varied} for facts in (found, self.facts))
+        return theirs, ours
 
     def _data_fit(self, found: Mapping[str, Any]) -> bool:
         """Whether this sweep reads a part of the files that the store has read, or all of them and more."""
@@ -466,48 +454,110 @@ class Store:
                     f"the store {self.path} was filled by another version of the experiment's code: {named} "
                     f"{'have' if len(edited) > 1 else 'has'} been edited since. {EDITED}"
                 )
-            self._put({**found, "code": now})
             found["code"] = now
+            self._put({"code": now})
 
     def unsteady(self, names: Iterable[str]) -> None:
         """Parts of the code that a sweep itself changes (a list that a member appends to) say nothing of an edit."""
         if (changed := dict.fromkeys(names, "")) and "code" in self._facts:
             self._facts["code"] = {**self._facts["code"], **changed}
-            self._put(self._facts)
+            self._put({"code": self._facts["code"]})
 
-    def _put(self, facts: Mapping[str, Any]) -> None:
+    def _put(self, changes: Mapping[str, Any]) -> None:
         with compact.alone(self.path):
-            compact.put_facts(self.path, compact.root(self.path), facts)
+            compact.put_facts(self.path, compact.root(self.path), {**_facts_at(self.path), **changes})
 
     # -- this sweep's places and the store's -----------------------------------------------------
 
+    def _deepen(self) -> None:
+        """Give the store the axes of this sweep that it lacks: all that it holds stands at their fixed values."""
+        if not any(name not in self._facts["axes"] for name in self.layout.axes):
+            return
+        with compact.alone(self.path):
+            self._facts = found = _facts_at(self.path)  # another has done it, perhaps
+            new = [name for name in self.layout.axes if name not in found["axes"]]
+            if not new:
+                return
+            fixed = _fixed(found)
+            for name in new:
+                if fixed.get(name) is None:
+                    raise StoreError(
+                        f"the store {self.path} holds members without a value of {name!r} (None), which has no place "
+                        f"on an axis. {REMEDY}"
+                    )
+            if self._in_work():
+                raise StoreError(
+                    f"another process is computing members of the store {self.path}; it can take the new axis "
+                    f"{new[0]!r} once they are finished. Wait for it, or stop it, and call again."
+                )
+            held = {name: tuple(values) for name, values in found["axes"].items()}
+            axes = {**held, **{name: (fixed[name],) for name in new}}
+            _joined(self.path, axes, self._asked(axes))
+            told = {**found, "axes": {k: list(v) for k, v in axes.items()}}
+            told["settings"] = {k: v for k, v in found["settings"].items() if k not in new}
+            before = found.get("grown") or [list(map(len, held.values()))]
+            told["grown"] = [[*shape, *[1] * len(new)] for shape in before]
+            window.deepen(self.path, replace(self.layout, axes=axes), len(new), told, _fill, _deeper)
+            self._facts = _facts_at(self.path)
+
+    def _in_work(self) -> bool:
+        """Whether any process, this one among them, is computing a task of the store."""
+        for lock in (self.path / "claims").glob("*.lock"):
+            claim = TaskLock.take(lock)
+            if claim is None:
+                return True
+            claim.release()
+        return False
+
     def _fit(self) -> None:
-        """Find this sweep's axes in the store's, which grow by what they lack."""
+        """Give the store's axes the values of this sweep that they lack."""
         axes = {name: tuple(values) for name, values in self._facts["axes"].items()}
-        wanted = _joined(self.path, axes, self.layout.axes)
+        wanted = _joined(self.path, axes, self._asked(axes))
         if wanted != axes:
             with compact.alone(self.path):
-                self._facts = dict(fact(compact.root(self.path)["attributes"]["xmodal_sweep"]))  # another's, perhaps
+                self._facts = _facts_at(self.path)  # another's, perhaps
                 axes = {name: tuple(values) for name, values in self._facts["axes"].items()}
-                wanted = _joined(self.path, axes, self.layout.axes)
+                wanted = _joined(self.path, axes, self._asked(axes))
                 shape = list(map(len, wanted.values()))
                 read = sorted({*self._facts.get("data", ()), *self.facts.get("data", ())})
                 self._facts |= {"axes": {k: list(v) for k, v in wanted.items()}} | ({"data": read} if read else {})
                 before = self._facts.get("grown") or [list(map(len, axes.values()))]
                 self._facts["grown"] = before if shape == before[-1] else [*before, shape]
                 compact.extend(self.path, replace(self.layout, axes=wanted), axes, self._facts)
-        self._whole = replace(self.layout, axes=wanted)
-        found = [places_of(wanted[name], values) for name, values in self.layout.axes.items()]
-        self._index = [[i for i in along if i is not None] for along in found]
-        self._back = [{there: here for here, there in enumerate(along)} for along in self._index]
+
+    def _asked(self, names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+        """What this sweep asks for of each axis of the store: its values, or the one that it holds fixed."""
+        fixed = _fixed(self.facts)
+        return {name: self.layout.axes.get(name, (fixed.get(name),)) for name in names}
+
+    def _lay(self) -> None:
+        """Find this sweep in the store as it is now."""
+        self._stamp = _stamp(self.path)
+        axes = {name: tuple(values) for name, values in self._facts["axes"].items()}
+        self._whole = replace(self.layout, axes=axes)
+        self._window = Window.of(axes, self.layout.axes, _fixed(self.facts))
+        self._arrays = self._open()
+        self._copy = compact.Copy.at(self.path)
+        self.marks.clear()
+        self._finished.clear()
+        self._take_copy()
+
+    def _settle(self) -> None:
+        """Take in a dimension that another process has given the store since."""
+        if (stamp := _stamp(self.path)) in (None, self._stamp):
+            return
+        found = _facts_at(self.path)
+        if list(found["axes"]) != list(self._facts["axes"]):
+            self._facts = found
+            self._lay()
+        self._stamp = stamp
 
     def _there(self, place: Place) -> Place:
-        return tuple(along[i] for along, i in zip(self._index, place, strict=True))
+        return self._window.there(place)
 
     def _here(self, there: Place) -> Place | None:
         """The sweep's place of a member of the store; None where the sweep does not ask for it."""
-        found = tuple(along.get(i, -1) for along, i in zip(self._back, there, strict=True))
-        return None if -1 in found else found
+        return self._window.here(there)
 
     def _name(self, places: Sequence[Place]) -> str:
         return f"{_key([self._there(place) for place in places])}.json"
@@ -527,6 +577,33 @@ class Store:
         )
 
 
+def _fill(folder: Path, layout: Layout, told: Mapping[str, Any]) -> None:
+    """An empty group with all arrays and coordinates."""
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    codecs = [ZstdCodec(), Crc32cCodec()]  # whoever reads it, by whatever program, notices a damaged chunk
+    group = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(told))
+    for name, variable in layout.variables.items():
+        chunks = (*[1] * len(layout.axes), *(max(1, n) for n in variable.shape))
+        group.create_array(
+            name, shape=(*layout.shape, *variable.shape), chunks=chunks, dtype=variable.dtype,
+            fill_value=float("nan"), dimension_names=layout.dims(name),
+            attributes=layout.words(name), compressors=codecs,
+        )  # fmt: skip
+    for name, values in layout.coordinates().items():
+        array = group.create_array(
+            name, shape=values.shape, dtype=str if values.dtype.kind == "U" else values.dtype,
+            dimension_names=(name,), attributes=layout.words(name), compressors=codecs,
+        )  # fmt: skip
+        array[...] = values.astype(object) if values.dtype.kind == "U" else values
+    with warnings.catch_warnings():  # zarr says that other readers may not know consolidated metadata; they need not
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(folder)
+    (folder / "done").mkdir()
+    (folder / "claims").mkdir()
+
+
 @dataclass(frozen=True)
 class _Part:
     """The part of an array that counts; the rest is room that nobody has asked for yet."""
@@ -544,8 +621,9 @@ class _Part:
 def settled(path: Path, layout: Layout) -> Layout:
     """``layout`` with the values of its axes as a store at ``path`` has them, where they differ by rounding."""
     try:
-        held = fact(compact.root(path)["attributes"]["xmodal_sweep"])["axes"]
-        known = {name: tuple(held.get(name, ())) for name in layout.axes}
+        facts = _facts_at(path)
+        fixed = {name: (value,) for name, value in _fixed(facts).items()}
+        known = {name: tuple({**fixed, **facts["axes"]}.get(name, ())) for name in layout.axes}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return layout
     axes = {}
@@ -556,6 +634,37 @@ def settled(path: Path, layout: Layout) -> Layout:
             for i, v in zip(found, values, strict=True)
         )
     return replace(layout, axes=axes)
+
+
+def _facts_at(path: Path) -> dict[str, Any]:
+    """What the store at ``path`` says of its sweep."""
+    return dict(fact(compact.root(path)["attributes"]["xmodal_sweep"]))
+
+
+def _fixed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of every setting that a sweep with these facts does not vary."""
+    return {**facts.get("defaults", {}), **facts.get("settings", {})}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes with the store's metadata; None while there are none."""
+    try:
+        found = (path / "zarr.json").stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+def _deeper(text: str, count: int) -> tuple[str, str]:
+    """A mark of a store that gets ``count`` axes: the name of its file there, and its text.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    mark, more = Mark.loads(text), (0,) * count
+    places = tuple((*place, *more) for place in mark.places)
+    failed = {(*place, *more): why for place, why in mark.failed.items()}
+    return f"{_key(places)}.json", replace(mark, places=places, failed=failed).dumps()
 
 
 def _joined(path: Path, held: Mapping[str, tuple[Any, ...]], asked: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
@@ -577,44 +686,6 @@ def _joined(path: Path, held: Mapping[str, tuple[Any, ...]], asked: Mapping[str,
             )
         found[name] = (*values, *new)
     return found
-
-
-@dataclass(eq=False)
-class Claim:
-    """A lock on one task, held while it is computed. Where the file system has no locks, everyone gets one."""
-
-    path: Path
-    file: TextIO | None = None
-
-    @classmethod
-    def take(cls, path: Path, held: list[Claim] | None = None) -> Claim | None:
-        """The claim, or None if another holds it; noted in ``held`` before it is taken."""
-        claim = cls(path)
-        if held is not None:
-            held.append(claim)
-        return claim if claim._locked() else None
-
-    def _locked(self) -> bool:
-        try:
-            import fcntl
-        except ImportError:  # Windows: work may be done twice, never lost
-            return True
-        self.file = self.path.open("w", encoding="utf-8")
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.file.close()
-            self.file = None
-            return not isinstance(error, BlockingIOError)  # else a network file system without locks
-        return True
-
-    def release(self) -> None:
-        """Let go."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-        if self.file is not None:
-            self.file.close()
-            self.file = None
 
 
 def _checksum(places: Iterable[Place], value: Callable[[str, Place], Any], layout: Layout) -> str:

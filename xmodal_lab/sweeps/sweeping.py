@@ -30,9 +30,10 @@ from . import edited
 from . import experiment as experiments
 from .cubes import fact, layout_of
 from .experiment import Experiment
-from .runner import Here, Results, Runner, processes, workers
+from .runner import Results, Runner
 from .store import Store, StoreError, settled
 from .tasks import STACK, STACK_ON_GPU, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
+from .workers import Here, processes, workers
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +61,8 @@ def sweep(
             :class:`Experiment` of your own.
         store: a folder for the results, such as "runs/dml.zarr" (a Zarr group). Finished members are
             kept there as they come; the same call goes on where a killed one stopped. Several
-            processes may fill one store. It grows: new values of an axis compute only what is missing.
+            processes may fill one store. It grows: new values of an axis compute only what is missing, and so does
+            an axis where a setting was fixed, or the default: what is there stands at that value.
             A finished grid of many members gets a copy that is read at once, in ``compact/``.
         executor: any ``concurrent.futures.Executor``: a ``ProcessPoolExecutor`` (give it the spawn
             context), or ``client.get_executor()`` of dask. None computes in this process, or in
@@ -101,17 +103,13 @@ def sweep(
     check.one_of("on_error", on_error, ("raise", "nan"))
     store = None if store is None else check.path("store", store)
     layout, fixed = layout_of(known, axes)
+    # A store keeps the values as it first saw them: 0.1 + 0.2 finds the column of 0.3.
     layout = layout if store is None else settled(store, layout)
     jobs = jobs_of(known, layout, fixed)
     story, facts = _story(known, fixed)
     size = stack or (STACK if facts["device"] == "cpu" else STACK_ON_GPU)
     tasks = tasks_of(known, jobs, how, size, workers(executor))
-    identity: dict[str, Any] = {"version": known.version, "xmodal_lab": __version__}
-    identity |= {k: story[k] for k in ("experiment", "defaults", "settings")}
-    if store is not None and known.data is not None:
-        read = sorted({known.data(dict(job.settings)) for job in jobs} - {""})
-        identity |= {"data": read} if read else {}
-    identity |= {} if store is None else {"code": edited.parts(known)}
+    identity = {} if store is None else _identity(known, story, jobs)
     opened = None if store is None else Store(store, layout, identity, facts, story, accept_edited)
     results = Results(layout, opened)
     if opened is not None:
@@ -119,10 +117,12 @@ def sweep(
         if on_error == "raise":
             opened.forget_raised()
         results.share(tasks)
+    # Members are counted by places of the grid: several may share one job, where a setting makes no difference.
     started, total = time.perf_counter(), int(np.prod(layout.shape))
     by_name = isinstance(experiment, str)
     with ExitStack() as leaving:
         bar = leaving.enter_context(_bar(known.name, total, len(results.done()), progress))
+        # Processes find an experiment by its name; one made in a notebook they could not import.
         if executor is None and by_name and how == "auto" and facts["device"] == "cpu":
             how = "processes" if worth_processes(known, tasks) else how
         if how == "processes":
@@ -137,25 +137,13 @@ def sweep(
             on_error,
         )
         try:
-            runner.run(tasks)
-            if damaged := results.gather():
-                told = f"{len(damaged)} finished members were damaged in the store {store}; they are computed again."
-                warnings.warn(told, UserWarning, stacklevel=2)
-                runner.run(tasks)
-                if results.gather():
-                    raise StoreError(f"the store {store} does not keep what is written to it; name another store=.")
+            _run(runner, tasks, results, store)
             if opened is not None:
                 opened.pack(results.arrays)
         except BaseException as error:
             if opened is not None:
                 opened.let_go()
-            kept = (
-                f"call sweep again with store={str(store)!r} to go on."
-                if store
-                else "give sweep a store= to keep them."
-            )
-            if isinstance(error, Exception) and on_error == "raise":
-                kept += ' on_error="nan" records members that raise and goes past them.'
+            kept = _way_on(store, isinstance(error, Exception) and on_error == "raise")
             error.add_note(f"{len(results.done())} of {total} members are computed; {kept}")
             raise
         finally:
@@ -173,6 +161,34 @@ def sweep(
         "diverged": diverged,
     }
     return layout.dataset(results.arrays, attrs)
+
+
+def _identity(experiment: Experiment, story: Mapping[str, Any], jobs: Sequence[Job]) -> dict[str, Any]:
+    """What a store must have been filled by: another of it is another sweep."""
+    identity: dict[str, Any] = {"version": experiment.version, "xmodal_lab": __version__}
+    identity |= {k: story[k] for k in ("experiment", "defaults", "settings")}
+    if experiment.data is not None and (read := sorted({experiment.data(dict(job.settings)) for job in jobs} - {""})):
+        identity["data"] = read
+    return {**identity, "code": edited.parts(experiment)}
+
+
+def _run(runner: Runner, tasks: Sequence[Task], results: Results, store: str | Path | None) -> None:
+    """Run the tasks; what a store has lost by then, once more."""
+    runner.run(tasks)
+    if damaged := results.gather():
+        told = f"{len(damaged)} finished members were damaged in the store {store}; they are computed again."
+        warnings.warn(told, UserWarning, stacklevel=3)
+        runner.run(tasks)
+        if results.gather():
+            raise StoreError(f"the store {store} does not keep what is written to it; name another store=.")
+
+
+def _way_on(store: str | Path | None, raised: bool) -> str:
+    """How to go on after an interruption, or after a member that ``raised``."""
+    kept = "give sweep a store= to keep them."
+    if store:
+        kept = f"call sweep again with store={str(store)!r} to go on."
+    return kept + (' on_error="nan" records members that raise and goes past them.' if raised else "")
 
 
 def _by_generation(
@@ -205,6 +221,9 @@ def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Cal
     Args:
         cube: what :func:`sweep` returned.
         experiment: what it was swept with, where that is not known by name.
+
+    Returns:
+        A function of (settings, progress, cancelled) that returns name -> array of one member.
 
     Raises:
         ValueError: the cube does not say which known experiment it came from, comes from a later version or from
@@ -248,6 +267,9 @@ def band(values: Labelled, dim: str = "seed", level: float = 0.95) -> Labelled:
         values: a cube or one of its variables. Variables without ``dim`` stay as they are.
         dim: what to average over.
         level: of confidence, in (0, 1).
+
+    Returns:
+        The same variables with a dimension ``band`` in place of ``dim``.
 
     Raises:
         ValueError: ``dim`` is no dimension of ``values``; a level outside (0, 1).

@@ -19,7 +19,8 @@ from ..data.pairing import MODES, Pairing
 from ..losses import Params
 from ..models.latents import Seen, answering
 from ..utils import checks as check
-from .terms import Context, Task, Term, View, seed_of
+from ..utils.random import seed_of
+from .terms import Context, Task, Term, View
 
 MIXES = ("sum", "convex")
 
@@ -61,6 +62,7 @@ class Recipe:
         if not isinstance(self.pairing, Pairing):
             object.__setattr__(self, "pairing", Pairing(check.one_of("pairing", self.pairing, MODES)))
         check.one_of("mix", self.mix, MIXES)
+        # Settings of all terms share one name space: each is an axis of a sweep and a word on a slider.
         taken: dict[str, str] = {"pairing": "the pairing", "share": "the pairing"}
         for part in given:
             if sum(other.called == part.called for other in given) > 1:
@@ -72,6 +74,7 @@ class Recipe:
         if self.mix == "convex":
             if not any(isinstance(part, Task) for part in given):
                 raise ValueError("a convex mix shares 1 between the task and the others; add xl.terms.Task().")
+            # Settings reach a recipe one by one, as sliders do, so a sum above 1 is refused here and not in training.
             total = sum(self.weights.values())
             if total > 1 + 1e-9:
                 raise ValueError(f"the weights of a convex mix must add up to at most 1, these give {total:g}.")
@@ -149,11 +152,13 @@ class Objective:
     """
 
     def __init__(self, recipes: Sequence[Recipe], contexts: Sequence[Context]) -> None:
+        # Weights and settings become tensors (K,): one program serves members that differ in them.
         first, like = recipes[0], next(contexts[0].model.parameters())
         if any(recipe.shape() != first.shape() for recipe in recipes):
             raise ValueError("the members of a stack need recipes that differ in their settings alone.")
         self.mix, self.members = first.mix, len(recipes)
         weights = {t.called: [r.weight(t.called) for r in recipes] for t in first.terms}
+        # A term that no member weighs costs nothing: it is neither prepared nor drawn for.
         self.terms = [t for t in first.terms if any(weights[t.called])]
         for context in contexts:
             answering(context.model)
@@ -167,6 +172,7 @@ class Objective:
             left = 1 - torch.stack(others).sum(0) if others else torch.ones(self.members).to(like)
             self.weights |= {t.called: left for t in self.terms if isinstance(t, Task)}
         self.states = {t.called: [t.prepare(c) for c in contexts] for t in self.terms}
+        # A generator for each term and member: switching one term on leaves the draws of the others as they were.
         self.generators = {
             t.called: [torch.Generator().manual_seed(seed_of(c.seed, t.called)) for c in contexts] for t in self.terms
         }
@@ -175,6 +181,7 @@ class Objective:
             starts = [t.start(c, torch.Generator().manual_seed(seed_of(c.seed, f"{t.called}:start"))) for c in contexts]
             for name in starts[0]:
                 self.params[f"{t.called}:{name}"] = torch.stack([one[name] for one in starts])
+        # What a term remembers over the steps, such as the distance of the first batch (wma).
         self.memory: dict[str, dict[str, Any]] = {t.called: {} for t in self.terms}
         self.draws: dict[str, dict[str, Tensor]] = {}
         self.step = 0
@@ -236,6 +243,7 @@ class Objective:
 
     def means(self) -> dict[str, Tensor]:
         """Of the epoch so far, the mean of each term before its weight: term -> (K,)."""
+        # The last batch of an epoch may be smaller: a mean over rows, not over batches.
         share = torch.tensor(self.sizes, dtype=torch.float64)
         share = (share / share.sum())[:, None]
         return {name: (torch.stack(values).cpu().double() * share).sum(0) for name, values in self.seen.items()}

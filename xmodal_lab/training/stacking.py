@@ -7,7 +7,6 @@ serves them all, and a small net's step costs little more for sixteen members th
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,19 +25,9 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from .fitting import (
-    DivergedError,
-    Options,
-    Run,
-    as_history,
-    check_known,
-    check_trainable,
-    dtypes_of,
-    fit,
-    modalities_of,
-    objective_of,
-)
+from .fitting import Run, as_history, fit, objective_of
 from .flat_minima import first_averaged, sharpened
+from .options import NAMES, OWN, DivergedError, Options
 from .stacks import (
     Alone,
     MappedStack,
@@ -49,13 +38,12 @@ from .stacks import (
     why_not_mapped,
     why_not_products,
 )
+from .trainable import check_known, check_trainable, dtypes_of, modalities_of
 
 # Parameters per member up to which a stack beats members one after another on a CPU. Products were
 # measured 1.4 to 1.5 times faster at 300k and even at 700k (benchmarks/sweeps.py); vmap: FIELD_NOTES.
 PRODUCTS_PAY = 300_000
 VMAP_PAYS = 70_000
-# Settings that may differ between the members of a stack.
-OWN = ("pairing", "share", "lr", "weight_decay", "seed", "recipe")
 
 
 @gradients()
@@ -95,19 +83,19 @@ def fit_stack(
     where = pick_device(device, set().union(*map(dtypes_of, nets)))
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
     order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
-    together = _Together([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
+    run = _StackedRun([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
     kept: list[dict[int, Params]] = [{} for _ in nets]
     for epoch in range(options[0].epochs + 1):
         if epoch:
-            together.epoch(epoch)
+            run.epoch(epoch)
         if snapshots and epoch % snapshots == 0:
             for k, mine in enumerate(kept):
-                mine[epoch] = {name: p.cpu() for name, p in together.stack.state(k).items()}
+                mine[epoch] = {name: p.cpu() for name, p in run.stack.state(k).items()}
         if epoch and on_epoch is not None:
-            on_epoch({"epoch": epoch, "loss": together.mean_loss()})
-        if all(together.errors):
+            on_epoch({"epoch": epoch, "loss": run.mean_loss()})
+        if all(run.errors):
             break
-    found = dict(zip(order, together.results(kept, keep_on_device), strict=True))
+    found = dict(zip(order, run.results(kept, keep_on_device), strict=True))
     return [found[k] for k in range(len(nets))]
 
 
@@ -125,20 +113,25 @@ def stack_of(nets: Sequence[nn.Module], dataset: Dataset) -> Stack:
     return MappedStack(nets)
 
 
+def stackable(nets: Sequence[nn.Module]) -> bool:
+    """Whether these nets can train as one stack of some sort."""
+    return why_not_products(nets) is None or why_not_mapped(nets) is None
+
+
 def pays(net: nn.Module, device: str = "auto") -> bool:
     """Whether a stack of nets like this one is faster than one after another, as measured (benchmarks/).
 
     On a GPU always, if it can be stacked; on a CPU for small nets of dense layers.
     """
-    products, mapped = why_not_products([net]) is None, why_not_mapped([net]) is None
     if pick_device(device, dtypes_of(net)).type == "cuda":
-        return products or mapped
+        return stackable([net])
+    products, mapped = why_not_products([net]) is None, why_not_mapped([net]) is None
     size = sum(p.numel() for p in net.parameters())
     conv = any(isinstance(m, nn.modules.conv._ConvNd) for m in net.modules())
     return (products and size <= PRODUCTS_PAY) or (mapped and not conv and size <= VMAP_PAYS)
 
 
-class _Together:
+class _StackedRun:
     """The members of one stack, epoch by epoch."""
 
     def __init__(
@@ -217,6 +210,7 @@ class _Together:
 
     def results(self, kept: Sequence[Mapping[int, Params]], keep_on_device: bool = False) -> list[Run | DivergedError]:
         """What :func:`fit_stack` returns."""
+        # In this order: weights chosen on validation, else the average, else the last ones; as in fit.
         self.stack.params = self.best_params or self.average or self.stack.params
         self.average = {}
         scores = [row["test_accuracy"] for row in self._evaluate()]
@@ -250,6 +244,7 @@ class _Together:
 
     def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """By modality the rows that each member's inputs come from, in its order; labels; its own rows: (K, n) each."""
+        # Inputs are gathered by index inside the stack, member by member: nobody holds K copies of the data.
         index: dict[str, list[Tensor]] = {m: [] for m in self.union}
         rows = []
         for k, first in enumerate(self.first):
@@ -361,9 +356,8 @@ class _Together:
 
 def _options(count: int, settings: Mapping[str, Any]) -> list[Options]:
     """One Options per member; a list gives one value per member."""
-    known = [f.name for f in dataclasses.fields(Options)]
     for name, value in settings.items():
-        check.one_of("setting", name, known)
+        check.one_of("setting", name, NAMES)
         if isinstance(value, (list, tuple)):
             if name not in OWN:
                 raise ValueError(f"{name} must be the same for all members of a stack; per member: {', '.join(OWN)}.")
@@ -390,23 +384,26 @@ def _gather(samples: Tensor, rows: Tensor) -> Tensor:
     return samples.index_select(0, rows.reshape(-1)).unflatten(0, rows.shape)
 
 
-def fit_all(nets: Sequence[nn.Module], dataset: Dataset, **settings: Any) -> list[Run | DivergedError]:
-    """Train all nets, as one stack where that is possible and faster, else one by one.
+def fit_all(
+    nets: Sequence[nn.Module], dataset: Dataset, *, together: bool | None = None, **settings: Any
+) -> list[Run | DivergedError]:
+    """Train all nets, as one stack where that is possible and wanted, else one by one.
 
     Args:
         nets, dataset, settings: as of :func:`fit_stack`.
+        together: whether a stack is wanted; None asks :func:`pays`. A sweep asked that before it put members together.
 
     Returns:
         As :func:`fit_stack`.
     """
-    stackable = why_not_products(nets) is None or why_not_mapped(nets) is None
-    if len(nets) > 1 and stackable and pays(nets[0], settings.get("device", "auto")):
+    wanted = pays(nets[0], settings.get("device", "auto")) if together is None else together
+    if len(nets) > 1 and wanted and stackable(nets):
         return fit_stack(nets, dataset, **settings)
-    found: list[Run | DivergedError] = []
+    runs: list[Run | DivergedError] = []
     for k, net in enumerate(nets):
         mine = {name: value[k] if isinstance(value, (list, tuple)) else value for name, value in settings.items()}
         try:
-            found.append(fit(net, dataset, **mine))
+            runs.append(fit(net, dataset, **mine))
         except DivergedError as error:
-            found.append(error)
-    return found
+            runs.append(error)
+    return runs

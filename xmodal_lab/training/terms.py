@@ -21,7 +21,6 @@ first size, also where one net trains alone, so that a term is written once. One
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
@@ -29,10 +28,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..data.drawing import shuffled_classes
 from ..data.samples import Dataset, Samples
 from ..losses import Params
 from ..models.latents import alone, encoders_of, pooled
+from ..models.stacked import affine, uniform
 from ..utils import checks as check
+from ..utils.random import seed_of
 from .alignment import REFERENCES, SOLVERS, Transport, penalty, token_distances
 from .stacks import member_losses
 from .targets import LOSSES, Pool, controls, drawn, latent_losses
@@ -495,7 +497,7 @@ class Connection(Term):
             sizes["spread"] = (width, BOTTLENECK)
         for m in inside:
             for part, size in sizes.items():
-                weight = (2 * torch.rand(size, generator=generator, dtype=torch.float32) - 1) / math.sqrt(size[0])
+                weight = uniform(generator, size[0], *size)
                 made[f"{m}.{part}.weight"], made[f"{m}.{part}.bias"] = weight.to(like), like.new_zeros(1, size[1])
         return made
 
@@ -515,13 +517,13 @@ class Connection(Term):
         total = z.new_zeros(len(z))
         for i, m in enumerate(inside):
             source = _normed(pooled(view.latents[m], view.masks.get(m)).detach())
-            v = _affine(view.params, f"{m}.mean", source)
+            v = affine(view.params, f"{m}.mean", source)
             if self.beta_vib:
-                log_variance = _affine(view.params, f"{m}.spread", source)
+                log_variance = affine(view.params, f"{m}.spread", source)
                 kl = 0.5 * (v**2 + log_variance.exp() - 1 - log_variance).sum(-1).mean(-1)
                 total = total + self.beta_vib * kl
                 v = v + (0.5 * log_variance).exp() * view.draws["noise"][:, :, i].to(v)
-            total = total + (z - _normed(_affine(view.params, f"{m}.out", v.relu()))).square().sum(-1).mean(-1)
+            total = total + (z - _normed(affine(view.params, f"{m}.out", v.relu()))).square().sum(-1).mean(-1)
         return total / len(inside)
 
 
@@ -606,11 +608,6 @@ def term(
     return lambda function: Function(function, name, name if setting is None else setting, weight)
 
 
-def seed_of(seed: int, purpose: str) -> int:
-    """A generator's seed for (seed, purpose), so that what is drawn for one purpose changes nothing elsewhere."""
-    return zlib.crc32(f"{seed}:{purpose}".encode())
-
-
 def _pool(term: Latent, z: Tensor, labels: Tensor, here: Tensor) -> Pool:
     """Targets (P, d) of the kind that ``term`` asks for; ``here`` (P,) are the rows that they belong to."""
     if term.length:
@@ -625,15 +622,10 @@ def _pool(term: Latent, z: Tensor, labels: Tensor, here: Tensor) -> Pool:
 
 def _per_class(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Positions of ``count`` rows of each class."""
-    rows = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
-    few = [len(r) for r in rows if len(r) < count]
+    few = [n for n in labels.unique(return_counts=True)[1].tolist() if n < count]
     if few:
         raise ValueError(f"{count} rows of each class are asked for, and {len(few)} classes have {min(few)} or so.")
-    return torch.cat([r[torch.randperm(len(r), generator=generator)[:count]] for r in rows])
-
-
-def _affine(params: Params, name: str, x: Tensor) -> Tensor:
-    return x @ params[f"{name}.weight"] + params[f"{name}.bias"]
+    return torch.cat([rows[:count] for _, rows in shuffled_classes(labels, generator)])
 
 
 def _normed(z: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from . import checks as check
+from .shapes import CHECKED
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -284,7 +285,7 @@ def missing_extra(package: str, extra: str) -> ImportError:
 
 def shapechecked(function: F) -> F:
     """Check jaxtyping annotations at run time, under pytest only (``XMODAL_CHECK_SHAPES=1``)."""
-    if os.environ.get("XMODAL_CHECK_SHAPES") != "1":
+    if not CHECKED:
         return function
     from beartype import beartype
     from jaxtyping import jaxtyped

@@ -17,6 +17,7 @@ def kept(most: int) -> Callable[[Function], Function]:
 
     As ``functools.lru_cache``, but the owner (a dataset of the user's, or what holds one) is held weakly: a cache that
     held it would keep the data in memory for the life of the kernel. What the function returns must not hold its owner.
+    What is given by name (whom to tell how far it is) says how to compute, not what, and does not count.
     """
 
     def decorate(function: Function) -> Function:
@@ -24,13 +25,14 @@ def kept(most: int) -> Callable[[Function], Function]:
         lock = Lock()
 
         @wraps(function)
-        def call(owner: Any, *rest: Hashable) -> Any:
+        def call(owner: Any, *rest: Hashable, **how: Any) -> Any:
             with lock:
                 mine = held.setdefault(owner, OrderedDict())
                 if rest in mine:
                     mine.move_to_end(rest)
                     return mine[rest]
-            found = function(owner, *rest)
+            # Computed outside of the lock: two threads may do it twice, but none waits for another's training.
+            found = function(owner, *rest, **how)
             with lock:
                 found = mine.setdefault(rest, found)  # another thread's, if it was faster
                 while len(mine) > most:

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from . import checks as check
+from .shapes import Float
 from .torch_state import full_precision
 
 

@@ -169,6 +169,9 @@ def pick_device(device: str | torch.device = "auto", dtypes: Iterable[torch.dtyp
         device: "auto", or a name such as "cuda:1".
         dtypes: of what will stand there: Apple's GPUs have no float64, so "auto" is then the CPU.
 
+    Returns:
+        The device; it exists here.
+
     Raises:
         ValueError: a device that this machine does not have, or that lacks one of ``dtypes``.
     """

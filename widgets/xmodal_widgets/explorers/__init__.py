@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Name -> module in this package.
 EXPLORERS: dict[str, str] = {
     "synergy": "synergy", "cox": "cox", "uml": "uml", "uml_theory": "uml_theory", "wma": "wma", "dml": "dml",
-    "bench": "bench",
+    "bench": "bench", "claims": "claims",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,8 @@ def save(cube: xr.Dataset, name: str) -> Path:
         ValueError: more than :data:`LARGEST` bytes.
     """
     path = FOLDER / f"{name}.zarr.zip"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Zarr's, that text of a fixed length may be unreadable elsewhere: it is ours
         cube.to_zarr(Path(folder) / "cube", consolidated=False, zarr_format=3)
         packed = Path(shutil.make_archive(str(Path(folder) / name), "zip", Path(folder) / "cube"))
         size = packed.stat().st_size

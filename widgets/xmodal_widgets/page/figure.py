@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..view.grid import Dim, Grid
-from ..view.kinds import Bars, Contour, Density, HeatMap, Lines, Scatter, Surface, View
+from ..view.kinds import Bars, Contour, Density, HeatMap, Intervals, Lines, Scatter, Surface, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def draw(grid: Grid, views: Sequence[View], state: Mapping[str, Any], title: str
     from matplotlib.figure import Figure
 
     rows = _rows(grid, views)
-    heights = [2.7 if 3 < _panels(grid, views[row[0]]) <= 6 else 3.5 for row in rows]
+    heights = [max(_height(grid, views[index], state) for index in row) for row in rows]
     caption = _caption(grid, state, title)
     above = 0.2 + 0.2 * (1 + caption.count("\n"))
     figure = Figure(figsize=(WIDTH, sum(heights) + above), dpi=100, layout="constrained", facecolor="white")
@@ -62,6 +62,13 @@ def plain(text: object, most: int = LONGEST) -> str:
 def _panels(grid: Grid, view: View) -> int:
     col = getattr(view, "col", None)
     return len(grid.dims[col].values) if col else 1
+
+
+def _height(grid: Grid, view: View, state: Mapping[str, Any]) -> float:
+    """Inches of a row of pictures; of names below each other as many as they need."""
+    if isinstance(view, Intervals):
+        return 1.2 + 0.14 * int(np.isfinite(grid.take(view.var, state, view.axes(grid))).sum())
+    return 2.7 if 3 < _panels(grid, view) <= 6 else 3.5
 
 
 def _rows(grid: Grid, views: Sequence[View]) -> list[list[int]]:
@@ -103,6 +110,8 @@ def _draw_view(
         _draw_series(axes, grid, view, settings, state, index, quantiles)
     elif isinstance(view, Scatter):
         artist = _draw_scatter(axes, grid, view, settings)
+    elif isinstance(view, Intervals):
+        _draw_intervals(axes[0], grid, view, state)
     for axis, setting in zip(axes, settings, strict=False):
         name = getattr(view, "title", None) or ("" if isinstance(view, Scatter) else grid.named(view.variables[0]))
         axis.set_title(plain(setting[col] if col else name), fontsize=9)
@@ -446,6 +455,57 @@ def _draw_classes(axis: Axes, grid: Grid, view: Scatter, classes: Any, x: Any, y
             continue
         axis.scatter(x[here], y[here], s=5, color=NAMED[k], marker=MARKS[k % len(MARKS)], alpha=0.7, label=plain(name))
     axis.legend(fontsize=7, title_fontsize=7, frameon=False, markerscale=2, title=plain(grid.named(color)))
+
+
+def _draw_intervals(axis: Axes, grid: Grid, view: Intervals, state: Mapping[str, Any]) -> None:
+    (rows,) = view.axes(grid)
+    read = {name: grid.take(name, state, (rows,), codes=name == view.color) for name in view.variables}
+    kept = np.flatnonzero(np.isfinite(read[view.var]))
+    if not kept.size:
+        return _notice(axis)
+    low, high = view.limits or (
+        min(0.0, float(np.nanmin(read[view.low][kept]))), max(0.0, float(np.nanmax(read[view.high][kept])))
+    )  # fmt: skip
+    if view.shade is not None:
+        axis.axvspan(*view.shade, color="0.5", alpha=0.15, lw=0)
+    axis.axvline(0.0, color="0.5", lw=1)
+    tones = np.unique(grid.arrays[view.color]) if view.color else np.zeros(1)
+    for place, k in enumerate(kept):
+        tone = int(np.searchsorted(tones, read[view.color][k])) if view.color else 0
+        color = (view.colors or NAMED)[tone % len(view.colors or NAMED)]
+        ends = np.clip([read[view.low][k], read[view.high][k]], low, high)
+        axis.plot(ends, [place, place], color=color, lw=2)
+        for name, mark, tint in ((view.var, "o", color), (view.mark, "D", "0.4")):
+            if name is not None and np.isfinite(read[name][k]):
+                value = float(np.clip(read[name][k], low, high))
+                shape = mark if value == read[name][k] else "<" if value == low else ">"
+                axis.plot(value, place, shape, color=tint, ms=4, fillstyle="full" if mark == "o" else "none")
+        margin = read[view.margin][k] if view.margin else math.nan
+        for side, bracket in ((-1, "["), (1, "]")) if np.isfinite(margin) else ():
+            if low < side * margin < high:
+                axis.text(side * margin, place, bracket, color="0.4", ha="center", va="center", fontsize=7)
+    axis.set_yticks(range(len(kept)), [plain(grid.dims[rows].values[k], 30) for k in kept])
+    axis.set_ylim(len(kept) - 0.4, -0.6)
+    axis.set_xlim(low, high)
+    axis.set_xlabel(plain(grid.named(view.var)), fontsize=8)
+    if view.color is not None:
+        _interval_legend(axis, grid, view, tones)
+
+
+def _interval_legend(axis: Axes, grid: Grid, view: Intervals, tones: np.ndarray) -> None:
+    from matplotlib.lines import Line2D
+
+    meanings = grid.attrs[str(view.color)]["meanings"]
+    colors = view.colors or NAMED
+    handles = [
+        Line2D([], [], color=colors[k % len(colors)], marker="o", lw=2, label=plain(meanings[int(code)]))
+        for k, code in enumerate(tones)
+        if 0 <= int(code) < len(meanings)
+    ]
+    if view.mark is not None:
+        label = plain(grid.named(view.mark))
+        handles.append(Line2D([], [], color="0.4", marker="D", ls="", fillstyle="none", label=label))
+    axis.legend(handles=handles, fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=7)
 
 
 def _notice(axis: Any) -> None:

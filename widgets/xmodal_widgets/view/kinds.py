@@ -398,6 +398,80 @@ class Scatter(View):
         return {**super().spec(grid), "points": self.axes(grid)[0]}
 
 
+@dataclass(frozen=True)
+class Intervals(View):
+    """Rows of names, each with an interval and the value found in it (a forest plot); rows of NaN are left out.
+
+    Args:
+        var: the value of each row.
+        low, high: the ends of its interval.
+        mark: a number to compare it with, drawn as a diamond.
+        margin: within ± this, drawn as brackets, a difference counts as none.
+        color: a variable or coordinate of whole numbers, classes named by its attribute ``flag_meanings``.
+        colors: of the classes, in their order; the palette of names by default.
+        rows: the dimension that counts rows; the last of ``var`` by default.
+        notes: a sentence for each row, for the read-out.
+        shade: (from, to) of a grey band, such as what could not be seen.
+        limits: (low, high) of the axis; what lies outside is an arrow at its end.
+        title: what stands above the panel.
+    """
+
+    kind: ClassVar[str] = "intervals"
+
+    var: str
+    low: str
+    high: str
+    mark: str | None = None
+    margin: str | None = None
+    color: str | None = None
+    colors: tuple[str, ...] | None = None
+    rows: str | None = None
+    notes: tuple[str, ...] | None = None
+    shade: tuple[float, float] | None = None
+    limits: tuple[float, float] | None = None
+    title: str | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """All that it reads, the value first."""
+        read = (self.var, self.low, self.high, self.mark, self.margin, self.color)
+        return tuple(name for name in read if name is not None)
+
+    def axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimension that counts rows."""
+        return (self.rows or grid.axes[self.var][-1],)
+
+    def check(self, grid: Grid) -> None:
+        """Compare with the cube; all variables must share the dimension that counts rows.
+
+        Raises:
+            ValueError: variables without it, a colour that is no class, not one note for each row.
+        """
+        for name in self.variables:
+            one_of("variable in the Intervals view", name, tuple(grid.arrays))
+        if not grid.axes[self.var]:
+            raise ValueError(f"Intervals need many rows, {self.var!r} is a single number.")
+        super().check(grid)
+        (rows,) = self.axes(grid)
+        for name in self.variables[1:]:
+            if rows not in grid.axes[name]:
+                raise ValueError(
+                    f"Intervals count rows along {rows!r}, but {name!r} has dimensions {grid.axes[name]}; "
+                    "name the right one with rows=."
+                )
+        if self.color is not None and not grid.attrs[self.color]["whole"]:
+            raise ValueError(f"the Intervals view colours by classes, and {self.color!r} holds no whole numbers.")
+        if self.shade is not None and not _two_numbers(self.shade):
+            raise ValueError(f"shade of the Intervals view must be (low, high) with low < high, got {self.shade!r}.")
+        count = len(grid.dims[rows].values)
+        if self.notes is not None and len(self.notes) != count:
+            raise ValueError(f"the Intervals view needs one note for each of {count} rows, got {len(self.notes)}.")
+
+    def spec(self, grid: Grid) -> dict[str, Any]:
+        """The view as the browser reads it, with the inferred dimension."""
+        return {**super().spec(grid), "rows": self.axes(grid)[0]}
+
+
 def _two_numbers(limits: object) -> bool:
     """Whether these are (low, high) with low < high."""
     if not isinstance(limits, Sequence) or len(limits) != 2:
@@ -488,7 +562,7 @@ def _marks(grid: Grid, density: str) -> str | None:
 
 def view_names() -> tuple[str, ...]:
     """The names of all kinds of views."""
-    return tuple(cls.__name__ for cls in (Surface, Contour, HeatMap, Lines, Density, Bars, Scatter))
+    return tuple(cls.__name__ for cls in (Surface, Contour, HeatMap, Lines, Density, Bars, Scatter, Intervals))
 
 
 def checked_views(views: object, grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:

@@ -183,6 +183,9 @@ def fake(name: str, folder: str | os.PathLike[str], *, rows: int = 4, seed: int 
         rows: per class and split.
         seed: of what is written.
 
+    Returns:
+        The folder, to be given as ``root``.
+
     Raises:
         ValueError: a name without a fake, a folder that holds something.
     """

@@ -10,12 +10,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...data.batches import each, tensors_in
 from ...losses import Loss, ModuleLoss, Params, Term
 from ...models.modules import call_with
+from ...utils.shapes import Float
 from .derivatives import Report, Wrong, as_it_runs, compared, refuses, twice_differentiable
 
 # Rows on which derivatives are tried, and if that fails (ours): what is wrong is so on any, and few have few kinks.

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...utils import checks as check
+from ...utils.shapes import Float
 from ...utils.torch_state import full_precision
 from .checked import check_function, refused, symmetrised
 from .derivatives import twice_differentiable
@@ -50,6 +50,9 @@ def feature_hessian(loss_of_feature: Callable[[Tensor], Tensor], features: Tenso
         loss_of_feature: features (n, d) -> losses (n,), each of its own row only: head and criterion,
             with the labels inside and ``reduction="none"``.
         features: (n, d). Costs d backward passes and n·d² numbers of memory.
+
+    Returns:
+        Norms and largest eigenvalues, one per row (n,), with their supremum and mean.
 
     Raises:
         ValueError: features not (n, d) or not finite, losses not (n,) or not finite, a loss that

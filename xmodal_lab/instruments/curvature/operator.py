@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...data.batches import out_of_memory
@@ -14,6 +13,7 @@ from ...losses import Loss, Params, Term, as_loss
 from ...losses.directions import parameter_names
 from ...losses.precision import looked_at, value_in
 from ...utils import checks as check
+from ...utils.shapes import Float
 from ...utils.torch_state import full_precision
 from .checked import check_derivatives, refused, symmetrised
 from .derivatives import twice_differentiable

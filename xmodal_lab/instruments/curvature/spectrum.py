@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...losses import Loss, Params, as_loss
 from ...losses.directions import norm_of
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
+from ...utils.shapes import Float
 from ...utils.torch_state import wide
 from .lanczos import Array, Krylov, leading
 from .operator import TOGETHER, Hessian
@@ -144,6 +144,9 @@ def top_eigenvalues(
         seed: of the start vectors.
         params, dtype: as in :func:`hessian`.
         vectors: return the eigenvectors too.
+
+    Returns:
+        ``values`` (k,), with error bounds, whether they converged, and how many products were spent.
 
     Raises:
         ValueError: k below 1 or above the dimension; as :func:`hessian`.
@@ -325,6 +328,9 @@ def density(
         seed: of the probes.
         params, dtype: as in :func:`hessian`.
 
+    Returns:
+        Nodes and weights of each probe; ``grid`` and ``density`` show them smoothed.
+
     Raises:
         ValueError: as :func:`hessian`; steps, probes or bandwidth not positive.
     """
@@ -395,6 +401,9 @@ def trace(
         seed: of the probes.
         params, dtype: as in :func:`hessian`.
 
+    Returns:
+        ``value`` and its ``stderr``, with the single estimates.
+
     Raises:
         ValueError: as :func:`hessian`; fewer than 2 probes.
     """
@@ -426,6 +435,9 @@ def by_block(loss: Loss, measure: Callable[..., R], **options: Any) -> dict[str,
         loss: a loss; its ``blocks`` say which parameters belong together.
         measure: :func:`top_eigenvalues`, :func:`density`, :func:`trace`, or anything with ``params=``.
         options: handed to ``measure``.
+
+    Returns:
+        Name of the block -> what ``measure`` returned for it.
     """
     check.function("measure", measure, "of a loss, such as curvature.trace")
     return {block: measure(loss, params=block, **options) for block in as_loss(loss).blocks}
@@ -449,6 +461,9 @@ def eigenvectors(loss: Loss, count: int = 2, *, seed: int = 0, scale: float | No
         count: how many.
         seed: of the Lanczos start.
         scale: norm of each direction; ‖θ‖ when not given, so that spans compare with other planes.
+
+    Returns:
+        k directions of unit norm, each a dict shaped like the parameters, the sharpest first.
     """
     wanted = None if scale is None else check.positive("scale", scale)
     found = top_eigenvalues(loss, k=count, vectors=True, seed=seed)

@@ -223,6 +223,9 @@ def exchange_rate(
         least_r2: (ours).
         resamples, seed: of the bootstrap (ours).
 
+    Returns:
+        The rate in words per image with its interval, both fits, and why there is no rate where there is none.
+
     Raises:
         ValueError, TypeError: NaN in the grid (says where); shapes or shots that disagree; names that do not tell which
             axis is which; shots that do not increase or are negative; words_per_text not above 0; a window with fewer

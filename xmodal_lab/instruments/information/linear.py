@@ -128,6 +128,9 @@ def fisher(
         n_x, n_y: numbers of samples of one design; 1 when left out.
         rtol: eigenvalues below this share of the largest count as 0 (ours).
 
+    Returns:
+        The information, by modality and together.
+
     Raises:
         ValueError, TypeError: a matrix that is missing or unknown, shapes that disagree, NaN, a sigma not above 0.
 
@@ -364,6 +367,9 @@ def monte_carlo(
         draws: simulated data sets (ours).
         theta_c: (d_c,) the truth; 0 by default.
         seed: of the noise.
+
+    Returns:
+        The estimates (draws, d_c), their covariance beside the expected one, and how far these are apart.
 
     Raises:
         ValueError, TypeError: fewer than 2 draws; an unknown modality; a theta_c of another size.

@@ -41,6 +41,9 @@ def order(a: object, b: object, rtol: float = RTOL) -> Order:
         a, b: (d, d), symmetric.
         rtol: differences below this share of the larger matrix's spectral norm count as 0 (ours).
 
+    Returns:
+        The relation, with the eigenvalues of b - a that decide it and the direction of the smallest.
+
     Raises:
         ValueError, TypeError: no symmetric matrices of one size.
     """

@@ -63,6 +63,9 @@ def mmd(
         permutations: relabellings of the pooled points for a p-value, 0 for none.
         seed: of the relabellings.
 
+    Returns:
+        MMD² as a differentiable 0-d tensor, the bandwidth, and the p-value where it was asked for.
+
     Warns:
         UserWarning: clouds so large that it takes more than about a minute.
 

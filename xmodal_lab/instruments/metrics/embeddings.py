@@ -202,6 +202,9 @@ def prototype_alignment(prototypes: Any, text_means: Any) -> PrototypeAlignment:
         prototypes: (C, d) class weight rows, or any class centres.
         text_means: (C, d), see :func:`class_means`; same order of classes.
 
+    Returns:
+        Cosines (C, C), their means on and off the diagonal, and the share of prototypes that match.
+
     Raises:
         ValueError: shapes that differ, one class, a row of length 0, NaN.
 
@@ -275,6 +278,9 @@ def silhouette(features: Any, labels: Any, metric: str = "euclidean") -> float:
         features: (n, d).
         labels: (n,) class numbers; between 2 and n - 1 different ones.
         metric: any that ``sklearn.metrics.silhouette_score`` knows.
+
+    Returns:
+        The mean over all points, a number.
 
     Warns:
         UserWarning: so many points that it takes more than about a minute.

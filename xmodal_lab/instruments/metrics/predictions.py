@@ -24,6 +24,9 @@ def accuracy(predictions: Any, labels: Any) -> float:
         predictions: (n,) class numbers, or (n, C) scores, of which the largest counts.
         labels: (n,) class numbers.
 
+    Returns:
+        A share in [0, 1].
+
     Raises:
         ValueError: no sample, lengths that differ, NaN, unknown labels (-1).
 
@@ -113,6 +116,9 @@ def expected_calibration_error(scores: Any, labels: Any, bins: int = 15, *, prob
         probabilities: whether ``scores`` are probabilities; None: they are if all rows are ≥ 0 with sum 1.
         bins: equal bins of confidence over (0, 1]; 15 as in Guo et al. 2017.
 
+    Returns:
+        A number in [0, 1].
+
     Raises:
         ValueError: rows of ``probabilities`` that are no probabilities; and as :func:`accuracy`.
 
@@ -159,6 +165,9 @@ def disagreement(predictions: Any) -> Disagreement:
 
     Args:
         predictions: (K, n) class numbers, or (K, n, C) scores, of which the largest counts; K ≥ 2.
+
+    Returns:
+        The sets A and D as masks (n,), the label agreed on, and how often two classifiers differ.
 
     Raises:
         ValueError: one classifier, no sample, NaN.

@@ -172,12 +172,7 @@ def pgd(
     seen = seen_modalities(model, samples)
     model, samples = single(model), single_samples(samples)
     names = check.modalities_of(modality, samples.modalities)
-    for m in names:
-        if not samples.inputs[m].is_floating_point():
-            raise TypeError(
-                f"{m!r} holds token ids ({samples.inputs[m].dtype}), which have no gradient and no ball around them; "
-                "attack another modality, or features that stand for the tokens (encoders.pretrained(…).on(dataset))."
-            )
+    _refuse_ids(samples, names)
     iterations = check.integer("iterations", iterations, at_least=1)
     batch_size = check.integer("batch_size", batch_size, at_least=1)
     seed = check.integer("seed", seed, at_least=0)
@@ -195,26 +190,26 @@ def pgd(
     if criterion is not None:
         climbed = check.function("criterion", criterion, "from (outputs, labels) to a scalar")
     device = device_of(model, samples.labels.device)
-    found: dict[str, list[Tensor]] = {m: [] for m in names}
-    blind = 0
     # Drawn at once, so that the start does not depend on the batch size or on what else is attacked.
     drawn = {m: ball.draw(tuple(samples.inputs[m].shape), generator(seed, "pgd", m)) for m in names if random_start}
-    fed = tuple(dict.fromkeys((*seen, *names)))
+
+    def climb(rows: slice) -> tuple[dict[str, Tensor], int]:
+        """The rows' end points, and how many had no first gradient."""
+        x = {m: samples.inputs[m][rows].to(device) for m in dict.fromkeys((*seen, *names))}
+        labels = samples.labels[rows].to(device)
+        balls = {m: ball(x[m], samples.present[m][rows].to(device), radius[m], steps[m], limits[m]) for m in names}
+        points = {m: balls[m].start(drawn[m][rows]) if random_start else x[m] for m in names}
+        none = 0
+        for t in range(iterations):
+            gradients = _gradients(model, {m: x[m] for m in seen}, points, labels, climbed)
+            if t == 0:
+                none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
+            points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+        return {m: points[m].to(samples.inputs[m].device) for m in names}, none
+
     with eval_mode(model), torch.inference_mode(False):  # there, a gradient is not an error but missing
-        for k in range(0, len(samples), batch_size):
-            rows = slice(k, k + batch_size)
-            x = {m: samples.inputs[m][rows].to(device) for m in fed}
-            labels = samples.labels[rows].to(device)
-            balls = {m: ball(x[m], samples.present[m][rows].to(device), radius[m], steps[m], limits[m]) for m in names}
-            points = {m: balls[m].start(drawn[m][rows]) if random_start else x[m] for m in names}
-            for t in range(iterations):
-                gradients = _gradients(model, {m: x[m] for m in seen}, points, labels, climbed)
-                if t == 0:
-                    blind += int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
-                points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
-            for m in names:
-                found[m].append(points[m].to(samples.inputs[m].device))
-        perturbed = {m: torch.cat(found[m]) for m in names}
+        parts = [climb(slice(k, k + batch_size)) for k in range(0, len(samples), batch_size)]
+        perturbed = {m: torch.cat([points[m] for points, _ in parts]) for m in names}
         attacked = replace(samples, inputs={**samples.inputs, **perturbed})
         clean, adversarial = (
             evaluation(outputs_of(model, {m: s.inputs[m] for m in seen}, batch_size, device), s.labels)
@@ -222,21 +217,13 @@ def pgd(
         )
     moved = {m: wide(attacked.inputs[m]) - wide(samples.inputs[m]) for m in names}
     return Attack(
-        samples=attacked,
-        modalities=names,
-        eps=radius,
-        step=steps,
-        iterations=iterations,
-        norm=norm,
-        random_start=random_start,
-        seed=seed,
-        clean_accuracy=clean.accuracy,
-        adversarial_accuracy=adversarial.accuracy,
-        clean_loss=clean.loss,
-        adversarial_loss=adversarial.loss,
+        samples=attacked, modalities=names, eps=radius, step=steps, iterations=iterations, norm=norm,
+        random_start=random_start, seed=seed,
+        clean_accuracy=clean.accuracy, adversarial_accuracy=adversarial.accuracy,
+        clean_loss=clean.loss, adversarial_loss=adversarial.loss,
         perturbation={m: float(row_norms(away, norm).max()) for m, away in moved.items()},
-        blind=blind / len(samples),
-    )
+        blind=sum(none for _, none in parts) / len(samples),
+    )  # fmt: skip
 
 
 def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -272,6 +259,15 @@ def _gradients(
                 "look for a square root or logarithm of 0 in the model, or use float64."
             )
     return gradients
+
+
+def _refuse_ids(samples: Samples, names: Collection[str]) -> None:
+    for m in names:
+        if not samples.inputs[m].is_floating_point():
+            raise TypeError(
+                f"{m!r} holds token ids ({samples.inputs[m].dtype}), which have no gradient and no ball around them; "
+                "attack another modality, or features that stand for the tokens (encoders.pretrained(…).on(dataset))."
+            )
 
 
 def _by_modality(what: str, value: Any, names: tuple[str, ...]) -> dict[str, Any]:

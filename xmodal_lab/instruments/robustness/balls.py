@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...utils import checks as check
+from ...utils.shapes import Bool, Float
 from ...utils.torch_state import wide
 
 Rows = Float[Tensor, "n ..."]

@@ -58,6 +58,9 @@ def add_noise(
             have it), so that modalities can be compared.
         seed: of the noise; the same on every device.
 
+    Returns:
+        The views, the modality's replaced; what came in stays as it is.
+
     Raises:
         ValueError: an unknown modality or kind, amplitude below 0, values that are NaN, or constant with ``relative``.
         TypeError: neither samples nor a dict of floating-point tensors.
@@ -107,6 +110,9 @@ def drop_modality(views: Views, modality: str | Collection[str], share: float = 
         share: of the rows, in [0, 1] (0.5: wma, Sec 4.1, "randomly remove 50%").
         seed: of the draw.
 
+    Returns:
+        The views, the modality's replaced; what came in stays as it is.
+
     Raises:
         ValueError: an unknown modality, a share outside [0, 1].
         TypeError: neither samples nor a dict of floating-point tensors.
@@ -146,6 +152,9 @@ def corrupt(
         severity: 1 to 5.
         kind: "image" | "audio", as in ``Dataset.kinds``; the modality's name when not given.
         seed: of what is drawn.
+
+    Returns:
+        The views, the modality's replaced; what came in stays as it is.
 
     Raises:
         ValueError: an unknown modality, kind or corruption, a severity that is not 1 to 5, values that are

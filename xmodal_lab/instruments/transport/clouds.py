@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...utils import checks as check
 from ...utils.effort import tell_if_long
 from ...utils.memory import free_bytes, gigabytes, require
 from ...utils.points import cloud, floating, magnitude, squared_distances
+from ...utils.shapes import Float, Int
 from ...utils.torch_state import full_precision, has_float64, wide
 from .plans import entropic_plan
 from .simplex import simplex

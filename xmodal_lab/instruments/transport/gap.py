@@ -49,6 +49,9 @@ def modality_gap(z_a: Any, z_b: Any, method: str = "exact", **options: Any) -> M
         z_b: (m, d) latents of the other, in the same space; rows need not be paired.
         method: of :func:`w2`; ``options`` go there as well.
 
+    Returns:
+        W2², the distance of the centroids, and both variances with their ratio.
+
     Raises:
         ValueError: as :func:`w2`; a latent of length 0.
 
@@ -162,6 +165,9 @@ def sampling_bias(a: Any, method: str = "exact", splits: int = 10, seed: int = 0
         method: of :func:`w2`; ``options`` go there as well (weights do not).
         splits: random splits, at least 2 (10: ours).
         seed: of the splits.
+
+    Returns:
+        W2 of each split, with mean and standard error.
 
     Raises:
         ValueError: one point only, weights given, and as :func:`w2`.

@@ -6,10 +6,10 @@ import warnings
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...utils import checks as check
+from ...utils.shapes import Float
 from . import scaling
 from .token_sets import TokenSets, TransportPlan
 
@@ -52,6 +52,9 @@ def ipot(
 
     Warns:
         UserWarning: not converged.
+
+    Returns:
+        The plan with its value, its marginal error and whether it converged.
 
     Raises:
         ValueError: an empty token set, a mask that leaves none, NaN or Inf, β ≤ 0, shapes that do not fit.
@@ -117,6 +120,9 @@ def sinkhorn(
 
     Warns:
         UserWarning: not converged.
+
+    Returns:
+        The plan with its value, its marginal error and whether it converged.
 
     Raises:
         ValueError: an empty token set, a mask that leaves none, NaN or Inf, ε ≤ 0, shapes that do not fit.

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...utils import checks as check
+from ...utils.shapes import Float
 from .token_sets import TokenSets, TransportPlan
 
 # Pivots before POT gives up; its own default of 1e5 stops short at about 2000 points.
@@ -35,6 +35,9 @@ def emd(
 
     Warns:
         UserWarning: the simplex ran out of pivots.
+
+    Returns:
+        The plan with its value; its marginals are exact.
 
     Raises:
         ValueError: an empty token set, a mask that leaves none, NaN or Inf, shapes that do not fit.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...utils import checks as check
 from ...utils.points import floating
+from ...utils.shapes import Bool, Float
 
 # Entries of a cost tensor that a solver works on at a time: about a core's L2 cache (ours; measured 1.5x).
 _PIECE = 1 << 17

@@ -54,6 +54,9 @@ def alpha_star(delta_i: Any, delta_j: Any, delta_ij: Any, *, delta: Any = None, 
         tolerance: how far the triangle inequality may be missed, relative to the longest side (1e-6: ours, for
             rounding; estimates by different methods may need more).
 
+    Returns:
+        α* as printed and clipped, its bounds, and Δ_k there.
+
     Raises:
         ValueError: a negative or non-finite distance, Δ_ij = 0, sides that are no triangle, shapes that do not
             broadcast.

@@ -211,6 +211,9 @@ def pretrained(
         revision: of the hub's repository.
         offline: use only what is on this machine; None follows ``HF_HUB_OFFLINE``.
 
+    Returns:
+        The encoder, frozen and in eval mode.
+
     Raises:
         ValueError: a model that is not there, is of an unknown family, or does not encode this
             modality; an unknown pool; a device that is not there.

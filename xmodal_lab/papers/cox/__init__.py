@@ -13,14 +13,17 @@
 ``xl.sweep("cox", dataset="halves", shared=[0.0, 0.5, 1.0], …)`` turns a dial that the idea needs;
 ``cox.terms(p)``, ``cox.rates()`` and ``cox.counterexample(flip=0.3)`` enumerate Theorem 1.
 
-The parts: :mod:`problem`, :mod:`perceptors`, :mod:`anchors` (Eq 14, 15), :mod:`matching` (Eq 10, 13),
-:mod:`semi` and :mod:`unsupervised` training, :mod:`information` and :mod:`families` (Theorem 1).
+- ``member``: what one member of the sweep does, ``EXPERIMENT``; ``worlds``: problems, perceptors, data with dials
+- ``method``: anchors (Eq 14, 15), matching (Eq 10, 13), training with labels (staged, joint) and without, baselines
+- ``theory``: every term of Theorem 1, families of distributions, a diagram
+- ``claims``: the ledger's rows, the arms that they compare, what the printed tables get wrong
 """
 
 from __future__ import annotations
 
+from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
-from .member import Bench as Bench
+from .member import CoxWorld as CoxWorld
 from .method.anchors import Anchors as Anchors
 from .method.anchors import emergent as emergent
 from .method.anchors import labelled_rows as labelled_rows

@@ -8,17 +8,16 @@ labelled rows, the learner's weights and the batches. ``data_seed=None`` draws t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from ...data.alike import judged_alike, scored_on
-from ...data.samples import Dataset
-from ...sweeps.experiment import Experiment, Report, Variable, on_demand
+from ...data.samples import Dataset, judged_alike
+from ...experiments.world import StackedWorld, data_seed
+from ...sweeps.experiment import Report, Variable, on_demand
 from ...utils import checks as check
 from ...utils.factors import principal_components
 from ...utils.kept import kept
@@ -61,13 +60,15 @@ _RECALLS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class CoxWorld(StackedWorld):
     """Runs on one dataset: on ``given``, or on the world that the settings name.
 
     ``s`` and ``settings`` are a member's settings, ``members`` those of several; ``report(share, text)`` is called
     on the way.
     """
 
+    name: ClassVar[str] = "cox"
+    labels: ClassVar[Mapping[str, str]] = LABELS
     given: Dataset | None = None
 
     def __post_init__(self) -> None:
@@ -83,24 +84,9 @@ class Bench:
             return {**DATA, **VIEW, **asked, **LOOKED}
         return {**VIEW, "out": self.given.modalities[0], **asked, **LOOKED}
 
-    def experiment(self, **defaults: Any) -> Experiment:
-        """As something to sweep, with other ``defaults``."""
-        return Experiment(
-            "cox", {**self.defaults, **defaults}, self.member, self._variables, stack=self.stack, stack_key=_stack_key,
-            normal=_normal, check=self.check, seconds=lambda s: s["steps"] / 150, labels=LABELS, version=self.version,
-            scored=scored_on(self.given),
-        )  # fmt: skip
-
-    @property
-    def version(self) -> str:
-        """Of the data: the numbers in ``given``, so that a store knows other data under the same name."""
-        if self.given is None:
-            return "1"
-        digest = hashlib.sha256()
-        for samples in self.given.splits.values():
-            for tensor in (*samples.inputs.values(), samples.labels):
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+    def seconds(self, s: Values) -> float:
+        """By the steps of the learner alone, as measured (ours)."""
+        return float(s["steps"]) / 150
 
     @property
     def sources(self) -> int:
@@ -111,19 +97,19 @@ class Bench:
         """The dataset of these settings."""
         if self.given is not None:
             return self.given
-        return load_world(s["dataset"], _drawn(s), s["shared"], s["unbalance"])
+        return load_world(s["dataset"], data_seed(s), s["shared"], s["unbalance"])
 
     def problem(self, s: Values) -> Problem:
         """The problem of these settings; the last few are kept, and so are the perceptors."""
         wanted = ("out", "inside", "count", "perceptor", "perceptor_steps", "split")
-        key = (_drawn(s), *((s[k]) for k in (*DATA, *wanted) if k in s), s["algorithm"] == "aligned")
+        key = (data_seed(s), *((s[k]) for k in (*DATA, *wanted) if k in s), s["algorithm"] == "aligned")
         dataset = self.load(s)
         inside = self.inside(s, dataset.modalities)
         # Where views are missing, which rows there are depends on the views that are asked for.
         whole = all(bool(p.all()) for rows in dataset.splits.values() for p in rows.present.values())
         shown = frozenset() if whole else frozenset((s["out"], *inside))
         drawn = tuple(s.get(k) for k in DATA)
-        memory = _memory(self, (*drawn, _drawn(s)), s["split"], shown)
+        memory = _memory(self, (*drawn, data_seed(s)), s["split"], shown)
         if key not in memory:
             memory[key] = of_dataset(
                 dataset, s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
@@ -140,10 +126,6 @@ class Bench:
         """What a sweep keeps of them."""
         done, sources = self.outcomes(members, report), self.sources
         return [_result(o, s, self.problem(s), sources) for o, s in zip(done, members, strict=True)]
-
-    def member(self, settings: dict[str, Any], report: Report) -> dict[str, Any]:
-        """One member."""
-        return self.stack([settings], report)[0]
 
     def check(self, s: dict[str, Any]) -> None:
         """Refuse settings that make no sense.
@@ -179,7 +161,36 @@ class Bench:
         found = [m for m in named if m != s["out"]]
         return found[: s["count"]] if s["count"] else found
 
-    def _variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+    def normal(self, s: dict[str, Any]) -> dict[str, Any]:
+        """Without what makes no difference: switches and weights of COX for a baseline."""
+        # A slider of COX moves no baseline: what an algorithm does not read goes back to its default.
+        base = {f.name: f.default for f in fields(Options)}
+        mine = {"entmin": ("entropy_weight",), "ssl": ("noise",), "moco": ("noise", "entropy_weight")}.get(
+            s["algorithm"], ()
+        )
+        if s["algorithm"] != "cox":
+            idle: tuple[str, ...]
+            idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
+                    "explore_weight", "explore_from", "warmup_share", "rounds", "refresh", "staging", "connect_steps",
+                    "balance")  # fmt: skip
+            s = {**s, **{k: base[k] for k in idle}}
+        elif s["scenario"] == "unsupervised" or (s["scenario"] == "auto" and s["label_share"] == 0):
+            s = {**s, "label_share": 0.0, **{k: base[k] for k in ("explore_from", "staging", "connect_steps")}}
+        else:
+            rest: tuple[str, ...] = ("anchors", "warmup", "warmup_share", "balance")
+            own: tuple[str, ...] = ("rounds", "connect_steps") if s["staging"] == "joint" else ("refresh",)
+            s = {**s, **{k: base[k] for k in (*rest, *own)}}
+        if not s["exploration"]:
+            s = {**s, **{k: base[k] for k in ("rule", "explore_weight")}}
+        return {**s, **{k: base[k] for k in ("entropy_weight", "noise") if k not in mine}}
+
+    def stack_key(self, s: Values) -> Hashable:
+        """Members with the same key train together: their seeds and the weights of their terms are numbers."""
+        rest = (data_seed(s), *(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s))
+        return (*rest, _options(s).key())
+
+    def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+        """Scores, curves over training, and on demand an embedding."""
         found = {name: Variable(label=label) for name, label in NUMBERS.items()}
         at, each = {"checkpoint": range(CHECKPOINTS)}, {"source": range(1, self.sources + 1)}
         found |= {"accuracy_curve": Variable(at, label="accuracy of h_O")}
@@ -194,40 +205,6 @@ class Bench:
 
 def _options(s: Values) -> Options:
     return Options(**{f.name: s[f.name] for f in fields(Options)})
-
-
-def _drawn(s: Values) -> int:
-    """The seed of the data."""
-    own = s.get("data_seed", 0)
-    return int(s["seed"] if own is None else own)
-
-
-def _stack_key(s: Values) -> Hashable:
-    rest = (_drawn(s), *(s[k] for k in (*DATA, *VIEW, *LOOKED) if k in s))
-    return (*rest, _options(s).key())
-
-
-def _normal(s: dict[str, Any]) -> dict[str, Any]:
-    """Without what makes no difference: switches and weights of COX for a baseline."""
-    base = {f.name: f.default for f in fields(Options)}
-    mine = {"entmin": ("entropy_weight",), "ssl": ("noise",), "moco": ("noise", "entropy_weight")}.get(
-        s["algorithm"], ()
-    )
-    if s["algorithm"] != "cox":
-        idle: tuple[str, ...]
-        idle = ("anchors", "connection", "exploration", "warmup", "rule", "control", "beta_vib", "connect_weight",
-                "explore_weight", "explore_from", "warmup_share", "rounds", "refresh", "staging", "connect_steps",
-                "balance")  # fmt: skip
-        s = {**s, **{k: base[k] for k in idle}}
-    elif s["scenario"] == "unsupervised" or (s["scenario"] == "auto" and s["label_share"] == 0):
-        s = {**s, "label_share": 0.0, **{k: base[k] for k in ("explore_from", "staging", "connect_steps")}}
-    else:
-        rest: tuple[str, ...] = ("anchors", "warmup", "warmup_share", "balance")
-        own: tuple[str, ...] = ("rounds", "connect_steps") if s["staging"] == "joint" else ("refresh",)
-        s = {**s, **{k: base[k] for k in (*rest, *own)}}
-    if not s["exploration"]:
-        s = {**s, **{k: base[k] for k in ("rule", "explore_weight")}}
-    return {**s, **{k: base[k] for k in ("entropy_weight", "noise") if k not in mine}}
 
 
 def _result(o: Outcome, s: Values, problem: Problem, sources: int) -> dict[str, Any]:
@@ -260,8 +237,8 @@ def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray
 
 
 @kept(8)
-def _memory(bench: Bench, drawn: tuple[Any, ...], split: str, shown: frozenset[str]) -> dict[Any, Any]:
+def _memory(world: CoxWorld, drawn: tuple[Any, ...], split: str, shown: frozenset[str]) -> dict[Any, Any]:
     return {}  # one dict for each set of rows, filled by whoever asks
 
 
-EXPERIMENT = Bench().experiment()
+EXPERIMENT = CoxWorld().experiment()

@@ -14,6 +14,8 @@ the label that breaks Assumption 2.
 
 from __future__ import annotations
 
+from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
+from .member import DmlWorld as DmlWorld
 from .member import experiment as experiment
 from .method.coverage import gain_map as gain_map

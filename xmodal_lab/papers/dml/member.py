@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ...data.samples import Dataset
-from ...experiments.late_fusion import LABELS, Trials
+from ...experiments.late_fusion import LateFusionWorld
 from ...experiments.looks import LOOKS, check_looks, look, variables
-from ...losses.module_loss import loss_on
-from ...sweeps.experiment import Experiment, Report, Variable
-from ...training import DivergedError, Run
+from ...sweeps.experiment import Experiment, Variable
+from ...training import Run
 
-Values = dict[str, Any]
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DmlWorld(LateFusionWorld):
+    """Late-fusion nets under one pairing, which are asked for landscape, flatness and robustness too."""
+
+    name: ClassVar[str] = "dml"
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Settings of data, net, training and looks, with their defaults."""
+        return {**super().defaults, **LOOKS}
+
+    def every(self, s: Values) -> int | None:
+        """``curve``: every so many epochs the training loss is looked at."""
+        return s["curve"] or None
+
+    def asked(self, run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
+        """Scores and curves of a ``run``, and the looks that the settings switch on."""
+        return super().asked(run, dataset, s) | look(run, dataset, s)
+
+    def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+        """Scores, curves and looks."""
+        return {**super().variables(values), **variables(values)}
+
+    def check(self, s: Values) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ValueError, TypeError: which, and what would.
+        """
+        super().check(s)
+        check_looks(s)
 
 
 def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
@@ -33,81 +65,13 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
         dataset: used instead of the digits world, whose settings then go.
         defaults: instead of the usual ones.
 
+    Returns:
+        An experiment for :func:`~xmodal_lab.sweep` and for explorers.
+
     Raises:
         ValueError: a setting that is not known or makes no sense.
     """
-    trials = Trials(dataset)
-    made = Experiment(
-        name="dml" if dataset is None else f"dml on {dataset.name}",
-        defaults={**trials.defaults, **LOOKS},
-        member=partial(_member, trials),
-        variables=_variables,
-        stack=partial(_stack, trials),
-        stack_key=trials.stack_key,
-        stack_pays=trials.stack_pays,
-        normal=trials.normal,
-        check=partial(_check, trials),
-        seconds=trials.seconds,
-        data=trials.fingerprint,
-        labels=LABELS,
-        version=trials.version,
-        scored=trials.scored,
-    )
-    return made.with_defaults(**defaults) if defaults else made
-
-
-def _member(trials: Trials, s: Values, report: Report) -> dict[str, Any]:
-    return _look(trials.train(s, report, snapshots=s["curve"] or None), trials.load(s), s)
-
-
-def _stack(trials: Trials, members: list[Values], report: Report) -> Sequence[Mapping[str, Any] | Exception]:
-    runs = trials.train_together(members, report, snapshots=members[0]["curve"] or None)
-    return [
-        r if isinstance(r, DivergedError) else _look(r, trials.load(s), s) for r, s in zip(runs, members, strict=True)
-    ]
-
-
-def _look(run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
-    """What one trained net is asked."""
-    import xarray as xr
-
-    history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
-    found: dict[str, Any] = {
-        "accuracy": run.score,
-        "loss": float(loss_on(run.model, dataset.test)().detach()),
-        "val_accuracy": _val_accuracy(run, s),
-        "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
-        "loss_curve": xr.DataArray(history["test_loss"].to_numpy(), epoch),
-        "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
-    }
-    return found | look(run, dataset, s)
-
-
-def _val_accuracy(run: Run, s: Values) -> float:
-    """On the validation split, of the weights that were kept; NaN without one."""
-    history = run.history
-    if "val_accuracy" not in history:
-        return float("nan")
-    kept = int(history["val_loss"].to_numpy().argmin()) if s["choose"] == "best" else -1
-    return float(history["val_accuracy"].to_numpy()[kept])
-
-
-def _variables(values: dict[str, tuple[Any, ...]]) -> dict[str, Variable]:
-    epoch = {"epoch": range(1, max(values["epochs"]) + 1)}
-    return {
-        "accuracy": Variable(label="test accuracy"),
-        "loss": Variable(label="test loss", units="nats"),
-        "val_accuracy": Variable(label="validation accuracy"),
-        "accuracy_curve": Variable(epoch, "test accuracy"),
-        "loss_curve": Variable(epoch, "test loss", "nats"),
-        "train_loss_curve": Variable(epoch, "training loss", "nats"),
-        **variables(values),
-    }
-
-
-def _check(trials: Trials, s: Values) -> None:
-    trials.check(s)
-    check_looks(s)
+    return DmlWorld(dataset).experiment(**defaults)
 
 
 EXPERIMENT = experiment()

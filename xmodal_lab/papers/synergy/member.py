@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
 from ...data.samples import Dataset
-from ...experiments.late_fusion import DATA as TRIAL_DATA
-from ...experiments.late_fusion import Trials
+from ...experiments.world import DATA as DIGITS
+from ...experiments.world import DatasetWorld, world_of
 from ...models import stacked as nets
 from ...sweeps.experiment import Experiment, Report, Variable, on_demand
 from ...training.targets import LOSSES
@@ -20,10 +20,10 @@ from .method.targets import PAPERS_OWN, applicable
 from .method.training import Plan, Values, accuracy, train
 from .method.views import TESTS
 from .method.watching import DISTANCES, Watch, alone, distances, moments, triangle
-from .worlds import world_of
+from .worlds import direction_of
 
-# Digits, whole pictures (Trials' world keeps a quarter of their energy), 100 and 160 of each class (ours).
-DATA = {**TRIAL_DATA, "dataset_modalities": "image+audio+text", "images_per_class": 100, "image_energy": 1.0}
+# Digits, whole pictures (DIGITS keeps a quarter of their energy), 100 and 160 of each class (ours).
+DATA = {**DIGITS, "dataset_modalities": "image+audio+text", "images_per_class": 100, "image_energy": 1.0}
 DEFAULTS: dict[str, Any] = {
     "direction": "L→V", "target": "imperfect", "alpha": 0.3, "loss": "mse_mean", "weight_decay": 0.0, "redraw": True,
     "rows_per_class": 0, "steps": 400, "batch_size": 32, "lr": 1e-3, "hidden": 64, "width": 64, "architecture": "mlp",
@@ -35,6 +35,120 @@ DEFAULTS: dict[str, Any] = {
 FREE = ("target", "alpha", "loss", "weight_decay", "redraw", "lr", "seed")
 LABELS = {"alpha": "α, weight of the latent loss", "weight_decay": "weight decay", "direction": "[M_j → M_i]"}
 TRIANGLE = {"delta_i": "Δ_i", "delta_j": "Δ_j", "delta_k": "Δ̂_k", "delta": "δ", "alpha_star": "α* (raw)"}
+
+
+@dataclass(frozen=True)
+class SynergyWorld(DatasetWorld):
+    """Training [M_j → M_i] on the digits world, or on a dataset of one's own."""
+
+    name: ClassVar[str] = "synergy"
+    labels: ClassVar[Mapping[str, str]] = LABELS
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """All settings with their defaults."""
+        return {**(DATA if self.given is None else {}), **DEFAULTS}
+
+    def stack_key(self, s: Values) -> Hashable:
+        """Members with the same key train together: their latent losses, seeds and rates are numbers."""
+        return tuple((k, v) for k, v in sorted(s.items()) if k not in FREE)
+
+    def stack(self, members: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+        """Nets of one direction, trained together, and what is asked of each."""
+        import xarray as xr
+
+        world = direction_of(self, members[0])
+        plan = Plan.of(world, members)
+        watch, steps = Watch(world, members, plan), members[0]["steps"]
+
+        def on_step(step: int, params: Any) -> None:
+            report(step / steps, f"step {step} of {steps}")
+            watch(step, params)
+
+        params = train(world, members, plan, [s["seed"] for s in members], on_step)
+        scores = torch.stack([accuracy(params, world.x[name], world.y["test"]) for name in TESTS], 1)
+        val, floors = accuracy(params, world.x["val"], world.y["val"]), watch.floor().cpu()
+        found = []
+        for k in range(len(members)):
+            one: dict[str, Any] = {"accuracy": scores[k].numpy(), "val_accuracy": float(val[k])}
+            if watch.moments:
+                curve = torch.stack(watch.latent_loss)[:, k].cpu().double()
+                start = curve[0].clamp_min(1e-30)
+                one |= {"latent_loss": (curve / start).numpy(), "latent_floor": float(floors[k] / start)}
+            if watch.moments and watch.points:
+                one |= {
+                    name: xr.DataArray(v, {"moment": _shares(members[0])}) for name, v in distances(watch, k).items()
+                }
+                one |= triangle(watch, k)
+            found.append(one)
+        return found
+
+    def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+        """Accuracies, and what is watched.
+
+        Raises:
+            ValueError: members that would be watched at different moments.
+        """
+        found = {
+            "accuracy": Variable({"test": TESTS}, "test accuracy"),
+            "val_accuracy": Variable(label="validation accuracy"),
+        }
+        watched, points = set(values["watch"]) - {0}, set(values["points"]) - {0}
+        if watched:
+            if len(set(values["watch"])) > 1 or len(set(values["steps"])) > 1:
+                raise ValueError(
+                    "all members of a sweep share the moments at which one looks; give one watch and one steps."
+                )
+            shares = {"moment": _shares({"steps": values["steps"][0], "watch": watched.pop()})}
+            asked = {
+                "latent_loss": Variable(shares, "latent loss / its start"),
+                "latent_floor": Variable(label="least latent loss / start"),
+            }
+            if points:
+                asked |= {name: Variable(shares, label) for name, label in DISTANCES.items()}
+                asked |= {name: Variable(label=label) for name, label in TRIANGLE.items()}
+            found |= on_demand(asked)
+        return found
+
+    def normal(self, s: dict[str, Any]) -> dict[str, Any]:
+        """Names of one thing brought together; without a latent loss, what it would be makes no difference."""
+        s = {**super().normal(s), "direction": s["direction"].replace("->", "→")}
+        if s["target"] == "imperfect":
+            s["target"] = PAPERS_OWN[s["direction"]]
+        if s["target"] == "paired" and s["direction"].startswith("L"):
+            s["target"] = "description"
+        if not s["watch"] and (s["target"] == "none" or s["alpha"] == 0):
+            return {**s, "target": "none", "alpha": 0.0, "loss": "mse_mean", "redraw": True}
+        return s
+
+    def check(self, s: dict[str, Any]) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ValueError, TypeError: which, and what would.
+        """
+        self.check_data(s)
+        pick_device(s["device"])
+        direction = str(s["direction"]).replace("->", "→")
+        if s["target"] != "imperfect":
+            applicable(s["target"], direction)
+        check.one_of("direction", direction, PAPERS_OWN)
+        check.one_of("loss", s["loss"], LOSSES)
+        check.one_of("architecture", s["architecture"], nets.ARCHITECTURES)
+        check.share("alpha", s["alpha"])
+        check.positive("teacher_share", s["teacher_share"])
+        if s["teacher_share"] >= 1:
+            raise ValueError("teacher_share must lie below 1: targets come from rows that M_j did not learn from.")
+        for name in ("weight_decay", "noise_variance", "length"):
+            check.non_negative(name, s[name])
+        check.positive("lr", s["lr"])
+        for name, least in (
+            ("steps", 1), ("batch_size", 1), ("hidden", 1), ("width", 2), ("teacher_steps", 1), ("rows_per_class", 0),
+            ("resolution", 0), ("watch", 0), ("points", 0), ("seed", 0),
+        ):  # fmt: skip
+            check.integer(name, s[name], at_least=least)
+        if s["severity"] not in (1, 2, 3, 4, 5):
+            raise ValueError(f"severity must be 1, 2, 3, 4 or 5, got {s['severity']!r}.")
 
 
 def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
@@ -55,25 +169,13 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
         dataset: used instead of the digits world, whose settings then go.
         defaults: other default values.
 
+    Returns:
+        An experiment for :func:`~xmodal_lab.sweep` and for explorers.
+
     Raises:
         ValueError, TypeError: an unknown setting, a value that makes no sense.
     """
-    trials = Trials(dataset)
-    made = Experiment(
-        name="synergy",
-        defaults={**({} if dataset is not None else DATA), **DEFAULTS},
-        member=partial(_member, trials),
-        variables=_variables,
-        stack=partial(_stack, trials),
-        stack_key=_stack_key,
-        normal=_normal,
-        check=partial(_check, trials),
-        data=trials.fingerprint,
-        labels=LABELS,
-        version=trials.version,
-        scored=trials.scored,
-    )
-    return made.with_defaults(**defaults) if defaults else made
+    return SynergyWorld(dataset).experiment(**defaults)
 
 
 def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
@@ -85,12 +187,15 @@ def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
         experiment: of this paper.
         settings: other than its defaults.
 
+    Returns:
+        Name -> latents (n, d), on the CPU.
+
     Raises:
         ValueError: settings that make no sense.
     """
-    check.instance("experiment", experiment, Experiment, "one of synergy.experiment()")
-    s = _normal(experiment.settings(**{"watch": 1, "points": 1, **settings}))
-    world = world_of(_trials_of(experiment), s)
+    source = world_of(experiment, SynergyWorld)
+    s = source.normal(experiment.settings(**{"watch": 1, "points": 1, **settings}))
+    world = direction_of(source, s)
     plan = Plan.of(world, [s])
     watch = Watch(world, [s], plan)
     train(world, [s], plan, [s["seed"]], watch)
@@ -104,109 +209,8 @@ def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
     return {name: z.cpu() for name, z in found.items()}
 
 
-def _trials_of(experiment: Experiment) -> Trials:
-    found: Trials = experiment.member.args[0]  # type: ignore[attr-defined]
-    return found
-
-
-def _member(trials: Trials, s: Values, report: Report) -> dict[str, Any]:
-    return _stack(trials, [_normal(dict(s))], report)[0]
-
-
-def _stack(trials: Trials, members: Sequence[Values], report: Report) -> list[dict[str, Any]]:
-    import xarray as xr
-
-    world = world_of(trials, members[0])
-    plan = Plan.of(world, members)
-    watch, steps = Watch(world, members, plan), members[0]["steps"]
-
-    def on_step(step: int, params: Any) -> None:
-        report(step / steps, f"step {step} of {steps}")
-        watch(step, params)
-
-    params = train(world, members, plan, [s["seed"] for s in members], on_step)
-    scores = torch.stack([accuracy(params, world.x[name], world.y["test"]) for name in TESTS], 1)
-    val, floors = accuracy(params, world.x["val"], world.y["val"]), watch.floor().cpu()
-    found = []
-    for k in range(len(members)):
-        one: dict[str, Any] = {"accuracy": scores[k].numpy(), "val_accuracy": float(val[k])}
-        if watch.moments:
-            curve = torch.stack(watch.latent_loss)[:, k].cpu().double()
-            start = curve[0].clamp_min(1e-30)
-            one |= {"latent_loss": (curve / start).numpy(), "latent_floor": float(floors[k] / start)}
-        if watch.moments and watch.points:
-            one |= {name: xr.DataArray(v, {"moment": _shares(members[0])}) for name, v in distances(watch, k).items()}
-            one |= triangle(watch, k)
-        found.append(one)
-    return found
-
-
 def _shares(s: Values) -> list[float]:
     return [round(step / s["steps"], 6) for step in moments(s["steps"], s["watch"])]
-
-
-def _variables(values: dict[str, tuple[Any, ...]]) -> dict[str, Variable]:
-    found = {
-        "accuracy": Variable({"test": TESTS}, "test accuracy"),
-        "val_accuracy": Variable(label="validation accuracy"),
-    }
-    watched, points = set(values["watch"]) - {0}, set(values["points"]) - {0}
-    if watched:
-        if len(set(values["watch"])) > 1 or len(set(values["steps"])) > 1:
-            raise ValueError(
-                "all members of a sweep share the moments at which one looks; give one watch and one steps."
-            )
-        shares = {"moment": _shares({"steps": values["steps"][0], "watch": watched.pop()})}
-        asked = {
-            "latent_loss": Variable(shares, "latent loss / its start"),
-            "latent_floor": Variable(label="least latent loss / start"),
-        }
-        if points:
-            asked |= {name: Variable(shares, label) for name, label in DISTANCES.items()}
-            asked |= {name: Variable(label=label) for name, label in TRIANGLE.items()}
-        found |= on_demand(asked)
-    return found
-
-
-def _normal(s: dict[str, Any]) -> dict[str, Any]:
-    """Names of one thing brought together; without a latent loss, what it would be makes no difference."""
-    s = {**s, "direction": s["direction"].replace("->", "→")}
-    if s["target"] == "imperfect":
-        s["target"] = PAPERS_OWN[s["direction"]]
-    if s["target"] == "paired" and s["direction"].startswith("L"):
-        s["target"] = "description"
-    if not s["watch"] and (s["target"] == "none" or s["alpha"] == 0):
-        return {**s, "target": "none", "alpha": 0.0, "loss": "mse_mean", "redraw": True}
-    return s
-
-
-def _stack_key(s: Mapping[str, Any]) -> Hashable:
-    return tuple((k, v) for k, v in sorted(s.items()) if k not in FREE)
-
-
-def _check(trials: Trials, s: dict[str, Any]) -> None:
-    trials.check_data(s)
-    pick_device(s["device"])
-    direction = str(s["direction"]).replace("->", "→")
-    if s["target"] != "imperfect":
-        applicable(s["target"], direction)
-    check.one_of("direction", direction, PAPERS_OWN)
-    check.one_of("loss", s["loss"], LOSSES)
-    check.one_of("architecture", s["architecture"], nets.ARCHITECTURES)
-    check.share("alpha", s["alpha"])
-    check.positive("teacher_share", s["teacher_share"])
-    if s["teacher_share"] >= 1:
-        raise ValueError("teacher_share must lie below 1: targets come from rows that M_j did not learn from.")
-    for name in ("weight_decay", "noise_variance", "length"):
-        check.non_negative(name, s[name])
-    check.positive("lr", s["lr"])
-    for name, least in (
-        ("steps", 1), ("batch_size", 1), ("hidden", 1), ("width", 2), ("teacher_steps", 1), ("rows_per_class", 0),
-        ("resolution", 0), ("watch", 0), ("points", 0), ("seed", 0),
-    ):  # fmt: skip
-        check.integer(name, s[name], at_least=least)
-    if s["severity"] not in (1, 2, 3, 4, 5):
-        raise ValueError(f"severity must be 1, 2, 3, 4 or 5, got {s['severity']!r}.")
 
 
 EXPERIMENT = experiment()

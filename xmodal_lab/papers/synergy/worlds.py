@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from ...data.samples import Dataset
-from ...experiments.late_fusion import DATA, Trials
+from ...experiments.world import DATA, DatasetWorld
 from ...models import stacked as nets
 from ...utils.kept import kept
 from ...utils.torch_state import pick_device
 from .method import prompts
 from .method.teachers import Split, Teacher, fitted, sentences, taught, teaching_rows
-from .method.views import Eye, spoilt
+from .method.views import Standardizer, spoilt
 
 LETTERS = {"V": "image", "A": "audio", "L": "text"}
 # Settings that the world depends on, besides those of the data.
@@ -31,7 +31,7 @@ OWN = (
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class Direction:
     """What the members of one direction share.
 
     Attributes:
@@ -41,7 +41,7 @@ class World:
         both: "train", "test" -> (N, D) inputs of both modalities side by side; empty where no row has both.
         y_both: labels of ``both["train"]``.
         classes: how many.
-        settings: of this world.
+        settings: of this direction.
         memory: results that members share.
     """
 
@@ -87,19 +87,21 @@ def modality(dataset: Dataset, letter: str) -> str | None:
     return next((m for m, kind in dataset.kinds.items() if LETTERS[letter] in (kind, m)), None)
 
 
-def world_of(trials: Trials, s: Mapping[str, Any]) -> World:
-    """The world of these settings, on its device; the last few are kept. M_j is trained on the CPU.
+def direction_of(source: DatasetWorld, s: Mapping[str, Any]) -> Direction:
+    """What the members with these settings share, on its device; the last few are kept. M_j is trained on the CPU.
 
     Raises:
         ValueError: the dataset lacks a modality of the direction, or has no classes.
     """
-    data = () if trials.given is not None else tuple((k, s[k]) for k in DATA)
-    return _placed(trials, data, tuple((k, s[k]) for k in OWN), str(pick_device(s["device"])))
+    data = () if source.given is not None else tuple((k, s[k]) for k in DATA)
+    return _placed(source, data, tuple((k, s[k]) for k in OWN), str(pick_device(s["device"])))
 
 
-@kept(12)
-def _placed(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...], device: str) -> World:
-    made = _world(trials, data, own)
+@kept(64)  # of ten draws in five directions
+def _placed(
+    source: DatasetWorld, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...], device: str
+) -> Direction:
+    made = _made(source, data, own)
     if device == "cpu":
         return made
 
@@ -112,10 +114,10 @@ def _placed(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[
     )  # fmt: skip
 
 
-@kept(12)
-def _world(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> World:
+@kept(64)
+def _made(source: DatasetWorld, data: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> Direction:
     s: dict[str, Any] = dict(own)
-    dataset = trials.load({**trials.defaults, **dict(data)}).to("cpu")
+    dataset = source.load(dict(data)).to("cpu")
     j, i = (modality(dataset, letter) for letter in s["direction"].split("→"))
     spoken = s["direction"].startswith("L")
     if i is None or (j is None and not spoken):
@@ -139,21 +141,21 @@ def _world(trials: Trials, data: tuple[tuple[str, Any], ...], own: tuple[tuple[s
         rows, val = rows[order[cut:]], train.subset(rows[order[:cut]])
     split = Split(dataset, rows, val.complete(i), dataset.test.complete(i))
     teacher = sentences(split, j, classes, s) if spoken else taught(split, str(j), teaching, classes, s)
-    eye = Eye(train.inputs[i][rows], s["resolution"])
-    x = {"train": eye(train.inputs[i][rows]), "val": eye(split.val.inputs[i])}
-    x |= {name: eye(v) for name, v in spoilt(split.test, i, dataset.kinds[i], s["severity"]).items()}
+    standardize = Standardizer(train.inputs[i][rows], s["resolution"])
+    x = {"train": standardize(train.inputs[i][rows]), "val": standardize(split.val.inputs[i])}
+    x |= {name: standardize(v) for name, v in spoilt(split.test, i, dataset.kinds[i], s["severity"]).items()}
     y = {"train": train.labels[rows], "val": split.val.labels, "test": split.test.labels}
     both, y_both = _side_by_side(dataset, i, j, s)
-    return World(x, y, teacher, both, y_both, classes, s)
+    return Direction(x, y, teacher, both, y_both, classes, s)
 
 
 def _side_by_side(dataset: Dataset, i: str, j: str | None, s: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
     if j is None or not bool((dataset.train.present[i] & dataset.train.present[j]).any()):
         return {}, torch.empty(0, dtype=torch.long)
     train, test = dataset.train.complete((i, j)), dataset.test.complete((i, j))
-    eyes = [Eye(train.inputs[m], s["resolution"]) for m in (i, j)]
+    views = {m: Standardizer(train.inputs[m], s["resolution"]) for m in (i, j)}
     both = {
-        name: torch.cat([eye(part.inputs[m]).flatten(1) for m, eye in zip((i, j), eyes, strict=True)], 1)
+        name: torch.cat([view(part.inputs[m]).flatten(1) for m, view in views.items()], 1)
         for name, part in (("train", train), ("test", test))
     }
     return both, train.labels

@@ -3,13 +3,13 @@
 One member of the experiment trains one shared head on k-shot samples of a target and of unpaired others, and asks
 how well it classifies the target. ``text_shots=0`` is the unimodal baseline with the same layers.
 
-- ``theory``, ``autoencoder``: Theorems 1-3 and Fig 3 as experiments
-- ``unpaired``, ``heads``, ``training``: supervised UML on any embeddings; ``grids``: search and closed-form baselines
-- ``exchange``: from two sets of embeddings to "one image is worth n words"; ``worlds.two_sets``: what it asks of them
-- ``worlds``, ``texts``, ``language``: two worlds with compositional classes, their sentences, a small language model
-- ``sequence``: self-supervised UML; ``transfer``: language weights in a vision transformer
-- ``conflict``: do the modalities' gradients agree on the shared head
-- ``geometry``, ``pictures``: what the classifier learned; ``claims``: the ledger's rows
+- ``member``: what one member of the sweep does, ``EXPERIMENT``
+- ``worlds``: two with compositional classes, one's own data
+- ``method``: supervised UML on any embeddings, search and closed-form baselines, self-supervised UML, language weights
+  in a vision transformer, what the classifier learned, whether the modalities' gradients agree
+- ``exchange``: from two sets of embeddings to "one image is worth n words"
+- ``theory``: Theorems 1-3 and Fig 3 as experiments
+- ``claims``: the ledger's rows; ``pictures``: decisions in a plane
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from ...data.unpaired import SHOT_SEEDS as SHOT_SEEDS
 from ...data.unpaired import Unpaired as Unpaired
 from ...data.unpaired import draw_shots as draw_shots
 from ...data.unpaired import unpaired as unpaired
+from .diagram import DIAGRAM as DIAGRAM
 from .exchange import Exchange as Exchange
 from .exchange import exchange as exchange
 from .member import CLASSIFIERS as CLASSIFIERS
 from .member import DEFAULTS as DEFAULTS
 from .member import EXPERIMENT as EXPERIMENT
+from .member import UmlWorld as UmlWorld
 from .member import experiment as experiment
 from .method.conflict import gradient_cosines as gradient_cosines
 from .method.geometry import Geometry as Geometry

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 from ...data import sentences as texts
-from ...data.alike import rows_said, scored_on
-from ...data.samples import Dataset
+from ...data.samples import Dataset, rows_said, scored_on
 from ...data.unpaired import Unpaired, unpaired
+from ...experiments.world import StackedWorld
 from ...sweeps.experiment import Experiment, Report, Variable, on_demand
 from ...utils import checks as check
 from ...utils.torch_state import pick_device
@@ -39,6 +37,121 @@ DEFAULTS: Values = {
 }  # fmt: skip
 # Makes no difference to a head without auxiliary samples.
 _UNTAUGHT = {"lam": 1.0, "ratio": 1.0, "start": 0, "relation": "related"}
+# Nor does what is said of texts.
+_UNREAD = {"text": "caption", "text_encoder": "minilm"}
+LABELS = {"image_shots": "pictures of each class", "text_shots": "texts of each class", "lam": "λ", "ratio": "r"}
+
+
+@dataclass(frozen=True, eq=False)
+class UmlWorld(StackedWorld):
+    """Heads on embeddings that were never paired: those ``given``, or those of the world that the settings name."""
+
+    name: ClassVar[str] = "uml"
+    labels: ClassVar[Mapping[str, str]] = LABELS
+    given: Unpaired | None = None
+
+    def __post_init__(self) -> None:
+        if self.given is not None:
+            check.instance("given", self.given, Unpaired, "from uml.unpaired(…), or None for the worlds")
+
+    @property
+    def defaults(self) -> Values:
+        """All settings with their defaults; every modality of one's own has its shots."""
+        given = self.given
+        if given is None:
+            return DEFAULTS
+        target = next((m for m in given.modalities if m in given.test), given.modalities[0])
+        return {
+            **{k: v for k, v in DEFAULTS.items() if k not in (*WORLD, *SHOTS)},
+            "target": target, "auxiliary": "+".join(m for m in given.modalities if m != target),
+            **{f"{m}_shots": 1 if m == target else None for m in given.modalities}, "projection": "target",
+        }  # fmt: skip
+
+    def load(self, s: Mapping[str, Any]) -> Unpaired:
+        """The embeddings of these settings."""
+        if self.given is not None:
+            return self.given
+        return world(s["world"], s["encoder"], s["text_encoder"], s["shift"])
+
+    def seconds(self, s: Mapping[str, Any]) -> float:
+        """By its steps, as measured (ours)."""
+        return 0.1 * float(s["steps"]) / 200
+
+    def stack(self, members: list[Values], report: Report) -> list[dict[str, Any]]:
+        """Heads trained together on one set of embeddings; closed-form baselines one by one."""
+        data = self.load(members[0])
+        if members[0]["classifier"] != "head":
+            found = [grids.baseline(data, head_of(s), s["classifier"]) for s in members]
+            return [{"accuracy": test, "val_accuracy": val, "loss": float("nan")} for test, val in found]
+        trained = train_heads(data, [head_of(s) for s in members], report=report, device=members[0]["device"])
+        results = []
+        for s, t in zip(members, trained, strict=True):
+            result = {"accuracy": t.accuracy, "val_accuracy": t.val_accuracy, "loss": t.loss}
+            results.append(result | (vars(geometry(data, t)) if s["geometry"] else {}))
+        return results
+
+    def stack_key(self, s: Values) -> Any:
+        """Members with the same key train together."""
+        which = tuple(s[k] for k in WORLD) if self.given is None else ()
+        return (*which, s["classifier"], s["device"], head_of(s).stack_key())
+
+    def normal(self, s: Values) -> Values:
+        """Without what makes no difference: closed-form baselines see no auxiliary, untaught heads no λ."""
+        s = dict(s)
+        if s["classifier"] != "head":
+            for k in ("auxiliary", *_HEAD):
+                s[k] = "" if k == "auxiliary" else s[k] if k == "seed" else HEAD[k]
+            return {k: _UNREAD.get(k, v) for k, v in s.items()}
+        if not head_of(s).taught:
+            s |= _UNTAUGHT | {k: v for k, v in _UNREAD.items() if k in s}
+            s["init"] = "random"
+        return s
+
+    def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
+        """Scores, and on demand the geometry of the head."""
+        found = {
+            "accuracy": Variable(label="test accuracy"),
+            "val_accuracy": Variable(label="validation accuracy"),
+            "loss": Variable(label="test loss", units="nats"),
+        }
+        if any(values["geometry"]):
+            found |= on_demand({f.name: Variable(label=f.name.replace("_", " ")) for f in fields(Geometry)})
+        return found
+
+    def check(self, s: Values) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ValueError, TypeError: which, and what would.
+        """
+        given = self.given
+        check.one_of("relation", s["relation"], RELATIONS)
+        pick_device(s["device"])
+        check.one_of("classifier", s["classifier"], CLASSIFIERS)
+        if given is None:
+            check.one_of("world", s["world"], WORLDS)
+            check.one_of(f"encoder of {s['world']}", s["encoder"], ENCODERS[s["world"]])
+            check.one_of("text encoder", s["text_encoder"], (*texts.ENCODERS, "lm"))
+            check.one_of("text", s["text"], (*texts.KINDS[:3], *texts.CODED))
+            if s["text"] in texts.CODED and s["text_encoder"] not in COUNTING:
+                raise ValueError(
+                    f"text={s['text']!r} holds invented names, which {s['text_encoder']!r} has not read; choose "
+                    f"text_encoder {' or '.join(map(repr, COUNTING))}."
+                )
+            check.one_of("shift", s["shift"], ("", *SHIFTS))
+            known: Sequence[str] = ("image", "audio", "text")
+            check.one_of("target", s["target"], known[:2])
+        else:
+            known = given.modalities
+            check.one_of("target", s["target"], given.test)
+            if s["relation"] == "unrelated":
+                raise ValueError("embeddings of your own have no unrelated texts; add them as a modality, and name it.")
+        for m in s["auxiliary"].split("+"):
+            if m:
+                check.one_of("auxiliary modality", m, known)
+        if s["geometry"] and s["classifier"] != "head":
+            raise ValueError("geometry looks at a shared head; use classifier='head'.")
+        head_of(s)
 
 
 def experiment(data: Unpaired | Dataset | Mapping[str, Any] | None = None, **defaults: Any) -> Experiment:
@@ -55,37 +168,19 @@ def experiment(data: Unpaired | Dataset | Mapping[str, Any] | None = None, **def
         data: see :func:`unpaired`; used instead of the worlds, whose settings then go.
         defaults: instead of the usual ones.
 
+    Returns:
+        An experiment for :func:`~xmodal_lab.sweep` and for explorers.
+
     Raises:
         ValueError, TypeError: data or settings that make no sense.
     """
-    given = data if isinstance(data, Unpaired) or data is None else unpaired(data)
-    own = dict(DEFAULTS)
-    if given is not None:
-        own = {k: v for k, v in DEFAULTS.items() if k not in (*WORLD, *SHOTS)}
-        target = next((m for m in given.modalities if m in given.test), given.modalities[0])
-        own |= {"target": target, "auxiliary": "+".join(m for m in given.modalities if m != target)}
-        own |= {f"{m}_shots": 1 if m == target else None for m in given.modalities} | {"projection": "target"}
-    made = Experiment(
-        name="uml" if given is None else "uml on own embeddings",
-        defaults=own,
-        member=partial(_member, given),
-        variables=_variables,
-        stack=partial(_stack, given),
-        stack_key=partial(_stack_key, given),
-        normal=_normal,
-        check=partial(_check, given),
-        seconds=lambda s: 0.1 * s["steps"] / 200,
-        labels={"image_shots": "pictures of each class", "text_shots": "texts of each class", "lam": "λ", "ratio": "r"},
-        version="1" if given is None else _digest(given),
-        scored=_scored(data, str(defaults.get("target", own["target"]))),
-    )
-    return made.with_defaults(**defaults) if defaults else made
+    world = UmlWorld(data if isinstance(data, Unpaired) or data is None else unpaired(data))
+    made = world.experiment(**defaults)
+    return replace(made, scored=_scored(data, made.defaults["target"])) if isinstance(data, Dataset) else made
 
 
-def _scored(data: object, target: str) -> str:
-    """Of a dataset's test rows, those that have the target are scored, whatever the auxiliaries have."""
-    if not isinstance(data, Dataset) or target not in data.modalities:  # which is told elsewhere
-        return ""
+def _scored(data: Dataset, target: str) -> str:
+    """The test rows that have the target are scored, whatever the auxiliaries have."""
     present = data.test.present[target]
     return rows_said(int(present.sum()), len(present), (target,)) or scored_on(data)
 
@@ -102,103 +197,10 @@ def head_of(s: Mapping[str, Any]) -> Head:
     )
 
 
-def data_of(given: Unpaired | None, s: Mapping[str, Any]) -> Unpaired:
-    """The embeddings of these settings."""
-    return world(s["world"], s["encoder"], s["text_encoder"], s["shift"]) if given is None else given
-
-
 def _bank(s: Mapping[str, Any], m: str) -> str:
     if m != "text" or "text" not in WORLD or "world" not in s:
         return m
     return "unrelated" if s["relation"] == "unrelated" else str(s["text"])
-
-
-def _member(given: Unpaired | None, s: Values, report: Report) -> dict[str, Any]:
-    return _stack(given, [s], report)[0]
-
-
-def _stack(given: Unpaired | None, members: list[Values], report: Report) -> list[dict[str, Any]]:
-    data = data_of(given, members[0])
-    if members[0]["classifier"] != "head":
-        found = [grids.baseline(data, head_of(s), s["classifier"]) for s in members]
-        return [{"accuracy": test, "val_accuracy": val, "loss": float("nan")} for test, val in found]
-    trained = train_heads(data, [head_of(s) for s in members], report=report, device=members[0]["device"])
-    results = []
-    for s, t in zip(members, trained, strict=True):
-        result = {"accuracy": t.accuracy, "val_accuracy": t.val_accuracy, "loss": t.loss}
-        results.append(result | (vars(geometry(data, t)) if s["geometry"] else {}))
-    return results
-
-
-def _stack_key(given: Unpaired | None, s: Values) -> Any:
-    which = tuple(s[k] for k in WORLD) if given is None else ()
-    return (*which, s["classifier"], s["device"], head_of(s).stack_key())
-
-
-def _normal(s: Values) -> Values:
-    """Without what makes no difference: closed-form baselines see no auxiliary, untaught heads no λ."""
-    s = dict(s)
-    if s["classifier"] != "head":
-        for k in ("auxiliary", *_HEAD):
-            s[k] = "" if k == "auxiliary" else s[k] if k == "seed" else HEAD[k]
-        return {k: _UNREAD.get(k, v) for k, v in s.items()}
-    if not head_of(s).taught:
-        s |= _UNTAUGHT | {k: v for k, v in _UNREAD.items() if k in s}
-        s["init"] = "random"
-    return s
-
-
-_UNREAD = {"text": "caption", "text_encoder": "minilm"}
-
-
-def _variables(values: Mapping[str, Sequence[Any]]) -> dict[str, Variable]:
-    found = {
-        "accuracy": Variable(label="test accuracy"),
-        "val_accuracy": Variable(label="validation accuracy"),
-        "loss": Variable(label="test loss", units="nats"),
-    }
-    if any(values["geometry"]):
-        found |= on_demand({f.name: Variable(label=f.name.replace("_", " ")) for f in fields(Geometry)})
-    return found
-
-
-def _check(given: Unpaired | None, s: Values) -> None:
-    check.one_of("relation", s["relation"], RELATIONS)
-    pick_device(s["device"])
-    check.one_of("classifier", s["classifier"], CLASSIFIERS)
-    if given is None:
-        check.one_of("world", s["world"], WORLDS)
-        check.one_of(f"encoder of {s['world']}", s["encoder"], ENCODERS[s["world"]])
-        check.one_of("text encoder", s["text_encoder"], (*texts.ENCODERS, "lm"))
-        check.one_of("text", s["text"], (*texts.KINDS[:3], *texts.CODED))
-        if s["text"] in texts.CODED and s["text_encoder"] not in COUNTING:
-            raise ValueError(
-                f"text={s['text']!r} holds invented names, which {s['text_encoder']!r} has not read; choose "
-                f"text_encoder {' or '.join(map(repr, COUNTING))}."
-            )
-        check.one_of("shift", s["shift"], ("", *SHIFTS))
-        known: Sequence[str] = ("image", "audio", "text")
-        check.one_of("target", s["target"], known[:2])
-    else:
-        known = given.modalities
-        check.one_of("target", s["target"], given.test)
-        if s["relation"] == "unrelated":
-            raise ValueError("embeddings of your own have no unrelated texts; add them as a modality, and name it.")
-    for m in s["auxiliary"].split("+"):
-        if m:
-            check.one_of("auxiliary modality", m, known)
-    if s["geometry"] and s["classifier"] != "head":
-        raise ValueError("geometry looks at a shared head; use classifier='head'.")
-    head_of(s)
-
-
-def _digest(data: Unpaired) -> str:
-    """Of the numbers, so that a store knows other data under the same name."""
-    digest = hashlib.sha256()
-    for split in (data.train, data.val, data.test):
-        for m, (x, y) in split.items():
-            digest.update(m.encode() + x.cpu().contiguous().numpy().tobytes() + y.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 EXPERIMENT = experiment()

@@ -25,6 +25,9 @@ def draw_decisions(data: Unpaired, heads: Mapping[str, Trained], classes: Sequen
         heads: by the words above each panel; the test accuracy over all classes is put behind them.
         classes, points: as in :func:`~xmodal_lab.papers.uml.method.geometry.decision_plane`.
 
+    Returns:
+        The figure, one panel a head.
+
     Raises:
         ValueError: no head; classes that span no plane.
     """

@@ -3,7 +3,8 @@
 A one-tower transformer over all tokens, fine-tuned with task + α (D - β D̄)² (Eq 9, 10), where D is what it costs to
 transport one modality's output tokens to the other's.
 
-- ``EXPERIMENT``, ``experiment``: sweep α, β, tasks, transport, reference, noise and gaps
+- ``member``: what one member of the sweep does; ``EXPERIMENT``, ``experiment``: sweep α, β, tasks, transport,
+  reference, noise and gaps
 - ``Alignment``, ``Transport``, ``distances``, ``penalty``, ``plan_of``: the regulariser, for a tower of one's own
 - ``world``, ``TASKS``, ``HEADS``: three tasks on ``shapes``
 - ``choices``, ``rerun_band``: α and β chosen on validation, beside what choosing on test would have said
@@ -26,13 +27,14 @@ from .claims.printed import missing_cells as missing_cells
 from .claims.printed import relative_gains as relative_gains
 from .claims.printed import selected_cells as selected_cells
 from .claims.printed import two_way_anova as two_way_anova
+from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
+from .member import WmaWorld as WmaWorld
 from .member import experiment as experiment
 from .method.loss import Alignment as Alignment
 from .method.loss import distances as distances
 from .method.loss import pairs_of as pairs_of
 from .method.loss import plan_of as plan_of
-from .method.towers import Towers as Towers
 from .method.towers import cases_of as cases_of
 from .pictures import draw_distance as draw_distance
 from .pictures import draw_gains as draw_gains

@@ -30,6 +30,9 @@ def draw_plan(plan: Any, words: Sequence[str], picture: Any = None, axes: Axes |
             where its mass does not go.
         axes: to draw on; new ones when not given.
 
+    Returns:
+        The axes that were drawn on.
+
     Raises:
         ValueError: a plan that is no matrix, more words than columns, patches that do not tile a square.
     """
@@ -95,6 +98,9 @@ def draw_gains(
         ways: rows of :func:`choices`.
         axes: to draw on; new ones when not given.
 
+    Returns:
+        The axes that were drawn on.
+
     Raises:
         ValueError: a cube without reruns of the baseline, an unknown way.
     """
@@ -126,6 +132,9 @@ def draw_distance(cube: xr.Dataset, axes: Any = None) -> Axes:
     Args:
         cube: ``ratio`` over beta and step (one α), with ``ceiling``; other dimensions are averaged.
         axes: to draw on; new ones when not given.
+
+    Returns:
+        The axes that were drawn on.
     """
     import seaborn
     import xarray as xr

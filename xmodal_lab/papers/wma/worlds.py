@@ -124,6 +124,9 @@ def world(
         n_train, n_val, n_test: sizes (800 training pairs: ours; few, so that robustness can differ).
         seed: of the draw.
 
+    Returns:
+        The dataset, with a validation split and token ids.
+
     Raises:
         ValueError: an unknown task or head, a head that the task does not have.
     """

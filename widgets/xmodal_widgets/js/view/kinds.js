@@ -15,6 +15,7 @@ import { PALETTES } from "../data/palette.js";
 import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
 import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
 import { drawEigenvalues, fillUnder, floored, lambdaSpan, symlogAxis } from "../draw/density.js";
+import { drawIntervals, pickInterval, readIntervals, rowAxis, spotInterval } from "../draw/intervals.js";
 import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels } from "../draw/raster.js";
 import { readScatter, classesOf, drawCurves, drawPoints } from "../draw/scatter.js";
 import { readSeries, drawLines, drawCursor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
@@ -28,6 +29,7 @@ export const KINDS = {
   lines: { read: readSeries, spans: spansOfSeries, draw: drawLinesPanel, pick: pickLine, spot: spotLine, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
   density: { read: readDensity, spans: spansOfDensity, draw: drawDensityPanel, pick: pickLine, spot: spotLine, tell: tellDensity, value: seriesValue, steps: stepsOfSeries, bar: () => false },
   bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
+  intervals: { read: readIntervals, spans: spansOfIntervals, draw: drawIntervalsPanel, pick: pickInterval, spot: spotInterval, tell: tellInterval, value: (panel, at) => panel.slice.values[at[panel.spec.rows]], steps: (panel) => [null, panel.spec.rows], bar: () => false },
   scatter: { read: readScatter, spans: spansOfScatter, draw: drawScatterPanel, pick: pickPoint, spot: spotPoint, tell: tellPoint, value: () => null, steps: (panel) => [panel.spec.points, null], bar: (cube, spec) => Boolean(spec.color) && !classesOf(cube, spec) },
 };
 
@@ -386,6 +388,35 @@ function tellPoint(panel, at) {
     lines.push(known ? `${cube.vars.get(spec.color).label}: ${known.name}` : valueLine(cube, spec.color, slice.color.values[k]));
   }
   return [...lines, placeLine(cube, at, [spec.points]), statusLine(panel, k)];
+}
+
+// -- intervals ---------------------------------------------------------------------------------
+
+function spansOfIntervals(cube, spec, slices) {
+  if (spec.limits) return { value: spec.limits };
+  const span = extent(slices.flatMap((s) => [s.low, s.high].map((values) => ({ values }))), false);
+  return { value: span && padded(Math.min(0, span[0]), Math.max(0, span[1]), false) };
+}
+
+function drawIntervalsPanel(ctx, panel) {
+  const { cube, spec, size, theme, slice, spans, compact } = panel;
+  const x = axisOf(valueScale(...spans.value, false), size.width / 70, titled(cube.vars.get(spec.var)));
+  panel.frame = makeFrame(ctx, size, theme, x, rowAxis(cube, spec, slice.kept), { compact });
+  drawIntervals(ctx, panel.frame, theme, spec, slice, spec.color ? classesOf(cube, spec) : null);
+  drawAxes(ctx, panel.frame, theme);
+}
+
+function tellInterval(panel, at) {
+  const { cube, spec, slice } = panel;
+  const k = at[spec.rows];
+  const name = cube.dims.get(spec.rows).words[k];
+  if (!Number.isFinite(slice.values[k])) return [name, "not shown here"];
+  const known = spec.color && (classesOf(cube, spec) || []).find((c) => c.code === slice.color[k]);
+  const lines = [known ? `${name}: ${known.name}` : name];
+  lines.push(`${valueLine(cube, spec.var, slice.values[k])}, from ${readable(slice.low[k])} to ${readable(slice.high[k])}`);
+  if (slice.mark && Number.isFinite(slice.mark[k])) lines.push(valueLine(cube, spec.mark, slice.mark[k]));
+  if (slice.margin && Number.isFinite(slice.margin[k])) lines.push(valueLine(cube, spec.margin, slice.margin[k]));
+  return spec.notes ? [...lines, spec.notes[k]] : lines;
 }
 
 // -- words of the read-out ---------------------------------------------------------------------

@@ -4,6 +4,7 @@ import { extent } from "../data/cube.js";
 import { readable, titled, valueScale } from "../data/numbers.js";
 import { nameColor, nameDash } from "../data/palette.js";
 import { fitCanvas, drawMark, drawMarkValue, drawNotice, drawColorbar } from "../draw/canvas.js";
+import { classColor } from "../draw/intervals.js";
 import { classesOf, SHAPES } from "../draw/scatter.js";
 import { hueStyle } from "../draw/series.js";
 import { dragCorner, grabCorner } from "./corners.js";
@@ -55,7 +56,8 @@ function flip(app, name, index) {
 
 function fillLegend(view) {
   const { app: { cube }, spec } = view;
-  if (spec.kind === "scatter") {
+  if (spec.kind === "intervals") intervalLegend(view);
+  else if (spec.kind === "scatter") {
     const classes = classesOf(cube, spec) || [];
     if (classes.length) headLegend(view.legend, titled(cube.vars.get(spec.color)));
     classes.forEach(({ name }, k) => {
@@ -77,6 +79,26 @@ function fillLegend(view) {
   }
   if (spec.band) view.legend.append(make("li", { class: "xm-note" }, spec.versus ? `paired over ${spec.band}, 95 % interval` : `mean over ${spec.band}, 95 % interval`));
   view.legend.hidden = !view.legend.childElementCount;
+}
+
+// The words by their colours, and what the marks are.
+function intervalLegend({ app: { cube }, spec, legend }) {
+  const shape = (draw, k) => makeSwatch(16, (ctx) => {
+    ctx.beginPath();
+    draw(ctx, 8, 7, 4.5);
+    if (k === undefined) {
+      ctx.strokeStyle = "gray"; // told apart on a page of either colour
+      ctx.lineWidth = 1.5;
+      ctx.stroke();
+    } else {
+      ctx.fillStyle = classColor(spec, k);
+      ctx.fill();
+    }
+  });
+  const classes = (spec.color && classesOf(cube, spec)) || [];
+  if (classes.length) headLegend(legend, titled(cube.vars.get(spec.color)));
+  classes.forEach(({ name }, k) => legend.append(make("li", {}, shape(SHAPES[0], k), name)));
+  if (spec.mark) legend.append(make("li", {}, shape(SHAPES[3]), cube.vars.get(spec.mark).label));
 }
 
 // What the colours stand for, before the names (by CSS: it is no item of the list).
@@ -128,14 +150,14 @@ function readKey(view) {
 
 // The dimensions that a view leaves to controls.
 export function opensOf(cube, spec) {
-  const own = [spec.kind === "scatter" ? spec.points : spec.x, spec.y, spec.hue, spec.band, spec.col];
+  const own = [{ scatter: spec.points, intervals: spec.rows }[spec.kind] ?? spec.x, spec.y, spec.hue, spec.band, spec.col];
   if (spec.marks) own.push(spec.along);
   if (spec.under) own.push(...cube.vars.get(spec.under).dims.slice(-2));
   const all = variablesOf(spec).flatMap((name) => cube.vars.get(name).dims);
   return new Set(all.filter((name) => !own.includes(name)));
 }
 
-export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.marks]).filter(Boolean);
+export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.marks, ...(spec.kind === "intervals" ? [spec.low, spec.high, spec.mark, spec.margin, spec.color] : [])]).filter(Boolean);
 
 export function updateView(view) {
   const { app, spec, kind } = view;
@@ -162,7 +184,7 @@ function readView(view) {
   const slices = settings.map((setting) => kind.read(app.cube, spec, setting));
   const pinned = app.pin && settings.map((_, c) => panelSetting({ ...app, state: app.pin }, spec, c));
   const ghosts = pinned ? pinned.map((setting) => kind.read(app.cube, spec, setting)) : [];
-  const positive = spec.kind !== "scatter" && app.cube.vars.get(spec.var).positive !== null;
+  const positive = !["scatter", "intervals"].includes(spec.kind) && app.cube.vars.get(spec.var).positive !== null;
   const log = positive && app.state.log[view.index];
   view.spans = kind.spans(app.cube, spec, [...slices, ...ghosts], app.state.fit[view.index], log);
   view.scale = view.spans.value ? valueScale(...view.spans.value, log) : null;

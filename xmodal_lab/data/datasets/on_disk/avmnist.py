@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset, Samples
 from ..reading.layout import Problems, data_root, home
+from ..reading.options import Files
 from . import avmnist_build as build
 from . import avmnist_files as files
 
@@ -33,16 +35,11 @@ LAYOUT = (
 )
 
 
+@takes(Files, "val_share", "test_share", "seconds", modalities=MODALITIES, n_train=6000, n_test=2000, size=28)
 def load_avmnist(
+    how: Files,
     *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = MODALITIES,
-    n_train: int | None = 6000,
     n_val: int = 1000,
-    n_test: int | None = 2000,
-    size: int = 28,
-    mel: int = 32,
-    audio: str = "mel",
     image_energy: float | None = 0.25,
     snr_db: float | Sequence[float] = (-10.0, 0.0),
     noise: bool = True,
@@ -50,11 +47,8 @@ def load_avmnist(
     split: str = "recordings",
     standardize: bool = True,
     source: str = "auto",
-    damaged: str = "raise",
     convert: bool = False,
     cache: str | os.PathLike[str] | bool | None = None,
-    progress: bool | None = None,
-    seed: int = 0,
 ) -> Dataset:
     """Ten digits, seen (1, size, size) and heard (1, mel, mel), each with mean 0 and deviation 1.
 
@@ -90,21 +84,20 @@ def load_avmnist(
         damaged: "raise", or "skip" to go on without missing and malformed recordings.
         convert: accept recordings of another rate or with several channels, and convert them.
         cache: folder for built sets; None for the usual one (``XMODAL_CACHE``), False for none.
-        progress: show a bar; None shows one in a terminal.
+        {options}
         seed: draws rows, splits, pairs and noise.
 
     Raises:
         LayoutError: all missing and malformed files.
         ValueError: an option out of its range, more rows than there are.
     """
-    chosen = check.modalities_of(modalities, MODALITIES)
+    chosen = how.chosen(MODALITIES)
     wanted = {
-        "train": None if n_train is None else check.integer("n_train", n_train, at_least=1),
+        "train": None if how.n_train is None else check.integer("n_train", how.n_train, at_least=1),
         "val": check.integer("n_val", n_val, at_least=0),
-        "test": None if n_test is None else check.integer("n_test", n_test, at_least=1),
+        "test": None if how.n_test is None else check.integer("n_test", how.n_test, at_least=1),
     }
-    sides = {"image": _side("size", size, 28), "audio": _side("mel", mel, 112)}
-    check.one_of("audio", audio, ("mel", "wave"))
+    sides = {"image": _side("size", how.size, 28), "audio": _side("mel", how.mel, 112)}
     check.one_of("split", split, SPLITS)
     check.one_of("source", source, ("auto", "files", "build"))
     if image_energy is not None:
@@ -113,22 +106,22 @@ def load_avmnist(
     if len(ends) != 2 or ends[0] > ends[1]:
         raise ValueError(f"snr_db must be a number or (lowest, highest), got {snr_db!r}.")
     recipe = build.Recipe(
-        wanted=tuple(wanted.items()), audio=audio, energy=image_energy, snr=(ends[0], ends[1]), noise=bool(noise),
-        repeat=bool(repeat_clips), split=split, seed=check.integer("seed", seed, at_least=0),
+        wanted=tuple(wanted.items()), audio=how.audio, energy=image_energy, snr=(ends[0], ends[1]), noise=bool(noise),
+        repeat=bool(repeat_clips), split=split, seed=check.integer("seed", how.seed, at_least=0),
     )  # fmt: skip
 
     arrays = [place for places in files.PLACES.values() for place in places.values()]
-    folder = home(root, ["avmnist", "av-mnist"], arrays)
+    folder = home(how.root, ["avmnist", "av-mnist"], arrays)
     made = source != "build" and any((folder / place).exists() for place in arrays)
     if source != "files" and not made and not any((folder / name).is_dir() for name in ("mnist", "fsdd")):
-        folder = data_root(root)  # the sources lie beside each other
-    problems = Problems("avmnist", folder, LAYOUT, damaged)
+        folder = data_root(how.root)  # the sources lie beside each other
+    problems = Problems("avmnist", folder, LAYOUT, how.damaged)
     if source == "files" or made:
         _refuse_recipe(recipe)
         splits, about = files.read(folder, problems, wanted, recipe.seed)
         splits = {s: {k: build.pooled(t, sides.get(k)) for k, t in arrays.items()} for s, arrays in splits.items()}
     else:
-        splits, about = build.cached(folder, problems, recipe, sides, convert, cache, progress)
+        splits, about = build.cached(folder, problems, recipe, sides, convert, cache, how.progress)
 
     inputs = {s: {m: _input(arrays[m]) for m in chosen} for s, arrays in splits.items()}
     statistics = {}
@@ -150,13 +143,15 @@ def load_avmnist(
         classes=CLASSES,
         provenance={
             **about,
-            "options": {"modalities": chosen, **wanted, "size": size, "mel": mel, "standardize": bool(standardize)},
+            "options": {
+                "modalities": chosen, **wanted, "size": how.size, "mel": how.mel, "standardize": bool(standardize),
+            },
             "statistics": statistics,
         },
-    )
+    )  # fmt: skip
 
 
-def _side(name: str, value: int, most: int) -> int:
+def _side(name: str, value: Any, most: int) -> int:
     side = check.integer(name, value, at_least=1)
     if side > most:
         raise ValueError(f"{name} must be at most {most}, the set's own resolution, got {side}.")

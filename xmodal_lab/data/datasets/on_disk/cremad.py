@@ -2,62 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset
 from ..reading import media
 from ..reading.layout import Problems, home
+from ..reading.options import Files
 
 CLASSES = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 MODALITIES = ("image", "audio")
 LAYOUT = "Expected train.csv and test.csv (id,EMO), Audio/{id}.wav and Image-01-FPS/{id}/*.jpg."
 
 
-def load_cremad(
-    *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = MODALITIES,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    val_share: float = 0.1,
-    size: int = 64,
-    mel: int = 32,
-    seconds: float = 3.0,
-    audio: str = "mel",
-    split: str = "published",
-    damaged: str = "raise",
-    progress: bool | None = None,
-    seed: int = 0,
-) -> Dataset:
+@takes(Files, "test_share", modalities=MODALITIES, seconds=3.0)
+def load_cremad(how: Files, *, split: str = "published") -> Dataset:
     """Six emotions, seen (3, size, size) in [0, 1] and heard (1, mel, mel), standardised.
 
     The published split has all 91 actors in both parts; the latent ``actor`` is their number.
 
     Args:
-        root: the set's folder, or the one above it; ``XMODAL_DATA`` for None.
+        {options}
         modalities: which of "image", "audio".
         n_train, n_test: rows, balanced; None for all (published: 6698 and 744).
-        val_share: of the training rows (0.1: dml, App B.1).
         size: side of the middle frame (64: ours; published: 224).
         mel: bands and frames of the log-mel (32: ours; dml: 128 bands, 300 frames).
         seconds: that are heard (3: dml's code).
-        audio: "mel", or "wave" at 16 kHz.
         split: "published", or "actors": a fifth of the actors for test, others for validation.
-        damaged: "raise", or "skip" rows whose files are missing or malformed.
-        progress: show a bar; None shows one in a terminal.
-        seed: draws splits and rows.
 
     Raises:
         LayoutError: all missing and malformed files and lines.
     """
-    chosen = check.modalities_of(modalities, MODALITIES)
-    check.one_of("audio", audio, ("mel", "wave"))
+    chosen = how.chosen(MODALITIES)
     check.one_of("split", split, ("published", "actors"))
-    folder = home(root, ["cremad", "crema-d", "CREMAD"], ["train.csv"])
-    problems = Problems("cremad", folder, LAYOUT, damaged)
+    folder = home(how.root, ["cremad", "crema-d", "CREMAD"], ["train.csv"])
+    problems = Problems("cremad", folder, LAYOUT, how.damaged)
     place = next((folder / n for n in ("Audio", "AudioWAV") if (folder / n).is_dir()), folder / "Audio")
     sounds = media.suffixless(problems.files(place, [".wav"])) if "audio" in chosen else {}
     faces = problems.folders(folder / "Image-01-FPS") if "image" in chosen else {}
@@ -83,14 +64,13 @@ def load_cremad(
         problems.extra(faces[name])
     if split == "actors":
         everyone = [row for rows in tables.values() for row in rows]
-        tables["train"], tables["test"] = media.parted(everyone, 0.2, [seed, 5])
-    readers = {"image": media.picture(size), "audio": media.sound(audio, mel, seconds)}
+        tables["train"], tables["test"] = media.parted(everyone, 0.2, [how.seed, 5])
+    readers = {"image": media.picture(how.size), "audio": media.sound(how.audio, how.mel, how.seconds)}
     dataset = media.assemble(
-        "cremad", tables, {m: readers[m] for m in chosen}, problems, classes=CLASSES,
-        sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,
+        "cremad", tables, {m: readers[m] for m in chosen}, problems, how=how, classes=CLASSES,
         provenance={"source": "CREMA-D, Cao et al. 2014", "licence": "ODbL 1.0", "split": split, "rate": 16000},
     )  # fmt: skip
-    return dataset if audio == "wave" else media.standardized(dataset, "audio")
+    return dataset if how.audio == "wave" else media.standardized(dataset, "audio")
 
 
 def _views(

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset
 from ..reading import media
 from ..reading.layout import Problems, home, read_json
+from ..reading.options import Files
 
 MODALITIES = ("image", "text")
 LAYOUT = "Expected emoji.json and png/{unicode}.png."
 _TONE = re.compile(r"-1f3f[b-f]")
 
 
-def load_emoji(
-    *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = MODALITIES,
-    categories: Sequence[str] | None = None,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    val_share: float = 0.1,
-    test_share: float = 0.2,
-    size: int = 32,
-    keywords: bool = True,
-    damaged: str = "raise",
-    progress: bool | None = None,
-    seed: int = 0,
-) -> Dataset:
+@takes(Files, "mel", "seconds", "audio", modalities=MODALITIES, size=32)
+def load_emoji(how: Files, *, categories: Sequence[str] | None = None, keywords: bool = True) -> Dataset:
     """Categories of emoji, seen (3, size, size) in [0, 1] over white and read: hashed words (256,).
 
     The texts are in ``strings``. Skin tones of one emoji never fall on both sides of a split.
@@ -42,21 +30,17 @@ def load_emoji(
         root: the folder of emoji.json, or the one above it; ``XMODAL_DATA`` for None.
         modalities: which of "image", "text".
         categories: in order; None for all of the json, sorted.
-        n_train, n_test: rows, balanced; None for all.
+        {options}
         val_share, test_share: of the emoji.
         size: side of the picture, at most 64 pays.
         keywords: add them to the name.
-        damaged: "raise", or "skip" rows whose files are missing or malformed.
-        progress: show a bar; None shows one in a terminal.
-        seed: draws splits and rows.
 
     Raises:
         LayoutError: all missing and malformed files and entries.
     """
-    chosen = check.modalities_of(modalities, MODALITIES)
-    check.share("test_share", test_share)
-    folder = home(root, ["emojione", "emoji"], ["emoji.json"])
-    problems = Problems("emoji", folder, LAYOUT, damaged)
+    chosen = how.chosen(MODALITIES)
+    folder = home(how.root, ["emojione", "emoji"], ["emoji.json"])
+    problems = Problems("emoji", folder, LAYOUT, how.damaged)
     path = folder / "emoji.json"
     entries = problems.attempt(path, lambda: _entries(path)) or {}
     pictures = media.suffixless(problems.files(folder / "png", [".png"]))
@@ -78,11 +62,10 @@ def load_emoji(
             label = known.index(entry["category"])
             rows.append(media.Row(code, label, {m: views[m] for m in chosen}, _TONE.sub("", code)))
     without = len(pictures.keys() - seen.keys())  # the published set has 12 of them: no fault of the user's
-    train, test = media.parted(rows, test_share, [seed, 5])
-    readers: dict[str, media.Reader | None] = {"image": media.picture(size), "text": None}
+    train, test = media.parted(rows, how.test_share, [how.seed, 5])
+    readers: dict[str, media.Reader | None] = {"image": media.picture(how.size), "text": None}
     return media.assemble(
-        "emoji", {"train": train, "test": test}, {m: readers[m] for m in chosen}, problems, classes=known,
-        sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,
+        "emoji", {"train": train, "test": test}, {m: readers[m] for m in chosen}, problems, how=how, classes=known,
         provenance={"source": "EmojiOne 2.2.7", "licence": "art CC BY 4.0, names MIT", "without entry": without},
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset, Samples
 from ..reading import unpickle
 from ..reading.layout import Problems, data_root
+from ..reading.options import OnDisk
 from ..reading.rows import balanced
 
 SUFFIXES = (".npz", ".npy", ".safetensors", ".pth", ".pt", ".pkl", ".pickle")
@@ -124,17 +126,15 @@ def _array_parts() -> list[Any]:
 _ARRAY_PARTS = _array_parts()
 
 
+@takes(OnDisk, "n_test")
 def load_features(
+    how: OnDisk,
     *,
-    root: str | os.PathLike[str] | None = None,
     train: str | os.PathLike[str] = "train.npz",
     test: str | os.PathLike[str] | None = None,
     val: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] | None = None,
     modality: str = "image",
-    n_train: int | None = None,
     test_share: float = 0.2,
-    seed: int = 0,
 ) -> Dataset:
     """Feature vectors from files, of kind "vector".
 
@@ -142,6 +142,7 @@ def load_features(
     ``eot_indices``, ``lab2cname``): prompts go to ``strings``, names to ``classes``.
 
     Args:
+        {options}
         root: folder of the files; ``XMODAL_DATA`` for None. Absolute paths need none.
         train: file of the training rows (npz, npy, safetensors, pth, pt, pkl); see :func:`read_features`.
         test: of the test rows; None splits off ``test_share`` of the training rows.
@@ -158,7 +159,7 @@ def load_features(
     check.share("test_share", test_share)
     named = {"train": train, "test": test, "val": val}
     first = check.path("train", train)
-    folder = first.parent if first.is_absolute() and root is None else data_root(root)
+    folder = first.parent if first.is_absolute() and how.root is None else data_root(how.root)
     problems = Problems("features", folder, LAYOUT)
     splits: dict[str, Samples] = {}
     classes: tuple[str, ...] = ()
@@ -174,23 +175,23 @@ def load_features(
                 names = problems.attempt(path, lambda c=content: _classes(c))  # type: ignore[misc]
                 classes = classes or names or ()
     problems.finish()
-    if modalities is not None:
-        splits = {s: part.select(check.modalities_of(modalities, part.modalities)) for s, part in splits.items()}
+    if how.modalities is not None:
+        splits = {s: part.select(check.modalities_of(how.modalities, part.modalities)) for s, part in splits.items()}
     if test is None:
         if len(splits["train"]) < 2 or test_share == 1.0:
             raise ValueError(f"no row is left to train on: {len(splits['train'])} rows, test_share {test_share:g}.")
-        order = np.random.default_rng([seed, 5]).permutation(len(splits["train"]))
+        order = np.random.default_rng([how.seed, 5]).permutation(len(splits["train"]))
         cut = max(1, round(test_share * len(order)))
         splits["test"] = splits["train"].subset(torch.from_numpy(order[:cut]))
         splits["train"] = splits["train"].subset(torch.from_numpy(order[cut:]))
-    if n_train is not None:
-        rows = balanced(splits["train"].labels.numpy(), n_train, "n_train", [seed, 0])
+    if how.n_train is not None:
+        rows = balanced(splits["train"].labels.numpy(), how.n_train, "n_train", [how.seed, 0])
         splits["train"] = splits["train"].subset(torch.from_numpy(rows))
     top = max(int(part.labels.max()) for part in splits.values())
     classes = (*classes, *(str(c) for c in range(len(classes), top + 1)))
     return Dataset(
         name="features", train=splits["train"], test=splits["test"], val=splits.get("val"), classes=classes,
-        kinds=dict.fromkeys(splits["train"].modalities, "vector"), provenance={"source": str(folder), "seed": seed},
+        kinds=dict.fromkeys(splits["train"].modalities, "vector"), provenance={"source": str(folder), "seed": how.seed},
     )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -14,20 +13,22 @@ import numpy as np
 import torch
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset
 from ..own.doors import from_arrays
 from ..reading import media
 from ..reading.layout import Problems, data_root
+from ..reading.options import Files
 from ..reading.rows import balanced
 from ..reading.tables import FILES, class_folders, found_tables, known_column, read_tables
 
 LAYOUT = "Expected a csv with a column of file names, and the files it names in the same folder or below."
 
 
+@takes(Files, "audio")
 def load_folder(
+    how: Files,
     *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] | None = None,
     table: str | None = None,
     image: str | None = "image",
     audio: str | None = None,
@@ -40,16 +41,6 @@ def load_folder(
     split: str | None = None,
     group: str | None = None,
     classes: Sequence[str] | None = None,
-    size: int | tuple[int, int] = 64,
-    mel: int = 32,
-    seconds: float = 1.0,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    val_share: float = 0.1,
-    test_share: float = 0.2,
-    damaged: str = "raise",
-    progress: bool | None = None,
-    seed: int = 0,
 ) -> Dataset:
     """Samples from a folder of files, and a table with one line per sample or subfolders that name the classes.
 
@@ -77,20 +68,14 @@ def load_folder(
         split: column that says "train", "val" or "test"; None draws a split.
         group: column whose equal values must not be split (speaker, scene); None for none.
         classes: names in order; None for those in the csv, sorted. A class outside is an error.
-        size: side of the images, or (height, width).
-        mel: bands and frames of the sounds.
-        seconds: that are heard of each.
-        n_train, n_test: rows, balanced; None for all.
         val_share, test_share: of the rows, where a split is drawn.
-        damaged: "raise", or "skip" to go on without rows whose files are missing or malformed.
-        progress: show a bar; None shows one in a terminal.
-        seed: draws splits and rows.
+        {options}
 
     Raises:
         LayoutError: all missing and malformed files and lines.
         ValueError: no modality, no table, several that are not one for each split.
     """
-    options = {k: v for k, v in locals().items() if k not in ("root", "table")}
+    options = {**vars(how), **{k: v for k, v in locals().items() if k not in ("how", "table")}}
     plain = (
         inputs is None
         and kinds is None
@@ -101,12 +86,11 @@ def load_folder(
     columns = {m: c for m, c in (("image", image), ("audio", audio), ("text", text)) if c is not None}
     if not columns and inputs is None:
         raise ValueError("name at least one column: image=, audio= or text=, or inputs=.")
-    columns = {m: columns[m] for m in check.modalities_of(modalities if plain else None, columns)}
-    check.share("test_share", test_share)
+    columns = {m: columns[m] for m in check.modalities_of(how.modalities if plain else None, columns)}
     if classes is not None and len(set(check.listed("classes", classes))) != len(list(classes)):
         raise ValueError(f"classes must differ from each other, got {list(classes)}.")
-    folder = data_root(root)
-    problems = Problems("folder", folder, LAYOUT, damaged)
+    folder = data_root(how.root)
+    problems = Problems("folder", folder, LAYOUT, how.damaged)
     tables = [(folder / table, "", "")] if table else found_tables(folder, problems)
     if not plain or [path.suffix.lower() for path, split_, _ in tables if not split_] != [".csv"]:
         return _other_forms(folder, tables, problems, options)
@@ -120,21 +104,7 @@ def load_folder(
     rows: dict[str, list[media.Row]] = {}
     used: dict[str, str] = {}
     for cells, number in media.numbered(path, lines, at[label], names, problems):
-        views: dict[str, object] = {}
-        for m, column in columns.items():
-            cell = cells[at[column]]
-            if not cell:  # absent from this row
-                continue
-            if m == "text":
-                views[m] = cell
-            elif (name := _inside(cell, folder)) is None:
-                problems.malformed(path, f"{cells[0]}: {cell!r} lies outside of the folder; give root= above it")
-            elif (where := _named(name, media_files)) is None:
-                problems.missing(folder / name)
-            elif len(where) > 1:
-                problems.malformed(folder / name, "several files are called so but for their case; rename them")
-            else:
-                views[m] = where[0]
+        views = _views(path, cells[0], {m: cells[at[c]] for m, c in columns.items()}, folder, media_files, problems)
         told = len(views) == sum(bool(cells[at[c]]) for c in columns.values())
         if not any(cells[at[c]] for c in columns.values()):
             problems.malformed(path, f"{cells[0]}: {', '.join(columns.values())} are all empty")
@@ -156,16 +126,36 @@ def load_folder(
             if name.endswith(endings) and str(found_path) not in named:
                 problems.extra(found_path)
     if "all" in rows:
-        rows["train"], rows["test"] = media.parted(rows.pop("all"), test_share, [seed, 5])
+        rows["train"], rows["test"] = media.parted(rows.pop("all"), how.test_share, [how.seed, 5])
     readers: dict[str, media.Reader | None] = {
-        "image": media.picture(size), "audio": media.sound("mel", mel, seconds), "text": None,
+        "image": media.picture(how.size), "audio": media.sound(how.audio, how.mel, how.seconds), "text": None,
     }  # fmt: skip
     dataset = media.assemble(
-        "folder", {"train": [], "test": [], **rows}, {m: readers[m] for m in columns}, problems, classes=names,
-        sizes={"train": n_train, "test": n_test},
-        val_share=val_share, seed=seed, progress=progress, provenance={"source": str(folder), "licence": "yours"},
+        "folder", {"train": [], "test": [], **rows}, {m: readers[m] for m in columns}, problems, how=how, classes=names,
+        provenance={"source": str(folder), "licence": "yours"},
     )  # fmt: skip
     return media.standardized(dataset, "audio")
+
+
+def _views(
+    path: Path, line: str, cells: Mapping[str, str], folder: Path, files: Mapping[str, list[Path]], problems: Problems
+) -> dict[str, object]:
+    """Modality -> text, or its file; without those whose cell is empty, or names no file that is there."""
+    views: dict[str, object] = {}
+    for m, cell in cells.items():
+        if not cell:  # absent from this row
+            continue
+        if m == "text":
+            views[m] = cell
+        elif (name := _inside(cell, folder)) is None:
+            problems.malformed(path, f"{line}: {cell!r} lies outside of the folder; give root= above it")
+        elif (where := _named(name, files)) is None:
+            problems.missing(folder / name)
+        elif len(where) > 1:
+            problems.malformed(folder / name, "several files are called so but for their case; rename them")
+        else:
+            views[m] = where[0]
+    return views
 
 
 def _other_forms(

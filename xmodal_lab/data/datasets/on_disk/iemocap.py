@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset
 from ..reading import media
 from ..reading.layout import Problems, home, read_json
+from ..reading.options import Files
 
 CLASSES = ("neu", "hap", "ang", "sad", "exc", "fru")
 MODALITIES = ("audio", "text")
@@ -21,50 +22,29 @@ LAYOUT = (
 _LINE = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\w+)\t(\w+)\t")
 
 
-def load_iemocap(
-    *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = MODALITIES,
-    classes: Sequence[str] = CLASSES,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    test_session: int = 5,
-    val_share: float = 0.1,
-    mel: int = 32,
-    seconds: float = 6.0,
-    audio: str = "mel",
-    damaged: str = "raise",
-    progress: bool | None = None,
-    seed: int = 0,
-) -> Dataset:
+@takes(Files, "test_share", "size", modalities=MODALITIES, seconds=6.0)
+def load_iemocap(how: Files, *, classes: Sequence[str] = CLASSES, test_session: int = 5) -> Dataset:
     """Emotions, heard (1, mel, mel), standardised, and read: hashed words (256,), sentences in ``strings``.
 
     Utterances of other classes are left out. Test is one session, whose two speakers training
     never hears; validation takes whole dialogues.
 
     Args:
-        root: the set's folder, or the one above it; ``XMODAL_DATA`` for None.
+        {options}
         modalities: which of "audio", "text".
         classes: in order (six: synergy, Sec 4.1).
-        n_train, n_test: rows, balanced; None for all.
         test_session: 1 to 5.
         val_share: of the training rows, in whole dialogues.
-        mel: bands and frames of the log-mel (ours).
-        seconds: that are heard (ours).
         audio: "mel", or "wave" at 16 kHz for ``pretrained("audio", "facebook/wav2vec2-base-960h")``.
-        damaged: "raise", or "skip" rows whose files are missing or malformed.
-        progress: show a bar; None shows one in a terminal.
-        seed: draws splits and rows.
 
     Raises:
         LayoutError: all missing and malformed files and lines.
     """
-    chosen = check.modalities_of(modalities, MODALITIES)
-    check.one_of("audio", audio, ("mel", "wave"))
+    chosen = how.chosen(MODALITIES)
     check.integer("test_session", test_session, at_least=1)
     names = tuple(check.one_of("class", c, CLASSES) for c in classes)
-    folder = home(root, ["iemocap"], ["Session1", "texts"])
-    problems = Problems("iemocap", folder, LAYOUT, damaged)
+    folder = home(how.root, ["iemocap"], ["Session1", "texts"])
+    problems = Problems("iemocap", folder, LAYOUT, how.damaged)
     sessions = {name: path for name, path in problems.folders(folder).items() if re.fullmatch(r"Session\d", name)}
     if f"Session{test_session}" not in sessions or len(sessions) < 2:
         problems.missing(folder / f"Session{test_session}")
@@ -74,14 +54,13 @@ def load_iemocap(
         part = "test" if name == f"Session{test_session}" else "train"
         for path in problems.files(session / "dialog" / "EmoEvaluation", [".txt"]).values():
             tables[part] += _dialogue(path, session, chosen, names, spoken, folder, problems)
-    readers: dict[str, media.Reader | None] = {"audio": media.sound(audio, mel, seconds), "text": None}
+    readers: dict[str, media.Reader | None] = {"audio": media.sound(how.audio, how.mel, how.seconds), "text": None}
     dataset = media.assemble(
-        "iemocap", tables, {m: readers[m] for m in chosen}, problems, classes=names,
-        sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,
+        "iemocap", tables, {m: readers[m] for m in chosen}, problems, how=how, classes=names,
         provenance={"source": "IEMOCAP, Busso et al. 2008", "licence": "on request from USC", "rate": 16000,
                     "test_session": test_session},
     )  # fmt: skip
-    return dataset if audio == "wave" else media.standardized(dataset, "audio")
+    return dataset if how.audio == "wave" else media.standardized(dataset, "audio")
 
 
 def _dialogue(

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset, Samples
 from ..reading.layout import Problems, home, read_json
+from ..reading.options import OnDisk
 from .feature_files import read_features
 
 MODALITIES = ("image", "audio")
@@ -30,16 +32,15 @@ LAYOUT = (
 )
 
 
+@takes(OnDisk, "n_train", "n_test", modalities=MODALITIES)
 def load_imagenet_esc(
+    how: OnDisk,
     *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = MODALITIES,
     classes: int = 19,
     shots: int | None = 1,
     fold: int = 0,
     image_train: str = "imagenet/train.pt",
     image_test: str = "imagenet/test.pt",
-    seed: int = 0,
 ) -> Dataset:
     """Features of sounds (1024,), and of images where there are any; of kind "vector".
 
@@ -48,6 +49,7 @@ def load_imagenet_esc(
     modality train, the next ``shots`` validate.
 
     Args:
+        {options}
         root: folder with "esc-50" in it; ``XMODAL_DATA`` for None.
         modalities: which of "image", "audio".
         classes: 19 or 27.
@@ -59,14 +61,14 @@ def load_imagenet_esc(
     Raises:
         LayoutError: files that are missing, damaged, refused, or not of this layout.
     """
-    chosen = check.modalities_of(modalities, MODALITIES)
+    chosen = how.chosen(MODALITIES)
     if classes not in (19, 27):
         raise ValueError(f"classes must be 19 or 27, got {classes!r}.")
     if shots is not None:
         check.integer("shots", shots, at_least=1)
     if not 0 <= check.integer("fold", fold) <= 4:
         raise ValueError(f"fold must be 0 to 4, got {fold}.")
-    folder = home(root, ["imagenet_esc", "imagenet-esc"], ["esc-50"])
+    folder = home(how.root, ["imagenet_esc", "imagenet-esc"], ["esc-50"])
     problems = Problems("imagenet_esc", folder, LAYOUT)
     mapping = dict(sorted(list(CLASS_MAP.items())[:classes]))
     names = tuple(mapping.values())
@@ -92,11 +94,11 @@ def load_imagenet_esc(
     parts = {"train": _cut(pools["train"], 0, shots, names), "test": _cut(pools["test"], 0, None, names)}
     if shots is not None:
         parts["val"] = _cut(pools["train"], shots, shots, names)
-    splits = {s: _rows(found, chosen, [seed, i]) for i, (s, found) in enumerate(parts.items())}
+    splits = {s: _rows(found, chosen, [how.seed, i]) for i, (s, found) in enumerate(parts.items())}
     return Dataset(
         name="imagenet_esc", train=splits["train"], test=splits["test"], val=splits.get("val"), classes=names,
         kinds=dict.fromkeys(chosen, "vector"),
-        provenance={"source": "ImageNet-ESC, Lin et al. 2023", "licence": "ImageNet's, and ESC-50's", "seed": seed},
+        provenance={"source": "ImageNet-ESC, Lin et al. 2023", "licence": "ImageNet's, and ESC-50's", "seed": how.seed},
     )  # fmt: skip
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
-from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset
 from ..reading import media
 from ..reading.layout import Problems, home
+from ..reading.options import Files
 
 MODALITIES = ("image", "audio")
 LAYOUT = (
@@ -17,45 +17,25 @@ LAYOUT = (
 )
 
 
-def load_kinetics_sounds(
-    *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = MODALITIES,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    val_share: float = 0.1,
-    size: int = 64,
-    mel: int = 32,
-    seconds: float = 10.0,
-    audio: str = "mel",
-    damaged: str = "raise",
-    progress: bool | None = None,
-    seed: int = 0,
-) -> Dataset:
+@takes(Files, "test_share", modalities=MODALITIES, seconds=10.0)
+def load_kinetics_sounds(how: Files) -> Dataset:
     """Actions (31 in dml's Sec 4.1, 34 in its App B.1), seen (3, size, size) and heard (1, mel, mel), standardised.
 
     Classes are the folders under ``train/audio``, sorted.
 
     Args:
-        root: the set's folder, or the one above it; ``XMODAL_DATA`` for None.
+        {options}
         modalities: which of "image", "audio".
-        n_train, n_test: rows, balanced; None for all.
-        val_share: of the training rows (0.1: dml, App B.1).
         size: side of the middle frame (64: ours; published: 224, three frames).
         mel: bands and frames of the log-mel (32: ours; dml: 128 bands, 1000 frames).
         seconds: that are heard (10: dml, App B.1).
-        audio: "mel", or "wave" at 16 kHz.
-        damaged: "raise", or "skip" rows whose files are missing or malformed.
-        progress: show a bar; None shows one in a terminal.
-        seed: draws splits and rows.
 
     Raises:
         LayoutError: all missing and malformed files and lines.
     """
-    chosen = check.modalities_of(modalities, MODALITIES)
-    check.one_of("audio", audio, ("mel", "wave"))
-    folder = home(root, ["kinetics_sounds", "kinetics-sounds", "ks"], ["ks_train_real.txt"])
-    problems = Problems("kinetics_sounds", folder, LAYOUT, damaged)
+    chosen = how.chosen(MODALITIES)
+    folder = home(how.root, ["kinetics_sounds", "kinetics-sounds", "ks"], ["ks_train_real.txt"])
+    problems = Problems("kinetics_sounds", folder, LAYOUT, how.damaged)
     tables: dict[str, list[media.Row]] = {}
     kind = "audio" if "audio" in chosen else "video"
     classes = sorted(problems.folders(folder / "train" / kind))
@@ -90,14 +70,13 @@ def load_kinetics_sounds(
         for group, found in sounds.items():
             for stem in found.keys() - {s for c, s in named if c == group}:
                 problems.extra(found[stem])
-    readers = {"image": media.picture(size), "audio": media.sound(audio, mel, seconds)}
+    readers = {"image": media.picture(how.size), "audio": media.sound(how.audio, how.mel, how.seconds)}
     dataset = media.assemble(
-        "kinetics_sounds", tables, {m: readers[m] for m in chosen}, problems, classes=classes,
-        sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,
+        "kinetics_sounds", tables, {m: readers[m] for m in chosen}, problems, how=how, classes=classes,
         provenance={"source": "Kinetics-Sounds, Arandjelović and Zisserman 2017", "licence": "of the videos' owners",
                     "rate": 16000},
     )  # fmt: skip
-    return dataset if audio == "wave" else media.standardized(dataset, "audio")
+    return dataset if how.audio == "wave" else media.standardized(dataset, "audio")
 
 
 def _number(path: os.PathLike[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import numpy.typing as npt
 import torch
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset, Samples
 from ..reading import unpickle
 from ..reading.layout import Problems, home
+from ..reading.options import OnDisk
 from ..reading.rows import balanced
 
 # name → file, widths of vision, audio and text, and whether labels are a sentiment from -3 to 3.
@@ -30,22 +31,15 @@ _SPLITS = {"train": "train", "val": "valid", "test": "test"}
 Array = npt.NDArray[Any]
 
 
-def load_multibench(
-    *,
-    which: str = "mosi",
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = MODALITIES,
-    task: str = "classes",
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
-) -> Dataset:
+@takes(OnDisk, modalities=MODALITIES)
+def load_multibench(how: OnDisk, *, which: str = "mosi", task: str = "classes") -> Dataset:
     """Sequences of features of faces, voices and words, (50, d) each, of kind "vector".
 
     As MultiBench prepares them: infinite audio is 0, rows without words are dropped, leading
     zeros (by the words) are moved to the end.
 
     Args:
+        {options}
         which: "mosi", "mosei", "ur_funny" or "mustard".
         root: folder with the pickle, or with a folder "multibench"; ``XMODAL_DATA`` for None.
         modalities: which of "vision", "audio", "text".
@@ -56,10 +50,10 @@ def load_multibench(
     Raises:
         LayoutError: a file that is missing, damaged, refused (not only arrays) or not of this layout.
     """
-    chosen = check.modalities_of(modalities, MODALITIES)
+    chosen = how.chosen(MODALITIES)
     file, widths, graded = AFFECT[check.one_of("MultiBench set", which, AFFECT)]
     check.one_of("task", task, ("classes", "value") if graded else ("classes",))
-    folder = home(root, ["multibench", which], [file])
+    folder = home(how.root, ["multibench", which], [file])
     problems = Problems(
         which, folder, f"Expected {file}: {{train, valid, test}} → {{vision, audio, text (N, T, d), labels}}."
     )
@@ -72,15 +66,17 @@ def load_multibench(
     splits = {}
     for s, (views, labels) in parts.items():
         target: Array = labels.astype(np.float32) if task == "value" else (labels > 0).astype(np.int64)
-        wanted = {"train": n_train, "test": n_test}.get(s)
+        wanted = {"train": how.n_train, "test": how.n_test}.get(s)
         few = np.zeros(len(target)) if task == "value" else target
-        rows = balanced(few, wanted, f"n_{s}", [seed, 0]) if wanted is not None else np.arange(len(target))
+        rows = balanced(few, wanted, f"n_{s}", [how.seed, 0]) if wanted is not None else np.arange(len(target))
         inputs = {m: torch.from_numpy(np.ascontiguousarray(views[m][rows], dtype=np.float32)) for m in chosen}
         splits[s] = Samples(inputs, torch.from_numpy(target[rows]))
     classes = () if task == "value" else ("negative", "positive") if graded else ("no", "yes")
     return Dataset(
         name=which, **splits, classes=classes, kinds=dict.fromkeys(chosen, "vector"),
-        provenance={"source": f"MultiBench, {file} (Liang et al. 2021)", "licence": "of the original", "seed": seed},
+        provenance={
+            "source": f"MultiBench, {file} (Liang et al. 2021)", "licence": "of the original", "seed": how.seed,
+        },
     )  # fmt: skip
 
 
@@ -136,17 +132,12 @@ def _shifted(sequences: Array, starts: Array) -> Array:
     return out
 
 
-def load_mimic(
-    *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = ("static", "series"),
-    task: int = -1,
-    n_train: int | None = None,
-    seed: int = 0,
-) -> Dataset:
+@takes(OnDisk, "n_test", modalities=("static", "series"))
+def load_mimic(how: OnDisk, *, task: int = -1) -> Dataset:
     """Intensive care: facts at admission (5,) and hourly measurements (24, 12), standardised.
 
     Args:
+        {options}
         root: folder with im.pk, or with a folder "mimic" or "multibench"; ``XMODAL_DATA`` for None.
         modalities: which of "static", "series".
         task: -1 for mortality in six steps, 0 to 19 for a group of ICD-9 codes.
@@ -156,10 +147,10 @@ def load_mimic(
     Raises:
         LayoutError: a file that is missing, damaged, refused (not only arrays) or not of this layout.
     """
-    chosen = check.modalities_of(modalities, ("static", "series"))
+    chosen = how.chosen(("static", "series"))
     if not -1 <= check.integer("task", task) <= 19:
         raise ValueError(f"task must be -1 (mortality) or 0 to 19 (ICD-9 groups), got {task}.")
-    folder = home(root, ["mimic", "multibench"], ["im.pk"])
+    folder = home(how.root, ["mimic", "multibench"], ["im.pk"])
     problems = Problems(
         "mimic", folder, "Expected im.pk with ep_tdata (N, T, d), adm_features_all (N, 5), adm_labels_all, y_icd9."
     )
@@ -190,17 +181,17 @@ def load_mimic(
     else:
         labels = (arrays["y_icd9"][:, task] > 0).astype(np.int64)
     views = {"static": arrays["adm_features_all"], "series": arrays["ep_tdata"]}
-    order = np.random.default_rng([seed, 1]).permutation(len(labels))
+    order = np.random.default_rng([how.seed, 1]).permutation(len(labels))
     cut, rest = int(0.8 * len(order)), int(0.9 * len(order))
     parts = {"train": order[:cut], "val": order[cut:rest], "test": order[rest:]}
-    if n_train is not None:
-        parts["train"] = parts["train"][balanced(labels[parts["train"]], n_train, "n_train", [seed, 0])]
+    if how.n_train is not None:
+        parts["train"] = parts["train"][balanced(labels[parts["train"]], how.n_train, "n_train", [how.seed, 0])]
     splits = {s: _standard(views, labels, rows, parts["train"], chosen)
               for s, rows in parts.items() if len(rows)}  # fmt: skip
     classes = ("alive", "1 day", "2 days", "3 days", "1 week", "1 year") if task < 0 else ("no", "yes")
     return Dataset(
         name="mimic", **splits, classes=classes, kinds=dict.fromkeys(chosen, "vector"),
-        provenance={"source": "MIMIC-III as in MultiBench", "licence": "PhysioNet, credentialed", "seed": seed},
+        provenance={"source": "MIMIC-III as in MultiBench", "licence": "PhysioNet, credentialed", "seed": how.seed},
     )  # fmt: skip
 
 

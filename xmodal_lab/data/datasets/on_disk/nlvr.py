@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset
 from ..reading import media
 from ..reading.layout import Problems, home, parse_json
+from ..reading.options import Files
 
 CLASSES = ("false", "true")
 MODALITIES = ("image", "text")
 LAYOUT = "Expected {part}/{part}.json (a json object per line) and {part}/images/{directory}/{part}-{identifier}-0.png."
 
 
-def load_nlvr(
-    *,
-    root: str | os.PathLike[str] | None = None,
-    part: str = "dev",
-    modalities: str | Sequence[str] = MODALITIES,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    val_share: float = 0.15,
-    test_share: float = 0.3,
-    size: tuple[int, int] = (24, 96),
-    damaged: str = "raise",
-    progress: bool | None = None,
-    seed: int = 0,
-) -> Dataset:
+@takes(Files, "mel", "seconds", "audio", modalities=MODALITIES, val_share=0.15, test_share=0.3, size=(24, 96))
+def load_nlvr(how: Files, *, part: str = "dev") -> Dataset:
     """Whether a sentence is true of a picture (3, *size) in [0, 1]; hashed words (256,), ``strings``.
 
     The few sentences serve several pictures each, so whole sentences are split, and neither
@@ -40,20 +28,16 @@ def load_nlvr(
         root: folder with "nlvr", or with its parts; ``XMODAL_DATA`` for None.
         part: "dev" (989 pictures, 249 sentences), or another that is there.
         modalities: which of "image", "text".
-        n_train, n_test: rows, balanced; None for all.
+        {options}
         val_share, test_share: of the sentences.
         size: (height, width); the originals are 100 by 400.
-        damaged: "raise", or "skip" rows whose files are missing or malformed.
-        progress: show a bar; None shows one in a terminal.
-        seed: draws splits and rows.
 
     Raises:
         LayoutError: all missing and malformed files and lines.
     """
-    chosen = check.modalities_of(modalities, MODALITIES)
-    check.share("test_share", test_share)
-    folder = home(root, ["nlvr"], [str(check.path("part", part))])
-    problems = Problems("nlvr", folder, LAYOUT, damaged)
+    chosen = how.chosen(MODALITIES)
+    folder = home(how.root, ["nlvr"], [str(check.path("part", part))])
+    problems = Problems("nlvr", folder, LAYOUT, how.damaged)
     path = folder / part / f"{part}.json"
     text = problems.attempt(path, lambda: path.read_text(encoding="utf-8")) or ""
     pictures: dict[str, dict[str, Path]] = {}
@@ -78,11 +62,10 @@ def load_nlvr(
         views = {"image": pictures[entry["directory"]][file.lower()], "text": entry["sentence"]}
         group = " ".join(entry["sentence"].lower().split())
         rows.append(media.Row(name, CLASSES.index(entry["label"]), {m: views[m] for m in chosen}, group))
-    train, test = media.parted(rows, test_share, [seed, 5])
-    readers: dict[str, media.Reader | None] = {"image": media.picture(size), "text": None}
+    train, test = media.parted(rows, how.test_share, [how.seed, 5])
+    readers: dict[str, media.Reader | None] = {"image": media.picture(how.size), "text": None}
     return media.assemble(
-        "nlvr", {"train": train, "test": test}, {m: readers[m] for m in chosen}, problems, classes=CLASSES,
-        sizes={"train": n_train, "test": n_test}, val_share=val_share, seed=seed, progress=progress,
+        "nlvr", {"train": train, "test": test}, {m: readers[m] for m in chosen}, problems, how=how, classes=CLASSES,
         provenance={"source": "NLVR, Suhr et al. 2017", "licence": "CC BY 4.0", "part": part},
     )  # fmt: skip
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from ....utils import checks as check
+from ....utils.options import takes
 from ...samples import Dataset, Samples
 from ..reading import media
 from ..reading.layout import Problems, data_root, read_json
+from ..reading.options import OnDisk
 
 LAYOUT = "Expected a json object {class: [sentence, ...]}."
 
@@ -44,17 +45,12 @@ def words_per_text(prompts: dict[str, list[str]]) -> float:
     return float(np.mean([len(s.split()) for sentences in prompts.values() for s in sentences]))
 
 
-def load_prompts(
-    *,
-    root: str | os.PathLike[str] | None = None,
-    modalities: str | Sequence[str] = ("text",),
-    file: str = "prompts.json",
-    test_share: float = 0.2,
-    seed: int = 0,
-) -> Dataset:
+@takes(OnDisk, "n_train", "n_test", modalities=("text",))
+def load_prompts(how: OnDisk, *, file: str = "prompts.json", test_share: float = 0.2) -> Dataset:
     """Sentences (hashed words, (256,)) of each class; the texts in ``strings``.
 
     Args:
+        {options}
         root: folder of the file; ``XMODAL_DATA`` for None.
         modalities: "text", there is no other.
         file: its name.
@@ -64,15 +60,15 @@ def load_prompts(
     Raises:
         LayoutError: a file that is missing or malformed.
     """
-    check.modalities_of(modalities, ("text",))
+    check.modalities_of(how.modalities, ("text",))
     check.share("test_share", test_share)
-    folder = data_root(root)
+    folder = data_root(how.root)
     problems = Problems("prompts", folder, LAYOUT)
     content = problems.attempt(folder / file, lambda: read(folder / file)) or {}
     problems.finish()
     lines: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
     for label, sentences in enumerate(content.values()):
-        order = np.random.default_rng([seed, label]).permutation(len(sentences)).tolist()
+        order = np.random.default_rng([how.seed, label]).permutation(len(sentences)).tolist()
         cut = max(1, round(test_share * len(order)))
         lines["test"] += [(sentences[i], label) for i in order[:cut]]
         lines["train"] += [(sentences[i], label) for i in (order[cut:] or order)]
@@ -83,5 +79,5 @@ def load_prompts(
         splits[s] = Samples({"text": torch.from_numpy(media.hashed(texts))}, labels, strings={"text": texts})
     return Dataset(
         name="prompts", **splits, classes=tuple(content),
-        provenance={"source": str(folder / file), "words_per_text": words_per_text(content), "seed": seed},
+        provenance={"source": str(folder / file), "words_per_text": words_per_text(content), "seed": how.seed},
     )  # fmt: skip

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from ....utils import checks as check
+from ....utils.options import known, names
+from ...doors import ReadingOptions
 from ...samples import Dataset, Samples
 from . import blocks, targets
 from . import columns as col
@@ -25,53 +27,35 @@ SEVERAL = ("every", "first")
 _MOST_ROWS = 10_000_000  # of an iterable that does not say its length (ours)
 
 
-def from_arrays(
-    inputs: Any,
-    labels: Any,
-    *,
-    split: Any = None,
-    present: Mapping[str, Any] | None = None,
-    kinds: Mapping[str, str] | None = None,
-    classes: Sequence[Any] | None = None,
-    task: str = "auto",
-    separator: str | None = None,
-    group: Sequence[Any] | None = None,
-    several: str = "every",
-    val_share: float | None = None,
-    test_share: float = 0.2,
-    name: str = "mine",
-    root: str | os.PathLike[str] | None = None,
-    size: int | tuple[int, int] = 64,
-    audio: str = "mel",
-    mel: int = 32,
-    seconds: float = 1.0,
-    rate: int | None = None,
-    channels: str = "auto",
-    seed: int = 0,
-) -> Dataset:
+def from_arrays(inputs: Any, labels: Any, **options: Any) -> Dataset:
     """See :meth:`xmodal_lab.Dataset.from_arrays`."""
-    check.one_of("several", several, SEVERAL)
-    seed = check.integer("seed", seed, at_least=0)
-    base = None if root is None else check.path("root", root).expanduser()
-    how = blocks.Reading(base, size, mel, seconds, audio, rate, channels)
+    known("from_arrays", options, names(ReadingOptions))
+    how = ReadingOptions(**options)
+    check.one_of("several", how.several, SEVERAL)
+    seed = check.integer("seed", how.seed, at_least=0)
+    base = None if how.root is None else check.path("root", how.root).expanduser()
+    files = blocks.Reading(base, how.size, how.mel, how.seconds, how.audio, how.rate, how.channels)
     given = dict(inputs) if isinstance(inputs, Mapping) else {_only_name(inputs): inputs}
     if not given:
         raise ValueError("inputs are empty; give at least one modality, name -> array or list.")
+    # All that is odd is told at once: a table of a thousand rows is not mended one error at a time.
     problems: list[str] = []
-    asked = dict(check.mapping("kinds", kinds or {}, "kinds of modality"))
-    masks = dict(check.mapping("present", present or {}, "masks"))
-    for what, names in (("kinds", asked), ("present", masks)):
-        for m in names:
+    asked = dict(check.mapping("kinds", how.kinds or {}, "kinds of modality"))
+    masks = dict(check.mapping("present", how.present or {}, "masks"))
+    for what, told in (("kinds", asked), ("present", masks)):
+        for m in told:
             _attempt(problems, lambda m=m, what=what: check.one_of(f"modality in {what}", m, given))  # type: ignore[misc]
     lengths = {m: _length(m, x, problems) for m, x in given.items()}
-    read = _attempt(problems, lambda: targets.read_labels(labels, classes, task, separator))
+    read = _attempt(problems, lambda: targets.read_labels(labels, how.classes, how.task, how.separator))
     n = _rows(lengths, None if read is None else len(read.labels), problems)
     if n is None or read is None:
-        raise _all(name, problems)
-    source, spread = _every_view(given, n, several)
-    found = {m: col.read(m, x, asked.get(m), how, problems) for m, x in spread.items()}
-    groups = None if group is None else _attempt(problems, lambda: _groups(group, n))
-    rows = _attempt(problems, lambda: targets.read_split(split, read.labels, groups, val_share, test_share, seed))
+        raise _all(how.name, problems)
+    source, spread = _every_view(given, n, how.several)
+    found = {m: col.read(m, x, asked.get(m), files, problems) for m, x in spread.items()}
+    groups = None if how.group is None else _attempt(problems, lambda: _groups(how.group, n))
+    rows = _attempt(
+        problems, lambda: targets.read_split(how.split, read.labels, groups, how.val_share, how.test_share, seed)
+    )
     good = {m: c for m, c in found.items() if c is not None}
     for m, c in good.items():
         if m in masks:
@@ -81,20 +65,19 @@ def from_arrays(
     if len(good) == len(found) and not bool((nowhere := torch.stack([c.present for c in good.values()]).any(0)).all()):
         problems.append(f"{blocks.rows_told(~nowhere)} lack every modality; leave them out.")
     if problems or rows is None:
-        raise _all(name, problems)
+        raise _all(how.name, problems)
     parts = {s: _samples(good, read.labels, source, r, s, len(source) > n) for s, r in rows.items()}
     said = {m: c.told for m, c in good.items()}
     facts: dict[str, Any] = {"source": "your own", "seed": seed, "read": {**said, "labels": read.said}}
-    if rate is not None or any(c.kind == "audio" for c in good.values()):
-        facts["rate"] = rate or col.RATE
-    return Dataset(
-        name, parts["train"], parts["test"], read.classes, parts.get("val"), {m: c.kind for m, c in good.items()}, facts
-    )
+    if how.rate is not None or any(c.kind == "audio" for c in good.values()):
+        facts["rate"] = how.rate or col.RATE
+    kinds = {m: c.kind for m, c in good.items()}
+    return Dataset(how.name, parts["train"], parts["test"], read.classes, parts.get("val"), kinds, facts)
 
 
 def from_frame(
-    frame: Any, *, label: str | Sequence[str], inputs: Mapping[str, str | Sequence[str]] | None = None,
-    split: Any = None, group: str | None = None, **options: Any,
+    frame: Any, *, label: str | Sequence[str], inputs: Mapping[str, str | Sequence[str]] | None, split: Any,
+    group: str | None, **options: Any,
 ) -> Dataset:  # fmt: skip
     """See :meth:`xmodal_lab.Dataset.from_frame`."""
     table = _table(frame)
@@ -124,9 +107,7 @@ def from_frame(
     )  # fmt: skip
 
 
-def from_torch(
-    dataset: Any, *, names: Sequence[str] | None = None, label: str | int = "auto", split: Any = None, **options: Any
-) -> Dataset:
+def from_torch(dataset: Any, *, names: Sequence[str] | None, label: str | int, split: Any, **options: Any) -> Dataset:
     """See :meth:`xmodal_lab.Dataset.from_torch`."""
     parts = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
     rows, where = [], []
@@ -142,8 +123,8 @@ def from_torch(
 
 
 def from_hf(
-    rows: Any, *, label: str = "label", inputs: Sequence[str] | Mapping[str, str] | None = None,
-    split: Any = None, group: str | None = None, **options: Any,
+    rows: Any, *, label: str, inputs: Sequence[str] | Mapping[str, str] | None, split: Any, group: str | None,
+    **options: Any,
 ) -> Dataset:  # fmt: skip
     """See :meth:`xmodal_lab.Dataset.from_hf`."""
     parts = rows if _is_splits(rows) else {"": rows}

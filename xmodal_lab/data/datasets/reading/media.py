@@ -21,6 +21,7 @@ from ....utils import checks as check
 from ...samples import Dataset, Samples
 from .audio import log_mel, read_wave
 from .layout import Problems
+from .options import Files
 from .rows import balanced
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -178,8 +179,7 @@ def numbered(
 
 def assemble(
     name: str, tables: Mapping[str, Sequence[Row]], readers: Mapping[str, Reader | None], problems: Problems, *,
-    classes: Sequence[str], sizes: Mapping[str, int | None], val_share: float, seed: int,
-    provenance: Mapping[str, Any], progress: bool | None = None, kinds: Mapping[str, str] | None = None,
+    how: Files, classes: Sequence[str], provenance: Mapping[str, Any], kinds: Mapping[str, str] | None = None,
 ) -> Dataset:  # fmt: skip
     """Choose rows, read their files, and say all that is wrong at once.
 
@@ -188,28 +188,27 @@ def assemble(
         tables: rows of "train", "test" and perhaps "val".
         readers: modality → reader of a view; None reads text.
         problems: what was found wrong so far.
+        how: rows wanted per split (balanced), the share of the training rows (whole groups) that become a validation
+            split where there is none, the seed that draws them, and whether there is a bar.
         classes: names.
-        sizes: rows wanted per split, balanced; None for all.
-        val_share: of the training rows (whole groups) that become a validation split, where there is none.
-        seed: draws rows.
         provenance: of the dataset.
-        progress: show a bar.
         kinds: of modalities whose name does not tell.
     """
     from tqdm.auto import tqdm
 
     splits = {s: list(rows) for s, rows in tables.items()}
-    if "val" not in splits and check.share("val_share", val_share) > 0 and splits["train"]:
-        splits["train"], splits["val"] = parted(splits["train"], val_share, [seed, 1])
+    sizes = {"train": how.n_train, "test": how.n_test}
+    if "val" not in splits and check.share("val_share", how.val_share) > 0 and splits["train"]:
+        splits["train"], splits["val"] = parted(splits["train"], how.val_share, [how.seed, 1])
     for s, rows in splits.items():
         wanted = sizes.get(s)
         if rows and (wanted is not None or s == "train"):
-            picked = balanced(np.array([r.label for r in rows]), wanted, f"n_{s}", [seed, 0 if s == "train" else 2])
+            picked = balanced(np.array([r.label for r in rows]), wanted, f"n_{s}", [how.seed, 0 if s == "train" else 2])
             splits[s] = [rows[i] for i in picked]
     total = sum(map(len, splits.values()))
     read: dict[str, list[tuple[Row, dict[str, Any]]]] = {}
     with tqdm(
-        total=total, desc=f"reading {name}", unit="row", disable=None if progress is None else not progress
+        total=total, desc=f"reading {name}", unit="row", disable=None if how.progress is None else not how.progress
     ) as bar:
         for s, rows in splits.items():
             read[s] = []
@@ -232,7 +231,7 @@ def assemble(
     parts = {s: _samples(rows, readers, shapes) for s, rows in read.items() if rows}
     return Dataset(
         name=name, train=parts["train"], test=parts["test"], val=parts.get("val"), classes=tuple(classes),
-        kinds=kinds or {}, provenance={**provenance, "seed": seed},
+        kinds=kinds or {}, provenance={**provenance, "seed": how.seed},
     )  # fmt: skip
 
 

@@ -1,17 +1,62 @@
-"""Options of loaders, checked against the loaders' own annotations, so that each loader meets the kind it names."""
+"""Options of loaders: what most of them share, written once; all checked against the annotations of the loaders.
+
+A loader is ``@takes(OnDisk, …)`` or ``@takes(Files, …)`` of a function whose first parameter holds these options;
+whatever else it knows are keywords of its own.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ....utils import checks as check
+from ....utils.options import check_fields, option
 
+SOUNDS = ("mel", "wave")
 # Below these, an option makes no sense in any loader.
 _LEAST = {"seed": 0, "size": 1, "mel": 1}
 # No sound of a dataset is longer (ours): a day.
 _MOST_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Where a set lies, and which of its rows are wanted."""
+
+    root: str | os.PathLike[str] | None = option(
+        None, "the set's folder, or the one above it; ``XMODAL_DATA`` for None."
+    )
+    modalities: str | Sequence[str] | None = option(None, "which of them; None for all.")
+    n_train: int | None = option(None, "training rows, balanced; None for all.")
+    n_test: int | None = option(None, "test rows, balanced; None for all.")
+    seed: int = option(0, "draws splits and rows.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def chosen(self, known: Sequence[str]) -> tuple[str, ...]:
+        """The modalities that are asked for, out of those ``known``."""
+        return check.modalities_of(self.modalities, known)
+
+
+@dataclass(frozen=True)
+class Files(OnDisk):
+    """How pictures, sounds and texts of a set are read."""
+
+    val_share: float = option(0.1, "of the training rows, for validation (0.1: dml, App B.1).")
+    test_share: float = option(0.2, "of the rows, for the test split.", check.share)
+    size: int | tuple[int, int] = option(64, "side of a picture (64: ours), or (height, width).")
+    mel: int = option(32, "bands and frames of the log-mel (32: ours).")
+    seconds: float = option(1.0, "of each sound that are heard.")
+    audio: str = option(
+        "mel",
+        '"mel" (1, mel, mel), or "wave" at 16 kHz.',
+        lambda name, value: check.one_of(name, value, ("mel", "wave")),
+    )
+    damaged: str = option("raise", '"raise", or "skip" rows whose files are missing or malformed.')
+    progress: bool | None = option(None, "show a bar; None shows one in a terminal.")
 
 
 def as_annotated(option: str, value: Any, annotation: str) -> Any:

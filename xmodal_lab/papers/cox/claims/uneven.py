@@ -18,7 +18,8 @@ def uneven(c: Conditions) -> Measured:
     """COX over SSL without labels, by accuracy and by mean over classes; controls: majority, ERM with the prior."""
     world: dict[str, Any] = {"unbalance": UNEVEN} if c.dataset is None else {}
     names = ("accuracy", "balanced", "predicted")
-    ssl, found = ({name: of(c, name, **UNSUPERVISED, **world, algorithm=m) for name in names} for m in ("ssl", "cox"))
+    ssl = {name: of(c, name, **UNSUPERVISED, **world, algorithm="ssl") for name in names}
+    found = {name: cox(c, name, **UNSUPERVISED, **world) for name in names}
     most, prior = (of(c, name, **world, algorithm="erm") for name in ("majority", "accuracy_prior"))
     whole = cox(c, **world)
     note = (

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ....data.drawing import shuffled_classes
 from ....instruments.metrics import disagreement
 from ....utils import checks as check
 from ....utils.checks import class_numbers
@@ -57,11 +58,7 @@ def labelled_rows(labels: Any, share: float, seed: int = 0) -> Tensor:
         raise ValueError(f"class {int(counts.argmin())} has no row, so no anchor can have it.")
     each = min(max(1, round(share * len(y) / len(counts))), int(counts.min()))
     generator = torch.Generator().manual_seed(check.integer("seed", seed, at_least=0))
-    chosen = []
-    for c in range(len(counts)):
-        rows = (y == c).nonzero()[:, 0]
-        chosen.append(rows[torch.randperm(len(rows), generator=generator)[:each]])
-    return torch.cat(chosen)
+    return torch.cat([rows[:each] for _, rows in shuffled_classes(y, generator)])
 
 
 def top_agreed(scores: Any, count: int, balance: bool = False) -> Anchors:
@@ -76,6 +73,9 @@ def top_agreed(scores: Any, count: int, balance: bool = False) -> Anchors:
         scores: (K, n, C) probabilities of the K optimal classifiers.
         count: T.
         balance: at most ceil(T / C) of each class (ours); there may then be fewer than T.
+
+    Returns:
+        Rows with their class and score.
 
     Raises:
         ValueError: T above the number of agreed rows (the message says how many there are); one classifier.
@@ -124,6 +124,9 @@ def emergent(points: Any, mapped: Any, labels: Any, count: int, balance: bool = 
         labels: (N,) of the in-modal rows.
         count: S, as many as T (Sec 4.1).
         balance: at most ceil(S / C) of each class, as in :func:`top_agreed`.
+
+    Returns:
+        Rows with their class, score and partner.
 
     Raises:
         ValueError: S above M, shapes that do not fit.

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....losses import Params
+from ....utils.random import Streams
 from ..worlds.problem import Problem
-from .nets import Dice, encode, posterior
+from .nets import encode, posterior
 from .options import Options
 
 Term = Callable[[Mapping[str, Tensor], int], Tensor]
@@ -30,15 +31,15 @@ def free(members: Sequence[Options], name: str, device: torch.device | None = No
 def unlabelled_term(problem: Problem, members: Sequence[Options]) -> Term:
     """The method's loss on batches of unlabelled rows: (params, step) → (S,); zero for ERM."""
     first, x = members[0], problem.train.out
-    dice = Dice([o.seed for o in members], 5, x.device)
+    streams = Streams([o.seed for o in members], 5, x.device)
     entropy_weight, noise = (free(members, name, x.device) for name in ("entropy_weight", "noise"))
     contrast = _moco(problem, members) if first.algorithm == "moco" else None
 
     def batch() -> Tensor:
-        return x[dice.integers(len(x), (first.batch,))]
+        return x[streams.integers(len(x), (first.batch,))]
 
     def jitter(rows: Tensor) -> Tensor:
-        return rows + noise[:, None, None] * dice.normal(rows.shape[1:])
+        return rows + noise[:, None, None] * streams.normal(rows.shape[1:])
 
     def term(params: Mapping[str, Tensor], step: int) -> Tensor:
         if first.algorithm not in ("entmin", "ssl", "moco"):
@@ -62,9 +63,9 @@ def unlabelled_term(problem: Problem, members: Sequence[Options]) -> Term:
 
 
 def _moco(problem: Problem, members: Sequence[Options]) -> Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]:
-    dice = Dice([o.seed for o in members], 6, problem.device)
+    streams = Streams([o.seed for o in members], 6, problem.device)
     slow: Params = {}
-    queue = F.normalize(dice.normal((QUEUE, members[0].width)), dim=-1)
+    queue = F.normalize(streams.normal((QUEUE, members[0].width)), dim=-1)
     place = 0
 
     def contrast(params: Mapping[str, Tensor], one: Tensor, two: Tensor) -> Tensor:

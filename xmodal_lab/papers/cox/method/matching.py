@@ -102,6 +102,9 @@ def match_weights(rule: str | Rule, match: Match, missing: str = "raise") -> Ten
         match: the points and the anchors.
         missing: "raise" where a point is to be matched to a class that no anchor has, or "skip" the point.
 
+    Returns:
+        (S, n, T), on the device of the points.
+
     Raises:
         ValueError: an unknown rule, weights of another shape, a class that no anchor has.
     """

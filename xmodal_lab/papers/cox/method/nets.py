@@ -1,6 +1,6 @@
 """The stacked nets: out-of-modal learner, head, connections; and the optimal classifiers h_k*.
 
-S members train at once: a parameter is (S, …), and member s draws from generators of its own, so that it
+S members train at once: a parameter is (S, …), and member s draws from a stream of its own, so that it
 trains as if alone.
 """
 
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from ....instruments.metrics import mmd
 from ....losses import Params
+from ....models.stacked import affine
 from ....training.descent import descend
+from ....utils.random import Streams
 from ..worlds.problem import Problem
 from .options import Options
 
@@ -23,68 +25,30 @@ BOTTLENECK = 32
 HEAD_STEPS, HEAD_LR, HEAD_BATCH = 60, 2e-2, 256
 
 
-class Dice:
-    """One generator per member; drawn on the CPU, the same for every ``device`` that the numbers go to."""
-
-    def __init__(self, seeds: Sequence[int], stream: int, device: torch.device | None = None) -> None:
-        self._each = [torch.Generator().manual_seed(100_003 * (seed + 1) + stream) for seed in seeds]
-        self.device = torch.device("cpu") if device is None else device
-
-    def _there(self, drawn: Sequence[Tensor]) -> Tensor:
-        return torch.stack(list(drawn)).to(self.device)
-
-    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        """(S, *shape) whole numbers below ``high``."""
-        return self._there([torch.randint(0, high, shape, generator=g) for g in self._each])
-
-    def normal(self, shape: Sequence[int]) -> Tensor:
-        """(S, *shape) standard normal numbers."""
-        return self._there([torch.randn(tuple(shape), generator=g) for g in self._each])
-
-    def uniform(self, shape: Sequence[int]) -> Tensor:
-        """(S, *shape) in [-1, 1]."""
-        return self._there([2 * torch.rand(tuple(shape), generator=g) - 1 for g in self._each])
-
-    def orders(self, n: int) -> Tensor:
-        """(S, n) a random order each."""
-        return self._there([torch.randperm(n, generator=g) for g in self._each])
-
-    def chosen(self, among: Tensor, n: int) -> Tensor:
-        """(S, n) rows drawn with replacement where ``among`` (S, M) is True; from all rows where it never is."""
-        weights = torch.where(among.any(1, keepdim=True), among, True).float().cpu()
-        picks = [torch.multinomial(w, n, True, generator=g) for w, g in zip(weights, self._each, strict=True)]
-        return self._there(picks)
-
-
-def layer(dice: Dice, name: str, size: int, to: int) -> Params:
+def layer(streams: Streams, name: str, size: int, to: int) -> Params:
     """A linear layer: uniform weights in ±1/√size, bias 0."""
-    weight = dice.uniform((size, to)) / size**0.5
+    weight = streams.uniform((size, to)) / size**0.5
     return {f"{name}.weight": weight, f"{name}.bias": weight.new_zeros(len(weight), 1, to)}
-
-
-def affine(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """Linear: (n, i) or (S, n, i) → (S, n, o)."""
-    return torch.matmul(x, params[f"{name}.weight"]) + params[f"{name}.bias"]
 
 
 def start(problem: Problem, options: Options, seeds: Sequence[int]) -> Params:
     """Learner and head of each seed, the same for every method."""
-    dice = Dice(seeds, 1, problem.device)
+    streams = Streams(seeds, 1, problem.device)
     p = problem.train.out.shape[1] if options.algorithm != "aligned" else _aligned(problem).shape[1]
     sizes = {"learner.1": (p, options.hidden), "learner.2": (options.hidden, options.width)}
     sizes["head"] = (options.width, len(problem.classes))
-    return {key: value for name, size in sizes.items() for key, value in layer(dice, name, *size).items()}
+    return {key: value for name, size in sizes.items() for key, value in layer(streams, name, *size).items()}
 
 
 def connections(problem: Problem, options: Options, seeds: Sequence[int]) -> Params:
     """One connection per in-modal modality: p(v|x_I) to mean (and log-variance, with a KL term), q(x_O|v)."""
-    dice = Dice(seeds, 2, problem.device)
+    streams = Streams(seeds, 2, problem.device)
     made: Params = {}
     for m, z in problem.train.inside.items():
-        made |= layer(dice, f"connect.{m}.mean", z.shape[1], BOTTLENECK)
-        made |= layer(dice, f"connect.{m}.out", BOTTLENECK, options.width)
+        made |= layer(streams, f"connect.{m}.mean", z.shape[1], BOTTLENECK)
+        made |= layer(streams, f"connect.{m}.out", BOTTLENECK, options.width)
         if options.beta_vib > 0:
-            made |= layer(dice, f"connect.{m}.spread", z.shape[1], BOTTLENECK)
+            made |= layer(streams, f"connect.{m}.spread", z.shape[1], BOTTLENECK)
     return made
 
 
@@ -99,14 +63,16 @@ def posterior(params: Mapping[str, Tensor], z: Tensor) -> Tensor:
     return F.log_softmax(affine(params, "head", z), -1)
 
 
-def connect(params: Mapping[str, Tensor], name: str, z: Tensor, dice: Dice | None = None) -> tuple[Tensor, Tensor]:
+def connect(
+    params: Mapping[str, Tensor], name: str, z: Tensor, streams: Streams | None = None
+) -> tuple[Tensor, Tensor]:
     """q(x_O|v) of v ~ p(v|x_I), in the learner's feature space, and KL(p(v|x_I) ‖ N(0, 1)) per row.
 
     Args:
         params: of the connections.
         name: in-modal name.
         z: (n, d) or (S, n, d) perceptor features.
-        dice: draws v; its mean when None.
+        streams: draws v; its mean when None.
 
     Returns:
         (S, n, width), layer-normalised like z_O, and (S, n).
@@ -118,8 +84,8 @@ def connect(params: Mapping[str, Tensor], name: str, z: Tensor, dice: Dice | Non
     if f"connect.{name}.spread.weight" in params:
         log_variance = affine(params, f"connect.{name}.spread", z)
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(-1)
-        if dice is not None:
-            v = mean + (0.5 * log_variance).exp() * dice.normal(mean.shape[1:])
+        if streams is not None:
+            v = mean + (0.5 * log_variance).exp() * streams.normal(mean.shape[1:])
     out = affine(params, f"connect.{name}.out", torch.relu(v))
     return F.layer_norm(out, out.shape[-1:]), kl
 
@@ -146,8 +112,8 @@ def mapped(problem: Problem, options: Options, params: Params, split: str = "tra
 
 def optimal_classifiers(features: Tensor, labels: Tensor, classes: int, seed: int = 0) -> Params:
     """h_k*: a linear layer on each set of features (Sec 4.1), (Q, N, d) → parameters of Q classifiers."""
-    dice = Dice([seed] * len(features), 3, features.device)
-    first = {k: torch.zeros_like(v) for k, v in layer(dice, "h", features.shape[2], classes).items()}
+    streams = Streams([seed] * len(features), 3, features.device)
+    first = {k: torch.zeros_like(v) for k, v in layer(streams, "h", features.shape[2], classes).items()}
     rows = torch.stack([
         torch.randint(0, len(labels), (HEAD_BATCH,), generator=torch.Generator().manual_seed(seed + i))
         for i in range(HEAD_STEPS)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ....instruments.metrics import recall_at_k
+from ....models.stacked import affine
 from ....utils import checks as check
 from ....utils.checks import class_numbers
 from ..worlds.problem import Problem
-from .nets import affine, optimal_classifiers
+from .nets import optimal_classifiers
 
 LEVELS = ("instance", "class")
 
@@ -25,6 +26,9 @@ def best_relabelling(predictions: Any, labels: Any, classes: int) -> float:
     Args:
         predictions, labels: (n,) class numbers.
         classes: C.
+
+    Returns:
+        A share in [0, 1].
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ....losses import Params
 from ....training.descent import descend
+from ....utils.random import Streams
 from ..worlds.problem import Problem
 from .anchors import labelled_rows
 from .baselines import free, unlabelled_term
 from .matching import Match, exploration, match_weights
-from .nets import Dice, connect, connections, encode, in_modal_scores, posterior, start
+from .nets import connect, connections, encode, in_modal_scores, posterior, start
 from .options import Options
 
 
@@ -77,14 +78,14 @@ def _descend(problem: Problem, members: Sequence[Options], params: Params, rows:
     first, seeds = members[0], [o.seed for o in members]
     x, y = inputs(problem, first), problem.train.labels
     learned = torch.arange(len(y), device=y.device).expand(len(members), -1) if first.algorithm == "aligned" else rows
-    dice = Dice(seeds, 4, problem.device)
+    streams = Streams(seeds, 4, problem.device)
     unlabelled = unlabelled_term(problem, members)
     link = connection_term(problem, members, rows)
     explore = Explorer(problem, members, rows, y[rows], torch.ones_like(rows, dtype=torch.bool))
 
     def losses(params: Params, step: int) -> Tensor:
         watch(step, params)
-        batch = learned.gather(1, dice.integers(learned.shape[1], (first.batch,)))
+        batch = learned.gather(1, streams.integers(learned.shape[1], (first.batch,)))
         z = encode(params, x[batch])
         loss = F.nll_loss(posterior(params, z).transpose(1, 2), y[batch], reduction="none").mean(1)
         if first.algorithm != "cox":
@@ -106,17 +107,17 @@ def connection_term(
     first = members[0]
     where = problem.device
     weight, beta = (free(members, name, where) for name in ("connect_weight", "beta_vib"))
-    dice = Dice([o.seed for o in members], 7, where)
+    streams = Streams([o.seed for o in members], 7, where)
     partner = torch.arange(len(problem.train), device=where).expand(len(members), -1)
     if first.control == "pairs":  # every labelled row gets the in-modal views of another labelled row
         partner = partner.scatter(
-            1, rows, rows.gather(1, Dice([o.seed for o in members], 8, where).orders(rows.shape[1]))
+            1, rows, rows.gather(1, Streams([o.seed for o in members], 8, where).orders(rows.shape[1]))
         )
 
     def term(params: Mapping[str, Tensor], z: Tensor, batch: Tensor) -> Tensor:
         other, loss = partner.gather(1, batch), z.new_zeros(len(members))
         for m, features in problem.train.inside.items():
-            v, kl = connect(params, m, features[other], dice)
+            v, kl = connect(params, m, features[other], streams)
             loss = loss + weight * ((z - v) ** 2).sum(-1).mean(1) + beta * kl.mean(1)
         return loss
 
@@ -135,8 +136,8 @@ class Explorer:
         self.problem, self.first = problem, members[0]
         self.rows, self.labels, self.there = rows, labels, there
         self.weight = free(members, "explore_weight", problem.device)
-        self.dice = Dice([o.seed for o in members], 9, problem.device)
-        self.shuffle = Dice([o.seed for o in members], 10, problem.device)
+        self.streams = Streams([o.seed for o in members], 9, problem.device)
+        self.shuffle = Streams([o.seed for o in members], 10, problem.device)
         self.age = 0
 
     def refresh(self, params: Mapping[str, Tensor]) -> None:
@@ -161,12 +162,12 @@ class Explorer:
                 self.anchors = encode(params, x[self.rows])
                 self.log_anchors = posterior(params, self.anchors)
         self.age += 1
-        batch = self.dice.chosen(self.disagree, self.first.batch)
+        batch = self.streams.chosen(self.disagree, self.first.batch)
         z = encode(params, x[batch])
         own = posterior(params, z)
         where = batch[None, :, :, None].expand(len(self.scores), -1, -1, own.shape[-1])
         match = Match(self.scores.gather(2, where), own.detach(), z.detach(), self.anchors, self.labels, self.there,
-                      self.dice.integers)  # fmt: skip
+                      self.streams.integers)  # fmt: skip
         weights = match_weights(self.first.rule, match, missing="skip")
         size, anchors = self.disagree.sum(1), self.there.sum(1)
         return self.weight * size / (anchors + size).clamp(min=1) * exploration(own, self.log_anchors, weights)

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from ....losses import Params
 from ....training.descent import descend
+from ....utils.random import Streams
 from ..worlds.problem import Problem
 from .anchors import labelled_rows, most_confident
 from .baselines import free
 from .matching import Match, exploration, match_weights
-from .nets import Dice, connections, encode, in_modal_scores, posterior, start
+from .nets import connections, encode, in_modal_scores, posterior, start
 from .options import Options
 from .semi import Trained, Watch, connection_term
 
@@ -50,7 +51,7 @@ class _Staged:
         self.links = connections(problem, self.first, seeds) if self.first.connection else {}
         # The first two streams are those of the joint training: until exploration begins a run is its ERM.
         self.labels, self.pairs, self.anchored, self.apart, self.shuffle = (
-            Dice(seeds, i, problem.device) for i in (4, 11, 12, 9, 10)
+            Streams(seeds, i, problem.device) for i in (4, 11, 12, 9, 10)
         )
         self.step = 0
 
@@ -79,7 +80,7 @@ class _Staged:
         looks = [round(i * (first.connect_steps - 1) / (LOOKS - 1)) for i in range(LOOKS)] if looked_at else []
 
         def losses(params: Params, step: int) -> Tensor:
-            if step in looks:
+            for _ in range(looks.count(step)):  # fewer steps than looks: some moments coincide
                 self.watch.linking(self.learner | params)
             batch = self.rows.gather(1, self.pairs.integers(self.rows.shape[1], (first.batch,)))
             z = features.gather(1, batch[..., None].expand(-1, -1, features.shape[-1]))
@@ -160,9 +161,9 @@ class _Staged:
         return size / (count + size) * exploration(own, targets, weights)
 
 
-def _within(groups: Tensor, dice: Dice) -> Tensor:
+def _within(groups: Tensor, streams: Streams) -> Tensor:
     """(S, M) a random row of the same group for each row: a permutation within each."""
-    drawn = dice.orders(groups.shape[1])
+    drawn = streams.orders(groups.shape[1])
     by_drawn = drawn.gather(1, groups.gather(1, drawn).argsort(dim=-1, stable=True))  # rows by group, in drawn order
     by_row = groups.argsort(dim=-1, stable=True)
     return torch.empty_like(drawn).scatter_(1, by_row, by_drawn)

@@ -12,10 +12,11 @@ from torch import Tensor
 from ....instruments.metrics import disagreement
 from ....losses import Params
 from ....training.descent import descend
+from ....utils.random import Streams
 from ..worlds.problem import Problem
 from .anchors import Anchors, asked_count, emergent, top_agreed
 from .baselines import free, unlabelled_term
-from .nets import Dice, connect, connections, encode, in_modal_scores, mapped, posterior, start
+from .nets import connect, connections, encode, in_modal_scores, mapped, posterior, start
 from .options import Options
 from .semi import Explorer, Trained, Watch
 
@@ -47,8 +48,8 @@ class _Cox:
         self.problem, self.members, self.first, self.watch = problem, members, members[0], watch
         self.x, self.y = problem.train.out, problem.train.labels
         self.learner, self.links = params, connections(problem, members[0], [o.seed for o in members])
-        self.dice = Dice([o.seed for o in members], 4, problem.device)
-        self.sampled = Dice([o.seed for o in members], 7, problem.device)
+        self.streams = Streams([o.seed for o in members], 4, problem.device)
+        self.sampled = Streams([o.seed for o in members], 7, problem.device)
         self.step = 0
         self.warm: dict[str, Tensor] = {}
         self.pairs: tuple[Tensor, Tensor, Tensor] | None = None
@@ -138,7 +139,7 @@ class _Cox:
 
         def losses(params: Params, step: int) -> Tensor:
             self.watch(self.step + step, params | links)
-            place = self.dice.chosen(there, self.first.batch)
+            place = self.streams.chosen(there, self.first.batch)
             log_p = posterior(params, encode(params, self.x[rows.gather(1, place)]))
             loss = F.nll_loss(log_p.transpose(1, 2), labels.gather(1, place), reduction="none").mean(1) * there.any(1)
             return loss if explorer is None else loss + explorer(params | links, step)

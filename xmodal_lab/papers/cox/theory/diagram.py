@@ -23,6 +23,9 @@ def information_diagram(p: Any, unit: str = "nats") -> Figure:
         p: one distribution (n1, n2, no, ny).
         unit: "nats" or "bits".
 
+    Returns:
+        The figure.
+
     Raises:
         ValueError: a batch of distributions; and as :func:`xmodal_lab.papers.cox.terms`.
     """

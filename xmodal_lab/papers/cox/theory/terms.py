@@ -72,6 +72,9 @@ def terms(p: Any, unit: str = "nats") -> Terms:
         p: (..., n1, n2, no, ny), p(x1, x2, xo, y), non-negative with sum 1.
         unit: of informations and bounds, "nats" or "bits"; the paper names none, and the bound depends on it.
 
+    Returns:
+        Every term, each of the shape of the batch.
+
     Raises:
         ValueError: fewer than 4 axes, negative entries, a sum other than 1, an unknown unit.
 

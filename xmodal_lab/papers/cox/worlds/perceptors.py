@@ -7,7 +7,7 @@ already (of CLIP, ImageBind, … through a feature cache).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ....data.samples import Samples
 from ....models.encoders import encoder
+from ....training.loop import train
 from ....utils import checks as check
 from ....utils.torch_state import seeded, training
 
@@ -108,27 +109,27 @@ def _net(kind: str, shape: Sequence[int], width: int, seed: int, name: str) -> n
     return net.double()
 
 
-def _batches(n: int, steps: int, seed: int) -> Any:
+def _trained(nets: Sequence[nn.Module], n: int, loss_of: Callable[[Tensor], Tensor], steps: int, seed: int) -> None:
+    """Adam on batches of 64 out of ``n`` rows."""
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        yield torch.randint(0, n, (min(64, n),), generator=generator)
+
+    def loss_at(step: int) -> Tensor:
+        return loss_of(torch.randint(0, n, (min(64, n),), generator=generator))
+
+    params = [p for net in nets for p in net.parameters()]
+    train(torch.optim.Adam(params, 1e-3, weight_decay=1e-4), loss_at, steps)
 
 
 def _supervise(net: nn.Module, x: Tensor, labels: Tensor, classes: int, steps: int, seed: int) -> None:
     with seeded(seed):
         head = nn.Linear(net[-1].out_features, classes).double()  # type: ignore[index,union-attr,arg-type]
-    stepper = torch.optim.Adam([*net.parameters(), *head.parameters()], 1e-3, weight_decay=1e-4)
-    for rows in _batches(len(x), steps, seed):
-        loss = F.cross_entropy(head(net(x[rows].double())), labels[rows])
-        stepper.zero_grad()
-        loss.backward()
-        stepper.step()
+    _trained((net, head), len(x), lambda rows: F.cross_entropy(head(net(x[rows].double())), labels[rows]), steps, seed)
 
 
 def _bind(nets: Sequence[nn.Module], views: Sequence[Tensor], steps: int, seed: int) -> None:
     """Symmetric InfoNCE between every two modalities of the same instances; no label is used."""
-    stepper = torch.optim.Adam([p for net in nets for p in net.parameters()], 1e-3, weight_decay=1e-4)
-    for rows in _batches(len(views[0]), steps, seed):
+
+    def contrast(rows: Tensor) -> Tensor:
         seen = [F.normalize(net(x[rows].double()), dim=1) for net, x in zip(nets, views, strict=True)]
         own = torch.arange(len(rows))
         # A row drawn twice in a batch is no wrong partner of itself.
@@ -137,9 +138,9 @@ def _bind(nets: Sequence[nn.Module], views: Sequence[Tensor], steps: int, seed: 
         for a, b in combinations(seen, 2):
             close = (a @ b.T / TEMPERATURE).masked_fill(twin, -1e4)
             loss = loss + F.cross_entropy(close, own) + F.cross_entropy(close.T, own)
-        stepper.zero_grad()
-        loss.backward()
-        stepper.step()
+        return loss
+
+    _trained(nets, len(views[0]), contrast, steps, seed)
 
 
 def _standard(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ....data.drawing import shuffled_classes
 from ....data.pairing import Pairing
 from ....data.samples import Dataset, Samples
 from ....utils import checks as check
@@ -148,6 +149,9 @@ def of_views(
         seed: of the split.
         options: further arguments of ``perceive``.
 
+    Returns:
+        The problem, with the features of its perceptors.
+
     Raises:
         ValueError, TypeError: unknown modality, lengths that differ, NaN, a class without rows.
     """
@@ -193,6 +197,9 @@ def of_dataset(
         split: which split is scored, "test" or "val".
         aligned: also make the features of the upper limit, a perceptor that has seen the modality that is out.
         options: ``steps``, ``width``, ``seed``, ``memory`` of the perceptors.
+
+    Returns:
+        The problem, with the features of its perceptors.
 
     Raises:
         ValueError: unknown modality or split, fewer than two in-modal modalities.
@@ -244,9 +251,8 @@ def _held_out(labels: Tensor, share: float, seed: int) -> Tensor:
     share = check.positive("test_share", check.share("test_share", share))
     generator = torch.Generator().manual_seed(check.integer("seed", seed, at_least=0))
     held = torch.zeros(len(labels), dtype=torch.bool)
-    for c in labels.unique():
-        rows = (labels == c).nonzero()[:, 0]
-        held[rows[torch.randperm(len(rows), generator=generator)[: max(1, round(share * len(rows)))]]] = True
+    for _, rows in shuffled_classes(labels, generator):
+        held[rows[: max(1, round(share * len(rows)))]] = True
     if bool(held.all()):
         raise ValueError("nothing is left to train on; lower test_share, or give more rows.")
     return held

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ....data import datasets
+from ....data.drawing import shuffled_classes
 from ....data.samples import Dataset, Samples
 from ....utils import checks as check
 
@@ -113,10 +114,8 @@ def _uneven(whole: Dataset, unbalance: float, seed: int) -> Dataset:
     for i, (split, samples) in enumerate(whole.splits.items()):
         generator = torch.Generator().manual_seed(_KEEP + 10 * seed + i)
         kept = torch.zeros(len(samples.labels), dtype=torch.bool)
-        for c, share in enumerate(keep):
-            rows = (samples.labels == c).nonzero()[:, 0]
-            rows = rows[torch.randperm(len(rows), generator=generator)]
-            kept[rows[: max(1, round(share * len(rows)))]] = True
+        for c, rows in shuffled_classes(samples.labels, generator):
+            kept[rows[: max(1, round(keep[c] * len(rows)))]] = True
         parts[split] = samples.subset(kept)
     return _of_parts(whole, whole.name, parts, dict(whole.kinds))
 

@@ -15,9 +15,9 @@ import torch
 from ....claims.claim import Conditions
 from ....data.pairing import Pairing
 from ....data.samples import Dataset, Samples
-from ....experiments.late_fusion import Trials
+from ....experiments.world import world_of
 from ....sweeps.experiment import Experiment
-from ..member import EXPERIMENT, experiment
+from ..member import EXPERIMENT, DmlWorld, experiment
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,7 +34,7 @@ Steps = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Bench:
+class Site:
     """Where a claim is measured: an experiment, its modalities, and what to say of it."""
 
     experiment: Experiment
@@ -48,23 +48,23 @@ class Bench:
         return "+".join(self.names)
 
 
-def bench(c: Conditions, count: int = 2) -> Bench:
+def site(c: Conditions, count: int = 2) -> Site:
     """The digits world, or the first ``count`` modalities of the user's dataset."""
     epochs = EPOCHS[c.budget]
     if c.dataset is None:
         names = ("image", "audio", "text")[:count]
         defaults = {"dataset_modalities": "+".join(names), "modalities": "+".join(names)}
-        return Bench(EXPERIMENT.with_defaults(**defaults) if count > 2 else EXPERIMENT, names, epochs)
+        return Site(EXPERIMENT.with_defaults(**defaults) if count > 2 else EXPERIMENT, names, epochs)
     dataset = c.once(f"dml dataset {count} {c.budget}", lambda: _cut(c, count))
     note = "" if not c.quick or len(dataset.train) == len(c.dataset.train) else f"{len(dataset.train)} training rows."
-    return Bench(experiment(dataset), dataset.modalities, epochs, note)
+    return Site(experiment(dataset), dataset.modalities, epochs, note)
 
 
 def data(c: Conditions) -> Dataset:
-    """The dataset of :func:`bench`."""
+    """The dataset of :func:`site`."""
     if c.dataset is not None:
         return c.once(f"dml dataset 2 {c.budget}", lambda: _cut(c, 2))
-    return Trials().load(EXPERIMENT.defaults)
+    return world_of(EXPERIMENT, DmlWorld).load(EXPERIMENT.defaults)
 
 
 def _cut(c: Conditions, count: int) -> Dataset:
@@ -86,15 +86,15 @@ def _cut(c: Conditions, count: int) -> Dataset:
 
 def trained(c: Conditions) -> dict[str, xr.Dataset]:
     """As :func:`arms` with what training alone tells: the same numbers to the bit, at a tenth of the cost."""
-    return _arms(c, bench(c), {})
+    return _arms(c, site(c), {})
 
 
-def arms(c: Conditions, at: Bench | None = None, **more: Any) -> dict[str, xr.Dataset]:
+def arms(c: Conditions, at: Site | None = None, **more: Any) -> dict[str, xr.Dataset]:
     """Each single modality, "SML" and "DML" -> its part of the sweep, over ``seed``."""
-    return _arms(c, at or bench(c), more or EVERYTHING)
+    return _arms(c, at or site(c), more or EVERYTHING)
 
 
-def _arms(c: Conditions, where: Bench, asked: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+def _arms(c: Conditions, where: Site, asked: Mapping[str, Any]) -> dict[str, xr.Dataset]:
     cube = c.sweep(
         where.experiment, modalities=[*where.names, where.both], alpha=[0.0, 1.0],
         epochs=where.epochs, **asked,
@@ -103,16 +103,15 @@ def _arms(c: Conditions, where: Bench, asked: Mapping[str, Any]) -> dict[str, xr
     return found | {name: cube.sel(modalities=where.both, alpha=a) for name, a in (("SML", 0.0), ("DML", 1.0))}
 
 
-def sees_all(c: Conditions, at: Bench | None = None, **more: Any) -> xr.Dataset:
+def sees_all(c: Conditions, at: Site | None = None, **more: Any) -> xr.Dataset:
     """The control: fixed pairs, but every sample has one, in about as many steps."""
-    where = at or bench(c)
+    where = at or site(c)
     epochs = max(3, round(where.epochs * _rows(where, "complete") / _rows(where, "all")))
     return c.sweep(where.experiment, modalities=where.both, pairing="fixed", rows="all", epochs=epochs, **more)
 
 
-def _rows(where: Bench, rows: str) -> int:
-    trials: Trials = where.experiment.member.args[0]  # type: ignore[attr-defined]
-    train = trials.load(where.experiment.defaults).train
+def _rows(where: Site, rows: str) -> int:
+    train = world_of(where.experiment, DmlWorld).load(where.experiment.defaults).train
     return len(Pairing("fixed", rows=rows).draw(train, where.names))
 
 

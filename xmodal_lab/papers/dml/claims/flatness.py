@@ -17,7 +17,7 @@ from ....claims.verdicts import Measured, controlled, gain, order, reads
 from ....data.samples import Dataset
 from ....instruments.robustness import add_noise
 from ..member import experiment
-from .arms import Bench, Read, Steps, arms, bench, best_single, data, over_each, values
+from .arms import Read, Site, Steps, arms, best_single, data, over_each, site, values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,7 +29,7 @@ CEILING = 0.95  # drop rate from which an attack leaves nothing to compare (ours
 
 def falls(c: Conditions, read: Read) -> Steps:
     """As :func:`arms.over_each` of the flatness sweep, positive where ``read`` falls."""
-    return over_each(arms(c), bench(c).names, read, less=True)
+    return over_each(arms(c), site(c).names, read, less=True)
 
 
 def fallen(c: Conditions, read: Read, **more: Any) -> Measured:
@@ -55,7 +55,7 @@ def lambda_max(c: Conditions) -> Measured:
     m = fallen(c, on("test"), note=note, numbers=numbers)
     found = arms(c)
     equal = {name: at_equal_loss(part) for name, part in found.items()}
-    steps = {f"SML below {one}": equal[one] - equal["SML"] for one in bench(c).names}
+    steps = {f"SML below {one}": equal[one] - equal["SML"] for one in site(c).names}
     steps["DML below SML"] = equal["SML"] - equal["DML"]
     with np.errstate(invalid="ignore"):
         logs = {name: _mean_over_levels(v) for name, v in steps.items()}
@@ -180,7 +180,7 @@ def plane(c: Conditions) -> Measured:
 
 def attacks(c: Conditions) -> Measured:
     """dml.P: drop rates under the attack as printed; where ε binds in the note, with its own words."""
-    where, found = bench(c), arms(c)
+    where, found = site(c), arms(c)
 
     def steps(reach: str) -> Steps:
         each: Steps = {}
@@ -218,10 +218,10 @@ def variance(c: Conditions) -> Measured:
     """dml.V: over worlds with noise on one side or the other, whether a balanced ratio goes with a large gain."""
     from scipy import stats
 
-    where, world = bench(c), data(c)
+    where, world = site(c), data(c)
     ratios, gaps, gains = [], [], []
     for levels in NOISE:
-        at = Bench(experiment(_noisy(world, levels)), where.names, max(5, where.epochs // 2))
+        at = Site(experiment(_noisy(world, levels)), where.names, max(5, where.epochs // 2))
         found = arms(c, at, latents=True)
         ratios.append(values(found["SML"], "variance_ratio"))
         gaps.append(values(found["SML"], "w2_squared"))

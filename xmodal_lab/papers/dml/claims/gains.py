@@ -14,14 +14,14 @@ from ..member import experiment
 from ..method.retrieval import retrieve
 from .arms import (
     LAST,
-    Bench,
+    Site,
     arms,
-    bench,
     best_single,
     data,
     late,
     over_each,
     sees_all,
+    site,
     trained,
     values,
 )
@@ -39,7 +39,7 @@ FLOOR = 0.1  # R@1 below which two arms differ at the bottom of the scale only (
 
 def accuracy(c: Conditions) -> Measured:
     """dml.A by the weights that were kept; the other stopping rule and scaling in the note, with their words."""
-    where, found = bench(c), trained(c)
+    where, found = site(c), trained(c)
     everything = sees_all(c)
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
     means["SML, every sample"] = float(values(everything, "accuracy").mean())
@@ -64,11 +64,11 @@ def _both(found: dict[str, xr.Dataset], over: np.ndarray | None) -> str:
     return f"DML over SML {one.text} ({one.verdict}){more}."
 
 
-def _scaled(c: Conditions) -> Bench | None:
+def _scaled(c: Conditions) -> Site | None:
     """The bench with standardised inputs, where the user's dataset has others: λ_max and what is learned hang on it."""
     if c.dataset is None:
         return None
-    where, given = bench(c), data(c)
+    where, given = site(c), data(c)
     scales = {m: _scale(given, m) for m in given.modalities}
     if all(abs(mean) < 0.1 * sd and 0.5 < sd < 2 for mean, sd in scales.values()):
         return None
@@ -87,7 +87,7 @@ def _scale(dataset: Dataset, modality: str) -> tuple[float, float]:
 
 def augmentation(c: Conditions) -> Measured:
     """dml.DA."""
-    where = bench(c)
+    where = site(c)
     kinds, shapes = data(c).kinds, data(c).shapes
     if not any(kinds[m] == "image" and len(shapes[m]) == 3 for m in where.names):
         return missing("a dataset with images", note="Augmentation is for images of shape (C, H, W).")
@@ -106,7 +106,7 @@ def augmentation(c: Conditions) -> Measured:
 
 def flat_methods(c: Conditions) -> Measured:
     """dml.S: DML no worse than SML with label smoothing, SWA and SAM."""
-    where = bench(c)
+    where = site(c)
 
     def run(**options: float) -> np.ndarray:
         cube = c.sweep(where.experiment, modalities=where.both, alpha=0.0, epochs=where.epochs, **options)
@@ -130,7 +130,7 @@ def three_modalities(c: Conditions) -> Measured:
     """dml.3: accuracy, with λ_max and the test loss beside it as in Tab 10."""
     if c.dataset is not None and len(c.dataset.modalities) < 3:
         return missing("a dataset with three modalities")
-    where = bench(c, 3)
+    where = site(c, 3)
     found = arms(c, where, eigenvalues=1)
     sml, dml = values(found["SML"], "accuracy"), values(found["DML"], "accuracy")
     top = {name: float(values(part, "eigenvalue").mean()) for name, part in found.items()}

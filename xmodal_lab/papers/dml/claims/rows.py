@@ -63,7 +63,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "dml.S", "DML does at least as well as SML with SAM, SWA or label smoothing.", "Tab 3, 9",
-        "AVMNIST: LS 70.44, SWA 69.24, SAM 70.91; DML 71.69 %", gains.flat_methods, cost="seconds",
+        "AVMNIST: LS 70.44, SWA 69.24, SAM 70.91; DML 71.69 %", gains.flat_methods,
+        effect={"over SML + LS": 1.25, "over SML + SWA": 2.45, "over SML + SAM": 0.78}, cost="seconds",  # Tab 9
     ),
     Claim(
         "dml.3", "It holds for three modalities.", "Tab 10", "UR-FUNNY: 59.42, 59.28, 54.15; SML 62.57; DML 63.78 %",

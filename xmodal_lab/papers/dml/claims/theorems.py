@@ -15,7 +15,7 @@ from ....utils.statistics import printed
 from ..theory import smoothing as theory
 from ..theory import trained as own
 from ..theory.invariance import invariance
-from .arms import bench, data, values
+from .arms import data, site, values
 
 ROUND_OFF = 1e-10
 LARGE = 50.0  # a frequency in units of 1/sd: every density here has |K̂| below .05 from there on (ours)
@@ -89,7 +89,7 @@ def supremum(c: Conditions) -> Measured:
 
 def _trained(c: Conditions, seed: int) -> own.Curvature:
     """Theorem 2 on a net that DML trained on the bench's data."""
-    where, world = bench(c), data(c)
+    where, world = site(c), data(c)
     net = LateFusion.for_dataset(world, where.names, "concat_linear", width=32, architecture="mlp", seed=seed)
     run = fit(net, world, pairing="same_class", epochs=min(30, where.epochs), seed=seed)
     assert isinstance(run.model, LateFusion)
@@ -118,7 +118,7 @@ def fourier(c: Conditions) -> Measured:
 
 def collapse(c: Conditions) -> Measured:
     """dml.T0: train with partners of any class, so that x_j says nothing of y, and see what is left of the shift."""
-    where = bench(c)
+    where = site(c)
     cube = c.sweep(
         where.experiment, modalities=where.both, pairing=["same_class", "shuffled"], alpha=1.0, epochs=where.epochs,
         latents=True,

@@ -7,7 +7,6 @@ cluster (DML). All arms and seeds train as one stack.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from ....data.pairing import Pairing
 from ....data.samples import Dataset, Samples
 from ....instruments.metrics import recall_at_k
 from ....losses import Params
+from ....models.stacked import linear, uniform
 from ....training.descent import descend, member
 from ....utils import checks as check
 from ....utils.effort import tell_if_long
@@ -144,15 +144,12 @@ def _start(views: dict[str, Tensor], seeds: Sequence[int]) -> Params:
         generator = torch.Generator().manual_seed(seed)
         for m, x in views.items():
             for name, (fan_in, fan_out) in {"1": (x.shape[1], HIDDEN), "2": (HIDDEN, WIDTH)}.items():
-                weight = (2 * torch.rand(fan_in, fan_out, generator=generator, dtype=torch.float32) - 1) / math.sqrt(
-                    fan_in
-                )
-                found.setdefault(f"{m}.weight{name}", []).append(weight.to(x))
-                found.setdefault(f"{m}.bias{name}", []).append(x.new_zeros(1, fan_out))
+                found.setdefault(f"{m}.{name}.weight", []).append(uniform(generator, fan_in, fan_in, fan_out).to(x))
+                found.setdefault(f"{m}.{name}.bias", []).append(x.new_zeros(1, fan_out))
     return {name: torch.stack(parts) for name, parts in found.items()}
 
 
 def _embed(params: Params, m: str, x: Tensor) -> Tensor:
     """Unit-norm embeddings of every member: x (K, n, d) -> (K, n, WIDTH)."""
-    h = torch.relu(torch.baddbmm(params[f"{m}.bias1"], x, params[f"{m}.weight1"]))
-    return torch.nn.functional.normalize(torch.baddbmm(params[f"{m}.bias2"], h, params[f"{m}.weight2"]), dim=-1)
+    h = torch.relu(linear(params, f"{m}.1", x))
+    return torch.nn.functional.normalize(linear(params, f"{m}.2", h), dim=-1)

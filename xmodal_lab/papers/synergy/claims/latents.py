@@ -50,7 +50,7 @@ def _w(conditions: Conditions) -> Measured:
     ij, ki, kj, apart = (at_end(n) for n in ("w2_ij", "w2_ki", "w2_kj", "w2_ki_apart"))
     constant = np.maximum(at_end("w2_ki", "constant"), at_end("w2_kj", "constant"))
     found = order(
-        {"W2(z_i, z_j) - W2(ẑ_k, z_i)": ij - ki, "W2(z_i, z_j) - W2(ẑ_k, z_j)": ij - kj}, unit="", scale=1.0,
+        {"W2(ẑ_k, z_i) below W2(z_i, z_j)": 1 - ki / ij, "W2(ẑ_k, z_j) below W2(z_i, z_j)": 1 - kj / ij}, unit="%",
         note=f"ẑ_k and z_i start from the same parameters; from separate ones W2(ẑ_k, z_i) is "
         f"{apart.mean():.1f} beside "
         f"W2(z_i, z_j) {ij.mean():.1f}; two nets trained alone are {at_end('w2_ii_apart').mean():.1f} apart, two "
@@ -100,9 +100,9 @@ def _r2(conditions: Conditions) -> Measured:
         f"{d} {v['delta'].mean():.1f} beside {v['delta_i'].mean():.1f}, {v['delta_j'].mean():.1f}"
         for d, v in found.items()
     )
+    share = {k: mean["delta"] / mean[f"delta_{k}"] for k in "ij"}
     m = order(
-        {"½ Δ_i - δ": mean["delta_i"] / 2 - mean["delta"], "½ Δ_j - δ": mean["delta_j"] / 2 - mean["delta"]},
-        unit="", scale=1.0,
+        {f"δ below half of Δ_{k}": 0.5 - v for k, v in share.items()}, unit="% of it",
         note=f"δ beside Δ_i, Δ_j: {each}. \"Much smaller\" is read as less than half. Shuffling rows leaves the "
         f"law as it is, so there δ is sampling bias. P* is the paper's to choose and it names none: here a net that "
         f"sees both modalities. Control: two nets of M_i's own modality, of different seed, lie "
@@ -112,14 +112,20 @@ def _r2(conditions: Conditions) -> Measured:
     return reads(m, unit="", scale=1.0, Δ_i_over_two_nets_of_one_modality=mean["delta_i"] - mean["apart"])
 
 
+# Where the paper draws a figure or says "much" only, what would be of interest (ours): distances by a tenth of what
+# they are compared with, and of the loss that could fall a half, and a twentieth beyond the tenth that may be left.
+TENTH = 10.0
+FALLS = {"fallen": 0.5, "fallen below a tenth": 0.05}
 CLAIMS: tuple[Claim, ...] = (
-    Claim("synergy.R2", "δ is much smaller than Δ_i and Δ_j.", "Rem 2.1", "", _r2, shares="synergy clouds"),
     Claim(
-        "synergy.W", "W2(ẑ_k, z_i) and W2(ẑ_k, z_j) are each below W2(z_i, z_j).", "Fig 3", "", _w,
+        "synergy.R2", "δ is much smaller than Δ_i and Δ_j.", "Rem 2.1", "", _r2, sesoi=TENTH, shares="synergy clouds",
+    ),
+    Claim(
+        "synergy.W", "W2(ẑ_k, z_i) and W2(ẑ_k, z_j) are each below W2(z_i, z_j).", "Fig 3", "", _w, sesoi=TENTH,
         shares="synergy clouds",
     ),
     Claim(
-        "synergy.L", "The normalised latent loss falls towards 0 in training.", "Fig 4", "", _l, cost="half a minute",
-        shares="synergy latents",
+        "synergy.L", "The normalised latent loss falls towards 0 in training.", "Fig 4", "", _l, sesoi=FALLS,
+        cost="half a minute", shares="synergy latents",
     ),
 )  # fmt: skip

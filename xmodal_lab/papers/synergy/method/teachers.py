@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ....data.drawing import shuffled_classes
 from ....data.samples import Dataset, Samples
 from ....losses import Params
 from ....models import stacked as nets
 from ....training.descent import descend, stack
 from ....training.targets import Pool, controls
 from . import prompts
-from .views import Eye
+from .views import Standardizer
 
 _TEACHER_SEED, _NOISE_SEED, _MATE_SEED = 7, 31, 37  # M_j is one and frozen: no member's seed moves it
 
@@ -76,10 +77,10 @@ def sentences(split: Split, j: str | None, classes: int, s: Mapping[str, Any]) -
 def taught(split: Split, j: str, teaching: Tensor, classes: int, s: Mapping[str, Any]) -> Teacher:
     """A net that learned from the rows ``teaching`` (bool, of the training split) and is then frozen."""
     train = split.dataset.train
-    eye = Eye(train.inputs[j][teaching], s["resolution"])
-    learned = fitted([_TEACHER_SEED], eye(train.inputs[j][teaching]), train.labels[teaching], classes, s)
+    standardize = Standardizer(train.inputs[j][teaching], s["resolution"])
+    learned = fitted([_TEACHER_SEED], standardize(train.inputs[j][teaching]), train.labels[teaching], classes, s)
     given = train.present[j].cpu() & ~teaching
-    labels, seen = train.labels[given], eye(train.inputs[j][given])
+    labels, seen = train.labels[given], standardize(train.inputs[j][given])
 
     def latents(x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -87,9 +88,9 @@ def taught(split: Split, j: str, teaching: Tensor, classes: int, s: Mapping[str,
 
     z, there = latents(seen), split.test.complete(j)
     scale = s["length"] / float(z.norm(dim=1).mean()) if s["length"] else 1.0
-    z_test = latents(eye(there.inputs[j]))
+    z_test = latents(standardize(there.inputs[j]))
     score = float((nets.logits(learned, z_test[None])[0].argmax(1) == there.labels).float().mean())
-    z_val = scale * latents(eye(split.val.inputs[j])) if bool(split.val.present[j].all()) else None
+    z_val = scale * latents(standardize(split.val.inputs[j])) if bool(split.val.present[j].all()) else None
     pools = {
         "latents": Pool(scale * z, labels, _own(split, given)),
         "noisy": Pool(scale * latents(seen + _noise(seen, s)), labels),
@@ -100,10 +101,8 @@ def taught(split: Split, j: str, teaching: Tensor, classes: int, s: Mapping[str,
 def teaching_rows(train: Samples, j: str, i: str, share: float) -> Tensor:
     """Rows (bool) that M_j learns from: a share of each class's rows that have it, first those that M_i cannot use."""
     chosen, rng = torch.zeros(len(train), dtype=torch.bool), torch.Generator().manual_seed(29)
-    for c in train.labels.unique():
-        rows = ((train.labels == c) & train.present[j]).nonzero()[:, 0]
-        rows = rows[torch.randperm(len(rows), generator=rng)]
-        rows = rows[torch.argsort(train.present[i][rows].int(), stable=True)]
+    for _, drawn in shuffled_classes(train.labels, rng, train.present[j]):
+        rows = drawn[torch.argsort(train.present[i][drawn].int(), stable=True)]
         chosen[rows[: max(1, int(share * len(rows)))]] = True
     return chosen
 

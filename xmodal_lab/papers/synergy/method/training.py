@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ....data.drawing import shuffled_classes
 from ....losses import Params
 from ....models import stacked as nets
 from ....training.descent import descend, stack
 from ....training.targets import LOSSES as LOSSES
 from ....training.targets import Pool, drawn
 from ....training.targets import latent_losses as latent_losses
+from ....utils.random import mixed
 from ....utils.torch_state import float32, wide
-from ..worlds import World
+from ..worlds import Direction
 from .targets import KINDS
 
 Values = Mapping[str, Any]
@@ -50,7 +52,7 @@ class Plan:
     val_targets: Tensor
 
     @staticmethod
-    def of(world: World, members: Sequence[Values]) -> Plan:
+    def of(world: Direction, members: Sequence[Values]) -> Plan:
         """The plan of ``members``, which agree on rows, steps and batch size."""
         first, y, y_val = members[0], world.y["train"].cpu(), world.y["val"].cpu()  # drawn there for any device
         seeds = list(dict.fromkeys(s["seed"] for s in members))
@@ -59,6 +61,7 @@ class Plan:
         batches = torch.stack([_batches(rows[seed], first["steps"], batch, seed) for seed in seeds])
         streams = torch.tensor([seeds.index(s["seed"]) for s in members])
         pools = _pools(world, members)
+        # All pools stand in one table of latents, so that a target is a row number whatever its kind.
         starts, total = {}, 0
         for name, pool in pools.items():
             starts[name], total = total, total + len(pool.z)
@@ -84,7 +87,7 @@ class Plan:
 
 @float32()
 def train(
-    world: World,
+    world: Direction,
     members: Sequence[Values],
     plan: Plan,
     starts: Sequence[int],
@@ -134,7 +137,7 @@ def accuracy(params: Params, x: Tensor, y: Tensor) -> Tensor:
     return torch.cat(found).cpu()
 
 
-def _pool_name(world: World, s: Values) -> str:
+def _pool_name(world: Direction, s: Values) -> str:
     kind = KINDS[s["target"]]
     if kind.pool not in world.teacher.pools:
         why = (
@@ -148,7 +151,7 @@ def _pool_name(world: World, s: Values) -> str:
     return kind.pool
 
 
-def _pools(world: World, members: Sequence[Values]) -> dict[str, Pool]:
+def _pools(world: Direction, members: Sequence[Values]) -> dict[str, Pool]:
     """The pools that occur, and for targets of a row's own, those of the validation rows."""
     found: dict[str, Pool] = {}
     for s in members:
@@ -164,11 +167,7 @@ def _chosen_rows(y: Tensor, per_class: int, seed: int) -> Tensor:
     """``per_class`` rows of each class, or all for 0."""
     if per_class == 0:
         return torch.arange(len(y))
-    rng, chosen = _stream(seed, _ROWS), []
-    for c in y.unique():
-        rows = (y == c).nonzero()[:, 0]
-        chosen.append(rows[torch.randperm(len(rows), generator=rng)[:per_class]])
-    return torch.cat(chosen)
+    return torch.cat([rows[:per_class] for _, rows in shuffled_classes(y, _stream(seed, _ROWS))])
 
 
 def _batches(rows: Tensor, steps: int, size: int, seed: int) -> Tensor:
@@ -182,4 +181,4 @@ def _batches(rows: Tensor, steps: int, size: int, seed: int) -> Tensor:
 
 
 def _stream(seed: int, purpose: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 0x9E3779B1 + purpose * 0x85EBCA77 + 3) & 0x7FFFFFFFFFFFFFFF)
+    return torch.Generator().manual_seed(mixed(seed, purpose, offset=3))

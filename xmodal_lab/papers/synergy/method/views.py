@@ -20,7 +20,7 @@ _VECTOR = {"shifted": (0.25, 0.5, 0.75, 1.0, 1.5), "occluded": (0.1, 0.2, 0.3, 0
 _VECTOR["noisy"] = _VECTOR["shifted"]
 
 
-class Eye:
+class Standardizer:
     """Shifts and scales inputs by mean and sd of the training inputs, and averages pictures down to ``resolution``.
 
     Args:

@@ -19,7 +19,7 @@ from ....losses import Params
 from ....models import stacked as nets
 from ....training.targets import latent_losses
 from ....utils.factors import principal_components
-from ..worlds import World
+from ..worlds import Direction
 from .training import Plan, Values, train
 
 # Distances, by name: what stands on either side.
@@ -51,7 +51,7 @@ def halves(z: Tensor, points: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 class Watch:
     """Looks at stacked members while they train; give it to ``train`` as ``on_step``."""
 
-    def __init__(self, world: World, members: Sequence[Values], plan: Plan) -> None:
+    def __init__(self, world: Direction, members: Sequence[Values], plan: Plan) -> None:
         first = members[0]
         self.world, self.members, self.plan = world, members, plan
         self.points, self.moments = first["points"], moments(first["steps"], first["watch"])
@@ -75,7 +75,7 @@ class Watch:
         return latent_losses(target.mean(1, keepdim=True).expand_as(target), target, [s["loss"] for s in self.members])
 
 
-def alone(world: World, members: Sequence[Values], seed: int, start: int) -> list[Tensor]:
+def alone(world: Direction, members: Sequence[Values], seed: int, start: int) -> list[Tensor]:
     """Clouds of M_i trained alone (α = 0), at the moments of ``members``; kept in the world's memory.
 
     Args:

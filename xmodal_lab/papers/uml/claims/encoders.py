@@ -9,7 +9,7 @@ import xarray as xr
 
 from ....claims.claim import Claim, Conditions
 from ....claims.verdicts import Measured, missing, order
-from .. import member as fewshot
+from .. import member
 from ..worlds import given as own
 from ..worlds.small import COUNTING
 from .few import arm, difference, printed
@@ -63,7 +63,7 @@ def grid(conditions: Conditions, pair: str, **axes: Any) -> xr.Dataset:
     data = conditions.once("uml own met", lambda: own.met(own.featured(conditions.dataset)))[pair]  # type: ignore[arg-type]
     target, text = data.modalities
     most = own.fewest(data.train.labels)
-    known = conditions.once(f"uml own {pair}", lambda: fewshot.experiment(data, target=target, auxiliary=text))
+    known = conditions.once(f"uml own {pair}", lambda: member.experiment(data, target=target, auxiliary=text))
     shots = {f"{target}_shots": list(own.within(IMAGES, most)), f"{text}_shots": list(own.within(TEXTS, most))}
     cube = conditions.sweep(known, projection=PAIRS[pair]["projection"], **shots, **axes)
     return cube.rename({f"{target}_shots": "image_shots", f"{text}_shots": "text_shots"})

@@ -24,29 +24,29 @@ STEPS = {"quick": 200, "full": 2000}
 TARGET, OTHER = "audio", "image"  # of the drawn world: 32 steps of sound, 8 of a picture
 
 
-def world(conditions: Conditions) -> Dataset:
-    """Whole pictures and spectrograms of spoken digits, 40 of each class; or the user's data."""
+def world(conditions: Conditions, seed: int) -> Dataset:
+    """Whole pictures and spectrograms of spoken digits, 40 of each class, drawn by the seed; or the user's data."""
     if conditions.dataset is not None:
         return conditions.dataset
-    return conditions.once("uml digits", lambda: datasets.load("digits", images_per_class=40, image_energy=None))
+    made = {"images_per_class": 40, "image_energy": None, "seed": seed}
+    return conditions.once(f"uml digits {seed}", lambda: datasets.load("digits", **made))
 
 
 def self_supervised(conditions: Conditions) -> Measured:
     """uml.S: a linear probe on the target, with and without the other modality in training, and before training."""
-    data = world(conditions)
+    data = world(conditions, conditions.seeds[0])
     sequences = [m for m, shape in data.shapes.items() if len(shape) > 1]
     if len(sequences) < 2:
         return missing("two modalities that are sequences, pictures or spectrograms, not vectors")
     target, other = (TARGET, OTHER) if conditions.dataset is None else sequences[:2]
     base = Sequences(target=target, auxiliary=(other,), **SIZES[conditions.budget])
-    noise = _noise(data, other)
     scores: dict[str, list[float]] = {"untrained": [], "unimodal": [], "uml": [], "noise": []}
     for seed in conditions.seeds:
-        start = replace(base, seed=seed)
+        data, start = world(conditions, seed), replace(base, seed=seed)
         scores["untrained"].append(learn(data, replace(start, auxiliary=(), steps=0)).accuracy)
         scores["unimodal"].append(learn(data, replace(start, auxiliary=())).accuracy)
         scores["uml"].append(learn(data, start).accuracy)
-        scores["noise"].append(learn(noise, start).accuracy)
+        scores["noise"].append(learn(_noise(data, other), start).accuracy)
     return judged_probe(scores, f"Probe of {target} with {other}, {base.layers} layers of width {base.width}, "
                                 f"{base.steps} steps.")  # fmt: skip
 
@@ -69,7 +69,7 @@ def _noise(data: Dataset, modality: str) -> Dataset:
 
 def language(conditions: Conditions) -> Measured:
     """uml.TR: the small language model's weights in a vision transformer, each arm with as many steps at one rate."""
-    data = world(conditions)
+    data = world(conditions, conditions.seeds[0])
     first = data.modalities[0]
     if data.kinds[first] != "image" or len(data.shapes[first]) != 3:
         return missing(f"pictures; {data.name}'s first modality is {first} {data.shapes[first]}")
@@ -84,8 +84,9 @@ def language(conditions: Conditions) -> Measured:
     }  # fmt: skip
     patch = 2 if data.shapes[first][-1] <= 8 else 8
     at: dict[str, Any] = {"modality": first, "look_every": steps}
+    drawn = [(world(conditions, s), s) for s in conditions.seeds]
     found = {
-        name: np.array([transfer(data, replace(c, seed=s, patch=patch), **at).accuracy for s in conditions.seeds])
+        name: np.array([transfer(d, replace(c, seed=s, patch=patch), **at).accuracy for d, s in drawn])
         for name, c in cases.items()
     }
     return judged_transfer(found, steps)

@@ -45,6 +45,9 @@ def geometry(data: Unpaired, trained: Trained) -> Geometry:
         data: what it was trained on.
         trained: see :func:`~xmodal_lab.papers.uml.method.training.train_heads`.
 
+    Returns:
+        The scores, one number each.
+
     Raises:
         ValueError: one class in the test split.
     """
@@ -80,6 +83,9 @@ def confused(data: Unpaired, trained: Trained) -> list[int]:
 
     Args:
         data, trained: as in :func:`geometry`.
+
+    Returns:
+        Three class numbers.
 
     Raises:
         ValueError: fewer than three classes.
@@ -202,6 +208,9 @@ def nearest_classes(data: Unpaired, modality: str) -> list[tuple[int, int]]:
     Args:
         data: see :func:`~xmodal_lab.data.unpaired.unpaired`.
         modality: whose samples.
+
+    Returns:
+        Pairs of class numbers, the nearest first.
 
     Raises:
         ValueError: an unknown modality, or fewer than two classes in it.

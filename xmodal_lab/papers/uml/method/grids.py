@@ -54,6 +54,9 @@ def search(
         grid: setting -> values; :data:`QUICK` by default, :data:`PAPER` is the paper's.
         encoders, device: see :func:`train_heads`.
 
+    Returns:
+        The best of each head, its settings, and how many there were.
+
     Raises:
         ValueError: an empty grid, no validation split of a target.
     """

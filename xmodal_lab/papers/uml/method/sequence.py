@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ....data.samples import Dataset
+from ....training.loop import train
 from ....utils import checks as check
 from ....utils.torch_state import seeded
 
@@ -155,18 +156,18 @@ def learn(dataset: Dataset, s: Sequences, patches: Mapping[str, int] | None = No
     with seeded(s.seed):
         # Every modality of the dataset gets its layers, so that the baseline starts at the same weights.
         net = SharedTransformer({m: v.shape[2] for m, v in x.items()}, max(v.shape[1] for v in x.values()), s)
-    optimizer = torch.optim.Adam(net.parameters(), s.lr)
     losses: dict[str, float] = {}
-    for step in range(s.steps):
+
+    def loss_at(step: int) -> Tensor:
         total = torch.zeros(())
         for m in names if step >= s.start else names[:1]:
             rows = torch.randint(len(x[m]), (min(s.batch_size, len(x[m])),), generator=draw)
             loss = net.loss(m, x[m][rows])
             losses[m] = float(loss.detach())
             total = total + (loss if m == s.target else s.lam * loss)
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+        return total
+
+    train(torch.optim.Adam(net.parameters(), s.lr), loss_at, s.steps)
     net.eval()
     found = {}
     for split, samples in dataset.splits.items():

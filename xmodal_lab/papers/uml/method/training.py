@@ -75,7 +75,8 @@ def train_heads(
         report: ``report(share, message)``.
         device: where they train, as in :func:`~xmodal_lab.fit`; what comes back is on the CPU.
 
-    Returns: one :class:`Trained` per head, in order.
+    Returns:
+        One :class:`Trained` per head, in order.
 
     Raises:
         ValueError: more shots than a class has (says which); sizes that differ and are not projected; no validation

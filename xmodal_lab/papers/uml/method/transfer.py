@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ....data.samples import Dataset
-from ....models.language import pretrained
+from ....training.language import pretrained
+from ....training.loop import train
 from ....utils import checks as check
 from ....utils.torch_state import seeded
 from .sequence import as_sequence
@@ -147,20 +148,21 @@ def transfer(
         mine = [p for p in net.parameters() if all(p is not b for b in net.body)]
         share = 1.0 if s.mode == "unfrozen" else s.thaw
         groups = [{"params": mine, "lr": s.lr}, {"params": net.body, "lr": s.lr * share}]
-        optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-        curve = []
-        for step in range(s.steps):
+        curve: list[tuple[int, float]] = []
+
+        def loss_at(step: int) -> Tensor:
             thawed = s.mode == "unfrozen" or (s.mode == "two_stage" and step >= s.first_stage)
             for p in net.body:
                 p.requires_grad_(thawed)
             net.train()
             rows = torch.randint(len(y["train"]), (min(s.batch_size, len(y["train"])),), generator=draw)
-            loss = cross_entropy(net(x["train"][rows]), y["train"][rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            return cross_entropy(net(x["train"][rows]), y["train"][rows])
+
+        def look(step: int) -> None:
             if (step + 1) % look_every == 0 or step + 1 == s.steps:
                 curve.append((step + 1, _accuracy(net, x["test"], y["test"])))
+
+        train(torch.optim.AdamW(groups, weight_decay=0.01), loss_at, s.steps, after=look)
     val = _accuracy(net, x["val"], y["val"]) if "val" in x else float("nan")
     return Transferred(net, curve[-1][1], val, tuple(curve))
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ....data.datasets import load
 from ....losses import Params
+from ....models.stacked import linear, uniform
 from ....sweeps.experiment import Experiment, Report, Variable
 from ....training.descent import descend, stack
 from ....utils import checks as check
@@ -59,21 +60,15 @@ def parameters(s: Mapping[str, Any]) -> Params:
     drawn = {}
     for name, (fan_in, fan_out) in layers.items():
         for part, shape in (("weight", (fan_in, fan_out)), ("bias", (1, fan_out))):
-            drawn[f"{name}.{part}"] = (2 * torch.rand(shape, generator=generator, dtype=torch.float32) - 1) / math.sqrt(
-                fan_in
-            )
+            drawn[f"{name}.{part}"] = uniform(generator, fan_in, *shape)
     return drawn
 
 
-def reconstruct(params: Mapping[str, Tensor], rows: Tensor, modality: str) -> Tensor:
+def reconstruct(params: Params, rows: Tensor, modality: str) -> Tensor:
     """(K, n, observed) → the same, through the modality's adapter, the shared autoencoder and the modality's head."""
-
-    def linear(name: str, h: Tensor) -> Tensor:
-        return torch.baddbmm(params[f"{name}.bias"], h, params[f"{name}.weight"])
-
-    h = linear("encoder_1", linear(f"adapter_{modality}", rows)).relu()
-    h = linear("decoder_1", linear("encoder_2", h)).relu()
-    return linear(f"head_{modality}", linear("decoder_2", h))
+    h = linear(params, "encoder_1", linear(params, f"adapter_{modality}", rows)).relu()
+    h = linear(params, "decoder_1", linear(params, "encoder_2", h)).relu()
+    return linear(params, f"head_{modality}", linear(params, "decoder_2", h))
 
 
 def train(members: Sequence[Mapping[str, Any]], report: Report) -> list[dict[str, Any] | Exception]:

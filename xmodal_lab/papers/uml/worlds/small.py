@@ -23,6 +23,7 @@ from ....data.datasets.made.digits import load_digits
 from ....data.datasets.made.shapes import load_shapes
 from ....data.unpaired import Unpaired, unpaired
 from ....models.encoders import ConvEncoder
+from ....training.loop import train
 from ....utils import checks as check
 from ....utils.factors import principal_components
 from ....utils.torch_state import seeded
@@ -89,7 +90,7 @@ def shipped_encoder(name: str) -> nn.Module:
 
 def _text(name: str, kind: str, encoder: str, text_encoder: str) -> Pair:
     if text_encoder == "lm":
-        from ....models.language import embedded
+        from ....training.language import embedded
 
         return embedded(name, kind)
     x, y = texts.vectors(name, kind, text_encoder)
@@ -160,14 +161,14 @@ def digit_net(modality: str, encoder: str = "trained") -> nn.Sequential:
         head = nn.Linear(WIDTH // 2, 10).double()
         body.double()  # trained in float64, where Adam makes nothing of rounding
         if encoder == "trained":
-            optimizer = torch.optim.AdamW([*body.parameters(), *head.parameters()], 2e-3, weight_decay=1e-2)
-            for _ in range(300):
+
+            def loss_at(step: int) -> Tensor:
                 rows = torch.randint(len(y), (128,))
                 noisy = x[rows] + 0.3 * torch.randn_like(x[rows])
-                loss = nn.functional.cross_entropy(head(body(noisy.double()).relu()), y[rows], label_smoothing=0.1)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                return nn.functional.cross_entropy(head(body(noisy.double()).relu()), y[rows], label_smoothing=0.1)
+
+            params = [*body.parameters(), *head.parameters()]
+            train(torch.optim.AdamW(params, 2e-3, weight_decay=1e-2), loss_at, 300)
     return body.float().eval().requires_grad_(False)
 
 

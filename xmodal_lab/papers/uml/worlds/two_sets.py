@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....data.drawing import shuffled_classes
 from ....utils import checks as check
 from ....utils.factors import principal_components
 from ....utils.points import cloud
@@ -63,13 +64,11 @@ def split(labels: Tensor, names: Sequence[str], seed: int) -> tuple[Tensor, Tens
     """Rows for shots, for choosing and for measuring: in each class a half and two quarters."""
     generator = torch.Generator().manual_seed(check.integer("split_seed", seed))
     parts: list[list[Tensor]] = [[], [], []]
-    for c in labels.unique().tolist():
-        rows = (labels == c).nonzero()[:, 0]
+    for c, rows in shuffled_classes(labels, generator):
         if len(rows) < 4:
             raise ValueError(
                 f"class {names[c]!r} has {len(rows)} image(s); it needs 4: for shots, to choose by and to measure."
             )
-        rows = rows[torch.randperm(len(rows), generator=generator)]
         shots = int(len(rows) * (1 - HELD_OUT))
         quarter = (len(rows) - shots) // 2
         for part, some in zip(parts, rows.split([shots, quarter, len(rows) - shots - quarter]), strict=True):

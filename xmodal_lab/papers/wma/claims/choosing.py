@@ -128,6 +128,9 @@ def choices(cube: xr.Dataset, scale: float = 100.0) -> pd.DataFrame:
         cube: a sweep with axes alpha (0 among them), beta (0 among them) and seed; order and task where there are.
         scale: 100 for points of AUROC and F1.
 
+    Returns:
+        One row per way of choosing and kind of test.
+
     Raises:
         ValueError: an axis that is missing.
     """

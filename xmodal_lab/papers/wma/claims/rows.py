@@ -10,8 +10,7 @@ from ....claims.claim import Claim, Conditions
 from ....claims.verdicts import Measured, at_least, controlled, exact, gain, missing, order
 from ....instruments import transport
 from ....sweeps.experiment import Experiment
-from ..member import EXPERIMENT, experiment
-from ..method.towers import Towers
+from ..member import EXPERIMENT, WmaWorld, experiment
 from ..worlds import TASKS
 from . import choosing as choose
 from . import printed
@@ -19,10 +18,12 @@ from . import printed
 if TYPE_CHECKING:
     import xarray as xr
 
-# The paper's grid (Sec 4.1); the quick one has two of its α, and targets below, above and near the ceiling (ours).
-# "full" is 60 cells by task, some 130 s a seed and task on a core.
+# The paper's grid (Sec 4.1); the quick one has all of its α and six of its β, below, at and above D_0: a coarser one
+# (α .2 and 1; β .6, 1.2, 2) misses that small α and β above 1.2 are best. "full" is 60 cells by task, some 130 s a seed
+# and task on a core; quick 28, some 65 s.
 ALPHAS, BETAS = (0.1, 0.2, 1.0, 5.0), (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 4.0, 6.0, 10.0)
-QUICK_ALPHAS, QUICK_BETAS = (0.2, 1.0), (0.6, 1.2, 2.0)
+QUICK_ALPHAS, QUICK_BETAS = ALPHAS, (0.2, 0.6, 1.0, 1.2, 1.6, 2.0)
+GENTLE = 0.2  # an α that does not ruin a task: where the differences between β are what is asked
 # Where one modality will do, noise on the other moves nothing; in "both" each is needed.
 NEEDED = "both"
 NO_WORSE = 0.5  # points of AUROC that "at least as good" may lose (ours)
@@ -63,7 +64,7 @@ def _experiment(c: Conditions) -> tuple[Experiment | str, dict[str, Any]]:
 
 def _gain(c: Conditions, test: str) -> Measured:
     """WMA, chosen on validation, over the baseline in one kind of test; control: a rerun of the baseline so chosen."""
-    if lacking := Towers(c.dataset).lacking():
+    if lacking := WmaWorld(c.dataset).lacking():
         return missing(lacking)
     cube = grid(c)
     plain, found = choose.groups(choose.baseline(cube)), {k: choose.groups(v) for k, v in choose.ways(cube).items()}
@@ -109,7 +110,7 @@ def absent(c: Conditions) -> Measured:
 
 def over_minimising(c: Conditions) -> Measured:
     """wma.O: mean over all tests; α of minimising is chosen on validation as WMA's is; the baseline must lose too."""
-    if lacking := Towers(c.dataset).lacking():
+    if lacking := WmaWorld(c.dataset).lacking():
         return missing(lacking)
     cube = grid(c)
     wma, plain = choose.best_cell(cube), choose.baseline(cube)
@@ -132,21 +133,26 @@ def by_task(c: Conditions) -> Measured:
     """wma.β: each task's own β against one β for all, on seeds that chose neither."""
     if c.dataset is not None:
         return missing("several tasks; the dataset given is one")
-    alpha = QUICK_ALPHAS[0]  # an α that does not ruin a task: the differences between β are what is asked
-    cube = c.once("wma by task", lambda: _grid(c, {}, orders=1) if not c.quick else _by_task(c, alpha))
-    scores = choose.signed(cube).sel(alpha=alpha, drop=True)
+    cube = c.once("wma by task", lambda: _grid(c, {}, orders=1) if not c.quick else _by_task(c))
+    scores = choose.signed(cube).sel(alpha=GENTLE, drop=True)
     found, picks = choose.best_beta(scores)
     note = f"Best β by task: {', '.join(f'{t} {b:g}' for t, b in picks.items())} (validation, all seeds)."
     return gain(found, note=note, numbers={"best beta": picks, "printed grids": printed.best_betas().to_dict()})
 
 
-def _by_task(c: Conditions, alpha: float) -> xr.Dataset:
-    return c.sweep("wma", task=list(TASKS), alpha=[alpha], beta=list(QUICK_BETAS))
+def _by_task(c: Conditions) -> xr.Dataset:
+    """One α over β: the line of the grid for the task that the other rows look at, and the other tasks' own."""
+    import xarray as xr
+
+    line = grid(c).isel(order=0, drop=True).sel(alpha=[GENTLE], beta=list(QUICK_BETAS))
+    others = c.sweep("wma", task=[t for t in TASKS if t != NEEDED], alpha=[GENTLE], beta=list(QUICK_BETAS))
+    both = xr.concat([others, line], "task", coords="minimal", compat="override", join="outer")
+    return both.sel(task=list(TASKS))
 
 
 def three(c: Conditions) -> Measured:
     """wma.3: image, text and audio, three pairs (Eq 10), on the redundant task."""
-    if lacking := Towers(c.dataset).lacking(3):
+    if lacking := WmaWorld(c.dataset).lacking(3):
         return missing(lacking)
     known: Any = "wma" if c.dataset is None else experiment(c.dataset)
     alphas = list(QUICK_ALPHAS if c.quick else ALPHAS)
@@ -187,7 +193,7 @@ def ipot_is_exact(c: Conditions) -> Measured:
 
 def adds_nothing(c: Conditions) -> Measured:
     """wma.0: what the optimiser steps is the tower's own parameters, with or without WMA."""
-    if lacking := Towers(c.dataset).lacking():
+    if lacking := WmaWorld(c.dataset).lacking():
         return missing(lacking)
     known: Any = EXPERIMENT if c.dataset is None else experiment(c.dataset)
     short = {"steps": 2, "pretraining": 0, "seed": 0}
@@ -204,7 +210,14 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "wma.I", "IPOT reaches the exact transport cost, not a blurred one", "Sec 3.2", "", ipot_is_exact, trained=False
     ),
-    Claim("wma.N", "WMA is at least as good as the baseline on normal tests", "Tab 1", _printed("normal"), normal),
+    Claim(
+        "wma.N",
+        "WMA is at least as good as the baseline on normal tests",
+        "Tab 1",
+        _printed("normal"),
+        normal,
+        effect={"": 0.6},  # mean of the differences that Tab 1 prints, in points of each metric; X and Y likewise
+    ),
     Claim(
         "wma.X", "WMA is better than the baseline under modality noise", "Tab 1", _printed("noise"), noisy, effect=1.4
     ),

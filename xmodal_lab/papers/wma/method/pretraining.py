@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from ....data.samples import Samples
 from ....models.one_tower import SIZES, OneTower
 from ....models.tokens import Tokens
+from ....training.loop import FUSED, train, warmed_up
 from ....utils.torch_state import seeded
 
-FUSED = ("cpu", "cuda", "mps")  # devices for which torch has a fused Adam
 LR, WEIGHT_DECAY, WARMUP, BATCH = 2e-3, 0.01, 50, 32  # ours
 HIDDEN = 0.5  # share of words that are masked (ours; captions are short)
 
@@ -39,19 +39,21 @@ def masked_words(tower: OneTower, samples: Samples, word: str, ids: int, steps: 
         weight_decay=WEIGHT_DECAY,
         fused=where.type in FUSED,
     )
-    for step in range(steps):
+
+    def guessed(step: int) -> Tensor | None:
         rows = torch.randint(0, len(samples), (min(BATCH, len(samples)),), generator=draw).to(where)
         inputs = {m: samples.inputs[m][rows] for m in tower.modalities}
         tokens = tower.embed(inputs)
         drawn = torch.rand(tokens.masks[word].shape, generator=draw, dtype=torch.float32)
         hidden = tokens.masks[word] & (drawn < HIDDEN).to(where)
         if not bool(hidden.any()):
-            continue
+            return None  # no word of the batch is hidden
         empty = tower.position[word] + tower.origin[word]
         values = {**tokens.values, word: torch.where(hidden[..., None], empty, tokens.values[word])}
         out = tower.run(Tokens(values, tokens.masks, tokens.special)).tokens[word][hidden]
-        loss = nn.functional.cross_entropy(guess(out), inputs[word].long()[hidden])
-        one_step(adam, loss, LR, step, steps, WARMUP)
+        return nn.functional.cross_entropy(guess(out), inputs[word].long()[hidden])
+
+    train(adam, guessed, steps, rate=warmed_up(LR, steps, WARMUP))
     return tower
 
 
@@ -59,12 +61,3 @@ def word_modality(tower: OneTower, provenance: object) -> tuple[str, int] | None
     """The first modality of the tower that has token ids, and how many; None where there is none."""
     sizes = provenance.get(SIZES, {}) if isinstance(provenance, dict) else {}
     return next(((m, sizes[m]) for m in tower.modalities if m in sizes), None)
-
-
-def one_step(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float, step: int, steps: int, warmup: int) -> None:
-    """One step at a rate that rises over the warm-up and then falls linearly to 0 (wma Sec 4.1)."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr * min(1.0, (step + 1) / max(1, warmup)) * (1 - step / steps)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()

@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....data.alike import judged_alike
-from ....data.samples import Dataset, Samples
-from ....experiments.late_fusion import Trials
+from ....data.samples import Dataset, Samples, judged_alike
+from ....experiments.world import World, data_seed
 from ....models.evaluation import eval_mode
 from ....models.one_tower import OneTower, with_tokens
 from ....sweeps.experiment import Report
-from ....training import DivergedError
+from ....training import DivergedError, loop
 from ....training.alignment import Transport
 from ....utils import checks as check
 from ....utils.kept import kept
 from ....utils.torch_state import pick_device, seeded
 from .. import worlds as tasks
 from .loss import Alignment, distances
-from .pretraining import FUSED, masked_words, one_step, word_modality
+from .pretraining import masked_words, word_modality
 
 Values = Mapping[str, Any]
 
@@ -65,7 +64,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Towers:
+class Towers(World):
     """Towers on one dataset: on ``given``, or on the task that the settings name.
 
     ``s`` are a member's settings; ``report(share, text)`` is called on the way.
@@ -85,11 +84,6 @@ class Towers:
         if self.given is None:
             return {**DATA, **TOWER, **rest}
         return {"head": tasks.head_of(self.given), **TOWER, "modalities": "+".join(self.given.modalities), **rest}
-
-    @property
-    def version(self) -> str:
-        """Of the data, as in ``Trials``."""
-        return Trials(self.given).version
 
     def check(self, s: Values) -> None:
         """Refuse settings that make no sense.
@@ -134,16 +128,16 @@ class Towers:
         """The dataset of these settings, with token ids."""
         if self.given is not None:
             return with_tokens(self.given.to("cpu"))
-        seed = s["seed"] if s["data_seed"] is None else s["data_seed"]
         sizes = {k: s[k] for k in ("n_train", "n_val", "n_test")}
-        return tasks.world(s["task"], s["head"], tuple(s["modalities"].split("+")), seed=seed, **sizes)
+        return tasks.world(s["task"], s["head"], tuple(s["modalities"].split("+")), seed=data_seed(s), **sizes)
 
     def head(self, s: Values) -> tasks.Head:
         """What is predicted."""
         return tasks.HEAD[s["head"]]
 
-    def start(self, s: Values) -> OneTower:
+    def net(self, s: Values) -> OneTower:
         """The tower before fine-tuning: pretrained, with a new head."""
+        # α, β and the tests are not among them: all members of a sweep start from one pretrained tower.
         keys = ("data_seed", *TOWER, "pretraining", "seed", "device")
         tower = copy.deepcopy(_pretrained(self, tuple((k, s[k]) for k in keys if k in s)))
         with seeded(s["seed"]):
@@ -157,20 +151,7 @@ class Towers:
             DivergedError: the loss is NaN or infinite.
         """
         keys = tuple((k, s[k]) for k in self.defaults if k not in TESTS)
-        return _trained(self, keys, _Said(report))
-
-
-class _Said:
-    """A report that does not tell members apart, so that it may stand beside a key of a cache."""
-
-    def __init__(self, report: Report | None) -> None:
-        self.report = report or (lambda *_: None)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Said)
-
-    def __hash__(self) -> int:
-        return 0
+        return _trained(self, keys, report=report or (lambda *_: None))
 
 
 def transport_of(s: Values) -> Transport:
@@ -186,7 +167,7 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
     if towers.given is not None:
         dataset = with_tokens(towers.given.to("cpu"))
     else:  # one for all tasks, as they share pictures and words
-        seed = PRETRAINING_SEED + (s["seed"] if s["data_seed"] is None else s["data_seed"])
+        seed = PRETRAINING_SEED + data_seed(s)
         size = PRETRAINING_SIZE if s["pretraining"] else 1
         dataset = tasks.world("both", "binary", tuple(names), size, 1, 2, seed)
     shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
@@ -199,18 +180,20 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
 
 
 @kept(64)
-def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said) -> Trained:
+def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], *, report: Report) -> Trained:
     s = dict(settings)
-    dataset, head, tower = towers.load(s), towers.head(s), towers.start(s).train()
+    dataset, head, tower = towers.load(s), towers.head(s), towers.net(s).train()
     align = Alignment(s["alpha"], s["beta"], s["reference"], transport_of(s))
     where = next(tower.parameters()).device
     train = dataset.train.complete(tower.modalities).to(where)
     targets, steps = head.targets(train), s["steps"]
     draw = torch.Generator().manual_seed(1000 * s["seed"] + s["order"])
     params = list(tower.parameters())
-    adam = torch.optim.AdamW(params, s["lr"], weight_decay=s["weight_decay"], fused=where.type in FUSED)
-    curve, shares = [], [0.0]
-    for step in range(steps):
+    adam = torch.optim.AdamW(params, s["lr"], weight_decay=s["weight_decay"], fused=where.type in loop.FUSED)
+    curve: list[Tensor] = []
+    shares = [0.0]
+
+    def loss_at(step: int) -> Tensor:
         rows = torch.randint(0, len(train), (min(s["batch_size"], len(train)),), generator=draw).to(where)
         hidden = tower.hidden({m: train.inputs[m][rows] for m in tower.modalities})
         if step == 0:
@@ -227,12 +210,15 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], said: _Said)
                 distance = distances(hidden, align.how, quiet=True)
         if look:
             curve.append(distance.detach().mean(0))
-            said.report(step / steps, f"step {step} of {steps}")
+            report(step / steps, f"step {step} of {steps}")
         if not bool(torch.isfinite(loss.detach())):
             raise DivergedError(
                 f"the loss became {float(loss.detach())} in step {step}, α = {s['alpha']:g}; lower α or lr."
             )
-        one_step(adam, loss, s["lr"], step, steps, s["warmup"])
+        return loss
+
+    loop.train(adam, loss_at, steps, rate=loop.warmed_up(s["lr"], steps, s["warmup"]))
+    # Counted, not claimed: the method adds no parameter (Sec 1).
     stepped = sum(p.numel() for group in adam.param_groups for p in group["params"])
     start = align.first if align.first is not None else curve[0]
     added = stepped - sum(p.numel() for p in tower.parameters())

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data import sentences as texts
 from ..utils import checks as check
 from ..utils.torch_state import seeded
+from .loop import train
 
 WIDTH, LAYERS, HEADS = 64, 2, 4  # (ours)
 STEPS, BATCH, LR, HIDDEN_SHARE = 400, 32, 2e-3, 0.25  # (ours; BERT hides 15 %, here sentences are short)
@@ -52,15 +53,15 @@ def small_model(trained: bool = True, steps: int = STEPS) -> Any:
         model = BertForMaskedLM(config)
         if trained:
             lines = tokens(corpus())
-            optimizer = torch.optim.AdamW(model.parameters(), LR)
-            for _ in range(steps):
+
+            def filled_in(step: int) -> Tensor:
                 x = lines[torch.randint(len(lines), (BATCH,))]
                 hidden = (torch.rand(x.shape) < HIDDEN_SHARE) & (x > 0)
                 given = torch.where(hidden, 1, x)
-                loss = model(given, attention_mask=(x > 0).long(), labels=torch.where(hidden, x, -100)).loss
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                loss: Tensor = model(given, attention_mask=(x > 0).long(), labels=torch.where(hidden, x, -100)).loss
+                return loss
+
+            train(torch.optim.AdamW(model.parameters(), LR), filled_in, steps)
     return model.bert.eval()
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .utils import checks as check
-from .utils.statistics import mean_interval as mean_interval
+from ..utils import checks as check
+from ..utils.statistics import mean_interval as mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,6 +108,9 @@ def landscapes(
         over: that dimension.
         kind: as in :func:`landscape`.
 
+    Returns:
+        The figure, one panel a plane.
+
     Raises:
         ValueError: no plane, or no dimension ``over``.
     """
@@ -147,6 +150,9 @@ def accuracies(scores: pd.DataFrame, x: str = "arm", y: str = "accuracy", *, ax:
         scores: one row per run, with columns ``x`` (group) and ``y``.
         x, y: names of those columns.
         ax: where to draw.
+
+    Returns:
+        The axes that were drawn on.
     """
     import matplotlib.pyplot as plt
     import pandas as pd
@@ -179,6 +185,9 @@ def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = Non
     Args:
         eigenvalues: name -> values.
         ax: where to draw; a new figure when not given.
+
+    Returns:
+        The axes that were drawn on.
 
     Raises:
         ValueError: nothing to draw.
@@ -307,6 +316,9 @@ def history(runs: Mapping[str, pd.DataFrame], column: str = "test_accuracy", *, 
         column: of the histories.
         ax: where to draw; a new figure when not given.
 
+    Returns:
+        The axes that were drawn on.
+
     Raises:
         ValueError: nothing to draw, or no such column.
     """
@@ -349,6 +361,9 @@ def effects(found: pd.DataFrame, *, limits: tuple[float, float] = (-4.0, 8.0), a
         found: as ``xl.claims.effects()`` gives it.
         limits: of the axis, in that unit.
         ax: where to draw; a new figure, as tall as there are rows, when not given.
+
+    Returns:
+        The axes that were drawn on.
 
     Raises:
         ValueError: nothing to draw, or columns that are missing.
@@ -430,6 +445,9 @@ def isolines(accuracy: xr.DataArray, lines: pd.DataFrame, *, ax: Axes | None = N
         lines: columns "level", "images", "texts", as ``ExchangeRate.isolines`` returns them; none for an empty frame.
         ax: where to draw.
         title: such as ``ExchangeRate.summary()``.
+
+    Returns:
+        The axes that were drawn on.
 
     Raises:
         ValueError: other dimensions or columns.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -243,6 +244,64 @@ def test_weights_that_the_module_reads_beside_its_parameters_are_refused(how: st
     if how == "a list":
         module.beside[0].requires_grad_(False)  # the way out that it names
         assert Loss.from_module(module, rows()).value() > 0
+
+
+@pytest.mark.parametrize("where", ["closure", "default", "attribute", "partial", "list"])
+def test_an_array_that_looks_into_the_weights_is_found_where_the_criterion_holds_it(where: str) -> None:
+    module = net(nn.BatchNorm1d(7))
+    array = module[0].weight.detach().numpy()  # no operation of torch tells when it is read
+
+    def plain(outputs: torch.Tensor, labels: torch.Tensor, held: object = array) -> torch.Tensor:
+        return F.cross_entropy(outputs, labels) + float(np.square(held).sum())
+
+    class Held:
+        def __init__(self) -> None:
+            self.held = array[1:]
+
+        def __call__(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return plain(outputs, labels, self.held)
+
+    several = [array.T]
+    criterion = {
+        "closure": lambda o, y: F.cross_entropy(o, y) + float(np.square(array).sum()),
+        "default": plain, "attribute": Held(), "partial": functools.partial(plain, held=array[:, 2]),
+        "list": lambda o, y: F.cross_entropy(o, y) + float(several[0].max()),
+    }[where]  # fmt: skip
+    with pytest.raises(ValueError, match=r"reads 0\.weight from the module"):
+        Loss.from_module(module, rows(), criterion).value()
+    constant = array.copy()
+    assert Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + float(constant.max())).value() > 0
+
+
+@pytest.mark.parametrize("how", ["autocast", "a cast"])
+def test_half_precision_on_the_way_is_told(how: str) -> None:
+    class Coarse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(5, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if how == "a cast":
+                return self.head(x.bfloat16().float())
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.head(x).float()
+
+    x, y = rows()
+    with pytest.warns(RuntimeWarning, match=r"Coarse goes through torch.bfloat16 on the way .* take the cast out"):
+        Loss.from_module(Coarse(), (x.float(), y)).value()
+
+
+def test_tensors_without_rows_or_of_complex_numbers_are_named() -> None:
+    x, y = rows()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: that nested tensors are new
+        ragged = torch.nested.nested_tensor([x[:2], x[2:6]])
+    with pytest.raises(TypeError, match=r"nested tensor, .* torch\.nested\.to_padded_tensor"):
+        Loss.from_module(net(), (ragged, y[:2]))
+    with pytest.raises(ValueError, match=r"params\['w'\] is complex .* torch\.view_as_real\(w\)"):
+        Loss(lambda p: p["w"].abs().sum(), {"w": torch.ones(2, dtype=torch.complex64)})
+    with pytest.raises(ValueError, match=r"use labels\.argmax\(1\), or labels\.float\(\) for shares"):
+        Loss.from_module(net(), (x, F.one_hot(y, 3)))
 
 
 # -- activation checkpointing ------------------------------------------------------------------------

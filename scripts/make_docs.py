@@ -207,7 +207,8 @@ def lesson(source: Path, target: Path, live: bool) -> str:
             ).execute()  # fmt: skip
             del notebook.cells[0]
         except (CellExecutionError, DeadKernelError, TimeoutError) as error:
-            told = f"{source.name} raised {str(error).strip().splitlines()[-1]}; it is shown as it was saved."
+            last = re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip().splitlines()[-1]  # without a terminal's colours
+            told = f"{source.name} raised {last}; it is shown as it was saved."
             notebook = nbformat.read(source, as_version=4)
     for cell in notebook.cells:
         cell.source = _linked(cell.source)

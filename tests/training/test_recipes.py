@@ -350,6 +350,75 @@ def test_the_preset_of_synergy_is_the_loss_of_the_papers_plan(loss: str) -> None
     torch.testing.assert_close((1 - weight) * task.value(seen)[0] + weight * latent.value(seen)[0], papers)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("beta", [0.0, 0.3])
+def test_the_preset_of_cox_takes_the_steps_of_the_papers_joint_training(seed: int, beta: float) -> None:
+    from xmodal_lab.models.stacked import affine
+    from xmodal_lab.papers import cox
+    from xmodal_lab.papers.cox.method.nets import connections, encode, posterior, start
+    from xmodal_lab.papers.cox.method.options import Options
+    from xmodal_lab.papers.cox.method.semi import connection_term
+    from xmodal_lab.papers.cox.worlds.problem import Split
+
+    g = torch.Generator().manual_seed(seed)
+    normed = {m: nn.functional.layer_norm(torch.randn(60, 12, generator=g), (12,)) for m in ("a", "b")}
+    split = Split(torch.randn(60, 12, generator=g), normed, torch.arange(60) % 3, None)
+    problem = cox.Problem(split, split, "out", ("x", "y", "z"))
+    options = Options(seed=seed, width=12, hidden=10, label_share=0.5, connect_weight=0.4, beta_vib=beta)
+    params = start(problem, options, [seed]) | connections(problem, options, [seed])
+    params = {name: p.clone().requires_grad_() for name, p in params.items()}
+    rows = torch.arange(30)[None]
+    papers_link = connection_term(problem, [options], rows)
+
+    class Learner(nn.Module):
+        modalities = ("a", "b", "out")
+
+        def latents(self, inputs):  # type: ignore[no-untyped-def]
+            hidden = affine(params, "learner.1", inputs["out"]).relu() if "out" in inputs else None
+            return {m: affine(params, "learner.2", hidden)[0] if m == "out" else x for m, x in inputs.items()}
+
+        def classify(self, latents, only=None):  # type: ignore[no-untyped-def]
+            z = latents[only or "out"][None]
+            return affine(params, "head", nn.functional.layer_norm(z, z.shape[-1:]))[0]
+
+        def forward(self, inputs):  # type: ignore[no-untyped-def]
+            return self.classify(self.latents(inputs))
+
+    learner = Learner()
+    learner.register_parameter("one", nn.Parameter(torch.zeros(1)))  # the papers' are in a dict of their own
+    train = xl.Samples({"out": problem.train.out, **problem.train.inside}, problem.train.labels)
+    ds = xl.Dataset("views", train, train, ("x", "y", "z"))
+    recipe = xl.recipes.cox(options.connect_weight, "out", beta_vib=beta / options.connect_weight)
+    preset = Objective([recipe], [Context(learner, ds, train, seed, lambda m, width: learner)])
+    mine = {n: params[f"connect.{n.partition(':')[2]}"] for n in preset.params}
+    assert {n.partition(":")[2]: tuple(p.shape) for n, p in preset.params.items()} == {
+        n.removeprefix("connect."): tuple(p.shape) for n, p in params.items() if n.startswith("connect.")
+    }
+    adam = torch.optim.Adam(params.values(), lr=1e-2)
+    dice = torch.Generator().manual_seed(100_003 * (seed + 1) + 7)  # the stream of the papers' noise
+    for _ in range(4):
+        batch = torch.randint(0, 30, (1, 8), generator=g)
+        z = encode(params, problem.train.out[batch])
+        nll = nn.functional.nll_loss(posterior(params, z).transpose(1, 2), problem.train.labels[batch])
+        papers = (nll + papers_link(params, z, batch))[0]
+        inputs = {m: x[batch[0]] for m, x in train.inputs.items()}
+        seen = see(learner, inputs)
+        one = Seen({m: z[None] for m, z in seen.latents.items()}, {}, seen.outputs[None])
+        preset.epoch(batch, train.labels[batch])
+        if beta:  # the same noise: a stack of draws by modality, where the recipe draws by row
+            noise = torch.stack([torch.randn(8, 32, generator=dice) for _ in ("a", "b")], 1)
+            preset.draws["connection"] = {"noise": noise[None]}
+        stacked = {m: x[None] for m, x in inputs.items()}
+        found = preset(slice(0, 8), batch, train.labels[batch], stacked, one, lambda m, x: x, mine)[0]
+        torch.testing.assert_close(found, papers, rtol=2e-5, atol=1e-6)
+        both = [torch.autograd.grad(v, list(params.values()), retain_graph=True) for v in (found, papers)]
+        for a, b in zip(*both, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)  # features are normalised twice: ε of LayerNorm
+        adam.zero_grad()
+        papers.backward()
+        adam.step()
+
+
 def test_the_preset_of_uml_is_the_loss_of_the_papers_shared_head() -> None:
     from xmodal_lab.papers.uml.method.nets import logits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from xmodal_widgets import Density, HeatMap, Lines, Surface, explore
+from xmodal_widgets import Bars, Contour, Density, HeatMap, Lines, Surface, explore
 from xmodal_widgets.explorers import EXPLORERS, bench, ready, shipped
 from xmodal_widgets.view.kinds import look_views
 
@@ -20,6 +20,12 @@ def small() -> xr.Dataset:
         "density": {"lambda_": 0.1 * np.sinh(np.linspace(-5, 5, 21))},
         "eigenvalue": {"k": [1, 2, 3]},
         "curve_w2": {"checkpoint": [0, 13, 26]},
+        "curve_w2_bias": {"checkpoint": [0, 13, 26]},
+        "trajectory": {"ta": [-1.0, 0.0, 1.0], "tb": [-1.0, 0.0, 1.0]},
+        "path": {"moment": [0, 5, 13, 26], "axis": ["ta", "tb"]},
+        "noisy": {"modality": ["image", "audio"]},
+        "missing": {"modality": ["image", "audio"]},
+        "accuracy": {},
         "accuracy_at_shots": {"images": [1, 4, 16], "texts": [0, 1, 4, 12]},
         "accuracy_curve": {"epoch": [1, 2, 3]},
         "w2": {},
@@ -46,16 +52,21 @@ def test_the_explorer_is_registered_and_says_when_its_cube_is_missing(
     assert ready() == ("uml_theory", "bench", "claims")
     view = explore("bench", modalities="image+audio", share=0.5)
     assert view.state["share"] == 0.5 and view.state["seed"] == "mean"
-    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Lines]
-    assert {v for one in view._shown for v in one.variables} == set(bench.VARIABLES)
+    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Bars, Contour]
+    assert {v for one in view._shown for v in one.variables} == {*bench.VARIABLES, *bench.ALONG}
     assert [c["dim"] for c in view._controls] == list(bench.AXES)
     assert view.figure().axes and view.error == ""
+    shipped.save(small().drop_vars(bench.ALONG), "bench")
+    former = explore("bench")
+    assert {v for one in former._shown for v in one.variables} == set(bench.VARIABLES), "a cube of fewer looks opens"
 
 
 def test_a_bench_of_ones_own_opens_with_its_looks() -> None:
     cube = small().isel(lam=0, pairing=0, drop=True).rename(share="my_weight")
     view = explore(cube, my_weight=0.5)
-    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Lines]
+    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Contour, Lines]
+    assert view._shown[2].variables == ("curve_w2", "curve_w2_bias")
+    assert view._shown[4].variables == ("trajectory", "path")
     assert view._shown[1].variables == ("density", "eigenvalue")
     fewer = explore(cube[["density", "w2", "landscape"]])
     assert [type(v) for v in fewer._shown] == [Surface, Density, Lines]

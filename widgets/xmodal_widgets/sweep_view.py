@@ -28,7 +28,7 @@ from .page import assets
 from .view import journal
 from .view.grid import Grid, listed, one_of
 from .view.joining import joined
-from .view.kinds import View, checked_views
+from .view.kinds import HeatMap, View, checked_views
 from .view.state import checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
 
@@ -276,6 +276,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         from scipy.special import stdtrit  # scipy.stats would take half a second to import
 
         bands = [len(self._grid.dims[band].values) for view in self._shown if (band := getattr(view, "band", None))]
+        bands += [view.freedom(self._grid, self._average) + 1 for view in self._shown if isinstance(view, HeatMap)]
         quantiles = [float(stdtrit(df, 0.975)) for df in range(1, max(bands, default=1))]
         return {**self._grid.layout(), "quantiles": quantiles, "id": self._id, "version": self._version}
 

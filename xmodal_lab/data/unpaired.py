@@ -178,26 +178,26 @@ def _rows(samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
     """Modality -> its present and labelled rows."""
     if samples.labels.is_floating_point():
         raise ValueError("UML's shared head needs class labels; these are real-valued.")
-    found = {}
+    rows = {}
     for m, x in samples.inputs.items():
         keep = samples.present[m] & (samples.labels >= 0)
         if bool(keep.any()):
-            found[m] = (x[keep], samples.labels[keep])
-    return found
+            rows[m] = (x[keep], samples.labels[keep])
+    return rows
 
 
 def _scaled(part: Split, train: Split) -> dict[str, tuple[Tensor, Tensor]]:
     """Vectors centred by the training mean, and of mean length 1 there."""
-    found = {}
+    scaled = {}
     for m, (x, y) in part.items():
         mean = train[m][0].mean(0)
         length = (train[m][0] - mean).flatten(1).norm(dim=1).mean()
-        found[m] = (x if x.ndim > 2 else (x - mean) / length.clamp(min=1e-12), y)
-    return found
+        scaled[m] = (x if x.ndim > 2 else (x - mean) / length.clamp(min=1e-12), y)
+    return scaled
 
 
 def _checked(split: str, given: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
-    found = {}
+    pairs = {}
     for m, pair in check.mapping(split, given, "pairs (x, labels)").items():
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"{split}[{m!r}] must be a pair (x, labels), got {type(pair).__name__}.")
@@ -211,5 +211,5 @@ def _checked(split: str, given: Mapping[str, Any]) -> dict[str, tuple[Tensor, Te
             raise ValueError(
                 f"labels of {split}[{m!r}] must be {len(x)} class numbers from 0 on, got {tuple(y.shape)}."
             )
-        found[str(m)] = (x.cpu(), y.long().cpu())
-    return found
+        pairs[str(m)] = (x.cpu(), y.long().cpu())
+    return pairs

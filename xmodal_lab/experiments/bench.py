@@ -20,7 +20,9 @@ import torch
 
 from ..data.drawing import shuffled_classes
 from ..data.samples import Dataset, Samples
+from ..instruments.landscape import trajectory_plane
 from ..instruments.look import Looks, looks_of
+from ..losses.module_loss import loss_on
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import Experiment, Report, Variable
 from ..training import DivergedError, Options, Run, recipes, settings_of, stacking
@@ -63,6 +65,7 @@ def bench(
     *,
     isolines: Mapping[str, Sequence[int]] | None = None,
     checkpoints: int = 0,
+    trajectory: int = 0,
     name: str = "bench",
     **defaults: Any,
 ) -> Experiment:
@@ -75,7 +78,10 @@ def bench(
         looks: options of :func:`~xmodal_lab.look`, taken on the test split; accuracy and loss alone when not given.
         isolines: modality -> shots, for the two whose exchange is asked: the classified one and the auxiliary one.
             Each member then trains a net in every cell of the grid too: ``accuracy_at_shots``.
-        checkpoints: at so many moments of training, evenly, ``curve_density``, ``curve_w2`` and ``curve_lambda``.
+        checkpoints: at so many moments of training, evenly, ``curve_density``, ``curve_w2`` with its sampling bias
+            ``curve_w2_bias``, ``curve_lambda`` and ``curve_loss``.
+        trajectory: points along a side of the plane that training took, with the ``path``; needs checkpoints. Both
+            axes run from -1 to 1, over the plane, so that planes of all members have the same coordinates.
         name: what cubes and stores call it.
         defaults: of settings, instead of the usual ones.
 
@@ -100,10 +106,9 @@ def bench(
     chosen = looks_of(looks)
     made = Bench(
         dataset, _default_recipe(dataset) if recipe is None else recipe, chosen, dict(isolines or {}),
-        check.integer("checkpoints", checkpoints, at_least=0), name,
+        check.integer("checkpoints", checkpoints, at_least=0), check.integer("trajectory", trajectory, at_least=0),
+        name,
     )  # fmt: skip
-    if checkpoints > MOST_CHECKPOINTS:
-        raise ValueError(f"checkpoints must be at most {MOST_CHECKPOINTS}, got {checkpoints}.")
     return made.experiment(**defaults)
 
 
@@ -115,6 +120,7 @@ class Bench(DatasetWorld):
     looks: Looks = field(default_factory=Looks)
     isolines: Mapping[str, Sequence[int]] = field(default_factory=dict)
     checkpoints: int = 0
+    trajectory: int = 0
     named: str = "bench"
 
     labels: ClassVar[Mapping[str, str]] = LABELS
@@ -125,6 +131,13 @@ class Bench(DatasetWorld):
     def __post_init__(self) -> None:
         super().__post_init__()
         check.instance("recipe", self.recipe, Recipe, "such as xl.recipes.dml(1.0)")
+        if self.checkpoints > MOST_CHECKPOINTS:
+            raise ValueError(f"checkpoints must be at most {MOST_CHECKPOINTS}, got {self.checkpoints}.")
+        if self.trajectory and not (self.trajectory >= 3 and self.checkpoints):
+            raise ValueError(
+                f"a trajectory has at least 3 points along a side and leads through checkpoints; got "
+                f"trajectory={self.trajectory}, checkpoints={self.checkpoints}."
+            )
         known = {**self._data(), **NET, **TRAINING, **dict.fromkeys(self.shots)}
         for setting in self.recipe.settings:
             if setting in known:
@@ -245,15 +258,26 @@ class Bench(DatasetWorld):
             found |= {
                 "curve_density": Variable({**at, **density.dims}, density.label, dtype="float32"),
                 "curve_w2": Variable(at, "W2 between the modalities"),
+                "curve_w2_bias": Variable(at, "W2 of two halves of one cloud: bias of the finite sample"),
                 "curve_lambda": Variable(at, "λ_max"),
                 "curve_loss": Variable(at, "test loss", "nats"),
             }
+        if self.trajectory:
+            side = np.linspace(-1, 1, self.trajectory).tolist()
+            found["trajectory"] = Variable({"ta": side, "tb": side}, "test loss", "nats", "float32")
+            steps: dict[str, Sequence[Any]] = {"moment": self.steps(epochs), "axis": ["ta", "tb"]}
+            found["path"] = Variable(steps, "place on the plane", dtype="float32", optional=True)
         return found
 
     def moments(self, epochs: int) -> list[int]:
         """The epochs that are looked at on the way."""
         every = max(1, epochs // self.checkpoints)
         return list(range(0, epochs + 1, every))[: self.checkpoints + 1]
+
+    def steps(self, epochs: int) -> list[int]:
+        """The epochs whose parameters are kept: the moments and, for a trajectory, eight more or so between them."""
+        between = range(0, epochs + 1, max(1, epochs // 8)) if self.trajectory else ()
+        return sorted({*self.moments(epochs), *between})
 
     def _curve(self) -> Looks:
         return Looks(density=True, eigenvalues=1, gap=True, rows=200)
@@ -301,9 +325,8 @@ class Bench(DatasetWorld):
         """Train the members together, then look at each."""
         first = members[0]
         dataset = self.load(first)
-        curves = self.moments(first["epochs"]) if self.checkpoints else []
         # The sweep has asked whether a stack pays; the cells of the shots ask for themselves.
-        kept = curves[1] if len(curves) > 1 else None
+        kept = self.steps(first["epochs"]) if self.checkpoints else None
         runs = self._train(members, dataset, report, snapshots=kept, together=True)
         grids = self._at_shots(members) if self.isolines else [{}] * len(members)
         found: list[Mapping[str, Any] | Exception] = []
@@ -312,7 +335,7 @@ class Bench(DatasetWorld):
                 found.append(run)
                 continue
             report(0.8 + 0.2 * i / len(members), f"looking at member {i + 1} of {len(members)}")
-            found.append({**self._looked(run, dataset, s, curves), **grid})
+            found.append({**self._looked(run, dataset, s), **grid})
         return found
 
     def _train(
@@ -332,7 +355,7 @@ class Bench(DatasetWorld):
             **shared, **own, **how,
         )  # fmt: skip
 
-    def _looked(self, run: Run, dataset: Dataset, s: Values, curves: Sequence[int]) -> dict[str, Any]:
+    def _looked(self, run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
         import xarray as xr
 
         history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
@@ -342,26 +365,45 @@ class Bench(DatasetWorld):
             "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
             "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
         }
-        if curves:
-            found |= self._curves(run, dataset.test, curves)
+        if self.checkpoints:
+            found |= self._curves(run, dataset.test, s["epochs"])
         return found
 
-    def _curves(self, run: Run, samples: Samples, curves: Sequence[int]) -> dict[str, Any]:
+    def _curves(self, run: Run, samples: Samples, epochs: int) -> dict[str, Any]:
         import xarray as xr
 
         from ..instruments.look import along
 
-        kept = {epoch: run.snapshots[epoch] for epoch in curves if epoch in run.snapshots}
+        kept = {epoch: run.snapshots[epoch] for epoch in self.moments(epochs) if epoch in run.snapshots}
         looks = self._curve()
         path = along(kept, samples, model=run.model, density=True, eigenvalues=1, gap=True, rows=looks.rows)
         at = {"checkpoint": path["epoch"].to_numpy()}
         grid = {**at, "lambda_": path["lambda_"].to_numpy()}
-        return {
+        found = {
             "curve_density": xr.DataArray(path["density"].to_numpy(), grid),
             "curve_w2": xr.DataArray(path["w2"].to_numpy(), at),
+            "curve_w2_bias": xr.DataArray(path["w2_bias"].to_numpy(), at),
             "curve_lambda": xr.DataArray(path["eigenvalue"].to_numpy()[:, 0], at),
             "curve_loss": xr.DataArray(path["loss"].to_numpy(), at),
         }
+        return found | (self._led(run, samples) if self.trajectory else {})
+
+    def _led(self, run: Run, samples: Samples) -> dict[str, Any]:
+        """The plane that training took, in half widths of itself; NaN where it led along a line."""
+        import xarray as xr
+
+        names_seen: Any = run.model.modalities
+        seen = samples.complete(names_seen).subset(slice(0, self._curve().rows))
+        names = {name for name, _ in run.model.named_parameters()}
+        path = {epoch: {n: p for n, p in kept.items() if n in names} for epoch, kept in run.snapshots.items()}
+        try:
+            plane = trajectory_plane(loss_on(run.model, seen), list(path.values()), self.trajectory)
+        except ValueError:
+            return {"trajectory": np.full((self.trajectory,) * 2, np.nan), "path": None}
+        ends = np.array([[float(plane[n][0]), float(plane[n][-1])] for n in ("a", "b")])
+        places = (plane["path"].to_numpy()[0] - ends.mean(1)) / ((ends[:, 1] - ends[:, 0]) / 2)
+        at = {"moment": list(path), "axis": ["ta", "tb"]}
+        return {"trajectory": plane["loss"].to_numpy(), "path": xr.DataArray(places, at)}
 
     def _at_shots(self, members: Sequence[Values]) -> list[dict[str, Any]]:
         """Test accuracy in every cell of the shots, under each member's recipe: a stack in each cell."""

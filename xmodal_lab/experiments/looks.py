@@ -34,19 +34,19 @@ SAMPLES, DIRECTIONS = 20, 20  # draws of LPF and F_gap (the paper: 10 to 50, and
 
 def variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
     """The variables of all questions that any member is asked."""
-    found: dict[str, Variable] = {}
+    declared: dict[str, Variable] = {}
     points, spans = set(values["landscape_points"]) - {0}, set(values["landscape_span"])
     if points:
         if len(points) > 1 or len(spans) > 1:
             raise ValueError("all members of a sweep share the landscape's grid; give one landscape_points and _span.")
         span = spans.pop()
         steps = np.linspace(-span, span, points.pop()).tolist()
-        found["landscape"] = Variable({"a": steps, "b": steps}, "loss", "nats")
+        declared["landscape"] = Variable({"a": steps, "b": steps}, "loss", "nats")
     if most := max(values["eigenvalues"]):
-        found["eigenvalue"] = Variable({"k": range(1, most + 1)}, "eigenvalue of the Hessian")
+        declared["eigenvalue"] = Variable({"k": range(1, most + 1)}, "eigenvalue of the Hessian")
     if any(values["flatness"]):
         split, noise = {"split": SPLITS}, {"noise": NOISES}
-        found |= {
+        declared |= {
             "loss_at": Variable(split, "loss", "nats"),
             "lambda_max": Variable(split, "λ_max"),
             "lambda_star": Variable(split, "λ* = λ_max/λ_5"),
@@ -56,22 +56,22 @@ def variables(values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
         }
     if any(values["curve"]):
         checkpoints = sorted({e for every in set(values["curve"]) - {0} for e in _checkpoints(every, values["epochs"])})
-        found |= {
+        declared |= {
             "curve_loss": Variable({"checkpoint": checkpoints}, "training loss", "nats"),
             "curve_lambda": Variable({"checkpoint": checkpoints}, "λ_max of the training loss"),
         }
     attacked = {"attacked": _attacked(values["modalities"])}
     if any(values["attacks"]):
-        found["drop"] = Variable({**attacked, "reach": REACHES}, "drop rate under PGD")
+        declared["drop"] = Variable({**attacked, "reach": REACHES}, "drop rate under PGD")
     if any(values["attack_curve"]):
-        found["under_attack"] = Variable({**attacked, "eps": EPS}, "accuracy under PGD")
+        declared["under_attack"] = Variable({**attacked, "eps": EPS}, "accuracy under PGD")
     if any(values["latents"]):
-        found |= {
+        declared |= {
             "variance_ratio": Variable(label="ratio of the modalities' variances"),
             "w2_squared": Variable(label="W2² between the modalities"),
             "shift_spread": Variable(label="spread of the shift, in that of the other modality's feature"),
         }
-    return on_demand(found)
+    return on_demand(declared)
 
 
 def check_looks(s: Values) -> None:
@@ -88,25 +88,25 @@ def look(run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
     """The answers of one trained net."""
     import xarray as xr
 
-    net, found = run.model, {}
+    net, answers = run.model, {}
     loss = loss_on(net, dataset.splits[s["look_at"]])
     if s["landscape_points"]:
         plane = landscape.plane(loss, s["landscape_points"], s["landscape_span"], seed=s["landscape_seed"])
-        found["landscape"] = plane.to_numpy()
+        answers["landscape"] = plane.to_numpy()
     if s["eigenvalues"]:
         top = curvature.top_eigenvalues(loss, s["eigenvalues"]).values.numpy()
-        found["eigenvalue"] = xr.DataArray(top, {"k": np.arange(1, len(top) + 1)})
+        answers["eigenvalue"] = xr.DataArray(top, {"k": np.arange(1, len(top) + 1)})
     if s["flatness"]:
-        found |= _flatness(net, dataset)
+        answers |= _flatness(net, dataset)
     if s["curve"]:
-        found |= _curve(run, dataset)
+        answers |= _curve(run, dataset)
     if s["attacks"]:
-        found["drop"] = drops(net, dataset)
+        answers["drop"] = drops(net, dataset)
     if s["attack_curve"]:
-        found["under_attack"] = under_attack(net, dataset)
+        answers["under_attack"] = under_attack(net, dataset)
     if s["latents"]:
-        found |= _latents(net, dataset.test)
-    return found
+        answers |= _latents(net, dataset.test)
+    return answers
 
 
 def _flatness(net: torch.nn.Module, dataset: Dataset) -> dict[str, Any]:

@@ -50,10 +50,10 @@ def start(seed: int, shape: Sequence[int], hidden: int, width: int, classes: int
         ValueError: a "cnn" for inputs that are no picture.
     """
     generator = torch.Generator().manual_seed(seed * 7919 + 11)
-    found: Params = {}
+    params: Params = {}
 
     def draw(name: str, fan_in: int, *size: int) -> None:
-        found[name] = uniform(generator, fan_in, *size)
+        params[name] = uniform(generator, fan_in, *size)
 
     inputs = math.prod(shape)
     if architecture == "cnn":
@@ -73,7 +73,7 @@ def start(seed: int, shape: Sequence[int], hidden: int, width: int, classes: int
     draw("b2", hidden, 1, width)
     draw("w3", width, width, classes)
     draw("b3", width, 1, classes)
-    return found
+    return params
 
 
 def features(params: Params, x: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def jobs_of(experiment: Experiment, layout: Layout, fixed: Mapping[str, Any]) ->
     Raises:
         ValueError: settings that make no sense; the message names the member.
     """
-    found: dict[str, tuple[dict[str, Any], list[Place]]] = {}
+    jobs: dict[str, tuple[dict[str, Any], list[Place]]] = {}
     for place in layout.places():
         at = layout.at(place)
         try:
@@ -72,8 +72,8 @@ def jobs_of(experiment: Experiment, layout: Layout, fixed: Mapping[str, Any]) ->
             raise kind(f"{error} (at {described({**fixed, **at}) or 'the defaults'})") from None
         if experiment.normal is not None:
             settings = dict(experiment.normal(dict(settings)))
-        found.setdefault(json.dumps(settings, sort_keys=True), (settings, []))[1].append(place)
-    return [Job(settings, tuple(places)) for settings, places in found.values()]
+        jobs.setdefault(json.dumps(settings, sort_keys=True), (settings, []))[1].append(place)
+    return [Job(settings, tuple(places)) for settings, places in jobs.values()]
 
 
 def tasks_of(experiment: Experiment, jobs: Sequence[Job], how: str, size: int, workers: int) -> list[Task]:

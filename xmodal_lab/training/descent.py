@@ -138,9 +138,9 @@ def _members(params: Mapping[str, Tensor]) -> int:
 
 
 def _per_member(name: str, value: float | Tensor, members: int, like: Tensor) -> Tensor:
-    found = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    if found.dim() > 1 or found.numel() not in (1, members):
-        raise ValueError(f"{name} must be one number or one per member ({members},), got {tuple(found.shape)}.")
-    if not bool((torch.isfinite(found) & (found >= 0)).all()):
-        raise ValueError(f"{name} must be finite and at least 0, got {found.tolist()}.")
-    return found.expand(members)
+    each = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if each.dim() > 1 or each.numel() not in (1, members):
+        raise ValueError(f"{name} must be one number or one per member ({members},), got {tuple(each.shape)}.")
+    if not bool((torch.isfinite(each) & (each >= 0)).all()):
+        raise ValueError(f"{name} must be finite and at least 0, got {each.tolist()}.")
+    return each.expand(members)

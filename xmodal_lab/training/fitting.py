@@ -79,7 +79,7 @@ def fit(
     *,
     device: str = "auto",
     keep_on_device: bool = False,
-    snapshots: int | None = None,
+    snapshots: int | Sequence[int] | None = None,
     checkpoints: str | Path | None = None,
     progress: bool = False,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
@@ -94,7 +94,8 @@ def fit(
         {options}
         device: "auto" (cuda, else mps, else cpu; cpu for float64 where a GPU has none), or a device name.
         keep_on_device: leave the trained model there, to be looked at; else it comes back to the CPU.
-        snapshots: keep the parameters every so many epochs (and at the start), as trained, not averaged.
+        snapshots: keep the parameters every so many epochs (and at the start), or at these epochs (0 is the start),
+            as trained, not averaged.
         checkpoints: a folder that gets ``epoch-0001.safetensors`` … as training goes.
         progress: show a tqdm bar.
         on_epoch: called with each row of the history.
@@ -121,7 +122,7 @@ def fit(
     options = Options(**settings)
     check.instance("net", net, nn.Module, "such as xl.LateFusion.for_dataset(dataset)")
     check_trainable(dataset, options)
-    snapshots = None if snapshots is None else check.integer("snapshots", snapshots, at_least=0)
+    kept_at = epochs_kept(snapshots, options.epochs)
     checkpoints = None if checkpoints is None else check.path("checkpoints", checkpoints)
     if on_epoch is not None:
         check.function("on_epoch", on_epoch, "of a row of the history")
@@ -138,7 +139,7 @@ def fit(
     steps = options.stepper([*model.parameters(), *own], where)
     held_out = held_out_splits(dataset, names, where)
     rows: list[dict[str, float]] = []
-    kept: dict[int, Params] = {0: _snapshot(model)} if snapshots else {}
+    kept: dict[int, Params] = {0: _snapshot(model)} if 0 in kept_at else {}
     best: tuple[float, Params] | None = None
     change, draws = options.changes(dataset), options.draws()
     average = Average(model, first_averaged(options.epochs, options.swa))
@@ -162,7 +163,7 @@ def fit(
         rows.append(row)
         if options.choose == "best" and (best is None or row["val_loss"] < best[0]):
             best = (row["val_loss"], {k: v.clone() for k, v in shown.state_dict().items()})
-        if snapshots and epoch % snapshots == 0:
+        if epoch in kept_at:
             kept[epoch] = _snapshot(model)
         if checkpoints is not None:
             save_checkpoint(model, Path(checkpoints) / f"epoch-{epoch:04d}.safetensors", {"epoch": str(epoch)})
@@ -313,6 +314,23 @@ def _teaching(dataset: Dataset, seed: int, device: torch.device) -> Callable[[st
         return known[key]
 
     return teach
+
+
+def epochs_kept(snapshots: int | Sequence[int] | None, epochs: int) -> frozenset[int]:
+    """The epochs at whose end parameters are kept: every ``snapshots`` of ``epochs`` and the start, or those named.
+
+    Raises:
+        ValueError, TypeError: neither a whole number from 0 on nor such numbers up to ``epochs``.
+    """
+    if snapshots is None:
+        return frozenset()
+    if isinstance(snapshots, int) or not hasattr(snapshots, "__len__"):
+        every = check.integer("snapshots", snapshots, at_least=0)
+        return frozenset(range(0, epochs + 1, every)) if every else frozenset()
+    named = [check.integer("an epoch in snapshots", one, at_least=0) for one in check.listed("snapshots", snapshots)]
+    if late := [one for one in named if one > epochs]:
+        raise ValueError(f"snapshots asks for epoch {late[0]}, the training has {epochs}.")
+    return frozenset(named)
 
 
 def as_history(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:

@@ -22,8 +22,8 @@ STEPS, BATCH, LR, HIDDEN_SHARE = 400, 32, 2e-3, 0.25  # (ours; BERT hides 15 %, 
 
 def corpus() -> tuple[str, ...]:
     """Every sentence of the two worlds."""
-    found = (texts.sentences(world, kind) for world in texts.CLASSES for kind in texts.KINDS)
-    return tuple(line for groups in found for group in groups for line in group)
+    worlds = (texts.sentences(world, kind) for world in texts.CLASSES for kind in texts.KINDS)
+    return tuple(line for groups in worlds for group in groups for line in group)
 
 
 @lru_cache(maxsize=1)

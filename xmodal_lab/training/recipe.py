@@ -92,10 +92,10 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that a sweep may vary, by the name of its axis."""
-        found: dict[str, Any] = {"pairing": self.plan.mode, "share": self.plan.share}
+        named: dict[str, Any] = {"pairing": self.plan.mode, "share": self.plan.share}
         for part in self.terms:
-            found |= part.settings
-        return found
+            named |= part.settings
+        return named
 
     def with_settings(self, **given: Any) -> Recipe:
         """The same recipe with other weights, targets, share or pairing: ``given``, setting -> value.

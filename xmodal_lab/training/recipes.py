@@ -97,7 +97,10 @@ def uml(
 def cox(weight: float = 1.0, out: str | None = None, *, beta_vib: float = 0.0) -> Recipe:
     """Connection training: the latents of the modality that is out, predicted from the others' (cox Eq 9).
 
-    Exploration and its warm-up are a second phase, on rows without labels; they are in ``papers.cox``.
+    What this carries of the paper: cross-entropy on labelled pairs and the connections of all modalities inside, at
+    once, as ``papers.cox`` trains with ``staging="joint", exploration=False``. What it does not: exploration (Eq 13)
+    and its warm-up are later phases, on rows without labels, with classifiers h_k* that are fitted to mappings as they
+    stand; they are in ``papers.cox`` (``staging="staged"``, the order of Sec 3.2).
 
     Args:
         weight: of the connection (1: Eq 9).

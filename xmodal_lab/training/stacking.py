@@ -25,7 +25,7 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from .fitting import Run, as_history, fit, objective_of
+from .fitting import Run, as_history, epochs_kept, fit, objective_of
 from .flat_minima import first_averaged, sharpened
 from .options import NAMES, OWN, DivergedError, Options
 from .stacks import (
@@ -53,7 +53,7 @@ def fit_stack(
     *,
     device: str = "auto",
     keep_on_device: bool = False,
-    snapshots: int | None = None,
+    snapshots: int | Sequence[int] | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     **settings: Any,
 ) -> list[Run | DivergedError]:
@@ -63,7 +63,7 @@ def fit_stack(
         nets: of one shape. Late-fusion nets of dense layers may see different modalities.
         dataset: the same for all.
         device, keep_on_device: as in :func:`~xmodal_lab.fit`.
-        snapshots: keep every member's parameters every so many epochs (and at the start).
+        snapshots: as in :func:`~xmodal_lab.fit`, of every member.
         on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
         settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
             pairing, share, lr, weight_decay, seed and recipe; the others are the same for all. Recipes of one
@@ -79,6 +79,7 @@ def fit_stack(
     """
     options = _options(len(nets), settings)
     check_trainable(dataset, options[0])
+    kept_at = epochs_kept(snapshots, options[0].epochs)
     nets = [single(net) for net in nets]
     where = pick_device(device, set().union(*map(dtypes_of, nets)))
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
@@ -88,15 +89,15 @@ def fit_stack(
     for epoch in range(options[0].epochs + 1):
         if epoch:
             run.epoch(epoch)
-        if snapshots and epoch % snapshots == 0:
+        if epoch in kept_at:
             for k, mine in enumerate(kept):
                 mine[epoch] = {name: p.cpu() for name, p in run.stack.state(k).items()}
         if epoch and on_epoch is not None:
             on_epoch({"epoch": epoch, "loss": run.mean_loss()})
         if all(run.errors):
             break
-    found = dict(zip(order, run.results(kept, keep_on_device), strict=True))
-    return [found[k] for k in range(len(nets))]
+    runs = dict(zip(order, run.results(kept, keep_on_device), strict=True))
+    return [runs[k] for k in range(len(nets))]
 
 
 def stack_of(nets: Sequence[nn.Module], dataset: Dataset) -> Stack:
@@ -214,17 +215,17 @@ class _StackedRun:
         self.stack.params = self.best_params or self.average or self.stack.params
         self.average = {}
         scores = [row["test_accuracy"] for row in self._evaluate()]
-        found: list[Run | DivergedError] = []
+        runs: list[Run | DivergedError] = []
         for k, net in enumerate(self.nets):
             error = self.errors[k]
             if error is not None:
-                found.append(error)
+                runs.append(error)
                 continue
             net.load_state_dict(self.stack.state(k))
             record = self.options[k].record(self.dataset, self.names[k], self.device)
             net = net if keep_on_device else net.cpu()
-            found.append(Run(net.eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
-        return found
+            runs.append(Run(net.eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
+        return runs
 
     # -- pairs -----------------------------------------------------------------------------------
 
@@ -278,13 +279,13 @@ class _StackedRun:
     def _steppers(self) -> list[tuple[slice, list[Tensor], torch.optim.Optimizer]]:
         """(members, their part of the parameters, its optimizer) per distinct learning rate and weight decay."""
         rates = [(o.lr, o.weight_decay) for o in self.options]
-        found = []
+        steppers = []
         for rate in dict.fromkeys(rates):
             members = slice(rates.index(rate), rates.index(rate) + rates.count(rate))
             own = () if self.objective is None else self.objective.params.values()
             parts = [p[members] for p in (*self.stack.params.values(), *own)]
-            found.append((members, parts, self.options[members.start].stepper(parts, self.device)))
-        return found
+            steppers.append((members, parts, self.options[members.start].stepper(parts, self.device)))
+        return steppers
 
     def _step(self, gradients: Params) -> None:
         for members, parts, stepper in self.steppers:
@@ -322,12 +323,12 @@ class _StackedRun:
         for k, names in enumerate(self.names):
             rows = torch.stack([samples.present[m] for m in names]).all(0)
             by_rows.setdefault(tuple(rows.tolist()), []).append(k)
-        found = []
+        parts = []
         for members in by_rows.values():
             seen = samples.complete(self.names[members[0]])
             check_known(split, seen.labels)
-            found.append((members, self.stack.prepare(seen.inputs), seen.labels))
-        return found
+            parts.append((members, self.stack.prepare(seen.inputs), seen.labels))
+        return parts
 
     def _evaluate(self, rows: int = 1024) -> list[dict[str, float]]:
         """Loss and accuracy of every member on every held-out split."""
@@ -375,8 +376,8 @@ def _epoch_mean(values: Tensor, sizes: Sequence[int]) -> list[float]:
     first_bad = (~torch.isfinite(sums)).int().argmax(0)
     last = torch.where(first_bad > 0, first_bad, len(sums) - 1)
     last[~torch.isfinite(sums[0])] = 0
-    found: list[float] = (sums.gather(0, last[None])[0] / sum(sizes)).tolist()
-    return found
+    means: list[float] = (sums.gather(0, last[None])[0] / sum(sizes)).tolist()
+    return means
 
 
 def _gather(samples: Tensor, rows: Tensor) -> Tensor:

@@ -49,10 +49,10 @@ class Stack:
         mine = {name: p.requires_grad_() for name, p in own.items()}
         seen, one_alone = self.seen(params, inputs)
         losses = objective(seen, one_alone, mine)
-        found = torch.autograd.grad(losses.sum(), [*params.values(), *mine.values()], materialize_grads=True)
+        raw = torch.autograd.grad(losses.sum(), [*params.values(), *mine.values()], materialize_grads=True)
         for p in (*params.values(), *mine.values()):
             p.requires_grad_(False)
-        gradients = [g.contiguous() for g in found]  # fused Adam on the CPU misreads transposed strides
+        gradients = [g.contiguous() for g in raw]  # fused Adam on the CPU misreads transposed strides
         ours, theirs = gradients[: len(params)], gradients[len(params) :]
         return (
             losses.detach(), seen.outputs.detach(), dict(zip(params, ours, strict=True)),
@@ -124,10 +124,10 @@ class ProductStack(Stack):
         params = {name: p.requires_grad_() for name, p in self.params.items()}
         outputs = self._forward(params, inputs)
         losses = member_losses(outputs, labels, self.label_smoothing)
-        found = torch.autograd.grad(losses.sum(), list(params.values()))
+        raw = torch.autograd.grad(losses.sum(), list(params.values()))
         for p in params.values():
             p.requires_grad_(False)
-        return losses.detach(), outputs.detach(), dict(zip(params, found, strict=True))
+        return losses.detach(), outputs.detach(), dict(zip(params, raw, strict=True))
 
     @torch.no_grad()
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -216,16 +216,16 @@ class MappedStack(Stack):
 
     def gradients(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Params]:
         """Loss (K,), outputs (K, B, C) and gradients of each member on its own batch (K, B, ...)."""
-        found, (losses, outputs) = self._gradients(self.params, dict(inputs), labels)
+        raw, (losses, outputs) = self._gradients(self.params, dict(inputs), labels)
         # Fused Adam on the CPU misreads gradients with transposed strides.
-        return losses, outputs, {name: g.contiguous() for name, g in found.items()}
+        return losses, outputs, {name: g.contiguous() for name, g in raw.items()}
 
     def seen(self, params: Params, inputs: Mapping[str, Tensor]) -> tuple[Seen, Alone]:
         """Latents and outputs of each member on its own batch (K, B, ...), and the way of one modality alone."""
 
         def one(p: Params, x: dict[str, Tensor]) -> tuple[Any, Any, Tensor]:
-            found = call_with(_Asked(self.base, see), _below(p), (x,))
-            return dict(found.latents), dict(found.masks), found.outputs
+            asked = call_with(_Asked(self.base, see), _below(p), (x,))
+            return dict(asked.latents), dict(asked.masks), asked.outputs
 
         def one_alone(modality: str, x: Tensor) -> Tensor:
             asked = _Asked(self.base, lambda net, rows: alone(net, modality, rows))
@@ -238,8 +238,8 @@ class MappedStack(Stack):
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Outputs (K, n, C) of every member on the same samples (n, ...)."""
         call = vmap(lambda p, x: call_with(self.base, p, (x,), places=self._places), in_dims=(0, None))
-        found: Tensor = call(self.params, dict(inputs))
-        return found
+        answers: Tensor = call(self.params, dict(inputs))
+        return answers
 
     def state(self, k: int) -> Params:
         """The parameters of member k."""

@@ -31,11 +31,11 @@ def latent_losses(z: Tensor, target: Tensor, names: Sequence[str]) -> Tensor:
     d = z.shape[2]
     half = 0.5 * (z - target).square().sum(2).mean(1)
     scale = torch.tensor([1 / d if name == "mse_mean" else 1.0 for name in names])
-    found = half * scale.to(half.device)
+    each = half * scale.to(half.device)
     if "cosine" in names:
         angles = 1 - functional.cosine_similarity(z, target, dim=2).mean(1)
-        found = torch.where(torch.tensor([name == "cosine" for name in names]).to(half.device), angles, found)
-    return found
+        each = torch.where(torch.tensor([name == "cosine" for name in names]).to(half.device), angles, each)
+    return each
 
 
 @dataclass(frozen=True, eq=False)

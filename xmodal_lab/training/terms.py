@@ -511,7 +511,7 @@ class Connection(Term):
         return {"noise": torch.randn(len(rows), len(state[1]), BOTTLENECK, generator=generator)}
 
     def value(self, view: View) -> Tensor:
-        """(K,) mean over the modalities inside ``view``."""
+        """(K,) sum over the modalities inside ``view``, each a mean over rows."""
         out, inside = view.states[0]
         z = _normed(pooled(view.latents[out], view.masks.get(out)))
         total = z.new_zeros(len(z))
@@ -524,7 +524,7 @@ class Connection(Term):
                 total = total + self.beta_vib * kl
                 v = v + (0.5 * log_variance).exp() * view.draws["noise"][:, :, i].to(v)
             total = total + (z - _normed(affine(view.params, f"{m}.out", v.relu()))).square().sum(-1).mean(-1)
-        return total / len(inside)
+        return total
 
 
 @dataclass(frozen=True)

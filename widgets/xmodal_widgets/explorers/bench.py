@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
-from ..view.kinds import Density, HeatMap, Lines, Surface
+from ..view.kinds import Bars, Contour, Density, HeatMap, Lines, Surface
 from . import shipped
 
 if TYPE_CHECKING:
@@ -30,8 +30,17 @@ AXES: dict[str, list[Any]] = {
     "seed": [0, 1, 2],
 }
 # What the views read; the cube holds more.
-VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_curve")
-EPOCHS, CHECKPOINTS = 40, 3
+VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_under")
+# Beside them, what cubes of former versions lack.
+ALONG = ("curve_w2_bias", "trajectory", "path")
+EPOCHS, CHECKPOINTS, TRAJECTORY = 40, 3, 9
+# Conditions of accuracy, of the looks "accuracy", "noisy" and "missing".
+CONDITIONS = ("clean", "image noisy", "audio noisy", "image missing", "audio missing")
+PLACES = {
+    "ta": "first principal axis of training", "tb": "second principal axis", "checkpoint": "epoch",
+    "images": "images", "texts": "sentences",
+}  # fmt: skip
+WORDS = 8.3  # in one of the number sentences of the training split, on average; a test counts them
 # What the browser gets: digits of a number that nobody sees in a picture are rounded away (8 bits of mantissa).
 KEPT_BITS = 8
 
@@ -41,7 +50,9 @@ def experiment() -> Experiment:
     import xmodal_lab as xl
     from xmodal_lab.experiments.bench import ISOLINES, LOOKS
 
-    return xl.bench(looks=LOOKS, isolines=ISOLINES, checkpoints=CHECKPOINTS, epochs=EPOCHS)
+    return xl.bench(
+        looks=LOOKS, isolines=ISOLINES, checkpoints=CHECKPOINTS, trajectory=TRAJECTORY, epochs=EPOCHS
+    )  # fmt: skip
 
 
 def open(
@@ -54,22 +65,35 @@ def open(
         compute: what "Train here" runs; trains the exact setting by default.
         options: ``title``, ``average``, and a value for any control.
     """
+    cube = load_cube()
     shown = views or [
-        Surface("landscape", log=True, title="landscape: test loss"),
-        Density("density", marks="eigenvalue", log=True, title="spectrum: density of the Hessian"),
-        Lines("curve_w2", x="checkpoint", title="gap: W2 between the modalities"),
-        HeatMap("accuracy_at_shots", x="images", y="texts", levels=True, title="isolines: accuracy over shots"),
-        Lines("accuracy_curve", x="epoch", title="test accuracy"),
+        Surface("landscape", log=True, title="landscape: test loss [nats]"),
+        Density("density", marks="eigenvalue", log=True, title="spectrum: density of the Hessian over λ"),
+        Lines(
+            "curve_w2",
+            x="checkpoint",
+            floor="curve_w2_bias" if "curve_w2_bias" in cube else None,
+            title="gap over epochs: W2; dashed: its sampling bias",
+        ),
+        HeatMap(
+            "accuracy_at_shots", x="images", y="texts", levels=True, words=WORDS, title="isolines: accuracy over shots"
+        ),
+        Bars("accuracy_under", x="condition", limits=(0.0, 1.0), title="accuracy: clean, noisy, half missing"),
+        Contour(
+            "trajectory", x="ta", y="tb", path="path", log=True, title="training on its own plane: test loss [nats]"
+        ),
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "share": 0.0, "lam": 1.0}
     opening["title"] = "bench: five papers in one net"
     controls = controls or list(AXES)
-    return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
+    if views is None:
+        shown = [view for view in shown if set(view.variables) <= set(cube.data_vars)]  # a cube of fewer looks
+    return SweepView(cube, shown, controls, compute=compute or train_here, **(opening | options))
 
 
 def load_cube() -> xr.Dataset:
     """The shipped cube."""
-    return shipped.load("bench")
+    return _with_conditions(shipped.load("bench"))
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
@@ -81,6 +105,23 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
         values = np.ascontiguousarray(cube[name].to_numpy().astype(np.float32))
         cube[name] = (cube[name].dims, rounded(values), cube[name].attrs)
     cube["curve_density"] = cube["curve_density"].mean("seed", keep_attrs=True)  # one spectrum for all seeds is enough
+    return cube
+
+
+def _with_conditions(cube: xr.Dataset) -> xr.Dataset:
+    """The cube with ``accuracy_under`` (condition): clean, each modality noisy, each lost by half of the rows."""
+    import xarray as xr
+
+    parts = [cube["accuracy"]]
+    for name in CONDITIONS[1:]:
+        modality, how = name.split()
+        parts.append(cube[how].sel(modality=modality, drop=True))
+    under = xr.concat(parts, xr.IndexVariable("condition", list(CONDITIONS)), coords="minimal", compat="override")
+    under.attrs = {"long_name": "test accuracy"}
+    cube = cube.assign(accuracy_under=under.transpose(..., "condition"))
+    for name in cube.dims:
+        if name in PLACES:
+            cube[name].attrs["long_name"] = PLACES[str(name)]
     return cube
 
 
@@ -96,4 +137,11 @@ def train_here(
     setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
 ) -> dict[str, Any]:
     """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
-    return dict(experiment().compute(setting, progress, cancelled))
+    found = dict(experiment().compute(setting, progress, cancelled))
+    under = np.full(len(CONDITIONS), np.nan)
+    under[0] = found["accuracy"]
+    for k, name in enumerate(CONDITIONS[1:], 1):
+        modality, how = name.split()
+        if modality in found[how]["modality"].values.tolist():
+            under[k] = float(found[how].sel(modality=modality))
+    return {**found, "accuracy_under": under}

@@ -114,7 +114,10 @@ def _draw_view(
         _draw_intervals(axes[0], grid, view, state)
     for axis, setting in zip(axes, settings, strict=False):
         name = getattr(view, "title", None) or ("" if isinstance(view, Scatter) else grid.named(view.variables[0]))
-        axis.set_title(plain(setting[col] if col else name), fontsize=9)
+        heading = plain(setting[col] if col else name)
+        if isinstance(view, HeatMap) and view.words is not None and (rate := _rate(grid, view, setting)):
+            heading += f"\n{plain(rate)}"
+        axis.set_title(heading, fontsize=9)
         axis.tick_params(labelsize=7)
     for axis in axes[count:]:
         axis.remove()
@@ -158,6 +161,9 @@ def _draw_planes(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize
 
+    path = getattr(view, "path", None)
+    if path is not None:  # a mean over seeds is no way that anyone went
+        settings = [_one_of_means(grid, path, setting) for setting in settings]
     slices = [grid.take(view.var, setting, (view.x, view.y)) for setting in settings]
     log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
     span = _scale(grid, view, slices, log, state["fit"][index])
@@ -176,7 +182,47 @@ def _draw_planes(
             _draw_cells(axis, grid, view, x, y, values, norm, setting)
         else:
             _draw_contour(axis, x, y, values, norm, log)
+            if path is not None:
+                _draw_path(axis, grid.take(path, setting, grid.axes[path][-2:]))
     return ScalarMappable(norm, _colors(view)) if span else None
+
+
+def _means(grid: Grid, name: str, setting: Mapping[str, Any]) -> list[str]:
+    """The dimensions of a variable over which a setting averages."""
+    return [d for d in grid.axes[name] if setting.get(d) == "mean" and grid.dims[d].index("mean") is None]
+
+
+def _one_of_means(grid: Grid, name: str, setting: Mapping[str, Any]) -> dict[str, Any]:
+    return {**setting, **{d: grid.dims[d].values[0] for d in _means(grid, name, setting)}}
+
+
+def _draw_path(axis: Axes, places: np.ndarray) -> None:
+    """The way across the plane: a ring where it begins, a dot where it ends."""
+    there = places[np.isfinite(places).all(1)]
+    if not len(there):
+        return
+    for color, wide in (("black", 3.4), ("white", 1.6)):
+        axis.plot(*there.T, color=color, lw=wide, alpha=0.65 if wide > 2 else 1)
+    axis.plot(*there[0], "o", mfc="none", mec="white", ms=8)
+    axis.plot(*there[-1], "o", color="white", mec="black", ms=6)
+
+
+def _rate(grid: Grid, view: HeatMap, setting: Mapping[str, Any]) -> str:
+    """What one step of x is worth in words, or that it has no such rate; as the live view says it."""
+    from xmodal_lab.instruments.information import exchange_rate  # at use: a view needs no torch
+
+    means = _means(grid, view.var, setting)
+    x, y = grid.dims[view.x], grid.dims[view.y]
+    values = grid.take(view.var, setting, (view.x, view.y, *means)).reshape(len(x.values), len(y.values), -1)
+    values = values[..., np.isfinite(values).all((0, 1))]
+    if not values.shape[2]:
+        return ""
+    images, texts = (np.asarray(dim.values, dtype=float) for dim in (x, y))
+    found = exchange_rate(values if values.shape[2] > 1 else values[..., 0], images, texts, float(view.words or 1))
+    if found.refused:
+        return "no exchange rate"
+    low, high = found.interval
+    return f"one more of {x.label} ≈ {found.rate:.2g} words ({low:.2g} to {high:.2g})"
 
 
 def _even(dim: Dim) -> bool:
@@ -268,6 +314,10 @@ def _draw_series(
     slices = [_less(grid, view, grid.take(view.var, setting, keep), keep) for setting in settings]
     log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
     span = _scale(grid, view, slices, log, state["fit"][index])
+    if view.floor is not None and view.limits is None and span is not None:
+        floor = grid.arrays[view.floor]
+        floor = floor[np.isfinite(floor) & ((floor > 0) | (not log))]
+        span = (min(span[0], float(floor.min())), max(span[1], float(floor.max()))) if floor.size else span
     banded = [band(values, quantiles) if view.band else (values, None) for values in slices]
     if view.limits is None and span is not None:
         span = _with_whiskers(span, banded, log)
@@ -276,6 +326,10 @@ def _draw_series(
         spread = None if half is None else half if view.hue else half[None]
         if np.isfinite(table).any():
             (_draw_bars if isinstance(view, Bars) else _draw_lines)(axis, grid, view, table, spread, setting)
+            if view.floor is not None:
+                at = {**setting, view.band: "mean"} if view.band else setting
+                floor = grid.take(view.floor, at, (view.x,))
+                axis.plot(grid.dims[view.x].values, floor, "--", color="0.5", label=plain(grid.named(view.floor)))
         else:
             _notice(axis)
         axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
@@ -288,6 +342,8 @@ def _draw_series(
             _set_span(axis, view, span, log)
         if isinstance(view, Density):
             _draw_spectrum(axis, grid, view, table, setting)
+        if view.floor is not None and not view.hue:
+            axis.legend(fontsize=7, frameon=False)
         if view.hue:
             dim = grid.dims[view.hue]
             title = plain(grid.named(dim.name))

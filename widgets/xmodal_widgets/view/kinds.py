@@ -128,9 +128,44 @@ class Surface(_Plane):
 
 @dataclass(frozen=True)
 class Contour(_Plane):
-    """A landscape as level lines over filled bands."""
+    """A landscape as level lines over filled bands.
+
+    Args:
+        path: a variable whose last two dimensions are (steps, the two axes): the way that training took across the
+            plane, with a ring where it began and a dot where it ended.
+    """
 
     kind: ClassVar[str] = "contour"
+
+    path: str | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The values, and the path over them."""
+        return (self.var,) if self.path is None else (self.var, self.path)
+
+    def axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimensions of the plane, and those of the path."""
+        return super().axes(grid) if self.path is None else (*super().axes(grid), *grid.axes[self.path][-2:])
+
+    def own_axes(self, grid: Grid) -> tuple[str, ...]:
+        """Those that the values themselves must have."""
+        return super().axes(grid)
+
+    def check(self, grid: Grid) -> None:
+        """Compare with the cube.
+
+        Raises:
+            ValueError: a path that does not end in two axes.
+        """
+        if self.path is not None:
+            dims = grid.axes[one_of("variable path of the Contour", self.path, tuple(grid.arrays))]
+            if len(dims) < 2 or len(grid.dims[dims[-1]].values) != 2:
+                raise ValueError(
+                    f"{self.path!r} is no path: it has the dimensions {dims}, the last must be the two axes of the "
+                    "plane and the one before it the steps."
+                )
+        super().check(grid)
 
 
 @dataclass(frozen=True)
@@ -141,6 +176,8 @@ class HeatMap(_Plane):
 
     Args:
         levels: lines of equal value between the middles of the cells (isolines), as a contour has.
+        words: how many words one step of y has: what one step of x is worth in them, its interval or why there is no
+            such rate, is told below the heading (uml, Sec 4.4; as ``xl.information.exchange_rate`` finds it).
         under: a variable whose last two dimensions (up, across) are a picture that the cells lie over.
     """
 
@@ -148,6 +185,7 @@ class HeatMap(_Plane):
 
     under: str | None = None
     levels: bool = False
+    words: float | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -162,6 +200,13 @@ class HeatMap(_Plane):
         """Those that the values themselves must have."""
         return super().axes(grid)
 
+    def freedom(self, grid: Grid, average: Sequence[str]) -> int:
+        """Degrees of freedom of the rate's interval at most: of ``grid`` over the dims in ``average``, or of the fit."""
+        if self.words is None:
+            return 0
+        sizes = [len(grid.dims[d].values) for d in grid.axes[self.var] if d in average]
+        return max(math.prod(sizes) - 1, len(grid.dims[self.x].values) * len(grid.dims[self.y].values) - 3)
+
     def numeric_axes(self) -> tuple[str, ...]:
         """None: cells may stand for names."""
         return ()
@@ -170,8 +215,14 @@ class HeatMap(_Plane):
         """Compare with the cube.
 
         Raises:
-            ValueError: a picture with fewer than two dimensions.
+            ValueError: a picture with fewer than two dimensions; words that are no number above 0, or axes of names.
         """
+        if self.words is not None:
+            if isinstance(self.words, bool) or not isinstance(self.words, int | float) or not 0 < self.words < math.inf:
+                raise ValueError(f"words of the HeatMap must be a number above 0, got {self.words!r}.")
+            for name in (self.x, self.y):
+                if not grid.dims[one_of("dimension", name, tuple(grid.dims))].numeric:
+                    raise ValueError(f"an exchange rate needs numbers along both axes; {name!r} holds names.")
         if (
             self.under is not None
             and len(grid.axes[one_of("variable under the HeatMap", self.under, tuple(grid.arrays))]) < 2
@@ -196,6 +247,7 @@ class _Series(View):
         fit: open with the scale fitted to what is shown, not to the whole cube; the reader can switch.
         limits: (low, high) of the vertical axis.
         title: what stands above the panel; the variable's name by default.
+        floor: a variable with the dimension ``x``, drawn dashed and grey beside: what a measurement of nothing reads.
         versus: ``{"target": "zero"}``: draw each value less the one there, of the same seed; the band is that of the
             paired differences. Its dimension is ``hue`` or ``x``.
     """
@@ -209,15 +261,27 @@ class _Series(View):
     fit: bool = False
     limits: tuple[float, float] | None = None
     title: str | None = None
+    floor: str | None = None
     versus: Mapping[str, Any] | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The values, and their floor."""
+        return (self.var,) if self.floor is None else (self.var, self.floor)
+
+    def own_axes(self, grid: Grid) -> tuple[str, ...]:
+        """The dimensions that the values must have; the floor needs x alone."""
+        return super().axes(grid)
 
     def check(self, grid: Grid) -> None:
         """Compare with the cube.
 
         Raises:
-            ValueError: ``versus`` names no value of ``hue`` or ``x``.
+            ValueError: ``versus`` names no value of ``hue`` or ``x``; a floor without the dimension ``x``.
         """
         super().check(grid)
+        if self.floor is not None:
+            one_of(f"dimension of floor={self.floor!r}", self.x, grid.axes[self.floor])
         if self.versus is None:
             return
         if not isinstance(self.versus, Mapping) or len(self.versus) != 1:
@@ -273,7 +337,7 @@ class Density(_Series):
     @property
     def variables(self) -> tuple[str, ...]:
         """The density, and the eigenvalues on its axis."""
-        return (self.var,) if self.marks is None else (self.var, self.marks)
+        return super().variables if self.marks is None else (*super().variables, self.marks)
 
     def axes(self, grid: Grid) -> tuple[str, ...]:
         """The dimensions that it shows, with the one that counts eigenvalues."""
@@ -528,6 +592,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "density": ("lambda_",),
     "curve_w2": ("checkpoint",),
     "accuracy_at_shots": ("images", "texts"),
+    "trajectory": ("ta", "tb"),
     "accuracy_curve": ("epoch",),
     "train_loss_curve": ("epoch",),
 }
@@ -547,6 +612,10 @@ def look_views(grid: Grid) -> tuple[View, ...]:
             views.append(Surface(name, log=True))
         elif name == "density":
             views.append(Density(name, marks=_marks(grid, name), log=True))
+        elif name == "trajectory":
+            views.append(Contour(name, needed[0], needed[1], path="path" if "path" in grid.arrays else None, log=True))
+        elif name == "curve_w2" and drawn == name and "curve_w2_bias" in grid.arrays:
+            views.append(Lines(name, needed[0], floor="curve_w2_bias"))
         elif name == "accuracy_at_shots":
             views.append(HeatMap(name, needed[0], needed[1], levels=True))
         else:

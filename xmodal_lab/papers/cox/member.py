@@ -115,8 +115,8 @@ class CoxWorld(StackedWorld):
                 dataset, s["out"], inside=inside, perceptor=s["perceptor"], split=s["split"],
                 aligned=s["algorithm"] == "aligned", steps=s["perceptor_steps"], memory=memory,
             )  # fmt: skip
-        found: Problem = memory[key]
-        return found
+        problem: Problem = memory[key]
+        return problem
 
     def outcomes(self, members: Sequence[Values], report: Report) -> list[Outcome]:
         """Members of one stack, trained and scored."""
@@ -158,8 +158,8 @@ class CoxWorld(StackedWorld):
     def inside(s: Values, known: Sequence[str]) -> list[str]:
         """In-modal names of ``known``: those of ``inside`` (all others when empty), the first ``count`` (0: all)."""
         named = check.modalities_of(s["inside"].split("+") if s["inside"] else None, known)
-        found = [m for m in named if m != s["out"]]
-        return found[: s["count"]] if s["count"] else found
+        names = [m for m in named if m != s["out"]]
+        return names[: s["count"]] if s["count"] else names
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: switches and weights of COX for a baseline."""
@@ -191,16 +191,16 @@ class CoxWorld(StackedWorld):
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
         """Scores, curves over training, and on demand an embedding."""
-        found = {name: Variable(label=label) for name, label in NUMBERS.items()}
+        declared = {name: Variable(label=label) for name, label in NUMBERS.items()}
         at, each = {"checkpoint": range(CHECKPOINTS)}, {"source": range(1, self.sources + 1)}
-        found |= {"accuracy_curve": Variable(at, label="accuracy of h_O")}
-        found |= {"mmd": Variable({**at, **each}, label="MMD² from mapping to out-of-modal features")}
-        found |= {"in_modal_accuracy": Variable({**at, **each}, label="accuracy of h_k* on out-of-modal data")}
+        declared |= {"accuracy_curve": Variable(at, label="accuracy of h_O")}
+        declared |= {"mmd": Variable({**at, **each}, label="MMD² from mapping to out-of-modal features")}
+        declared |= {"in_modal_accuracy": Variable({**at, **each}, label="accuracy of h_k* on out-of-modal data")}
         points = max(values["points"])
         if points:
             row = {"point": range(points)}
-            found |= on_demand({name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")})
-        return found
+            declared |= on_demand({name: Variable(row, dtype="float32") for name in ("x", "y", "kind", "true_class")})
+        return declared
 
 
 def _options(s: Values) -> Options:
@@ -208,18 +208,18 @@ def _options(s: Values) -> Options:
 
 
 def _result(o: Outcome, s: Values, problem: Problem, sources: int) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         k: getattr(o, k) for k in ("accuracy", "balanced", "accuracy_prior", "predicted", "majority", "relabelled")
     }
-    found |= {name: o.recall[key] for name, key in _RECALLS.items()}
-    found |= {name: o.numbers.get(name, np.nan) for name in NUMBERS if name not in found}
-    found["accuracy_curve"] = o.curves["accuracy"].numpy() if o.curves else np.full(CHECKPOINTS, np.nan)
+    result |= {name: o.recall[key] for name, key in _RECALLS.items()}
+    result |= {name: o.numbers.get(name, np.nan) for name in NUMBERS if name not in result}
+    result["accuracy_curve"] = o.curves["accuracy"].numpy() if o.curves else np.full(CHECKPOINTS, np.nan)
     for name in ("mmd", "in_modal_accuracy"):
         curve = o.curves[name].numpy() if o.curves else np.zeros((CHECKPOINTS, 0))
-        found[name] = np.pad(curve, ((0, 0), (0, sources - curve.shape[1])), constant_values=np.nan)
+        result[name] = np.pad(curve, ((0, 0), (0, sources - curve.shape[1])), constant_values=np.nan)
     if s["points"]:
-        found |= {name: v.astype(np.float32) for name, v in embedding(o, problem, s["points"]).items()}
-    return found
+        result |= {name: v.astype(np.float32) for name, v in embedding(o, problem, s["points"]).items()}
+    return result
 
 
 def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray]:

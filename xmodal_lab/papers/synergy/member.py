@@ -68,7 +68,7 @@ class SynergyWorld(DatasetWorld):
         params = train(world, members, plan, [s["seed"] for s in members], on_step)
         scores = torch.stack([accuracy(params, world.x[name], world.y["test"]) for name in TESTS], 1)
         val, floors = accuracy(params, world.x["val"], world.y["val"]), watch.floor().cpu()
-        found = []
+        results = []
         for k in range(len(members)):
             one: dict[str, Any] = {"accuracy": scores[k].numpy(), "val_accuracy": float(val[k])}
             if watch.moments:
@@ -80,8 +80,8 @@ class SynergyWorld(DatasetWorld):
                     name: xr.DataArray(v, {"moment": _shares(members[0])}) for name, v in distances(watch, k).items()
                 }
                 one |= triangle(watch, k)
-            found.append(one)
-        return found
+            results.append(one)
+        return results
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
         """Accuracies, and what is watched.
@@ -89,7 +89,7 @@ class SynergyWorld(DatasetWorld):
         Raises:
             ValueError: members that would be watched at different moments.
         """
-        found = {
+        declared = {
             "accuracy": Variable({"test": TESTS}, "test accuracy"),
             "val_accuracy": Variable(label="validation accuracy"),
         }
@@ -107,8 +107,8 @@ class SynergyWorld(DatasetWorld):
             if points:
                 asked |= {name: Variable(shares, label) for name, label in DISTANCES.items()}
                 asked |= {name: Variable(label=label) for name, label in TRIANGLE.items()}
-            found |= on_demand(asked)
-        return found
+            declared |= on_demand(asked)
+        return declared
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Names of one thing brought together; without a latent loss, what it would be makes no difference."""
@@ -199,14 +199,14 @@ def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
     plan = Plan.of(world, [s])
     watch = Watch(world, [s], plan)
     train(world, [s], plan, [s["seed"]], watch)
-    found: dict[str, torch.Tensor] = {
+    latents: dict[str, torch.Tensor] = {
         "z_i": alone(world, [s], s["seed"], s["seed"])[-1],
         "ẑ_k": watch.clouds[-1][0],
         "z_j": world.teacher.z_j,
     }
     ideal = world.ideal(s["seed"])
-    found = found if ideal is None else {**found, "z*": ideal}
-    return {name: z.cpu() for name, z in found.items()}
+    latents = latents if ideal is None else {**latents, "z*": ideal}
+    return {name: z.cpu() for name, z in latents.items()}
 
 
 def _shares(s: Values) -> list[float]:

@@ -75,8 +75,8 @@ class Direction:
             net = fitted([seed], self.both["train"], self.y_both, self.classes, self.settings)
             with torch.no_grad():
                 self.memory["ideal", seed] = nets.features(net, self.both["test"])[0]
-        found: Tensor = self.memory["ideal", seed]
-        return found
+        latents: Tensor = self.memory["ideal", seed]
+        return latents
 
 
 def modality(dataset: Dataset, letter: str) -> str | None:

@@ -81,8 +81,8 @@ class UmlWorld(StackedWorld):
         """Heads trained together on one set of embeddings; closed-form baselines one by one."""
         data = self.load(members[0])
         if members[0]["classifier"] != "head":
-            found = [grids.baseline(data, head_of(s), s["classifier"]) for s in members]
-            return [{"accuracy": test, "val_accuracy": val, "loss": float("nan")} for test, val in found]
+            scores = [grids.baseline(data, head_of(s), s["classifier"]) for s in members]
+            return [{"accuracy": test, "val_accuracy": val, "loss": float("nan")} for test, val in scores]
         trained = train_heads(data, [head_of(s) for s in members], report=report, device=members[0]["device"])
         results = []
         for s, t in zip(members, trained, strict=True):
@@ -109,14 +109,14 @@ class UmlWorld(StackedWorld):
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
         """Scores, and on demand the geometry of the head."""
-        found = {
+        declared = {
             "accuracy": Variable(label="test accuracy"),
             "val_accuracy": Variable(label="validation accuracy"),
             "loss": Variable(label="test loss", units="nats"),
         }
         if any(values["geometry"]):
-            found |= on_demand({f.name: Variable(label=f.name.replace("_", " ")) for f in fields(Geometry)})
-        return found
+            declared |= on_demand({f.name: Variable(label=f.name.replace("_", " ")) for f in fields(Geometry)})
+        return declared
 
     def check(self, s: Values) -> None:
         """Refuse settings that make no sense.

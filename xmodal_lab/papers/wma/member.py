@@ -57,7 +57,7 @@ class WmaWorld(Towers):
             apart = distances(hidden, transport_of(s), quiet=True).cpu() / run.start
             spread = run.tower.embed(inputs).spread()
         at = {"pair": pairs}
-        found = {
+        result = {
             "score": xr.DataArray(scores, {"split": list(SPLITS), "case": cases}, ("split", "case")),
             "gain_sign": head.sign,
             "D_0": xr.DataArray(run.start.numpy(), at),
@@ -74,13 +74,13 @@ class WmaWorld(Towers):
             "penalty_share": run.share,
         }
         if s["strengths"]:
-            found["curve"] = xr.DataArray(
+            result["curve"] = xr.DataArray(
                 [tested(run.tower, dataset.test, head, _times(s, k)) for k in STRENGTHS],
                 {"strength": list(STRENGTHS), "case": cases}, ("strength", "case"),
             )  # fmt: skip
         if s["shown"] >= 0:
-            found["plan"] = plan_of(_one(hidden, s["shown"]), *pairs_of(hidden)[0], transport_of(s))[0].cpu().numpy()
-        return found
+            result["plan"] = plan_of(_one(hidden, s["shown"]), *pairs_of(hidden)[0], transport_of(s))[0].cpu().numpy()
+        return result
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
         """Scores, distances along training, and on demand a curve and a plan."""
@@ -88,7 +88,7 @@ class WmaWorld(Towers):
         metric = {"binary": "AUROC", "classes": "AUROC", "multilabel": "F1", "regression": "MAE"}
         pair = {"pair": _union([_pairs(m) for m in seen])}
         steps = sorted(_union([_looks(n) for n in values["steps"]]))
-        found = {
+        declared = {
             "score": Variable(
                 {"split": SPLITS, "case": _union([cases_of(m) for m in seen])},
                 " or ".join(dict.fromkeys(metric.get(h, h) for h in values["head"])),
@@ -104,20 +104,22 @@ class WmaWorld(Towers):
             "penalty_share": Variable(label="share of the penalty in the loss, mean over training"),
         }
         if any(values["strengths"]):
-            own = found["score"].dims
-            found["curve"] = Variable({"strength": STRENGTHS, "case": own["case"]}, found["score"].label, optional=True)
+            own = declared["score"].dims
+            declared["curve"] = Variable(
+                {"strength": STRENGTHS, "case": own["case"]}, declared["score"].label, optional=True
+            )
         if max(values["shown"]) >= 0:
             s = {k: v[0] for k, v in values.items()}
             names = s["modalities"].split("+")
             shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
             readers: Any = OneTower.for_dataset(self.load(s), names[:2], outputs=1, **shape).readers
             counts = [readers[m].count for m in names[:2]]
-            found["plan"] = Variable(
+            declared["plan"] = Variable(
                 {"token_1": range(counts[0]), "token_2": range(counts[1])},
                 f"mass from {names[0]} to {names[1]}",
                 optional=True,
             )
-        return found
+        return declared
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:
         """Without what makes no difference: at α = 0 there is no target."""

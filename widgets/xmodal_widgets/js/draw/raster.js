@@ -176,6 +176,33 @@ export function drawLevels(ctx, frame, plane, levels, labels, theme) {
   }
 }
 
+// A way across the plane: joined places, a ring where it begins, a dot where it ends; dark under light, so that it is
+// seen on every band.
+export function drawPath(ctx, frame, path) {
+  const places = Array.from({ length: path.length / 2 }, (_, k) => [frame.px(path[2 * k]), frame.py(path[2 * k + 1])]);
+  const there = places.filter(([x, y]) => Number.isFinite(x + y));
+  if (!there.length) return;
+  const [first, last] = [there[0], there[there.length - 1]];
+  for (const [color, wide] of [["rgba(0, 0, 0, 0.65)", 2], ["#fff", 0]]) {
+    ctx.strokeStyle = color;
+    ctx.fillStyle = color;
+    ctx.lineJoin = "round";
+    ctx.lineWidth = 1.8 + wide;
+    ctx.beginPath();
+    there.forEach(([x, y], k) => ctx[k ? "lineTo" : "moveTo"](x, y));
+    ctx.stroke();
+    for (const [x, y] of there.slice(1, -1)) circle(ctx, x, y, 2 + wide / 2, "fill");
+    circle(ctx, ...first, 5, "stroke");
+    circle(ctx, ...last, 4.5 + wide / 2, "fill");
+  }
+}
+
+function circle(ctx, x, y, radius, how) {
+  ctx.beginPath();
+  ctx.arc(x, y, radius, 0, 2 * Math.PI);
+  ctx[how]();
+}
+
 // One label per line, away from the other labels and from the rim; none if there is no room.
 function labelSpot(points, placed, frame) {
   const inside = (x, y) =>

@@ -10,6 +10,7 @@ export function readSeries(cube, spec, setting) {
   const keep = [spec.hue, spec.x, spec.band].filter(Boolean);
   const slice = take(cube, spec.var, setting, keep);
   if (spec.versus) lessReference(cube, spec, slice, keep);
+  if (spec.floor) slice.floor = take(cube, spec.floor, spec.band ? { ...setting, [spec.band]: "mean" } : setting, [spec.x]).values;
   return spec.band ? overBand(cube, slice, cube.dims.get(spec.band).size) : slice;
 }
 
@@ -48,6 +49,32 @@ export function drawLines(ctx, frame, theme, spec, cube, series, ghost = null) {
     strokeSeries(ctx, x.length, at, style);
     if (x.length <= 60 && !ghost) drawDots(ctx, x.length, at, style.color);
   }
+  ctx.restore();
+}
+
+// What a measurement of nothing reads: dashed and grey, with what lies below it shaded.
+export function drawFloor(ctx, frame, theme, x, values) {
+  const there = [...x.keys()].filter((i) => Number.isFinite(frame.py(values[i])));
+  if (!there.length) return;
+  clipTo(ctx, frame);
+  const trace = () => {
+    ctx.beginPath();
+    there.forEach((i, k) => ctx[k ? "lineTo" : "moveTo"](frame.px(x[i]), frame.py(values[i])));
+  };
+  trace();
+  ctx.lineTo(frame.px(x[there[there.length - 1]]), frame.top + frame.height);
+  ctx.lineTo(frame.px(x[there[0]]), frame.top + frame.height);
+  ctx.fillStyle = theme.ink;
+  ctx.globalAlpha = 0.1;
+  ctx.fill();
+  ctx.globalAlpha = 0.65;
+  ctx.strokeStyle = theme.ink;
+  ctx.lineWidth = 1.5;
+  ctx.setLineDash([5, 4]);
+  trace();
+  ctx.stroke();
+  ctx.setLineDash([]);
+  ctx.globalAlpha = 1;
   ctx.restore();
 }
 

@@ -7,25 +7,27 @@
 //   tell(panel, at)                grid indices -> lines of the read-out
 //   value(panel, at)               the number at grid indices, for the mark in linked panels
 //   steps(panel)                   the dimensions that arrow keys walk: [horizontal, vertical]
+//   say(cube, spec, slice)         optional: { short, long }, a sentence below the heading
 // A panel holds { cube, spec, size, theme, slice, scale, setting, state }.
 
 import { take, extent } from "../data/cube.js";
+import { exchangeRate, localRate, rateWords } from "../data/exchange.js";
 import { nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
 import { PALETTES } from "../data/palette.js";
 import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
 import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
 import { drawEigenvalues, fillUnder, floored, lambdaSpan, symlogAxis } from "../draw/density.js";
 import { drawIntervals, pickInterval, readIntervals, rowAxis, spotInterval } from "../draw/intervals.js";
-import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels } from "../draw/raster.js";
+import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels, drawPath } from "../draw/raster.js";
 import { readScatter, classesOf, drawCurves, drawPoints } from "../draw/scatter.js";
-import { readSeries, drawLines, drawCursor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
+import { readSeries, drawLines, drawCursor, drawFloor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
 import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, drawWire, pickSurface } from "../draw/surface.js";
 import { drawCorners } from "./corners.js";
 
 export const KINDS = {
   surface: planeKind(drawSurfacePanel, pickSurfacePanel, spotSurfacePanel),
-  contour: planeKind(drawContourPanel, pickPlane, spotPlane),
-  heatmap: planeKind(drawHeatMapPanel, pickPlane, spotPlane),
+  contour: { ...planeKind(drawContourPanel, pickPlane, spotPlane), read: readContour },
+  heatmap: { ...planeKind(drawHeatMapPanel, pickPlane, spotPlane), read: readHeatMap, tell: tellHeatMap, say: sayRate },
   lines: { read: readSeries, spans: spansOfSeries, draw: drawLinesPanel, pick: pickLine, spot: spotLine, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
   density: { read: readDensity, spans: spansOfDensity, draw: drawDensityPanel, pick: pickLine, spot: spotLine, tell: tellDensity, value: seriesValue, steps: stepsOfSeries, bar: () => false },
   bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
@@ -37,14 +39,55 @@ export const KINDS = {
 
 function planeKind(draw, pick, spot) {
   return {
-    read: (cube, spec, setting) => {
-      const slice = take(cube, spec.var, setting, [spec.x, spec.y]);
-      return { ...slice, x: cube.dims.get(spec.x).values, y: cube.dims.get(spec.y).values };
-    },
+    read: readPlane,
     spans: (cube, spec, slices, fit, log) => ({ value: valueSpan(cube, spec, slices, fit, log) }),
     draw, pick, spot, tell: tellPlane, value: (panel, at) => panel.slice.values[planeIndex(panel, at)],
     steps: (panel) => [panel.spec.x, panel.spec.y], bar: () => true,
   };
+}
+
+function readPlane(cube, spec, setting) {
+  const slice = take(cube, spec.var, setting, [spec.x, spec.y]);
+  return { ...slice, x: cube.dims.get(spec.x).values, y: cube.dims.get(spec.y).values };
+}
+
+// The way across the plane: places [step * 2 + axis]. A mean over seeds is no way that anyone went.
+function readContour(cube, spec, setting) {
+  const slice = readPlane(cube, spec, setting);
+  if (!spec.path) return slice;
+  const one = oneOfMeans(cube, spec.path, setting);
+  return { ...readPlane(cube, spec, one), path: take(cube, spec.path, one, cube.vars.get(spec.path).dims.slice(-2)).values };
+}
+
+// The setting with the first member of every mean.
+function oneOfMeans(cube, name, setting) {
+  const means = averaged(cube, name, setting).map((dim) => [dim, cube.dims.get(dim).values[0]]);
+  return means.length ? { ...setting, ...Object.fromEntries(means) } : setting;
+}
+
+const averaged = (cube, name, setting) =>
+  cube.vars.get(name).dims.filter((dim) => setting[dim] === "mean" && !cube.dims.get(dim).exact.has("mean"));
+
+function readHeatMap(cube, spec, setting) {
+  const slice = readPlane(cube, spec, setting);
+  if (!spec.words) return slice;
+  const seeds = averaged(cube, spec.var, setting);
+  const all = take(cube, spec.var, setting, [...seeds, spec.x, spec.y]).values;
+  const size = slice.x.length * slice.y.length;
+  const grids = Array.from({ length: all.length / size }, (_, s) => all.subarray(s * size, (s + 1) * size));
+  return { ...slice, rate: exchangeRate(grids, slice.x, slice.y, spec.words, cube.quantiles) };
+}
+
+function sayRate(cube, spec, slice) {
+  return rateWords(slice.rate, [cube.dims.get(spec.x).label, cube.dims.get(spec.y).label]);
+}
+
+function tellHeatMap(panel, at) {
+  const { cube, spec, slice } = panel;
+  const lines = tellPlane(panel, at);
+  const here = slice.rate ? localRate(slice.rate, slice.x[at[spec.x]], slice.y[at[spec.y]]) : NaN;
+  if (here > 0) lines.push(`one more of ${cube.dims.get(spec.x).label} here: ${readable(Number(here.toPrecision(2)))} words (log fit)`);
+  return lines;
 }
 
 export const paletteOf = (spec) => PALETTES[spec.palette] || PALETTES.viridis;
@@ -104,6 +147,7 @@ function drawContourPanel(ctx, panel) {
   drawHatch(ctx, frame, panel.theme);
   drawBands(ctx, frame, panel.slice, panel.scale, contourLevels(panel), panel.shown, paletteOf(panel.spec));
   drawContourLines(ctx, frame, panel);
+  if (panel.slice.path) drawPath(ctx, frame, panel.slice.path);
   drawAxes(ctx, frame, panel.theme);
 }
 
@@ -196,7 +240,7 @@ export function tellPlane(panel, at) {
 // -- lines and bars ----------------------------------------------------------------------------
 
 function spansOfSeries(cube, spec, slices, fit, log) {
-  const span = valueSpan(cube, spec, slices, fit, log);
+  const span = withFloor(cube, spec, slices, fit, log, valueSpan(cube, spec, slices, fit, log));
   return { value: span && (spec.limits ? span : padded(...span, log)) };
 }
 
@@ -208,6 +252,14 @@ function spansOfBars(cube, spec, slices, fit, log) {
   const shown = extent(slices, false) || span;
   span = [Math.min(0, span[0], shown[0]), Math.max(0, span[1], shown[1])];
   return { value: [span[0] * 1.08, span[1] * 1.1] };
+}
+
+// A scale that shows the floor too.
+function withFloor(cube, spec, slices, fit, log, span) {
+  const floors = slices.filter((slice) => slice.floor).map(({ floor }) => ({ values: floor }));
+  const v = spec.floor && cube.vars.get(spec.floor);
+  const range = span && v && !spec.limits && (fit ? extent(floors, log) : log ? v.positive !== null && [v.positive, v.range[1]] : v.range);
+  return range ? [Math.min(span[0], range[0]), Math.max(span[1], range[1])] : span;
 }
 
 function valueAxis(panel) {
@@ -225,6 +277,7 @@ function drawLinesPanel(ctx, panel) {
   drawGrid(ctx, panel.frame, theme);
   if (typeof setting[spec.x] === "number") drawCursor(ctx, panel.frame, theme, setting[spec.x]);
   if (panel.ghost) drawLines(ctx, panel.frame, theme, spec, cube, { ...panel.ghost, half: null }, theme.faint);
+  if (slice.floor) drawFloor(ctx, panel.frame, theme, dim.values, slice.floor);
   drawLines(ctx, panel.frame, theme, spec, cube, slice);
   drawAxes(ctx, panel.frame, theme);
 }

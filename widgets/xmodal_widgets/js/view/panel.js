@@ -22,6 +22,7 @@ export function makeView(app, spec, index) {
   view.log = toggle("log", "Logarithmic (log10) scale of values", () => flip(app, "log", index));
   view.fit = toggle("fit", "Fit the scale to what is shown now, instead of the whole cube", () => flip(app, "fit", index));
   view.legend = make("ul", { class: "xm-legend" });
+  view.said = make("div", { class: "xm-said", hidden: !kind.say || !spec.words });
   view.row = make("div", { class: "xm-panels" });
   view.colorbar = make("canvas", { class: "xm-colorbar", "aria-hidden": "true" });
   view.grow = make("button", { type: "button", class: "xm-toggle xm-grow", title: "Enlarge", "aria-label": `enlarge ${title.textContent}` }, "\u2922");
@@ -29,7 +30,7 @@ export function makeView(app, spec, index) {
   view.body = make("div", { class: "xm-body" }, view.row, view.colorbar);
   view.element = make("section", { class: `xm-view xm-${spec.kind}`, "aria-label": title.textContent },
     make("div", { class: "xm-view-head" }, title, view.badge, make("span", { class: "xm-tools" }, view.log, view.fit, view.grow)),
-    view.legend, view.body);
+    view.said, view.legend, view.body);
   view.hasBar = kind.bar(app.cube, spec);
   view.element.addEventListener("click", (event) => view.small && !event.target.closest("button") && app.enlarge(index));
   const columns = spec.col ? app.cube.dims.get(spec.col) : null;
@@ -77,6 +78,8 @@ function fillLegend(view) {
       if (h % stride === 0) view.legend.append(make("li", {}, hueSwatch(cube, spec, h), word));
     });
   }
+  if (spec.floor) view.legend.append(make("li", { class: "xm-note" }, makeSwatch(30, curveSwatch("#808080", [5, 4])), titled(cube.vars.get(spec.floor))));
+  if (spec.path) view.legend.append(make("li", { class: "xm-note" }, "\u25CB start  \u25CF end of training"));
   if (spec.band) view.legend.append(make("li", { class: "xm-note" }, spec.versus ? `paired over ${spec.band}, 95 % interval` : `mean over ${spec.band}, 95 % interval`));
   view.legend.hidden = !view.legend.childElementCount;
 }
@@ -152,12 +155,12 @@ function readKey(view) {
 export function opensOf(cube, spec) {
   const own = [{ scatter: spec.points, intervals: spec.rows }[spec.kind] ?? spec.x, spec.y, spec.hue, spec.band, spec.col];
   if (spec.marks) own.push(spec.along);
-  if (spec.under) own.push(...cube.vars.get(spec.under).dims.slice(-2));
+  for (const drawn of [spec.under, spec.path]) if (drawn) own.push(...cube.vars.get(drawn).dims.slice(-2));
   const all = variablesOf(spec).flatMap((name) => cube.vars.get(name).dims);
   return new Set(all.filter((name) => !own.includes(name)));
 }
 
-export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.marks, ...(spec.kind === "intervals" ? [spec.low, spec.high, spec.mark, spec.margin, spec.color] : [])]).filter(Boolean);
+export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.path, spec.floor, spec.marks, ...(spec.kind === "intervals" ? [spec.low, spec.high, spec.mark, spec.margin, spec.color] : [])]).filter(Boolean);
 
 export function updateView(view) {
   const { app, spec, kind } = view;
@@ -192,11 +195,19 @@ function readView(view) {
   view.panels.forEach((panel, c) => {
     Object.assign(panel, { cube: app.cube, spec, setting: settings[c], slice: slices[c], ghost: ghosts[c] || null, scale: view.scale, spans: view.spans, shown });
   });
+  if (!view.said.hidden) say(view, slices[0]);
   view.badge.hidden = !slices.some((s) => s.interpolated);
   view.log.hidden = !positive;
   view.fit.hidden = Boolean(spec.limits);
   view.log.setAttribute("aria-pressed", String(app.state.log[view.index]));
   view.fit.setAttribute("aria-pressed", String(app.state.fit[view.index]));
+}
+
+// The sentence below the heading: in full where the picture is large, and always for the pointer.
+function say(view, slice) {
+  const { short, long } = view.kind.say(view.app.cube, view.spec, slice);
+  view.said.replaceChildren(make("span", { class: "xm-long" }, long), make("span", { class: "xm-short", "aria-hidden": "true" }, short));
+  view.said.title = long;
 }
 
 function panelSetting(app, spec, c) {

@@ -100,11 +100,11 @@ def _halved(samples: Samples, shared: float, seed: int) -> Samples:
 def _of_another(labels: Tensor, seed: int) -> Tensor:
     """For each row another row of its class: the next one in a random order of the class."""
     drawn = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SHARE + seed + 1))
-    found = torch.empty_like(drawn)
+    partner = torch.empty_like(drawn)
     for c in labels.unique():
         rows = drawn[labels[drawn] == c]
-        found[rows] = rows.roll(1)
-    return found
+        partner[rows] = rows.roll(1)
+    return partner
 
 
 def _uneven(whole: Dataset, unbalance: float, seed: int) -> Dataset:

@@ -66,8 +66,8 @@ def pseudo_labels(samples: Samples, modality: str, clusters: int, *, dims: int =
         from umap import UMAP
 
         low = UMAP(n_components=min(dims, len(flat) - 2), random_state=seed).fit_transform(seen)
-        found = KMeans(clusters, n_init=4, random_state=seed).fit_predict(low)
-    return torch.from_numpy(np.asarray(found)).long()
+        clusters_of = KMeans(clusters, n_init=4, random_state=seed).fit_predict(low)
+    return torch.from_numpy(np.asarray(clusters_of)).long()
 
 
 def retrieve(
@@ -139,14 +139,14 @@ class _partners:
 
 
 def _start(views: dict[str, Tensor], seeds: Sequence[int]) -> Params:
-    found: dict[str, list[Tensor]] = {}
+    params: dict[str, list[Tensor]] = {}
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         for m, x in views.items():
             for name, (fan_in, fan_out) in {"1": (x.shape[1], HIDDEN), "2": (HIDDEN, WIDTH)}.items():
-                found.setdefault(f"{m}.{name}.weight", []).append(uniform(generator, fan_in, fan_in, fan_out).to(x))
-                found.setdefault(f"{m}.{name}.bias", []).append(x.new_zeros(1, fan_out))
-    return {name: torch.stack(parts) for name, parts in found.items()}
+                params.setdefault(f"{m}.{name}.weight", []).append(uniform(generator, fan_in, fan_in, fan_out).to(x))
+                params.setdefault(f"{m}.{name}.bias", []).append(x.new_zeros(1, fan_out))
+    return {name: torch.stack(parts) for name, parts in params.items()}
 
 
 def _embed(params: Params, m: str, x: Tensor) -> Tensor:

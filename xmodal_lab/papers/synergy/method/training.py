@@ -128,13 +128,13 @@ def train(
 
 def accuracy(params: Params, x: Tensor, y: Tensor) -> Tensor:
     """(K,) share of right answers, on the CPU; members in groups, so that features of many do not fill the memory."""
-    found = []
+    shares = []
     with torch.no_grad():
         for k in range(len(params["w1"])):
             one = {name: p[k : k + 1] for name, p in params.items()}
             right = nets.logits(one, nets.features(one, x)).argmax(2) == y
-            found.append(wide(right).mean(1))
-    return torch.cat(found).cpu()
+            shares.append(wide(right).mean(1))
+    return torch.cat(shares).cpu()
 
 
 def _pool_name(world: Direction, s: Values) -> str:
@@ -153,14 +153,14 @@ def _pool_name(world: Direction, s: Values) -> str:
 
 def _pools(world: Direction, members: Sequence[Values]) -> dict[str, Pool]:
     """The pools that occur, and for targets of a row's own, those of the validation rows."""
-    found: dict[str, Pool] = {}
+    pools: dict[str, Pool] = {}
     for s in members:
         name = _pool_name(world, s)
-        found[name] = world.teacher.pools[name]
+        pools[name] = world.teacher.pools[name]
         if KINDS[s["target"]].rule == "own" and world.teacher.z_val is not None:
             z = world.teacher.z_val
-            found[f"{name}/val"] = Pool(z, world.y["val"], torch.arange(len(z)))
-    return found
+            pools[f"{name}/val"] = Pool(z, world.y["val"], torch.arange(len(z)))
+    return pools
 
 
 def _chosen_rows(y: Tensor, per_class: int, seed: int) -> Tensor:
@@ -173,11 +173,11 @@ def _chosen_rows(y: Tensor, per_class: int, seed: int) -> Tensor:
 def _batches(rows: Tensor, steps: int, size: int, seed: int) -> Tensor:
     """(steps, size) rows, in epochs of random order; an epoch's rest is left out."""
     rng = _stream(seed, _BATCHES)
-    found: list[Tensor] = []
-    while len(found) < steps:
+    batches: list[Tensor] = []
+    while len(batches) < steps:
         order = rows[torch.randperm(len(rows), generator=rng)]
-        found += order[: len(order) // size * size].split(size)
-    return torch.stack(found[:steps])
+        batches += order[: len(order) // size * size].split(size)
+    return torch.stack(batches[:steps])
 
 
 def _stream(seed: int, purpose: int) -> torch.Generator:

@@ -95,15 +95,15 @@ def alone(world: Direction, members: Sequence[Values], seed: int, start: int) ->
         train(world, nets_alone, plan, [pair[1] for pair in missing], watch)
         for k, pair in enumerate(missing):
             world.memory[(*kind, *pair)] = [cloud[k] for cloud in watch.clouds]
-    found: list[Tensor] = world.memory[(*kind, seed, start)]
-    return found
+    clouds: list[Tensor] = world.memory[(*kind, seed, start)]
+    return clouds
 
 
 def distances(watch: Watch, k: int) -> dict[str, list[float]]:
     """Each of :data:`DISTANCES` at each moment, for member ``k``."""
     s, world = watch.members[k], watch.world
     same, apart = (alone(world, watch.members, s["seed"], s["seed"] + shift) for shift in (0, APART))
-    found: dict[str, list[float]] = {name: [] for name in DISTANCES}
+    curves: dict[str, list[float]] = {name: [] for name in DISTANCES}
     for at, clouds in enumerate(watch.clouds):
         shared = world.memory.setdefault(("w2", s["seed"], watch.points, at, id(same)), {})
         z_k = halves(clouds[k], watch.points)[0]
@@ -112,8 +112,8 @@ def distances(watch: Watch, k: int) -> dict[str, list[float]]:
             shared.update(w2_ij=_w2(i_a, j_b), w2_ii=_w2(i_a, i_b), w2_ii_apart=_w2(i_a, apart_b))
         here = {"w2_ki": _w2(z_k, i_b), "w2_kj": _w2(z_k, j_b), "w2_ki_apart": _w2(z_k, apart_b), **shared}
         for name in DISTANCES:
-            found[name].append(here[name])
-    return found
+            curves[name].append(here[name])
+    return curves
 
 
 def triangle(watch: Watch, k: int) -> dict[str, float]:
@@ -127,11 +127,11 @@ def triangle(watch: Watch, k: int) -> dict[str, float]:
     star = halves(ideal, watch.points)[1]
     a_i, a_j, a_k = (halves(z, watch.points)[0] for z in (z_i, world.teacher.z_j, watch.clouds[-1][k]))
     drawn = watch.plan.latents[watch.plan.targets[k].flatten()[: 2 * watch.points]]
-    found = {"delta_i": _w2(star, a_i), "delta_j": _w2(star, a_j), "delta_k": _w2(star, a_k)}
-    found["delta"] = _w2(halves(world.teacher.z_j, watch.points)[1], halves(drawn, watch.points)[0])
+    sides = {"delta_i": _w2(star, a_i), "delta_j": _w2(star, a_j), "delta_k": _w2(star, a_k)}
+    sides["delta"] = _w2(halves(world.teacher.z_j, watch.points)[1], halves(drawn, watch.points)[0])
     side = _w2(a_i, halves(world.teacher.z_j, watch.points)[1])
-    raw = (found["delta_i"] ** 2 - found["delta_j"] ** 2 + side**2) / (2 * side**2) if side else math.nan
-    return {**found, "alpha_star": raw}
+    raw = (sides["delta_i"] ** 2 - sides["delta_j"] ** 2 + side**2) / (2 * side**2) if side else math.nan
+    return {**sides, "alpha_star": raw}
 
 
 def _w2(a: Tensor, b: Tensor) -> float:

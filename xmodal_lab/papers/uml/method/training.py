@@ -128,10 +128,10 @@ class _Plan:
 
     def rows(self, head: Head) -> dict[str, Tensor]:
         """The k-shot sample of each modality."""
-        found = {}
+        drawn = {}
         for m in (head.target, *head.auxiliary):
-            found[m] = draw_shots(self.labels[m], head.shots_of(m), head.seed, m, self.data.classes)
-        return found
+            drawn[m] = draw_shots(self.labels[m], head.shots_of(m), head.seed, m, self.data.classes)
+        return drawn
 
     def train(self, heads: Sequence[Head], encoders: Mapping[str, nn.Module]) -> list[Trained]:
         """``encoders`` are those of the user, which the trained heads remember."""
@@ -148,8 +148,8 @@ class _Plan:
         last = torch.arange(members, device=where)[:, None]
 
         def loss_of(p: Params, m: str, at: Tensor, labels: Tensor) -> Tensor:
-            found = logits(p, m, self.x[m][at], scales, self.encoders)
-            return cross_entropy(found.transpose(1, 2), labels, reduction="none").mean(1)
+            outputs = logits(p, m, self.x[m][at], scales, self.encoders)
+            return cross_entropy(outputs.transpose(1, 2), labels, reduction="none").mean(1)
 
         def losses(p: Params, step: int) -> Tensor:
             at = drawn[first.target][:, step, 0]
@@ -230,9 +230,9 @@ class _Plan:
         with torch.no_grad():
             for k in range(members):  # one by one: logits of all would not fit the cache
                 one = {n: p[k : k + 1] for n, p in params.items()}
-                found = logits(one, m, x[None], scales[k : k + 1], self.encoders)[0]
-                accuracy.append((found.argmax(1) == y).float().mean())
-                loss.append(cross_entropy(found, y))
+                outputs = logits(one, m, x[None], scales[k : k + 1], self.encoders)[0]
+                accuracy.append((outputs.argmax(1) == y).float().mean())
+                loss.append(cross_entropy(outputs, y))
         return torch.stack(accuracy), torch.stack(loss)
 
 

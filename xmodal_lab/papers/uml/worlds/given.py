@@ -134,8 +134,9 @@ def encoder_of(dataset: Dataset) -> str:
 
 
 def words_per_text(dataset: Dataset) -> float:
-    """Mean number of words of a training text."""
-    return float(np.mean([len(line.split()) for line in dataset.train.strings[str(text_of(dataset))]]))
+    """Mean number of words of a training text; rows without one do not count."""
+    counts = [len(line.split()) for line in dataset.train.strings[str(text_of(dataset))]]
+    return float(np.mean([n for n in counts if n > 0]))
 
 
 def fewest(labels: Tensor) -> int:

@@ -177,21 +177,21 @@ def digit_net(modality: str, encoder: str = "trained") -> nn.Sequential:
 
 def _shapes(encoder: str, shift: str) -> dict[str, dict[str, Pair]]:
     samples = _drawn()
-    found: dict[str, dict[str, Pair]] = {"train": {}, "val": {}, "test": {}}
+    splits: dict[str, dict[str, Pair]] = {"train": {}, "val": {}, "test": {}}
     for modality in ("image", "audio"):
         encode = frozen_encoder(modality, encoder, samples["train"][modality][0])
         for split, parts in samples.items():
             x, y = parts[modality]
             x = shifted(x, shift) if (split, modality) == ("test", "image") else x
             with torch.no_grad():
-                found[split][modality] = (torch.cat([encode(p) for p in x.split(512)]), y)
-    return {split: _standardized(parts, found["train"]) for split, parts in found.items()}
+                splits[split][modality] = (torch.cat([encode(p) for p in x.split(512)]), y)
+    return {split: _standardized(parts, splits["train"]) for split, parts in splits.items()}
 
 
 @lru_cache(maxsize=1)
 def _drawn() -> dict[str, dict[str, Pair]]:
     """Pictures and tones of different samples, so many of each class."""
-    found: dict[str, dict[str, Pair]] = {"train": {}, "val": {}, "test": {}}
+    splits: dict[str, dict[str, Pair]] = {"train": {}, "val": {}, "test": {}}
     for seed, modality in enumerate(("image", "audio")):
         options = {"label": ("shape", "color"), "modalities": (modality,), "seed": 2000 + seed}
         whole = load_shapes(30 * POOL * 2, 30 * TEST, 30 * VAL * 4, **options)  # type: ignore[arg-type]
@@ -203,8 +203,8 @@ def _drawn() -> dict[str, dict[str, Pair]]:
                 count = torch.bincount(y)
                 rank = torch.arange(len(y)) - (count.cumsum(0) - count)[y[order]]
                 rows = order[rank < size]
-            found[split][modality] = (x[rows], y[rows])
-    return found
+            splits[split][modality] = (x[rows], y[rows])
+    return splits
 
 
 def frozen_encoder(modality: str, encoder: str, x: Tensor) -> Callable[[Tensor], Tensor]:

@@ -236,7 +236,7 @@ def cases_of(modalities: str) -> list[str]:
 def tested(tower: OneTower, samples: Samples, head: tasks.Head, s: Values) -> np.ndarray:
     """The metric in each case of :func:`cases_of`; every tower meets the same noise and the same gaps."""
     samples = samples.complete(tower.modalities).to(next(tower.parameters()).device)
-    targets, found = head.targets(samples), []
+    targets, scores = head.targets(samples), []
     with eval_mode(tower):
         clean = tower.embed({m: samples.inputs[m] for m in tower.modalities})
         for case in cases_of("+".join(tower.modalities)):
@@ -246,5 +246,5 @@ def tested(tower: OneTower, samples: Samples, head: tasks.Head, s: Values) -> np
                 tokens = clean.noisy(m, s["amplitude"], relative=s["relative"], seed=s["seed"])
             elif kind == "missing":
                 tokens = clean.without(m, s["missing"], seed=s["seed"])
-            found.append(head.score(tower.classify(tower.run(tokens)), targets))
-    return np.array(found)
+            scores.append(head.score(tower.classify(tower.run(tokens)), targets))
+    return np.array(scores)

@@ -19,8 +19,11 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.json"
 README = HERE.parent / "README.md"
-SUITES = ("landscape", "curvature", "transport", "sweeps")
-PACKAGES = ("torch", "numpy", "pot", "loss-landscapes", "pyhessian", "curvlinops-for-pytorch")
+SUITES = ("landscape", "curvature", "flatness", "transport", "sweeps")
+PACKAGES = (
+    "torch", "numpy", "pot", "loss-landscapes", "loss-landscape-3d", "pyhessian", "hessian-eigenthings",
+    "curvlinops-for-pytorch", "geomloss",
+)  # fmt: skip
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 
 
@@ -44,7 +47,7 @@ def main() -> int:
         if not (HERE / f"{suite}.py").is_file():
             continue
         measure = importlib.import_module(f"benchmarks.{suite}").rows
-        rows = measure(asked.repeats) if asked.repeats else measure()
+        rows = [{**row, "device": "cpu"} for row in (measure(asked.repeats) if asked.repeats else measure())]
         for row in rows:
             print(line(row), flush=True)
         kept = [row for row in report["rows"] if row["suite"] != suite]
@@ -66,6 +69,7 @@ def on_device(name: str, repeats: int | None) -> int:
 
     path = RESULTS.with_name(f"results_{torch.device(name).type}.json")
     found = rows(name, repeats)
+    found = [{**row, "device": name} for row in found]
     for row in found:
         print(line(row), flush=True)
     report = {"rows": [{"suite": "device", **row} for row in found]} | machine(torch.get_num_threads(), name)
@@ -102,20 +106,25 @@ def line(row: dict[str, Any]) -> str:
         theirs = "–"
     else:
         met = "" if row["bar"] is None or row["ratio"] <= row["bar"] else " (bar missed)"
-        ratio, theirs = f"**{row['ratio']:.2f}**{met}", f"{row['peer_ms']:.0f}"
-    error = "–" if row["error"] is None else f"{row['error']:.0e}"
+        ratio, theirs = f"**{row['ratio']:.2f}**{met}", f"{row['peer_ms']:.3g}"
+    ours, other = ("–" if e is None else f"{e:.0e}" for e in (row["error"], row.get("peer_error")))
     bar = "–" if row["bar"] is None else f"{row['bar']:.2f}"
-    return f"| {row['path']} | {row['peer']} | {row['ours_ms']:.0f} | {theirs} | {ratio} | {bar} | {error} |"
+    times = f"{row['ours_ms']:.3g} | {theirs}"
+    return f"| {row['path']} | {row['peer']} | {times} | {ratio} | {bar} | {ours} | {other} | {row['device']} |"
 
 
 def write_table(report: dict[str, Any]) -> None:
     """Put the table between the two marks in the README."""
-    head = ["| path | beside | ours, ms | theirs, ms | ours / theirs | bar | error |", "|---|---|--:|--:|--:|--:|--:|"]
-    order = sorted(report["rows"], key=lambda row: SUITES.index(row["suite"]))
+    head = [
+        "| path | beside | ours, ms | theirs, ms | ours / theirs | bar | error, ours | theirs | device |",
+        "|---|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    order = sorted(({"device": "cpu", **row} for row in report["rows"]), key=lambda row: SUITES.index(row["suite"]))
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items() if version)
     note = (
         f"Written by `make bench` on {report['date']}: {report['device']}, {report['threads']} thread(s), {versions}. "
-        "Medians of alternating runs; the ratio counts, the milliseconds are one shared machine's."
+        "Medians of alternating runs in processor time; the ratio counts, the milliseconds are one shared machine's. "
+        "Errors are relative to float64, or to what the row names."
     )
     text = README.read_text()
     before, rest = text.split(START)

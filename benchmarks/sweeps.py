@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ def rows(repeats: int = 5) -> list[dict[str, Any]]:
     error = disagreement(ds)
     return [
         stack(ds, 1, 1 / 1.8, error, repeats),
+        ensembling(ds, 0.7, error, repeats),
         stack(ds, 2, 1 / 2.5, error, repeats),
         recipes(1 / 2.5, repeats),
         dispatched("30k-parameter MLP", dml.experiment(ds, width=48, fusion="concat_mlp", epochs=1), 8, repeats),
@@ -47,9 +49,50 @@ def stack(ds: xl.Dataset, threads: int, bar: float, error: float, repeats: int) 
                 "sequential": lambda: bare_loops(nets, ds, epochs=2),
             },
             repeats,
+            clock=time.process_time if threads == 1 else time.perf_counter,
         )
     peer = f"one after another, fused Adam, {threads} thread{'s' * (threads > 1)}"
     return row(f"{MEMBERS} MLPs of 30k parameters", timed["stacked"], peer, timed["sequential"], bar, error, repeats)
+
+
+def ensembling(ds: xl.Dataset, bar: float, error: float, repeats: int) -> dict[str, Any]:
+    """The same stack beside torch.func's recipe: stacked states, ``vmap`` of ``grad``, one fused Adam for all."""
+    nets = members(ds)
+    shares = [k / (MEMBERS - 1) for k in range(MEMBERS)]
+    options = {"pairing": "same_class", "share": shares, "seed": list(range(MEMBERS))}
+    with thread_count(1):
+        timed = alternate(
+            {
+                "stacked": lambda: fit_stack(nets, ds, **options, epochs=2, batch_size=BATCH),
+                "vmap": lambda: by_vmap(nets, ds, epochs=2),
+            },
+            repeats,
+        )
+    peer = "torch.func: vmap + fused Adam"
+    return row(f"{MEMBERS} MLPs of 30k parameters", timed["stacked"], peer, timed["vmap"], bar, error, repeats)
+
+
+def by_vmap(nets: Sequence[xl.LateFusion], ds: xl.Dataset, epochs: int) -> None:
+    """The ensembling tutorial, with an order of rows for each member and no history."""
+    params, _ = torch.func.stack_module_state([copy.deepcopy(net) for net in nets])
+    base, inputs, labels = copy.deepcopy(nets[0]).to("meta"), ds.train.inputs, ds.train.labels
+
+    def loss(state: dict[str, torch.Tensor], batch: dict[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(torch.func.functional_call(base, state, (batch,)), target)
+
+    slope = torch.func.vmap(torch.func.grad(loss))
+    params = {name: p.detach().requires_grad_() for name, p in params.items()}
+    optimizer = torch.optim.Adam(params.values(), lr=1e-3, weight_decay=1e-4, fused=True)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(epochs):
+        orders = torch.stack([torch.randperm(len(labels), generator=generator) for _ in nets])
+        for take in orders.split(BATCH, 1):
+            found = slope(
+                {n: p.detach() for n, p in params.items()}, {m: x[take] for m, x in inputs.items()}, labels[take]
+            )
+            for name, p in params.items():
+                p.grad = found[name]
+            optimizer.step()
 
 
 def recipes(bar: float, repeats: int) -> dict[str, Any]:

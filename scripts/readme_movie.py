@@ -30,7 +30,8 @@ def main(path: str) -> None:
     shown = shown.interp(alpha=np.concatenate([steps, steps[-2:0:-1]]))
     low, high = (float(np.log(shown.landscape.quantile(q))) for q in (0, 0.98))
     pictures = [frame(shown.isel(alpha=i), low, high) for i in range(shown.sizes["alpha"])]
-    palette = pictures[0].quantize(COLOURS)
+    some = [pictures[0], pictures[FRAMES // 2], pictures[FRAMES - 1]]
+    palette = Image.fromarray(np.concatenate([np.asarray(p) for p in some])).quantize(COLOURS)
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, optimize=True)
     size = Path(path).stat().st_size
@@ -52,15 +53,16 @@ def frame(at: object, low: float, high: float) -> Image.Image:
         axes.set(zlim=(low, high), xticks=[], yticks=[], zticks=[])
         axes.view_init(28, -50)
         axes.set_axis_off()
+        axes.set_box_aspect(None, zoom=1.45)
         figure.text(0.33 * i + 0.165, 0.9, f"{words}: {float(here.accuracy):.0%} right", ha="center", fontsize=9)
-    line = figure.add_axes((0.3, 0.04, 0.4, 0.1))
+    line = figure.add_axes((0.36, 0.02, 0.4, 0.1))
     alpha = float(at.alpha)  # type: ignore[attr-defined]
     line.plot([0, 1], [0, 0], color="#bbbbbb", lw=3, solid_capstyle="round")
     line.plot([alpha], [0], "o", color="#0173b2", ms=11)
     line.set(xlim=(-0.05, 1.05), ylim=(-1, 1))
     line.axis("off")
-    figure.text(0.28, 0.09, "α, the share of partners drawn anew:", ha="right", va="center", fontsize=9)
-    figure.text(0.72, 0.09, f"{alpha:.2f}", va="center", fontsize=9)
+    figure.text(0.35, 0.07, "α, the share of partners drawn anew:", ha="right", va="center", fontsize=9)
+    figure.text(0.77, 0.07, f"{alpha:.2f}", va="center", fontsize=9)
     written = io.BytesIO()
     figure.savefig(written, format="png", facecolor="white")
     plt.close(figure)

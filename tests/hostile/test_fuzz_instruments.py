@@ -60,7 +60,7 @@ RESULTS = {
     "flatness": {"Gap", "Lpf"},
     "robustness": {"Attack", "Corruption", "Evaluation"},
     # Parts of a loss that other rooms hand to each other, already checked.
-    "losses": {"ModuleLoss", "Term", "moved", "scalar"},
+    "losses": {"Halves", "ModuleLoss", "Term", "moved", "scalar"},
 }
 
 
@@ -262,7 +262,21 @@ def curvature() -> Calls:
     return {
         "curvature.hessian": Call(xl.curvature.hessian, {"loss": loss, "params": ["w"], "rows": 4}),
         "curvature.Hessian": Call(xl.curvature.Hessian, {"loss": loss, "params": ["w"], "rows": 4}),
-        "curvature.top_eigenvalues": Call(xl.curvature.top_eigenvalues, top),
+        **{
+            f"curvature.{maker.__name__}": Call(maker, {"loss": over_data, "params": "head", "rows": 4, **options})
+            for maker, options in (
+                (xl.curvature.ggn, {"block_diagonal": True}),
+                (xl.curvature.GGN, {}),
+                (xl.curvature.fisher, {"block_diagonal": False}),
+                (xl.curvature.EmpiricalFisher, {}),
+            )
+        },
+        "curvature.top_eigenvalues": Call(
+            xl.curvature.top_eigenvalues, {**top, "of": "hessian", "start": [_direction(0)]}
+        ),
+        "curvature.trace, Hutch++": Call(
+            xl.curvature.trace, {"loss": over_data, "probes": 6, "of": "ggn", "method": "hutch++", "params": "head"}
+        ),
         "curvature.top_eigenvalues, over data": Call(
             xl.curvature.top_eigenvalues, {"loss": over_data, "k": 1, "max_iterations": 5, "params": "head"}
         ),

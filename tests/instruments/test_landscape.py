@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,9 @@ from worlds import quadratic, toy
 
 import xmodal_lab as xl
 from xmodal_lab import landscape
+from xmodal_lab.instruments.landscape.adaptive import adaptive, strides
 from xmodal_lab.losses import Loss
+from xmodal_lab.models.one_tower import OneTower
 
 
 def explicit(loss: Loss, directions: list[dict[str, torch.Tensor]], a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -131,16 +136,69 @@ def test_modality_plane_of_any_module_moves_the_named_blocks() -> None:
     np.testing.assert_allclose(plane.values, explicit(loss, pair, plane.a.values, plane.b.values), rtol=1e-10)
 
 
-def test_coarse_to_fine_keeps_its_promise_or_computes_everything() -> None:
+def wavy() -> Loss:
     start = {"w": torch.full((1, 2), 0.3, dtype=torch.float64)}
-    loss = Loss(lambda p: torch.cos(3 * p["w"]).sum() + (p["w"] ** 2).sum(), start)
-    full = landscape.plane(loss, points=33, span=2.0)
-    quick = landscape.plane(loss, points=33, span=2.0, tolerance=1e-2)
-    assert quick.attrs["computed"] == pytest.approx((17 / 33) ** 2)
-    assert float(np.abs(quick - full).max()) <= quick.attrs["error_bound"]
-    strict = landscape.plane(loss, points=33, span=2.0, tolerance=1e-12)
-    assert strict.attrs["computed"] == 1.0
+    return Loss(lambda p: torch.cos(3 * p["w"]).sum() + (p["w"] ** 2).sum(), start)
+
+
+def test_a_tolerance_is_kept_with_few_points_or_every_point_is_computed() -> None:
+    full = landscape.plane(wavy(), points=33, span=2.0)
+    quick = landscape.plane(wavy(), points=33, span=2.0, tolerance=1e-2)
+    assert quick.attrs["points_computed"] == round(33**2 * quick.attrs["computed"]) < 33**2 / 4
+    error = float(np.abs(quick - full).max())
+    assert 0 < error <= quick.attrs["error_estimate"] <= 1e-2 * float(np.ptp(full.values))
+    assert quick.attrs["tolerance"] == 1e-2
+    strict = landscape.plane(wavy(), points=33, span=2.0, tolerance=1e-12)
+    assert (strict.attrs["computed"], strict.attrs["points_computed"], strict.attrs["error_estimate"]) == (1, 33**2, 0)
     np.testing.assert_allclose(strict.values, full.values, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "transformer"])
+def test_planes_of_trained_nets_are_within_the_tolerance_at_every_point(kind: str) -> None:
+    ds = xl.load("shapes", modalities=("image", "audio"), n_train=120, n_test=16)
+    if kind == "transformer":
+        net: nn.Module = OneTower.for_dataset(ds, width=8, layers=1, patch=16, frames=16)
+    else:
+        net = xl.LateFusion.for_dataset(ds, architecture=kind, width=8)
+    loss = xl.loss_on(xl.fit(net, ds, epochs=3).model, ds.test.subset(slice(8 if kind == "cnn" else None)))
+    planes: list[dict[str, Any]] = [{"seed": 1}, {"directions": landscape.eigenvectors(loss, 2), "span": 0.3}]
+    for options in planes:
+        full = landscape.plane(loss, 33, **options)
+        quick = landscape.plane(loss, 33, tolerance=1e-2, **options)
+        assert float(np.abs(quick - full).max()) <= 1e-2 * float(np.ptp(full.values))
+        assert quick.attrs["error_estimate"] <= 1e-2 * float(np.ptp(full.values))
+        assert quick.attrs["computed"] < 0.7
+
+
+def test_a_spike_between_the_points_that_were_looked_at_is_found_where_it_is_held_out() -> None:
+    def evaluate(at: np.ndarray) -> np.ndarray:
+        smooth = ((at - 20) ** 2).sum(1) / 800
+        return smooth + 0.5 * (np.abs(at - np.array([29, 31])).max(1) <= 2)
+
+    every = np.stack(np.meshgrid(np.arange(41), np.arange(41), indexing="ij"), -1).reshape(-1, 2)
+    truth = evaluate(every).reshape(41, 41)
+    found = adaptive(evaluate, 41, 1e-2)
+    assert 121 < found.computed < 41**2 / 2
+    np.testing.assert_allclose(found.values, truth, atol=1e-2)
+
+
+@pytest.mark.parametrize("points", [3, 4, 7, 10, 12, 33])
+def test_strides_end_at_the_last_point_and_nest(points: int) -> None:
+    axes = strides(points)
+    assert axes[-1].tolist() == list(range(points))
+    for coarse, fine in pairwise(axes):
+        assert set(coarse) < set(fine) and coarse[0] == 0 and coarse[-1] == points - 1
+        assert np.diff(np.searchsorted(fine, coarse)).max() <= 2
+
+
+def test_a_trajectory_plane_takes_a_tolerance_too() -> None:
+    loss, _, _ = quadratic()
+    g = torch.Generator().manual_seed(0)
+    path = [{k: p + torch.randn(p.shape, generator=g, dtype=p.dtype) for k, p in loss.params.items()} for _ in "abc"]
+    full = landscape.trajectory_plane(loss, path, 33)["loss"]
+    quick = landscape.trajectory_plane(loss, path, 33, tolerance=1e-6)["loss"]
+    assert quick.attrs["computed"] < 0.2  # a quadratic is its own spline
+    np.testing.assert_allclose(quick, full, rtol=1e-9)
 
 
 def test_non_finite_values_are_kept() -> None:

@@ -585,6 +585,29 @@ def test_scaling_and_the_log_domain_are_one(
         assert_close(fast.lower_bound, slow.lower_bound, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("spread", [25.0, 45.0, 59.0])
+@pytest.mark.filterwarnings("ignore:.*did not converge")
+def test_ipot_in_single_precision_is_ipot_in_double(spread: float) -> None:
+    """Hard problems: costs apart by ``spread`` β and masses of six orders. At 45 β scaling was once off by 0.5 %."""
+    generator = torch.Generator().manual_seed(0)
+    cost = torch.rand(60, 12, 12, generator=generator)
+    cost[::2] = (cost[::2] > 0.7).float()
+    cost = spread * (cost - cost.amin((1, 2), True)) / (cost.amax((1, 2), True) - cost.amin((1, 2), True))
+    a, b = 10 ** (-6 * torch.rand(2, 60, 12, generator=generator))
+    single = transport.ipot(cost, beta=1.0, mass_a=a, mass_b=b).plan
+    double = transport.ipot(cost.double(), beta=1.0, mass_a=a, mass_b=b).plan
+    assert float((single - double).abs().sum((1, 2)).max()) < 2e-4
+
+
+def test_scalings_that_come_near_the_ends_of_the_precision_are_refused() -> None:
+    """exp(59) in a row and again in a column overflow single precision together; then 1 / inf = 0 drops a column."""
+    mass = torch.tensor([[1.0, 1e-30]])
+    cost = torch.tensor([[[0.0, 0.0], [59.0, 59.0]]])
+    assert scaling.entropic(cost, mass, mass, 1.0, 100, 1e-3) is None
+    found = transport.sinkhorn(cost, epsilon=1.0, mass_a=mass, mass_b=mass)
+    assert_close(found.plan.sum((1, 2)), torch.ones(1), rtol=1e-5, atol=0)
+
+
 def test_sinkhorn_looks_seldom_where_the_host_would_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten sweeps between two looks stop at the same sweep: the ones beyond it are forgotten."""
     cost = transport.cost_matrix(normal(3, 12, 8), normal(3, 15, 8, seed=1))

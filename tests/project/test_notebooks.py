@@ -1,14 +1,19 @@
-"""Each lesson keeps its promises: what one learns and how long it takes, where to open it, exercises, verdicts, links."""
+"""Each lesson keeps its promises: a diagram, a prediction, an answer, exercises that say what is off, verdicts, links."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from lesson_names import binds, needs, slice_for
+
+from xmodal_lab import lessons
+from xmodal_lab.claims.published import PAPERS
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -23,6 +28,20 @@ def prose(notebook: Any) -> str:
 
 def code(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell: Any) -> set[str]:
+    return set(cell.metadata.get("tags", [])) - {"nbval-ignore-output", "effect"}
+
+
+# Lessons that have the frame: a diagram, predictions, an answer, exercises that say what is off.
+FRAMED = [path for path in LESSONS if '"diagram"' in path.read_text(encoding="utf-8")]
+
+
+@pytest.fixture(params=FRAMED, ids=lambda path: path.stem)
+def framed(request: pytest.FixtureRequest) -> Any:
+    """A notebook that has the frame, with its path beside it."""
+    return request.param, nbformat.read(request.param, as_version=4)
 
 
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
@@ -44,27 +63,104 @@ def test_it_says_what_one_learns_and_how_long_that_takes(lesson: Any) -> None:
     assert reading < int(minutes), "it cannot be read in the time it names"
 
 
-def test_it_opens_in_colab_and_installs_what_is_missing(lesson: Any) -> None:
-    _, notebook = lesson
-    assert "[Open in Colab](https://colab.research.google.com/" in notebook.cells[0].source
-    install = notebook.cells[1]
-    assert install.cell_type == "code" and not install.outputs, "where the package is there, it says nothing"
+def test_its_first_cells_are_words_the_installation_and_a_diagram(framed: Any) -> None:
+    path, notebook = framed
+    first, install, diagram = notebook.cells[:3]
+    assert "(../docs/glossary.md)" in first.source and "(../docs/class.md)" in first.source
+    assert tags(install) == {"plumbing"} and install.metadata["jupyter"]["source_hidden"] and not install.outputs
     assert 'if importlib.util.find_spec("xmodal_lab") is None:\n    %pip install' in install.source
     package, extra = re.search(r'"?([\w-]+)(?:\[(\w+)\])?"?$', install.source).groups()
     assert package == PROJECT["name"]
     imported = set(re.findall(r"^(?:from|import) (\w+)", "\n".join(c.source for c in code(notebook)), re.M))
     assert (extra == "distributed") == ("distributed" in imported), "an extra that the lesson imports, and no other"
+    (name,) = re.findall(r'^lessons\.method\("(\w+)"\)$', diagram.source, re.M)
+    assert tags(diagram) == {"diagram"}
+    assert diagram.outputs[0]["data"]["text/plain"] == str(lessons.method(name)), "the diagram as it is now"
+    paper = path.stem.split("_", 1)[1]
+    if paper in PAPERS:
+        assert name == paper
+        (link,) = re.findall(rf"^\| \[{paper}\]\((https://\S+)\) \|", README, re.M)
+        assert f"]({link})" in first.source, "the paper, named and linked as in the README"
 
 
-def test_its_exercises_have_checks_of_their_own(lesson: Any) -> None:
-    _, notebook = lesson
-    (at,) = [i for i, cell in enumerate(notebook.cells) if re.search(r"^## Exercises$", cell.source, re.M)]
-    tail = notebook.cells[at:]
-    asked = [n for cell in tail if cell.cell_type == "markdown" for n in re.findall(r"^(\d)\. ", cell.source, re.M)]
-    answers = [cell.source for cell in tail if cell.cell_type == "code"]
-    assert asked == [str(n + 1) for n in range(len(asked))] and len(asked) >= 3
-    assert [re.search(r"^# (\d)\. ", source, re.M)[1] for source in answers] == asked
-    assert all(re.search(r"^ *assert |assert_", source, re.M) for source in answers), "a check that can fail"
+def test_it_asks_for_a_prediction_before_something_moves(framed: Any) -> None:
+    _, notebook = framed
+    asked = [i for i, cell in enumerate(notebook.cells) if "prediction" in tags(cell)]
+    assert asked
+    for i in asked:
+        assert re.match(r"\*\*Predict", notebook.cells[i].source) and "?" in notebook.cells[i].source
+        after = [cell for cell in notebook.cells[i + 1 :] if cell.cell_type == "code"]
+        assert after[0].outputs or after[1].outputs, "what comes next shows something"
+
+
+def test_it_ends_with_its_answer_and_computes_it(framed: Any) -> None:
+    _, notebook = framed
+    (at,) = [i for i, cell in enumerate(notebook.cells) if cell.source == "## So"]
+    answer, after = notebook.cells[at + 1], notebook.cells[at + 2]
+    assert {"so"} <= tags(answer) and after.source.startswith("## Exercises")
+    said = "".join(output["text"] for output in answer.outputs if output.output_type == "stream").strip().splitlines()
+    assert 3 <= len(said) <= 4 and all(line.endswith(".") for line in said)
+    assert re.search(r"\d", " ".join(said)) and not re.search(r"\bnan\b", " ".join(said))
+    typed = re.sub(r"\{[^{}]*\}", "", answer.source)
+    assert not re.search(r"print\([^)]*\d+(\.\d+)? (points|%)", typed), "a number that no cell computes"
+
+
+def parts_of(notebook: Any) -> list[tuple[str, Any, Any]]:
+    """(name, question, blank cell) of each exercise."""
+    cells, found = notebook.cells, []
+    for i, cell in enumerate(cells):
+        if name := re.search(r'^lessons\.check\("(\w+\.\d)"', cell.source, re.M):
+            found.append((name[1], cells[i - 1], cell))
+    return found
+
+
+def test_its_exercises_have_hints_a_folded_solution_and_a_check(framed: Any) -> None:
+    _, notebook = framed
+    (at,) = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")]
+    assert all(tags(cell) == {"exercise"} for cell in notebook.cells[at:])
+    exercises = parts_of(notebook)
+    assert len(exercises) >= 3 and 2 * len(exercises) == len(notebook.cells) - at - 1
+    for n, (name, question, blank) in enumerate(exercises, 1):
+        assert name in lessons.known() and name.endswith(f".{n}") and question.source.startswith(f"**{n}.** ")
+        folded = re.findall(r"<details><summary>(\w+)[ \d]*</summary>\n\n(.*?)\n\n</details>", question.source, re.S)
+        assert [word for word, _ in folded].count("Solution") == 1 and folded[0][0] == "Hint"
+        assert blank.source.startswith(f"answer_{n} = ...\n\nlessons.check(")
+        assert blank.outputs[0]["data"]["text/plain"] == f"· {name} waits for your answer"
+
+
+@pytest.mark.slow
+def test_its_solutions_pass_their_checks(framed: Any) -> None:
+    """Each solution runs on the cells that it needs, and no others, and its check says that it is right."""
+    path, notebook = framed
+    before = [cell.source for cell in code(notebook) if not tags(cell) & {"exercise", "plumbing", "so"}]
+    effects = {cell.source for cell in code(notebook) if "effect" in cell.metadata.get("tags", [])}
+    names: dict[str, Any] = {"__name__": "lesson"}
+    ran: set[str] = set()
+    with chdir(path.parent):
+        for name, question, blank in parts_of(notebook):
+            solution = re.search(r"```python\n(.*?)\n```", question.source, re.S)[1]
+            asked = blank.source.split("\n\n", 1)[1]
+            for source in slice_for(f"{solution}\n{asked}", before, effects):
+                if source not in ran:
+                    ran.add(source)
+                    exec(compile(source, path.name, "exec"), names)
+            exec(compile(solution, name, "exec"), names)
+            told = eval(compile(asked, name, "eval"), names)
+            assert told.right, told
+
+
+def test_no_name_that_a_lesson_needs_is_assigned_anew(framed: Any) -> None:
+    _, notebook = framed
+    cells = code(notebook)
+    read = set().union(*(needs(cell.source) for cell in cells))
+    for name in sorted(read):
+        where = [cell.id for cell in cells if name in binds(cell.source)]
+        assert len(where) <= 1, f"{name} is bound in {where}, and read in other cells"
+
+
+def test_no_cell_begins_with_plumbing(framed: Any) -> None:
+    _, notebook = framed
+    assert not any("NBVAL" in cell.source for cell in code(notebook)), "what nbval leaves out is said in tags"
 
 
 def test_it_shows_what_the_paper_says_beside_what_was_measured(lesson: Any) -> None:
@@ -73,7 +169,7 @@ def test_it_shows_what_the_paper_says_beside_what_was_measured(lesson: Any) -> N
     tables = [cell for cell in code(notebook) if columns.search(cell.source)]
     assert tables, "a table from the ledger"
     shown = "".join(str(output.get("data")) for cell in tables for output in cell.outputs)
-    assert "verdict" in shown and re.search(r"holds|fails|not seen here", shown)
+    assert "verdict" in shown and re.search(r"holds|fails|undecided|smaller than printed", shown)
     assert any(re.search(r"claims\.(table|show)\(", cell.source) for cell in code(notebook))
 
 

@@ -22,7 +22,8 @@ Values = Mapping[str, Any]
 
 # Questions and their defaults; 0 and False leave one out.
 LOOKS: dict[str, Any] = {
-    "look_at": "test", "landscape_points": 0, "landscape_span": 1.0, "landscape_seed": 0, "eigenvalues": 0,
+    "look_at": "test", "landscape_points": 0, "landscape_span": 1.0, "landscape_seed": 0, "landscape_tolerance": 0.0,
+    "eigenvalues": 0,
     "flatness": False, "curve": 0, "attacks": False, "attack_curve": False, "latents": False,
 }  # fmt: skip
 SPLITS = ("train", "test")
@@ -80,6 +81,7 @@ def check_looks(s: Values) -> None:
     if check.integer("landscape_points", s["landscape_points"], at_least=0):
         check.integer("landscape_points", s["landscape_points"], at_least=3)
     check.positive("landscape_span", s["landscape_span"])
+    check.non_negative("landscape_tolerance", s["landscape_tolerance"])
     check.integer("eigenvalues", s["eigenvalues"], at_least=0)
     check.integer("curve", s["curve"], at_least=0)
 
@@ -91,7 +93,8 @@ def look(run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
     net, answers = run.model, {}
     loss = loss_on(net, dataset.splits[s["look_at"]])
     if s["landscape_points"]:
-        plane = landscape.plane(loss, s["landscape_points"], s["landscape_span"], seed=s["landscape_seed"])
+        options = {"seed": s["landscape_seed"], "tolerance": s["landscape_tolerance"] or None}
+        plane = landscape.plane(loss, s["landscape_points"], s["landscape_span"], **options)
         answers["landscape"] = plane.to_numpy()
     if s["eigenvalues"]:
         top = curvature.top_eigenvalues(loss, s["eigenvalues"]).values.numpy()

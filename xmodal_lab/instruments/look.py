@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..data.batches import out_of_memory
 from ..data.samples import Samples
-from ..losses import Loss
+from ..losses import Loss, Params
 from ..losses.module_loss import loss_on
 from ..models.copies import copy_of
 from ..models.evaluation import device_of, eval_mode
@@ -74,6 +74,13 @@ class Look:
         check.function(f"the look {self.name!r}", self.function, "of a net and samples")
 
 
+@dataclass(eq=False)
+class Neighbour:
+    """What the looks at one net leave for those at the next one along a path: its leading eigenvectors."""
+
+    vectors: Sequence[Params] = ()
+
+
 @dataclass(frozen=True)
 class Looks:
     """Which looks are taken; :func:`look` says what each setting means.
@@ -84,6 +91,7 @@ class Looks:
 
     landscape: int | None = None
     span: float = 1.0
+    tolerance: float | None = None
     density: bool | str = False
     eigenvalues: int = 0
     lpf: float | None = None
@@ -101,6 +109,8 @@ class Looks:
         if self.landscape is not None and check.integer("landscape (points along a side)", self.landscape) != 0:
             check.integer("landscape (points along a side)", self.landscape, at_least=3)
         set_(self, "span", check.positive("span", self.span))
+        if self.tolerance is not None:
+            set_(self, "tolerance", check.positive("tolerance", self.tolerance))
         if not isinstance(self.density, int | str) or self.density not in (False, True, "block"):
             raise ValueError(f"density must be True, False or 'block', got {self.density!r}.")
         check.integer("eigenvalues", self.eigenvalues, at_least=0)
@@ -165,9 +175,16 @@ class Looks:
             found["noisy"] = Variable(lone, f"accuracy under noise of {self.noise:g} standard deviations")
         return found
 
-    def of(self, model: nn.Module, samples: Samples, criterion: Any = None) -> tuple[dict[str, Any], dict[str, str]]:
-        """What each look found, name -> number, array or DataArray; and why there is nothing, where there is."""
-        return _Taking(self, model, samples, criterion).all()
+    def of(
+        self, model: nn.Module, samples: Samples, criterion: Any = None, neighbour: Neighbour | None = None
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """What each look found, name -> number, array or DataArray; and why there is nothing, where there is.
+
+        Args:
+            model, samples, criterion: as in :func:`look`.
+            neighbour: what a net nearby has left, to start from, and where this one leaves its own.
+        """
+        return _Taking(self, model, samples, criterion, neighbour or Neighbour()).all()
 
 
 def looks_of(given: Looks | Mapping[str, Any] | None) -> Looks:
@@ -195,6 +212,7 @@ def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> 
         looks: which:
 
             - ``landscape``: points along a side of a filter-normalised plane; ``span``: how far it reaches (1);
+              ``tolerance``: as in :func:`~xmodal_lab.landscape.plane`, for fewer points (every point);
             - ``density``: True for the Hessian's spectral density (stochastic Lanczos) on :func:`lambdas`, "block"
               for each block of parameters as well; ``eigenvalues``: how many leading ones;
             - ``lpf``: σ of the low-pass filter, a share of each filter's norm; ``f_gap``: radii, likewise;
@@ -221,9 +239,14 @@ def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> 
         >>> seen.landscape.shape, bool(seen.w2 > 0)
         ((5, 5), True)
     """
-    chosen, model = looks_of(looks), model_of(run)
+    return _look(looks_of(looks), model_of(run), samples, criterion)
+
+
+def _look(
+    chosen: Looks, model: nn.Module, samples: Samples, criterion: Any, neighbour: Neighbour | None = None
+) -> xr.Dataset:
     check.instance("samples", samples, Samples, "such as dataset.test")
-    found, why = chosen.of(model, samples, criterion)
+    found, why = chosen.of(model, samples, criterion, neighbour)
     names: Any = getattr(model, "modalities", samples.modalities)
     blocks = found["block_density"]["block"].values.tolist() if hasattr(found.get("block_density"), "coords") else ()
     return _as_dataset(chosen.variables(names, blocks), found, why)
@@ -231,7 +254,7 @@ def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> 
 
 def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criterion: Any = None, trajectory: int = 0,
           **looks: Any) -> xr.Dataset:  # fmt: skip
-    """The same looks at every checkpoint of a training.
+    """The same looks at every checkpoint of a training; eigenvalues are looked for from the last checkpoint's vectors.
 
     Args:
         run: what :func:`~xmodal_lab.fit` returned with ``snapshots=``; or checkpoints: epoch -> state dict, or a
@@ -254,10 +277,10 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
 
     trajectory = check.integer("trajectory (points along a side)", trajectory, at_least=0)
     kept, net = _checkpoints(run, model)
-    copy, seen = copy_of(net), []
+    copy, chosen, seen, neighbour = copy_of(net), looks_of(looks), [], Neighbour()
     for epoch, params in kept.items():
         _load(copy, params, epoch)
-        seen.append(look(copy, samples, criterion=criterion, **looks))
+        seen.append(_look(chosen, copy, samples, criterion, neighbour))
     found = xr.concat(seen, "epoch", combine_attrs="override").assign_coords(epoch=list(kept))
     if trajectory:
         names = {name for name, _ in copy.named_parameters()}
@@ -286,6 +309,7 @@ class _Taking:
     model: nn.Module
     samples: Samples
     criterion: Any
+    neighbour: Neighbour
 
     def __post_init__(self) -> None:
         names: Any = check.modalities_of(getattr(self.model, "modalities", None), self.samples.modalities)
@@ -352,7 +376,10 @@ class _Taking:
         return {"loss": loss, "accuracy": clean.accuracy}
 
     def _landscape(self) -> dict[str, Any]:
-        plane = landscapes.plane(self.loss, self.looks.landscape or 0, self.looks.span, seed=self.looks.seed)
+        looks = self.looks
+        plane = landscapes.plane(
+            self.loss, looks.landscape or 0, looks.span, seed=looks.seed, tolerance=looks.tolerance
+        )
         return {"landscape": plane.to_numpy()}
 
     def _density(self) -> dict[str, Any]:
@@ -372,7 +399,10 @@ class _Taking:
         import xarray as xr
 
         count = min(self.looks.eigenvalues, self.operator.size)
-        top = curvature.top_eigenvalues(self.operator, count, tol=1e-2, seed=self.looks.seed).values.numpy()
+        found = curvature.top_eigenvalues(
+            self.operator, count, tol=1e-2, seed=self.looks.seed, vectors=True, start=self.neighbour.vectors
+        )
+        self.neighbour.vectors, top = found.vectors, found.values.numpy()
         return {"eigenvalue": xr.DataArray(top, {"k": np.arange(1, len(top) + 1)}, ("k",))}
 
     def _lpf(self) -> dict[str, Any]:

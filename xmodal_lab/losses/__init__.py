@@ -14,6 +14,7 @@ from __future__ import annotations
 from ..models.modules import Direction as Direction
 from ..models.modules import Params as Params
 from .loss import TOGETHER as TOGETHER
+from .loss import Halves as Halves
 from .loss import Loss as Loss
 from .loss import ModuleLoss as ModuleLoss
 from .loss import as_loss as as_loss

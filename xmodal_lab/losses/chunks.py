@@ -58,6 +58,7 @@ class Chunks:
         self.counts = [rows_of(batch) for batch in batches]
         self._mean: bool | None = None if known is None else known._mean
         self._told: bool = known is not None and known._told
+        self._cache_rows: int | None = None if known is None else known._cache_rows
 
     def whole(self) -> Weighted:
         """(share of all rows, batch) for each batch as it was given."""
@@ -101,9 +102,14 @@ class Chunks:
         return pick(self.batches[0], count, torch.arange(times * rows) % rows)
 
     def cache_rows(self) -> int:
-        """Rows whose largest activation fills about ``CHUNK_BYTES``; all of them on a GPU."""
+        """Rows whose largest activation fills about ``CHUNK_BYTES``; all of them on a GPU. Found out once."""
         if next(iter(self.params.values())).device.type != "cpu":
             return max(self.counts)
+        if self._cache_rows is None:
+            self._cache_rows = self._filling()
+        return self._cache_rows
+
+    def _filling(self) -> int:
         n = min(2, self.counts[0])
         largest = 1
 

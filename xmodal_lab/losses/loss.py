@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from ..data.batches import batches_of, cast, within_memory
+from ..data.batches import batches_of, cast, rows_of, within_memory
 from ..models.copies import bare, copy_in
 from ..models.modules import Direction as Direction
 from ..models.modules import Params as Params
@@ -28,6 +28,7 @@ from ..utils import checks as check
 from ..utils.torch_state import full_precision, has_float64
 from . import standins
 from .on_batches import OnBatches
+from .parameters import Halves as Halves
 from .parameters import Points, blocks_of, fitted, fitted_stack, moved, scalar, value_of
 from .parameters import Term as Term
 
@@ -363,6 +364,28 @@ class ModuleLoss(Loss):
             return lambda params: self.data.on({**self.params, **params}, batch)
 
         return [Term(weight, on(batch)) for weight, batch in self.chunks(rows)]
+
+    def halves(self, rows: int | None = None) -> list[Halves]:
+        """As :meth:`terms`, chunks of ``rows``, with the module and the criterion apart.
+
+        Raises:
+            ValueError: the module computes its loss by itself.
+        """
+        self.data.look()
+        if self.data.criterion is None and any(isinstance(batch, Mapping) for batch in self.batches):
+            raise ValueError(
+                f"{self.name} is computed inside the module, so it cannot be told apart into outputs and a criterion; "
+                "let forward return its outputs and give criterion=, such as torch.nn.functional.cross_entropy."
+            )
+
+        def on(batch: Any) -> Callable[[Params], tuple[Any, Any]]:
+            return lambda params: self.data.outputs_on({**self.params, **params}, batch)
+
+        return [Halves(w, rows_of(batch), on(batch), self.data.criterion_of) for w, batch in self.chunks(rows)]
+
+    def is_mean(self) -> bool:
+        """Whether the loss is a mean over rows, each of which has a loss of its own."""
+        return self.data.batchnorm == "keep" and self.data.chunks.is_mean()
 
     def on_few(self, rows: int) -> Term:
         """The loss of ``rows`` telling rows, or of the first batch: to try something on, not a share of the whole."""

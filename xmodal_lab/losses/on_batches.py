@@ -110,6 +110,12 @@ class OnBatches:
                 )
             return value
 
+    def outputs_on(self, params: Params, batch: Any) -> tuple[Any, Any]:
+        """What the module gives for one batch at ``params``, differentiable, and the target."""
+        with self.looking():
+            given = own(batch) if self._writes_batch else batch
+            return self._with(params, lambda call: self._answer(call, given))[0]
+
     def _with(self, params: Params, do: Callable[[Callable[..., Any]], Any]) -> tuple[Any, bool]:
         """``do(call)``, where ``call`` is the module with ``params`` in its places; and whether it wrote to buffers."""
         buffers = {} if self._writes_buffers is False else dict(self.module.named_buffers())
@@ -123,15 +129,16 @@ class OnBatches:
         outputs, target = self._answer(call, own(batch) if self._writes_batch else batch)
         if self.criterion is None and isinstance(batch, Mapping):
             return scalar(self._own_loss(outputs), self.name)
-        return scalar(self._judged(outputs, target), self.name)
+        return self.criterion_of(outputs, target)
 
-    def _judged(self, outputs: Any, target: Any) -> Any:
-        """What the criterion says, which reads nothing else of the module, however it came here."""
+    def criterion_of(self, outputs: Any, target: Any) -> Tensor:
+        """The criterion of outputs and target, a scalar; it reads nothing else of the module, however it came here."""
         criterion = self.criterion or cross_entropy
         if self._owned is None:
-            return criterion(outputs, target)
+            return scalar(criterion(outputs, target), self.name)
         with Guard(self._owned, [outputs, target]):
-            return criterion(outputs, target)
+            value = criterion(outputs, target)
+        return scalar(value, self.name)
 
     def _answer(self, call: Callable[..., Any], batch: Any) -> tuple[Any, Any]:
         """What the module makes of a batch, and the target; a model with a loss of its own gets its target too."""

@@ -146,6 +146,23 @@ class Term:
     fn: Callable[[Params], Tensor]
 
 
+@dataclass(frozen=True)
+class Halves:
+    """One summand of a loss in two halves: ``weight * criterion(*outputs(params))``.
+
+    Attributes:
+        weight: its share of the loss.
+        rows: samples in it.
+        outputs: parameters -> (what the module gives, the target).
+        criterion: (outputs, target) -> scalar.
+    """
+
+    weight: float
+    rows: int
+    outputs: Callable[[Params], tuple[Any, Any]]
+    criterion: Callable[[Any, Any], Tensor]
+
+
 @torch.no_grad()
 def value_of(terms: Sequence[Term], params: Params, name: str) -> float:
     """The sum of ``terms`` at ``params``; the first is evaluated twice, and two values of it are refused."""

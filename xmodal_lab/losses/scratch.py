@@ -37,6 +37,8 @@ class Scratch:
     ) -> None:
         self.module, self.params, self.held, self.score, self.on = module, params, held, score, on
         self._copy: tuple[nn.Module | None, ...] = ()  # empty until asked for
+        # Which first layers stand-ins replace, by the parameters that move: found out once for each.
+        self._replaced: dict[frozenset[str], list[str]] = {}
 
     def copy(self, few: Callable[[], Any]) -> nn.Module | None:
         """The copy; None where it does not give what the module gives on the rows that ``few`` hands over."""
@@ -115,6 +117,20 @@ class Scratch:
         """Names of the first layers of ``module`` that stand-ins replace, where they pay and agree."""
         if len(points) <= 2 * (len(directions) + 1):
             return []
+        moving = frozenset(name for direction in directions for name, part in direction.items() if bool(part.any()))
+        if moving not in self._replaced:
+            self._replaced[moving] = self._steady_layers(module, parameters, batch, directions, points)
+        return self._replaced[moving]
+
+    def _steady_layers(
+        self,
+        module: nn.Module,
+        parameters: Mapping[str, Tensor],
+        batch: Any,
+        directions: Sequence[Params],
+        points: Sequence[Sequence[float]],
+    ) -> list[str]:
+        """The first layers whose stand-ins agree far from θ, with every part of the directions moved."""
         call = partial(self.score, module, batch)
         inputs = standins.affine_candidates(module, call)
         if not inputs:

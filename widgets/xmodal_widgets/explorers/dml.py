@@ -29,6 +29,7 @@ AXES: dict[str, list[Any]] = {
 SPANS = [0.5, 1.0]
 # The rest as in lesson 05: the last of 40 epochs, the test split.
 FIXED: dict[str, Any] = {"epochs": 40, "choose": "last", "landscape_points": 13, "eigenvalues": 5, "attack_curve": True}
+TOLERANCE = 1e-2  # of a landscape that is trained here, as a share of its range: nobody sees less on a screen
 VARIABLES = ("landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss", "under_attack")
 
 
@@ -109,7 +110,7 @@ def train_here(
     from xmodal_lab.sweeps.experiment import get
 
     experiment = get("dml")
-    asked = {**setting, "landscape_span": setting["span"]}
+    asked = {**setting, "landscape_span": setting["span"], "landscape_tolerance": TOLERANCE}
     del asked["span"]
     result = dict(experiment.member({**experiment.defaults, **FIXED, **asked}, progress))
     attacks: xr.DataArray = result["under_attack"]

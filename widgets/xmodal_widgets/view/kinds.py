@@ -201,7 +201,7 @@ class HeatMap(_Plane):
         return super().axes(grid)
 
     def freedom(self, grid: Grid, average: Sequence[str]) -> int:
-        """Degrees of freedom of the rate's interval at most: of ``grid`` over the dims in ``average``, or of the fit."""
+        """Degrees of freedom of the rate's interval at most: of ``grid`` over the dims in ``average``, or the fit's."""
         if self.words is None:
             return 0
         sizes = [len(grid.dims[d].values) for d in grid.axes[self.var] if d in average]

@@ -1,8 +1,9 @@
-"""Curvature of a loss: Hessian products, leading eigenvalues, spectral density, trace.
+"""Curvature of a loss: products, leading eigenvalues, spectral density, trace.
 
-Everything takes a :class:`~xmodal_lab.losses.Loss`, for the whole of θ or one block of it
-(``params="encoders.image"``), and never forms the matrix unless it is small. To measure
-several things at one point, build ``H = hessian(loss)`` once and hand it over in place of the loss.
+Of the Hessian, the generalised Gauss-Newton matrix (``of="ggn"``) or the empirical Fisher (``of="fisher"``), for any
+:class:`~xmodal_lab.losses.Loss`, for the whole of θ or one block of it (``params="encoders.image"``). The matrix is
+never formed unless it is small. To measure several things at one point, build ``H = hessian(loss)`` (or ``ggn``,
+``fisher``) once and hand it over in place of the loss.
 
 The dml code reports λ_max of the loss plus ½·10⁻⁴‖θ‖² (FIELD_NOTES), which shifts every
 eigenvalue by 10⁻⁴; that is a loss like any other: add the term in ``fn``.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 from .feature import FeatureHessian as FeatureHessian
 from .feature import feature_hessian as feature_hessian
+from .gauss_newton import GGN as GGN
+from .gauss_newton import EmpiricalFisher as EmpiricalFisher
 from .operator import Hessian as Hessian
 from .spectrum import DENSE as DENSE
 from .spectrum import Density as Density
@@ -21,6 +24,8 @@ from .spectrum import Trace as Trace
 from .spectrum import by_block as by_block
 from .spectrum import density as density
 from .spectrum import eigenvectors as eigenvectors
+from .spectrum import fisher as fisher
+from .spectrum import ggn as ggn
 from .spectrum import hessian as hessian
 from .spectrum import top_eigenvalues as top_eigenvalues
 from .spectrum import trace as trace

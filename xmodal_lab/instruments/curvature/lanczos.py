@@ -14,14 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...utils.memory import require
 from ...utils.torch_state import full_precision, norm64
 
 Array = NDArray[np.float64]
 MatVec = Callable[[Tensor], Tensor]
 Score = Callable[[Array], Array]
 
-# Basis vectors held in memory, in bytes; beyond that the basis is compressed to its best Ritz vectors (ours).
-BASIS_BYTES = 1 << 30
+# Basis vectors held in memory, in bytes; beyond that the basis is compressed to its best Ritz vectors (ours). More than
+# the k that are looked for there are in any case: with eight, restarts cost a third more products or so.
+BASIS_BYTES, LEAST_ROOM = 1 << 30, 8
+# Columns of the basis that are compressed at once: no second basis beside the first (ours).
+_COLUMNS = 1 << 18
 
 # Least steps of the first look (more than k) and of the later ones (ours). A later look ends when its best
 # interval θ ± residual stays below what is known, so these are only there to let the start vector settle.
@@ -131,12 +135,15 @@ class Krylov:
         rows = self._rows[self.fixed : self.fixed + self.steps]
         return torch.as_tensor(coordinates.T.copy(), dtype=rows.dtype, device=rows.device) @ rows
 
+    @full_precision()
     def compress(self, keep: Array) -> None:
         """Keep only the Ritz vectors with these indices, and go on from there (thick restart)."""
         theta, coordinates, _ = self.ritz()
-        sticking = self._rows[self.fixed + self.steps].clone()
-        self._rows[self.fixed : self.fixed + len(keep)] = self.vectors(coordinates[:, keep])
-        self._rows[self.fixed + len(keep)] = sticking
+        rows = self._rows[self.fixed :]
+        mix = torch.as_tensor(coordinates[:, keep].T.copy(), dtype=rows.dtype, device=rows.device)
+        for columns in rows.split(_COLUMNS, 1):
+            columns[: len(keep)] = mix @ columns[: self.steps]
+        rows[len(keep)] = rows[self.steps].clone()
         self._table[:] = 0
         self._table[: len(keep), : len(keep)] = np.diag(theta[keep])
         self.steps = len(keep)
@@ -166,20 +173,31 @@ def leading(
     dtype: torch.dtype,
     device: torch.device,
     unlooked: MatVec | None = None,
+    near: Tensor | None = None,
 ) -> Eigenpairs:
     """The k eigenpairs of largest ``score(eigenvalue)``.
 
-    Look from a random start until the k best Ritz values are within tolerance; then look again
+    Look from a start, ``near`` or random, until the k best Ritz values are within tolerance; then look again
     from other starts, clear of what was found, until nothing better turns up. The later looks
     find repeated eigenvalues.
+
+    Raises:
+        ValueError: the basis does not fit into memory.
     """
     generator = torch.Generator().manual_seed(seed)
-    item = torch.finfo(dtype).bits // 8
-    capacity = max(2 * k + 20, min(max_products, BASIS_BYTES // (item * size)))
+    vector = torch.finfo(dtype).bits // 8 * size
+    capacity = max(k + LEAST_ROOM, min(max_products, BASIS_BYTES // vector))
+    held = min(capacity + 1, size) + 2 * k + 4  # basis, what was found, and what one product needs
+    require(
+        f"a look for {k} eigenvalues among {size}, which holds {held} vectors ({vector / 1e9:.3g} GB each),",
+        held * vector, "ask for fewer, or for one block at a time (params=…, curvature.by_block)", device,
+    )  # fmt: skip
     best = Eigenpairs(np.zeros(0), torch.empty(0, size, dtype=dtype, device=device), np.zeros(0), np.zeros(0))
     products, settled = 0, False
     while not settled and products < max_products and len(best.values) < size:
         start = torch.randn(size, generator=generator, dtype=dtype).to(device)
+        if near is not None and float(norm64(near)) > 0:
+            start, near = near.to(start), None
         found = _look(matvec, start, best, k, score, tol, max_products - products, capacity, unlooked)
         products += found.products
         settled = len(best.values) == k and len(found.values) == 0
@@ -252,6 +270,9 @@ def _allowed(values: Array, tol: float, scale: float, dtype: torch.dtype) -> Arr
 
 
 def _merge(known: Eigenpairs, found: Eigenpairs, k: int, score: Score) -> Eigenpairs:
+    if not len(found.values) or not len(known.values):  # no copies: they may be large
+        one = known if len(known.values) else found
+        return Eigenpairs(one.values, one.vectors, one.residuals, one.errors, found.scale)
     values = np.concatenate([known.values, found.values])
     best = np.argsort(-score(values), kind="stable")[:k]
     return Eigenpairs(

@@ -1,9 +1,10 @@
-"""The Hessian of a loss as a linear operator, from a retained double backward over chunks."""
+"""Curvature of a loss as a linear operator, from graphs that are retained, chunk by chunk; the Hessian itself."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,13 +27,13 @@ TOGETHER = 16
 Gradient = list[tuple[int, Tensor]]
 
 
-class Hessian:
-    """∇²L(θ), or a diagonal block of it, as a linear operator: ``H.matvec(v)`` or ``H @ v``.
+class Operator:
+    """A symmetric matrix of a loss, over all parameters or a block of them: ``A.matvec(v)`` or ``A @ v``.
 
-    ``Hv = ∇(∇L · v)`` (Pearlmutter 1994): the graph of ∇L is built once, chunk by chunk, and kept
-    for many products, as far as it fits into ``RETAIN_BYTES``; chunks beyond are rebuilt for every
-    product, which costs about half as much again. Reverse mode twice, because GroupNorm has no
-    forward-mode derivative (FIELD_NOTES). Unused parameters give zeros. A snapshot: θ is copied.
+    What a product goes back through is built once, chunk by chunk, and kept for many products, as far as it fits
+    into ``RETAIN_BYTES``; chunks beyond are rebuilt for every product, which costs about half as much again.
+    Reverse mode twice, because GroupNorm has no forward-mode derivative (FIELD_NOTES). Unused parameters give
+    zeros. A snapshot: θ is copied.
 
     Attributes:
         loss: the loss that is looked at, in the dtype of the products.
@@ -40,10 +41,14 @@ class Hessian:
         size: n, number of scalars in them.
         value: L(θ).
         products: products made so far.
+        block_diagonal: whether entries between two blocks of ``loss.blocks`` count as 0.
+        called: what messages call the matrix.
 
     Raises:
         ValueError: see :func:`xmodal_lab.curvature.hessian`.
     """
+
+    called: ClassVar[str] = "an operator"
 
     @full_precision()
     def __init__(
@@ -52,6 +57,7 @@ class Hessian:
         params: str | Sequence[str] | None = None,
         rows: int | None = None,
         dtype: torch.dtype | None = None,
+        block_diagonal: bool = False,
     ) -> None:
         as_loss(loss)
         if rows is not None:
@@ -65,8 +71,10 @@ class Hessian:
         self._sizes = [p.numel() for p in self._theta.values()]
         self._rows = rows
         self._warned = False
-        self._terms: list[Term] = self.loss.terms(rows)
-        self._graphs: list[Gradient] | None = None
+        self.block_diagonal = check.instance("block_diagonal", block_diagonal, bool)
+        self._blocks = self._positions()
+        self._terms: list[Any] = self._cut(rows)
+        self._graphs: list[Any] | None = None
         self._retain = True
         self._batches: bool | None = None  # whether many products go back at once; None: not tried yet
         with refused(self.loss.name):
@@ -109,7 +117,7 @@ class Hessian:
     # -- products --------------------------------------------------------------------------------
 
     def matvec(self, vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """H v, in the operator's dtype.
+        """A v, in the operator's dtype.
 
         Out of memory lets go of the retained graphs and halves the chunk, warns once, and goes on.
 
@@ -122,7 +130,7 @@ class Hessian:
         return product
 
     def product(self, vector: Tensor) -> Tensor:
-        """H v of a ``vector`` (n,), as :meth:`matvec`, but no look at what comes out, for which the host would wait."""
+        """A v of a ``vector`` (n,), as :meth:`matvec`, but no look at what comes out, for which the host would wait."""
         vector = check.as_tensor("vector", vector).detach()
         if vector.shape != (self.size,):
             raise ValueError(f"vector must have shape ({self.size},), got {tuple(vector.shape)}.")
@@ -139,7 +147,7 @@ class Hessian:
         return product
 
     def many(self, vectors: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-        """H v for each row of ``vectors``; on a GPU all go back through the graph at once, where torch can.
+        """A v for each row of ``vectors``; on a GPU all go back through the graph at once, where torch can.
 
         Raises:
             ValueError: as :meth:`matvec`.
@@ -173,7 +181,7 @@ class Hessian:
     def _check(self, product: Tensor) -> None:
         if not bool(torch.isfinite(product).all()):
             raise ValueError(
-                f"a Hessian-vector product of {self.loss.name} is not finite, though the loss is {self.value:.6g}: "
+                f"{self.called}-vector product of {self.loss.name} is not finite, though the loss is {self.value:.6g}: "
                 "the loss has no second derivative at these parameters (sqrt or a norm at 0?), or it overflows."
             )
 
@@ -208,40 +216,44 @@ class Hessian:
             )
         return value
 
-    def _gradient(self, term: Term) -> Gradient:
-        """∇ of one term, differentiable once more: (position of the parameter, its gradient)."""
-        with twice_differentiable():
-            value = term.fn(self._theta)
-            if not value.requires_grad:
-                return []
-            parts = torch.autograd.grad(value, list(self._theta.values()), create_graph=True, allow_unused=True)
-        return [(i, g) for i, g in enumerate(parts) if g is not None and g.requires_grad]
+    def _cut(self, rows: int | None) -> list[Any]:
+        """The summands of the loss, each with its ``weight``, of at most ``rows`` rows."""
+        raise NotImplementedError
+
+    def _graph(self, term: Any) -> Any:
+        """What products of one term go back through; empty or None where there is nothing."""
+        raise NotImplementedError
+
+    def _rows_of(
+        self, graph: Any, block: Sequence[int], parts: Sequence[Tensor], retain: bool, batched: bool
+    ) -> Iterator[tuple[int, Tensor]]:
+        """(position, part of the product) for the diagonal block of the parameters at these positions."""
+        raise NotImplementedError
+
+    def _positions(self) -> list[list[int]]:
+        """The positions of the parameters of each block; one of all of them, unless the matrix is block-diagonal."""
+        if not self.block_diagonal:
+            return [list(range(len(self.names)))]
+        at = {name: i for i, name in enumerate(self.names)}
+        blocks = [[at[name] for name in block if name in at] for block in self.loss.blocks.values()]
+        return [block for block in blocks if block]
 
     @full_precision()
     def _product(self, vector: Tensor) -> Tensor:
+        """A v for a vector (n,), or for each row of (m, n)."""
         if self._graphs is None:
             self._graphs = self._build()
-        """H v for a vector (n,), or for each row of (m, n)."""
-        leaves, batched = list(self._theta.values()), vector.ndim == 2
-        parts = self._parts(vector)
-        total = torch.zeros_like(vector)
+        parts, total = self._parts(vector), torch.zeros_like(vector)
         slots = self._parts(total)
         for i, term in enumerate(self._terms):
             retained = i < len(self._graphs)
-            gradient = self._graphs[i] if retained else self._gradient(term)
-            if not gradient:  # constant or linear in θ
+            graph = self._graphs[i] if retained else self._graph(term)
+            if not graph:  # constant or linear in θ
                 continue
-            rows = torch.autograd.grad(
-                [g for _, g in gradient],
-                leaves,
-                [parts[j] for j, _ in gradient],
-                retain_graph=retained,
-                allow_unused=True,
-                is_grads_batched=batched,
-            )
-            for slot, row in zip(slots, rows, strict=True):
-                if row is not None:
-                    slot.add_(row, alpha=term.weight)
+            for block in self._blocks:
+                again = retained or block is not self._blocks[-1]
+                for j, row in self._rows_of(graph, block, parts, again, vector.ndim == 2):
+                    slots[j].add_(row, alpha=term.weight)
         return total
 
     def _parts(self, vector: Tensor) -> list[Tensor]:
@@ -249,12 +261,12 @@ class Hessian:
         cut = vector.split(self._sizes, -1)
         return [part.view((*vector.shape[:-1], *p.shape)) for part, p in zip(cut, self._theta.values(), strict=True)]
 
-    def _build(self) -> list[Gradient]:
+    def _build(self) -> list[Any]:
         """The graphs of as many terms as fit into memory, judging by the first one."""
         if not self._retain:
             return []
         if len(self._terms) == 1:
-            return [self._gradient(self._terms[0])]
+            return [self._graph(self._terms[0])]
         storages: dict[int, int] = {}
 
         def count(tensor: Tensor) -> Tensor:
@@ -263,10 +275,10 @@ class Hessian:
             return tensor.detach()
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            first = self._gradient(self._terms[0])
+            first = self._graph(self._terms[0])
         room = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else RETAIN_BYTES
         fits = room // max(1, sum(storages.values()))
-        return [first, *(self._gradient(term) for term in self._terms[1:fits])] if fits else []
+        return [first, *(self._graph(term) for term in self._terms[1:fits])] if fits else []
 
     def _shrink(self) -> bool:
         """Let go of the graphs and halve the chunk; False when there is nothing smaller."""
@@ -275,7 +287,7 @@ class Hessian:
         rows, cut = self._rows or 1 << 20, False
         while rows > 1 and not cut:
             rows //= 2
-            terms = self.loss.terms(rows)
+            terms = self._cut(rows)
             cut = len(terms) > len(self._terms)
         if cut:
             self._rows, self._terms = rows, terms
@@ -283,12 +295,49 @@ class Hessian:
             self._warned = True
             chunk = f"chunks of {rows} rows" if cut else "one chunk"
             warnings.warn(
-                f"out of memory in a Hessian-vector product of {self.loss.name}; going on with {chunk} "
+                f"out of memory in {self.called}-vector product of {self.loss.name}; going on with {chunk} "
                 "and no retained graph, which is slower.",
                 RuntimeWarning,
                 stacklevel=3,
             )
         return cut or released
+
+
+class Hessian(Operator):
+    """∇²L(θ), or a diagonal block of it, as a linear operator: ``H.matvec(v)`` or ``H @ v``.
+
+    ``Hv = ∇(∇L · v)`` (Pearlmutter 1994), the graph of ∇L kept as :class:`Operator` says.
+    """
+
+    called = "a Hessian"
+
+    def _cut(self, rows: int | None) -> list[Any]:
+        return list(self.loss.terms(rows))
+
+    def _graph(self, term: Term) -> Gradient:
+        """∇ of one term, differentiable once more: (position of the parameter, its gradient)."""
+        with twice_differentiable():
+            value = term.fn(self._theta)
+            if not value.requires_grad:
+                return []
+            parts = torch.autograd.grad(value, list(self._theta.values()), create_graph=True, allow_unused=True)
+        return [(i, g) for i, g in enumerate(parts) if g is not None and g.requires_grad]
+
+    def _rows_of(
+        self, graph: Gradient, block: Sequence[int], parts: Sequence[Tensor], retain: bool, batched: bool
+    ) -> Iterator[tuple[int, Tensor]]:
+        leaves, inside = list(self._theta.values()), [(j, g) for j, g in graph if j in block]
+        if not inside:
+            return
+        rows = torch.autograd.grad(
+            [g for _, g in inside],
+            [leaves[j] for j in block],
+            [parts[j] for j, _ in inside],
+            retain_graph=retain,
+            allow_unused=True,
+            is_grads_batched=batched,
+        )
+        yield from ((j, row) for j, row in zip(block, rows, strict=True) if row is not None)
 
 
 def _chosen(loss: Loss, params: str | Sequence[str] | None) -> tuple[str, ...]:

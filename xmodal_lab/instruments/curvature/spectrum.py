@@ -1,8 +1,9 @@
-"""Curvature of a loss: Hessian products, leading eigenvalues, spectral density, trace.
+"""Curvature of a loss: products, leading eigenvalues, spectral density, trace.
 
-Everything takes a :class:`~xmodal_lab.losses.Loss`, for the whole of θ or one block of it
-(``params="encoders.image"``), and never forms the matrix unless it is small. To measure
-several things at one point, build ``H = hessian(loss)`` once and hand it over in place of the loss.
+Of the Hessian, the generalised Gauss-Newton matrix (``of="ggn"``) or the empirical Fisher (``of="fisher"``), for any
+:class:`~xmodal_lab.losses.Loss`, for the whole of θ or one block of it (``params="encoders.image"``). The matrix is
+never formed unless it is small. To measure several things at one point, build ``H = hessian(loss)`` (or ``ggn``,
+``fisher``) once and hand it over in place of the loss.
 
 The dml code reports λ_max of the loss plus ½·10⁻⁴‖θ‖² (FIELD_NOTES), which shifts every
 eigenvalue by 10⁻⁴; that is a loss like any other: add the term in ``fn``.
@@ -20,14 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...losses import Loss, Params, as_loss
+from ...losses import Direction, Loss, Params, as_loss
 from ...losses.directions import norm_of
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
+from ...utils.memory import require
 from ...utils.shapes import Float
-from ...utils.torch_state import wide
+from ...utils.torch_state import full_precision, wide
+from .gauss_newton import GGN, EmpiricalFisher
 from .lanczos import Array, Krylov, leading
-from .operator import TOGETHER, Hessian
+from .operator import TOGETHER, Hessian, Operator
 from .spectral_axis import lambdas, on_lambdas
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ R = TypeVar("R")
 
 # Up to this size the matrix is formed and solved exactly: as many products as a Lanczos run needs (ours).
 DENSE = 128
+
+# What can be looked at of a loss, by the word of ``of=``.
+MATRICES: dict[str, type[Operator]] = {"hessian": Hessian, "ggn": GGN, "fisher": EmpiricalFisher}
 
 _SCORES: dict[str, Callable[[Array], Array]] = {
     "largest": lambda values: values,
@@ -51,6 +57,7 @@ def hessian(
     *,
     rows: int | None = None,
     dtype: torch.dtype | None = None,
+    block_diagonal: bool = False,
 ) -> Hessian:
     """The Hessian ∇²L(θ), or the diagonal block of some parameters, as a linear operator.
 
@@ -60,6 +67,8 @@ def hessian(
         rows: samples per chunk of a loss over data; chosen to fit the cache when not given.
         dtype: of the products; the loss's own when not given, at least float32, which is enough for eigenvalues
             (1e-7 of the largest against dense float64, FIELD_NOTES).
+        block_diagonal: take entries between two blocks of ``loss.blocks`` as 0: Hv is then Σ over blocks b of
+            ∇_b(∇_b L · v_b), from one graph.
 
     Returns:
         :class:`Hessian` with ``.matvec``, ``.dense()``, ``.as_dict``, ``.as_vector``, ``.size``.
@@ -68,7 +77,76 @@ def hessian(
         ValueError: a name that does not exist, a loss that is NaN, infinite or stochastic at θ.
         TypeError: ``loss`` is not a Loss.
     """
-    return Hessian(loss, params, rows, dtype)
+    return Hessian(loss, params, rows, dtype, block_diagonal)
+
+
+def ggn(
+    loss: Loss,
+    params: str | Sequence[str] | None = None,
+    *,
+    rows: int | None = None,
+    dtype: torch.dtype | None = None,
+    block_diagonal: bool = False,
+) -> GGN:
+    """The generalised Gauss-Newton matrix G = Jᵀ (∇²_z ℓ) J of a net z(θ) with Jacobian J (Schraudolph 2002).
+
+    The Hessian is G + Σₖ (∂ℓ/∂zₖ) ∇²zₖ; G leaves the curvature of the net out. It is positive semi-definite where the
+    criterion ℓ is convex in z; for cross-entropy and squared error it is the Fisher information (Martens 2020).
+
+    Args:
+        loss: of a module, with outputs and a criterion (``xl.loss_on``, ``xl.Loss.from_module``).
+        params, rows, dtype, block_diagonal: as in :func:`hessian`.
+
+    Returns:
+        :class:`GGN`, with what :class:`Hessian` has.
+
+    Raises:
+        ValueError: as :func:`hessian`; a loss that is a function of θ alone, or is computed inside the module.
+        TypeError: ``loss`` is not a Loss.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> net, batch = torch.nn.Linear(2, 1, bias=False), (torch.eye(2), torch.zeros(2, 1))
+        >>> loss = xl.Loss.from_module(net, batch, torch.nn.functional.mse_loss)
+        >>> xl.curvature.ggn(loss).dense()  # 2 XᵀX / N
+        tensor([[1., 0.],
+                [0., 1.]], dtype=torch.float64)
+    """
+    return GGN(loss, params, rows, dtype, block_diagonal)
+
+
+def fisher(
+    loss: Loss,
+    params: str | Sequence[str] | None = None,
+    *,
+    rows: int | None = None,
+    dtype: torch.dtype | None = None,
+    block_diagonal: bool = False,
+) -> EmpiricalFisher:
+    """The empirical Fisher F = (1/N) Σₙ gₙ gₙᵀ, gₙ = ∇ℓₙ(θ): the uncentred second moment of the rows' gradients.
+
+    Args:
+        loss: of a module whose rows know nothing of each other, with a criterion that is a mean over them.
+        params, rows, dtype, block_diagonal: as in :func:`hessian`.
+
+    Returns:
+        :class:`EmpiricalFisher`, with what :class:`Hessian` has.
+
+    Raises:
+        ValueError: as :func:`ggn`; a loss that is no mean over rows, outputs without one entry for each row.
+        TypeError: ``loss`` is not a Loss.
+
+    Example:
+        >>> import torch
+        >>> import xmodal_lab as xl
+        >>> net, batch = torch.nn.Linear(1, 1, bias=False), (torch.ones(2, 1), torch.zeros(2, 1))
+        >>> torch.nn.init.ones_(net.weight).shape
+        torch.Size([1, 1])
+        >>> xl.curvature.fisher(xl.Loss.from_module(net, batch, torch.nn.functional.mse_loss)).dense()  # each g is 2
+        tensor([[4.]], dtype=torch.float64)
+    """
+    return EmpiricalFisher(loss, params, rows, dtype, block_diagonal)
 
 
 # -- eigenvalues -------------------------------------------------------------------------------------
@@ -76,7 +154,7 @@ def hessian(
 
 @dataclass(frozen=True, eq=False)
 class Eigenvalues:
-    """Leading eigenvalues of a Hessian.
+    """Leading eigenvalues of a Hessian or its like.
 
     Attributes:
         values: (k,) float64, signed; the order says ``which``.
@@ -84,7 +162,7 @@ class Eigenvalues:
         errors: (k,) bounds of the distance to an eigenvalue: the residual, or residual²/gap where that is smaller.
         residuals: (k,) norms ‖Hv - λv‖.
         converged: whether every error is within the tolerance.
-        hvps: Hessian-vector products spent.
+        hvps: matrix-vector products spent.
         which: "largest" (descending), "smallest" (ascending) or "magnitude" (descending absolute value).
         names: the parameters of the block.
         loss: L(θ); λ_max depends on it, so report both.
@@ -116,7 +194,7 @@ class Eigenvalues:
 
 
 def top_eigenvalues(
-    loss: Loss | Hessian,
+    loss: Loss | Operator,
     k: int = 5,
     which: str = "largest",
     *,
@@ -126,8 +204,10 @@ def top_eigenvalues(
     params: str | Sequence[str] | None = None,
     vectors: bool = False,
     dtype: torch.dtype | None = None,
+    of: str | None = None,
+    start: Sequence[Direction] = (),
 ) -> Eigenvalues:
-    """The k leading eigenvalues of the Hessian: λ₁ ≥ λ₂ ≥ …, signed.
+    """The k leading eigenvalues of the Hessian, or of the matrix ``of`` names: λ₁ ≥ λ₂ ≥ …, signed.
 
     Lanczos with full double reorthogonalisation. It stops when residual²/gap says that an
     eigenvalue lies within ``tol`` of each value, then looks again from a new start for repeated
@@ -136,7 +216,7 @@ def top_eigenvalues(
     Unlike power iteration, which returns the largest absolute value, this is right for an indefinite Hessian.
 
     Args:
-        loss: a loss, or the operator that :func:`hessian` made of it.
+        loss: a loss, or the operator that :func:`hessian`, :func:`ggn` or :func:`fisher` made of it.
         k: how many.
         which: "largest", "smallest" (most negative first) or "magnitude".
         tol: relative error of each value (1e-4: ours; PyHessian's 1e-3 compares successive steps instead).
@@ -144,12 +224,16 @@ def top_eigenvalues(
         seed: of the start vectors.
         params, dtype: as in :func:`hessian`.
         vectors: return the eigenvectors too.
+        of: "hessian" (when not given), "ggn" or "fisher"; see :func:`ggn`, :func:`fisher`.
+        start: directions near the eigenvectors, such as ``.vectors`` found at a neighbouring θ: the first look begins
+            with their sum, which saves products where they are near. What is found, and its bounds, hold all the same.
 
     Returns:
         ``values`` (k,), with error bounds, whether they converged, and how many products were spent.
 
     Raises:
-        ValueError: k below 1 or above the dimension; as :func:`hessian`.
+        ValueError: k below 1 or above the dimension; a basis of k + 8 vectors that does not fit into memory, with the
+            number; as :func:`hessian`.
 
     Warns:
         RuntimeWarning: not converged; ``.errors`` says how far.
@@ -166,11 +250,11 @@ def top_eigenvalues(
     k = check.integer("k", k, at_least=1)
     tol = check.positive("tol", tol)
     max_iterations = check.integer("max_iterations", max_iterations, at_least=1)
-    operator = _operator(loss, params, dtype)
+    operator = _operator(loss, params, dtype, of)
     n = operator.size
     if k > n:
-        raise ValueError(f"k = {k} eigenvalues were asked of a Hessian of dimension {n}; ask for at most {n}.")
-    before = operator.products
+        raise ValueError(f"k = {k} eigenvalues were asked of {operator.called} of dimension {n}; ask for at most {n}.")
+    before, near = operator.products, _sum_of(operator, start)
     if n <= DENSE or 4 * k >= n:
         matrix = operator.dense()
         spectrum, basis = eigh(matrix)
@@ -191,6 +275,7 @@ def top_eigenvalues(
             operator.dtype,
             operator.device,
             operator.product,
+            near,
         )
         values, found, residuals, errors = pairs.values, pairs.vectors, pairs.residuals, pairs.errors
         converged = pairs.converged
@@ -217,12 +302,18 @@ def top_eigenvalues(
     return result
 
 
+def _sum_of(operator: Operator, directions: Sequence[Direction]) -> Tensor | None:
+    """The sum of some directions as a vector; None of none."""
+    given = [check.mapping(f"start[{i}]", d, "tensors") for i, d in enumerate(check.listed("start", directions))]
+    return torch.stack([operator.as_vector(d) for d in given]).sum(0) if given else None
+
+
 # -- density and trace -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """Spectral density of a Hessian: Gauss quadrature nodes and weights, one row per probe.
+    """Spectral density of a Hessian or its like: Gauss quadrature nodes and weights, one row per probe.
 
     The products are spent; another grid or bandwidth costs nothing (:meth:`smoothed`).
 
@@ -232,7 +323,7 @@ class Density:
         size: n, number of eigenvalues.
         exact: whether the nodes are all the eigenvalues.
         sigma: standard deviation of the Gaussian that ``density`` is smoothed with.
-        hvps: Hessian-vector products spent.
+        hvps: matrix-vector products spent.
         names: the parameters of the block.
     """
 
@@ -305,7 +396,7 @@ class Density:
 
 
 def density(
-    loss: Loss | Hessian,
+    loss: Loss | Operator,
     *,
     steps: int = 50,
     probes: int = 4,
@@ -313,6 +404,7 @@ def density(
     seed: int = 0,
     params: str | Sequence[str] | None = None,
     dtype: torch.dtype | None = None,
+    of: str | None = None,
 ) -> Density:
     """Spectral density by stochastic Lanczos quadrature: p(λ) = (1/n) Σ δ(λ - λᵢ), smoothed.
 
@@ -322,11 +414,12 @@ def density(
     Where n ≤ steps the nodes are the eigenvalues.
 
     Args:
-        loss: a loss, or the operator that :func:`hessian` made of it.
+        loss: a loss, or the operator that :func:`hessian`, :func:`ggn` or :func:`fisher` made of it.
         steps, probes: Lanczos steps per probe and probes (ours; cost: their product in HVPs).
         bandwidth: σ of the smoothing as a share of the spectrum's width (ours).
         seed: of the probes.
         params, dtype: as in :func:`hessian`.
+        of: "hessian" (when not given), "ggn" or "fisher".
 
     Returns:
         Nodes and weights of each probe; ``grid`` and ``density`` show them smoothed.
@@ -336,12 +429,14 @@ def density(
     """
     steps, probes = check.integer("steps", steps, at_least=1), check.integer("probes", probes, at_least=1)
     bandwidth = check.positive("bandwidth", bandwidth)
-    operator = _operator(loss, params, dtype)
+    operator = _operator(loss, params, dtype, of)
     before, n = operator.products, operator.size
     if n <= steps:
         nodes = torch.linalg.eigvalsh(operator.dense())[None]
         weights = torch.full_like(nodes, 1 / n)
     else:
+        needed = (steps + 5) * n * operator.dtype.itemsize
+        require(f"a density of {steps} steps among {n} parameters", needed, "take fewer steps", operator.device)
         nodes = torch.zeros(probes, steps, dtype=torch.float64)
         weights = torch.zeros(probes, steps, dtype=torch.float64)
         generator = torch.Generator().manual_seed(check.integer("seed", seed))
@@ -368,13 +463,13 @@ def density(
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Trace of a Hessian, with the standard error of the estimate.
+    """Trace of a Hessian or its like, with the standard error of the estimate.
 
     Attributes:
         value: tr H.
         stderr: standard error over probes; 0 where the trace is exact.
-        samples: (probes,) the single estimates vᵀHv.
-        hvps: Hessian-vector products spent.
+        samples: (probes,) single estimates, whose mean is ``value``.
+        hvps: matrix-vector products spent.
         names: the parameters of the block.
     """
 
@@ -386,44 +481,88 @@ class Trace:
 
 
 def trace(
-    loss: Loss | Hessian,
+    loss: Loss | Operator,
     *,
     probes: int = 100,
     seed: int = 0,
     params: str | Sequence[str] | None = None,
     dtype: torch.dtype | None = None,
+    of: str | None = None,
+    method: str = "hutchinson",
 ) -> Trace:
-    """Hutchinson's estimate tr H = E vᵀHv with random signs v; exact where n ≤ probes.
+    """The trace from products with random signs; exact where n ≤ probes.
+
+    "hutchinson": tr H = E vᵀHv, with a standard error that falls as probes^-½. "hutch++" (Meyer et al. 2021) spends a
+    third of the products on the range Q of H S, takes tr QᵀHQ exactly and estimates (I - QQᵀ)H(I - QQᵀ) alone:
+    far better where few eigenvalues make the trace, as in trained nets, and unbiased for any symmetric H.
 
     Args:
-        loss: a loss, or the operator that :func:`hessian` made of it.
-        probes: random vectors, at least 2 (100 as in PyHessian).
+        loss: a loss, or the operator that :func:`hessian`, :func:`ggn` or :func:`fisher` made of it.
+        probes: random vectors, at least 2 (100 as in PyHessian); for "hutch++" products, at least 6.
         seed: of the probes.
         params, dtype: as in :func:`hessian`.
+        of: "hessian" (when not given), "ggn" or "fisher".
+        method: "hutchinson" or "hutch++"; the latter holds probes / 3 vectors.
 
     Returns:
         ``value`` and its ``stderr``, with the single estimates.
 
     Raises:
-        ValueError: as :func:`hessian`; fewer than 2 probes.
+        ValueError: as :func:`hessian`; too few probes, vectors that do not fit into memory.
     """
-    probes = check.integer("probes", probes, at_least=2)
-    operator = _operator(loss, params, dtype)
+    check.one_of("method", method, ("hutchinson", "hutch++"))
+    probes = check.integer("probes", probes, at_least=2 if method == "hutchinson" else 6)
+    operator = _operator(loss, params, dtype, of)
     before, n = operator.products, operator.size
     if n <= probes:
         samples = torch.diagonal(operator.dense()).sum()[None]
         stderr = 0.0
     else:
         generator = torch.Generator().manual_seed(check.integer("seed", seed))
-        samples = torch.empty(probes, dtype=torch.float64)
-        at_once = 1 if operator.device.type == "cpu" else TOGETHER
-        for some in samples.split(at_once):
-            drawn = [torch.randint(0, 2, (n,), generator=generator).mul_(2).sub_(1) for _ in some]
-            signs = torch.stack(drawn).to(operator.dtype).to(operator.device)
-            signs, products = wide(signs), wide(operator.many(signs))
-            some.copy_(torch.stack([torch.dot(s, p) for s, p in zip(signs, products, strict=True)]))
-        stderr = float(samples.std() / math.sqrt(probes))
+        samples = _hutchinson(operator, probes, generator) if method == "hutchinson" else _hutchpp(
+            operator, probes, generator
+        )  # fmt: skip
+        stderr = float(samples.std() / math.sqrt(len(samples)))
     return Trace(float(samples.mean()), stderr, samples, operator.products - before, operator.names)
+
+
+def _signs(operator: Operator, count: int, generator: torch.Generator) -> Tensor:
+    """(count, n) random signs."""
+    drawn = [torch.randint(0, 2, (operator.size,), generator=generator).mul_(2).sub_(1) for _ in range(count)]
+    return torch.stack(drawn).to(operator.dtype).to(operator.device)
+
+
+def _quadratic(operator: Operator, vectors: Tensor) -> Tensor:
+    """vᵀAv of each row of ``vectors``, on the CPU."""
+    vectors, products = wide(vectors), wide(operator.many(vectors))
+    return torch.stack([torch.dot(v, p) for v, p in zip(vectors, products, strict=True)]).cpu().double()
+
+
+def _hutchinson(operator: Operator, probes: int, generator: torch.Generator) -> Tensor:
+    at_once = 1 if operator.device.type == "cpu" else TOGETHER
+    counts = [len(part) for part in torch.arange(probes).split(at_once)]
+    return torch.cat([_quadratic(operator, _signs(operator, count, generator)) for count in counts])
+
+
+@full_precision()
+def _hutchpp(operator: Operator, products: int, generator: torch.Generator) -> Tensor:
+    """One estimate for each probe of what is left beside the range of A S, whose part is exact."""
+    rank = min(products // 3, operator.size)
+    needed = 3 * rank * operator.size * operator.dtype.itemsize
+    require(
+        f"hutch++ with {rank} vectors of {operator.size}", needed, "take fewer probes, or hutchinson", operator.device
+    )
+    at_once = 1 if operator.device.type == "cpu" else TOGETHER
+    sketch = torch.cat([operator.many(part) for part in _signs(operator, rank, generator).split(at_once)])
+    basis = torch.linalg.qr(sketch.T)[0].T  # (rank, n)
+    exact = torch.cat([_quadratic(operator, part) for part in basis.split(at_once)]).sum()
+    found = []
+    for count in [len(part) for part in torch.arange(products - 2 * rank).split(at_once)]:
+        drawn = _signs(operator, count, generator)
+        for _ in range(2):  # clear of the basis to rounding
+            drawn = drawn - (drawn @ basis.T) @ basis
+        found.append(exact + _quadratic(operator, drawn))
+    return torch.cat(found)
 
 
 def by_block(loss: Loss, measure: Callable[..., R], **options: Any) -> dict[str, R]:
@@ -443,12 +582,17 @@ def by_block(loss: Loss, measure: Callable[..., R], **options: Any) -> dict[str,
     return {block: measure(loss, params=block, **options) for block in as_loss(loss).blocks}
 
 
-def _operator(loss: Loss | Hessian, params: str | Sequence[str] | None, dtype: torch.dtype | None) -> Hessian:
-    if not isinstance(loss, Hessian):
-        return Hessian(loss, params, dtype=dtype)
-    if params is not None or dtype is not None:
+def _operator(
+    loss: Loss | Operator, params: str | Sequence[str] | None, dtype: torch.dtype | None, of: str | None
+) -> Operator:
+    if not isinstance(loss, Operator):
+        return MATRICES[check.one_of("matrix (of=)", "hessian" if of is None else of, MATRICES)](
+            loss, params, dtype=dtype
+        )
+    if params is not None or dtype is not None or of is not None:
         raise ValueError(
-            "a Hessian has its params and dtype already; give them to curvature.hessian(…), or hand over the loss."
+            f"{loss.called} has its params and dtype already, and is what it is; give them to curvature.hessian(…), "
+            "ggn(…) or fisher(…), or hand over the loss."
         )
     return loss
 

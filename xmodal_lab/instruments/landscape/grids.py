@@ -1,4 +1,4 @@
-"""How a grid of points is evaluated: whole, coarse to fine, or part by part."""
+"""How a grid of points is evaluated: whole, as few as a tolerance allows, or part by part."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ...losses.parameters import moved, write
 from ...models.copies import copy_of
 from ...utils import checks as check
 from ...utils.torch_state import seeded
+from .adaptive import adaptive
 
 # Rows whose features are kept at once for a separable plane (ours).
 SEPARABLE_ROWS = 1024
@@ -51,35 +52,22 @@ def between(loss: Loss, direction: Params, beside: Params, a: np.ndarray) -> np.
     return np.array(values)
 
 
-def coarse_to_fine(
-    loss: Loss, pair: Sequence[Params], a: np.ndarray, tolerance: float
+def plane_values(
+    loss: Loss, pair: Sequence[Params], a: np.ndarray, b: np.ndarray, tolerance: float | None
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Every other point computed, the rest filled by splines if the measured error allows it.
+    """A plane with ``a`` along the first direction and ``b``, as long, along the second: every point, or as few as do.
 
-    The error is measured where it is known: splines through every fourth point predict the
-    points between, which were computed. Filling from every second point halves the step, so
-    the error made is smaller than the one measured wherever the surface is smooth.
+    Returns:
+        (len(a), len(b)) float64, and what a plane's attributes say of ``tolerance``, if there is one.
     """
-    from scipy.interpolate import RectBivariateSpline
-
-    points = len(a)
-    half = np.arange(0, points, 2)
-    quarter = np.arange(0, points, 4)
-    fits = half[-1] == points - 1 and quarter[-1] == points - 1 and len(quarter) >= 4
-    coarse = evaluate(loss, pair, pairs_of(a[half], a[half])).reshape(len(half), len(half))
-    if fits and np.isfinite(coarse).all():
-        seen = RectBivariateSpline(a[quarter], a[quarter], coarse[::2, ::2])(a[half], a[half])
-        bound = float(np.abs(seen - coarse).max())
-        if bound <= tolerance * float(np.ptp(coarse)):
-            filled = RectBivariateSpline(a[half], a[half], coarse)(a, a)
-            filled[np.ix_(half, half)] = coarse
-            return filled, {"error_bound": bound, "computed": len(half) ** 2 / points**2}
-    values = np.empty((points, points))
-    values[np.ix_(half, half)] = coarse
-    mask = np.ones((points, points), dtype=bool)
-    mask[np.ix_(half, half)] = False
-    values[mask] = evaluate(loss, pair, pairs_of(a, a)[mask.ravel()])
-    return values, {"error_bound": 0.0, "computed": 1.0}
+    if tolerance is None:
+        return evaluate(loss, pair, pairs_of(a, b)).reshape(len(a), len(b)), {}
+    tolerance = check.positive("tolerance", tolerance)
+    found = adaptive(lambda at: evaluate(loss, pair, np.stack([a[at[:, 0]], b[at[:, 1]]], 1)), len(a), tolerance)
+    share = found.computed / found.values.size
+    return found.values, {
+        "tolerance": tolerance, "computed": share, "points_computed": found.computed, "error_estimate": found.error,
+    }  # fmt: skip
 
 
 @torch.inference_mode(False)

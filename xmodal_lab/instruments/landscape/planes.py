@@ -9,7 +9,7 @@ whose attributes say how it was made: loss, normalization, seed, span, engine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ...losses import Direction, Loss, Params, as_loss
 from ...losses.directions import norm_of, parameter_names
 from ...losses.precision import looked_at, value_in
 from ...utils import checks as check
-from ...utils.factors import eigh, oriented
+from ...utils.factors import eigh
 from ...utils.torch_state import full_precision, wide
 from . import grids
 from .axes import draw
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 ENGINES = ("xmodal", "loss-landscapes")
+# Scalars of each checkpoint that a trajectory's axes are worked out from at a time (ours).
+STRETCH = 1 << 16
 
 
 # -- lines and planes --------------------------------------------------------------------------------
@@ -129,10 +131,12 @@ def plane(
             its grid and leaves θ off it). For comparison only.
         params: move only this block (or these names).
         vectors: "normalize" | "zero", what happens to biases; see :func:`directions`.
-        tolerance: None computes every point. A number allows coarse to fine: every other point is
-            computed, the rest filled by bicubic splines, if the error seen when the coarser half
-            predicts the finer half stays below ``tolerance`` times the range of values. The
-            attributes ``error_bound`` and ``computed`` say what came of it.
+        tolerance: None computes every point. A number t computes as few as keep the error of the others within
+            t times the range of values: strides halve where splines through the coarser points miss the
+            finer ones, and some points are held out as a check (:mod:`.adaptive`; at 1e-2 a tenth of 41 x 41
+            points). Where that does not hold, every point is computed. The attributes ``computed`` (share),
+            ``points_computed`` and ``error_estimate`` (in the units of the loss; 0 where all were computed)
+            say what came of it. It is an estimate from points, no bound.
         dtype: in which it is computed; the loss's own when not given, at least float32.
 
     Returns:
@@ -159,14 +163,11 @@ def plane(
         return _plane_array(values, a, a, attrs | {"engine": engine})
     pair, how = _pair(loss, directions, normalization, seed, params, vectors)
     a = np.linspace(-span, span, points)
-    centre = value_in(loss, given)
-    attrs = _attributes(loss, centre, span=span, normalization=how, seed=seed)
-    if tolerance is None:
-        values = grids.evaluate(loss, pair, grids.pairs_of(a, a)).reshape(points, points)
-    else:
-        values, more = grids.coarse_to_fine(loss, pair, a, check.positive("tolerance", tolerance))
-        attrs.update(more)
-    return _plane_array(values, a, a, attrs)
+    if tolerance is not None:
+        tolerance = check.positive("tolerance", tolerance)
+    attrs = _attributes(loss, value_in(loss, given), span=span, normalization=how, seed=seed)
+    values, more = grids.plane_values(loss, pair, a, a, tolerance)
+    return _plane_array(values, a, a, attrs | more)
 
 
 @full_precision()
@@ -235,6 +236,7 @@ def trajectory_plane(
     points: int = 41,
     margin: float = 0.25,
     *,
+    tolerance: float | None = None,
     dtype: torch.dtype | None = None,
 ) -> xr.Dataset:
     """The plane that training took: the first two principal components of its checkpoints.
@@ -248,7 +250,7 @@ def trajectory_plane(
             one run's checkpoints.
         points: along each axis.
         margin: room around the paths, as a share of their extent (0.25; ours).
-        dtype: as in :func:`plane`.
+        tolerance, dtype: as in :func:`plane`.
 
     Returns:
         Dataset: ``loss`` (a, b); ``path`` (run, step, axis), NaN where a run is shorter;
@@ -264,34 +266,39 @@ def trajectory_plane(
     if sum(map(len, named.values())) < 2 or not all(named.values()):
         raise ValueError("a trajectory needs at least two checkpoints, and one of each run.")
     named = {k: [loss.check_direction(c, f"{k}[{i}]") for i, c in enumerate(v)] for k, v in named.items()}
-    offsets = {
-        key: torch.stack([_flat({n: (c.get(n, p) - p) for n, p in loss.params.items()}) for c in checkpoints])
-        for key, checkpoints in named.items()
-    }
-    everything = wide(torch.cat(list(offsets.values())))
-    if len(everything) < 2:
-        raise ValueError(f"a trajectory needs at least two checkpoints, got {len(everything)}.")
-    # PCA through the small Gram matrix: checkpoints are few, parameters many.
-    strength, basis = eigh(everything @ everything.T)
+    checkpoints = [c for run in named.values() for c in run]
+    # PCA through the small Gram matrix: checkpoints are few, parameters many, and none is copied whole.
+    gram = torch.zeros(len(checkpoints), len(checkpoints), dtype=torch.float64)
+    for _, _, piece in _offsets(loss.params, checkpoints):
+        gram += (piece @ piece.T).cpu()
+    strength, basis = eigh(gram)
     strength = strength.clamp_min(0).flip(0)
     if float(strength[1]) <= 1e-12 * float(strength[0]) or float(strength[0]) == 0:
         raise ValueError("the checkpoints lie on a line through θ and span no plane; use landscape.line(to=…).")
-    axes = (everything.T @ basis.flip(1)[:, :2]).T
-    axes = oriented((axes / axes.norm(dim=1, keepdim=True)).T).T
-    pair = [_unflat(axis, loss.params) for axis in axes]
-    paths = {k: (wide(o) @ axes.T).cpu().numpy() for k, o in offsets.items()}
+    mix = basis.flip(1)[:, :2] / strength[:2].sqrt()
+    pair: list[Params] = [{n: p.new_empty(p.shape) for n, p in loss.params.items()} for _ in range(2)]
+    for name, part, piece in _offsets(loss.params, checkpoints):
+        for axis, values in zip(pair, mix.T.to(piece) @ piece, strict=True):
+            axis[name].view(-1)[part] = values.to(axis[name])
+    turn = [_turn(axis) for axis in pair]
+    for axis, sign in zip(pair, turn, strict=True):
+        for values in axis.values():
+            values *= sign
+    at = (gram @ mix).numpy() * turn
+    ends = np.cumsum([len(run) for run in named.values()])[:-1]
+    paths = dict(zip(named, np.split(at, ends), strict=True))
     corners = np.concatenate([*paths.values(), np.zeros((1, 2))])
     low, high = corners.min(0), corners.max(0)
     room = margin * (high - low)
     a, b = (np.linspace(low[i] - room[i], high[i] + room[i], points) for i in range(2))
     centre = value_in(loss, given)
-    values = grids.evaluate(loss, pair, grids.pairs_of(a, b)).reshape(points, points)
+    values, more = grids.plane_values(loss, pair, a, b, tolerance)
     longest = max(len(p) for p in paths.values())
     path = np.full((len(paths), longest, 2), np.nan)
     for i, p in enumerate(paths.values()):
         path[i, : len(p)] = p
     attrs = _attributes(loss, centre, span=float(np.abs(corners).max()), normalization="PCA of checkpoints", seed=-1)
-    surface = _plane_array(values, a, b, attrs)
+    surface = _plane_array(values, a, b, attrs | more)
     return surface.to_dataset(name="loss").assign(
         path=(("run", "step", "axis"), path, {"long_name": "checkpoints in the plane"}),
         explained=float(strength[:2].sum() / strength.sum()),
@@ -355,10 +362,25 @@ def _attributes(loss: Loss, centre: float, *, span: float, normalization: str, s
     }
 
 
-def _flat(params: Mapping[str, Tensor]) -> Tensor:
-    return torch.cat([p.reshape(-1) for p in params.values()])
+def _offsets(params: Params, checkpoints: Sequence[Direction]) -> Iterator[tuple[str, slice, Tensor]]:
+    """Checkpoints relative to θ in float64, (checkpoints, m), for one stretch of a parameter after the other."""
+    for name, p in params.items():
+        theta = p.reshape(-1)
+        for start in range(0, len(theta), STRETCH):
+            part = slice(start, start + STRETCH)
+            here = wide(theta[part])
+            rows = [
+                wide(c[name].reshape(-1)[part]) - here if name in c else torch.zeros_like(here) for c in checkpoints
+            ]
+            yield name, part, torch.stack(rows)
 
 
-def _unflat(vector: Tensor, like: Params) -> Params:
-    parts = vector.split([p.numel() for p in like.values()])
-    return {name: part.reshape(p.shape).to(p) for (name, p), part in zip(like.items(), parts, strict=True)}
+def _turn(axis: Params) -> float:
+    """The ±1 by which a unit vector in parts stands as :mod:`xmodal_lab.utils.factors` says."""
+    largest = max(float(part.abs().max()) for part in axis.values() if part.numel())
+    for part in axis.values():
+        flat = part.reshape(-1)
+        near = flat.abs() >= largest * (1 - torch.finfo(flat.dtype).eps ** 0.5)
+        if bool(near.any()):
+            return -1.0 if float(flat[near.to(torch.uint8).argmax()]) < 0 else 1.0
+    return 1.0

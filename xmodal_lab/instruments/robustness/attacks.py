@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from ...data.corruptions import generator
 from ...data.samples import Samples
 from ...losses.parameters import scalar
+from ...losses.standins import answering
 from ...models.coarse import single, single_samples
 from ...models.evaluation import (
     answer,
@@ -29,6 +32,7 @@ from ...models.evaluation import (
     seen_modalities,
     summed_loss,
 )
+from ...models.fusion import LateFusion
 from ...models.objectives import task_of
 from ...utils import checks as check
 from ...utils.torch_state import wide
@@ -200,11 +204,12 @@ def pgd(
         balls = {m: ball(x[m], samples.present[m][rows].to(device), radius[m], steps[m], limits[m]) for m in names}
         points = {m: balls[m].start(drawn[m][rows]) if random_start else x[m] for m in names}
         none = 0
-        for t in range(iterations):
-            gradients = _gradients(model, {m: x[m] for m in seen}, points, labels, climbed)
-            if t == 0:
-                none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
-            points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+        with _encoded_once(model, {m: x[m] for m in seen if m not in names}):
+            for t in range(iterations):
+                gradients = _gradients(model, {m: x[m] for m in seen}, points, labels, climbed)
+                if t == 0:
+                    none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
+                points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
         return {m: points[m].to(samples.inputs[m].device) for m in names}, none
 
     with eval_mode(model), torch.inference_mode(False):  # there, a gradient is not an error but missing
@@ -233,6 +238,33 @@ def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:
         return loss
     own = nn.functional.one_hot(labels, outputs.shape[1]).bool()
     return (outputs.masked_fill(own, -math.inf).logsumexp(1) - outputs[own]).sum()
+
+
+@contextmanager
+def _encoded_once(model: nn.Module, untouched: Mapping[str, Tensor]) -> Iterator[None]:
+    """A late-fusion net whose encoders of ``untouched`` modalities give what they gave once, while the context lasts.
+
+    Any other net, and an encoder that two modalities share, runs as it is.
+    """
+    if not isinstance(model, LateFusion) or type(model).forward is not LateFusion.forward:
+        yield
+        return
+    parts = [id(part) for encoder in model.encoders.values() for part in encoder.modules()]
+    known: dict[str, Callable[..., Tensor]] = {}
+    for m, x in untouched.items():
+        encoder = model.encoders[m]
+        if any(parts.count(id(part)) > 1 for part in encoder.modules()):
+            continue
+        with torch.no_grad():
+            feature = encoder(x)
+        if isinstance(feature, Tensor):
+            known[f"encoders.{m}"] = partial(_again, feature)
+    with answering(model, known):
+        yield
+
+
+def _again(feature: Tensor, _x: Tensor) -> Tensor:
+    return feature.clone()  # what follows may work in place
 
 
 def _gradients(

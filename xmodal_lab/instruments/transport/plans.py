@@ -36,7 +36,7 @@ def ipot(
 
     T ← the plan closest to T ∘ exp(-C/β) in relative entropy, ``iterations`` times. Unlike Sinkhorn it tends to
     the exact plan, not to a blurred one. It scales rows and columns of exp(-C/β) where that is safe, and runs in the
-    log domain where (max C - min C)/β is over 60 (600 in double precision), so no β underflows.
+    log domain where (max C - min C)/β is over 30 (300 in double precision), so no β underflows.
 
     Args:
         cost: (..., p, q) cost of moving token p to token q.
@@ -105,7 +105,7 @@ def sinkhorn(
     mass_a: Any = None,
     mass_b: Any = None,
 ) -> TransportPlan:
-    """Entropic optimal transport: the T that minimises ⟨C, T⟩ + ε KL(T ‖ a⊗b), in the log domain.
+    """Entropic optimal transport: the T that minimises ⟨C, T⟩ + ε KL(T ‖ a⊗b); in the log domain for a small ε.
 
     ``value`` is ⟨C, T⟩ alone, above the exact one (as POT's ``sinkhorn2``). Its gradient takes T as a constant,
     which is the derivative of the minimised sum rather than of ⟨C, T⟩.
@@ -161,7 +161,7 @@ def _refuse_overflow(what: str, step: float, sets: TokenSets, value: Tensor, low
 
 def _proximal(sets: TokenSets, beta: float, iterations: int, inner: int, unrolled: bool) -> tuple[Tensor, Tensor]:
     """The plan after ``iterations`` proximal steps, and the dual variable of the rows that goes with it."""
-    scale = not unrolled and scaling.may_scale(sets.cost.detach(), beta, sets.present())
+    scale = not unrolled and scaling.may_scale(sets.cost.detach(), beta, sets.present(), scaling.PROXIMAL)
 
     def solve(part: TokenSets) -> tuple[Tensor, Tensor]:
         if scale:
@@ -205,7 +205,7 @@ def entropic_plan(
     present = None if bool((a > 0).all() & (b > 0).all()) else (a > 0)[:, :, None] & (b > 0)[:, None, :]
     if scaling.may_scale(cost, epsilon, present):
         found = scaling.entropic(cost, a, b, epsilon, iterations, tol)
-        if bool(torch.isfinite(found[0].sum())):
+        if found is not None and bool(torch.isfinite(found[0].sum())):
             return found
     return _log_entropic(cost, a, b, epsilon, iterations, tol)
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Largest (max C - min C) / ε at which potentials and their products stay far from the ends of each precision (ours).
+# Largest (max C - min C) / ε at which potentials and their products stay far from the ends of a precision (ours). A
+# proximal step multiplies a plan that may be small already: half of it, beyond which plans were off by 0.5 %.
 SPREAD = {torch.float32: 60.0, torch.float64: 600.0}
+PROXIMAL = 0.5
+# Scalings of rows and columns beyond which a sum that they come from has lost digits (ours).
+_FAR = {torch.float32: 1e30, torch.float64: 1e290}
 # Proximal steps between two looks for lost mass, and log T / ab below which a pair carries none (ours).
 _LOOK, _NEGLIGIBLE = 10, -21.0
 
@@ -20,14 +24,14 @@ def at_once(device: torch.device) -> int:
     return 1 if device.type == "cpu" else 10
 
 
-def may_scale(cost: Tensor, step: float, present: Tensor | None) -> bool:
-    """Whether exp(-C/step) of the pairs that are there can be held as numbers."""
+def may_scale(cost: Tensor, step: float, present: Tensor | None, share: float = 1.0) -> bool:
+    """Whether exp(-C/step) of the pairs that are there can be held as numbers, within a ``share`` of ``SPREAD``."""
     if present is None:
         low, high = cost.amin((-2, -1)), cost.amax((-2, -1))
     else:
         low = cost.masked_fill(~present, torch.inf).amin((-2, -1))
         high = cost.masked_fill(~present, -torch.inf).amax((-2, -1))
-    return bool(((high - low) / step <= SPREAD.get(cost.dtype, 0.0)).all())
+    return bool(((high - low) / step <= share * SPREAD.get(cost.dtype, 0.0)).all())
 
 
 def proximal(
@@ -61,18 +65,21 @@ def proximal(
             plan.mul_(on_rows).mul_(on_columns)
             on_rows, on_columns = torch.ones_like(rows), torch.ones_like(columns)
         if k % _LOOK == 0 or k == iterations:
-            gone = (plan < torch.finfo(plan.dtype).tiny) & present
-            if bool((gone & (log_rows + log_columns - k * steps > _NEGLIGIBLE)).any()):
-                return None
+            gone = (plan < torch.finfo(plan.dtype).tiny).logical_and_(present)
+            if bool(gone.any()):
+                still = torch.add(log_rows, log_columns).sub_(steps, alpha=k) > _NEGLIGIBLE
+                if bool(gone.logical_and_(still).any()):
+                    return None
     return plan, log_rows[..., 0] * (beta / iterations)
 
 
 def entropic(
     cost: Tensor, a: Tensor, b: Tensor, epsilon: float, iterations: int, tol: float
-) -> tuple[Tensor, Tensor, Tensor, int]:
+) -> tuple[Tensor, Tensor, Tensor, int] | None:
     """Sinkhorn: the plan (n, p, q), both potentials u (n, p), v (n, q), and the sweeps made.
 
     log T = log a⊗b + u + v - C/ε. Stops after the first sweep whose rows were within ``tol`` before it.
+    None where scalings came near the ends of the precision.
     """
     lowest = _lowest(cost, a, b)
     kernel = (lowest - cost).mul_(1 / epsilon).clamp_(max=0).exp_().mul_(a[:, :, None]).mul_(b[:, None, :])
@@ -97,9 +104,17 @@ def entropic(
         within = [k for k, error in enumerate(torch.stack(errors).tolist()) if error <= tol and not (first and k == 0)]
         chosen = within[0] if within else len(seen) - 1
         (delta, sigma), made, done = seen[chosen], made + chosen + 1, bool(within)
+    if not (_near(delta, rows) and _near(sigma, columns)):
+        return None
     u = torch.where(a > 0, torch.log(delta + empty_rows)[:, 0] + lowest[..., 0] / epsilon, 0)
     plan = kernel.mul_(delta.mT).mul_(sigma)
     return plan, u, torch.log(sigma + empty_columns)[:, 0], made
+
+
+def _near(scaling: Tensor, mass: Tensor) -> bool:
+    """Whether each scaling of a token that is there is far from overflow and from 0; NaN is not."""
+    far = _FAR[scaling.dtype]
+    return bool(((scaling < far) & (scaling > 1 / far) | (mass == 0)).all())
 
 
 def _lowest(cost: Tensor, a: Tensor, b: Tensor) -> Tensor:

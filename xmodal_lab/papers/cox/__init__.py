@@ -21,6 +21,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from ...utils.faces import named_by
 from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
 from .member import CoxWorld as CoxWorld
@@ -52,3 +55,5 @@ from .worlds.problem import Problem as Problem
 from .worlds.problem import Split as Split
 from .worlds.problem import of_dataset as of_dataset
 from .worlds.problem import of_views as of_views
+
+named_by(sys.modules[__name__])

@@ -14,8 +14,13 @@ the label that breaks Assumption 2.
 
 from __future__ import annotations
 
+import sys
+
+from ...utils.faces import named_by
 from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
 from .member import DmlWorld as DmlWorld
 from .member import experiment as experiment
 from .method.coverage import gain_map as gain_map
+
+named_by(sys.modules[__name__])

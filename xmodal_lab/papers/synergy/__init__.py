@@ -11,8 +11,13 @@ pairs: L = (1 - α) L_cls + α L_z. ``EXPERIMENT`` sweeps it; the theory has fil
 
 from __future__ import annotations
 
+import sys
+
+from ...utils.faces import named_by
 from .diagram import DIAGRAM as DIAGRAM
 from .member import EXPERIMENT as EXPERIMENT
 from .member import SynergyWorld as SynergyWorld
 from .member import clouds as clouds
 from .member import experiment as experiment
+
+named_by(sys.modules[__name__])

@@ -14,10 +14,13 @@ how well it classifies the target. ``text_shots=0`` is the unimodal baseline wit
 
 from __future__ import annotations
 
+import sys
+
 from ...data.unpaired import SHOT_SEEDS as SHOT_SEEDS
 from ...data.unpaired import Unpaired as Unpaired
 from ...data.unpaired import draw_shots as draw_shots
 from ...data.unpaired import unpaired as unpaired
+from ...utils.faces import named_by
 from .diagram import DIAGRAM as DIAGRAM
 from .exchange import Exchange as Exchange
 from .exchange import exchange as exchange
@@ -42,3 +45,5 @@ from .method.training import Trained as Trained
 from .method.training import train_heads as train_heads
 from .pictures import draw_decisions as draw_decisions
 from .worlds.small import world as world
+
+named_by(sys.modules[__name__])

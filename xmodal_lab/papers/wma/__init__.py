@@ -15,9 +15,12 @@ transport one modality's output tokens to the other's.
 
 from __future__ import annotations
 
+import sys
+
 from ...training.alignment import REFERENCES as REFERENCES
 from ...training.alignment import Transport as Transport
 from ...training.alignment import penalty as penalty
+from ...utils.faces import named_by
 from .claims.choosing import choices as choices
 from .claims.choosing import rerun_band as rerun_band
 from .claims.printed import best_betas as best_betas
@@ -42,3 +45,5 @@ from .pictures import draw_plan as draw_plan
 from .worlds import HEADS as HEADS
 from .worlds import TASKS as TASKS
 from .worlds import world as world
+
+named_by(sys.modules[__name__])

@@ -197,7 +197,7 @@ class Guard(TorchFunctionMode):
             raise ReadsMore(_reads_foreign([f"a tensor {said(tensor)}"]))
 
 
-class Halves(TorchDispatchMode):
+class HalfPrecision(TorchDispatchMode):
     """Sees whether what is computed in float32 or float64 goes through half precision on the way, as under autocast."""
 
     def __init__(self, params: Mapping[str, Tensor]) -> None:

@@ -25,7 +25,7 @@ from .chunks import Chunks
 from .criteria import (
     FAILURES,
     Guard,
-    Halves,
+    HalfPrecision,
     ReadsMore,
     as_labels,
     check_criterion,
@@ -312,12 +312,12 @@ class OnBatches:
         for batch in (self.chunks.few(2), self.batches[0]):
             few = own(batch)
             try:
-                with Halves(mine) as halves:
+                with HalfPrecision(mine) as half:
                     value = self.on(mine, few)
             except ReadsMore:
                 raise
             except (*FAILURES, MemoryError):  # what does not run without gradients either is told where it is asked
                 continue
             check_graph(value, [mine, few, self.held], self.module)
-            halves.tell(self.name, type(self.module).__name__)
+            half.tell(self.name, type(self.module).__name__)
             return

@@ -59,7 +59,7 @@ RESULTS = {
     # What a term is given by training, the base of terms, and a part that training shares.
     "terms": {"Context", "Function", "Term", "View"},
     "recipes": {"base"},
-    "looks": {"Looks", "looks_of", "model_of"},
+    "looks": {"Looks", "looks_of", "model_of", "Neighbour"},
     "published": {"names"},
     "encoders": {"Pretrained"},
     # DivergedError and Run come back from fit; the others are parts of it that stacking and papers share.
@@ -402,6 +402,10 @@ def claims() -> Calls:
         "claims.repeat": Call(
             xl.claims.repeat, {"share": 2.0, "budget": "no such budget"}, fixed={"progress": False}, guises=False
         ),
+        # Good arguments would read what a run has finished; what is refused before that is tried.
+        "claims.finished": Call(
+            xl.claims.finished, {"ids": "dml.A", "store": str(PLACE / "no such store"), "budget": "quick"}, guises=False
+        ),
         "claims.chosen": Call(xl.claims.chosen, {"ids": ["dml.A"]}),
         # Good arguments would measure claims: only what is refused before that is tried.
         "claims.run": Call(
@@ -423,6 +427,9 @@ def widgets() -> Calls:
         {"lambda_": [-1.0, 0, 2], "k": [0, 1]},
     )
     points = xr.Dataset({"u": (("k", "n"), np.eye(2, 5)), "w": (("k", "n"), np.eye(2, 5))}, {"k": [0, 1]})
+    ranges = xr.Dataset(
+        {n: ("row", [v, v]) for n, v in (("low", 0.1), ("mean", 0.4), ("high", 0.7))}, {"row": ["p", "q"]}
+    )
     plane = {"var": "loss", "x": "a", "y": "b", "col": "alpha", "limits": (0.0, 1.0), "title": "t"}
     series = {"var": "loss", "x": "a", "hue": "alpha", "band": "seed", "limits": (0.0, 1.0), "title": "t"}
     view = xw.SweepView(cube, [xw.Surface("loss")])
@@ -444,6 +451,19 @@ def widgets() -> Calls:
         "Density": Call(
             drawn(xw.Density, spectrum),
             {"var": "density", "x": "lambda_", "marks": "eigenvalue", "along": "k", "scale": 0.1, "title": "t"},
+        ),
+        "Intervals": Call(
+            drawn(xw.Intervals, ranges),
+            {
+                "var": "mean",
+                "low": "low",
+                "high": "high",
+                "mark": "mean",
+                "rows": "row",
+                "limits": (0.0, 1.0),
+                "shade": (0.0, 0.5),
+                "title": "t",
+            },
         ),
         "Scatter": Call(
             drawn(xw.Scatter, points), {"x": "u", "y": "w", "color": "w", "points": "n", "col": "k", "title": "t"}

@@ -59,6 +59,8 @@ RESULTS = {
     "curvature": {"Density", "Eigenvalues", "FeatureHessian", "Trace"},
     "flatness": {"Gap", "Lpf"},
     "robustness": {"Attack", "Corruption", "Evaluation"},
+    # A drawing of a method, whose parts the lessons name.
+    "plots": {"Arrow", "Box", "Diagram"},
     # Parts of a loss that other rooms hand to each other, already checked.
     "losses": {"Halves", "ModuleLoss", "Term", "moved", "scalar"},
 }

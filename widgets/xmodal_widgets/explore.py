@@ -23,7 +23,7 @@ def explore(
     """A live view of one's own cube, or of a paper by name: ``explore(cube)``, ``explore("dml")``.
 
     Args:
-        name_or_cube: a cube, or the name of an explorer.
+        name_or_cube: a cube, the name of an explorer, or the place of one of your own, "package.module:EXPLORER".
         views: as for :class:`SweepView`.
         controls: as for :class:`SweepView`.
         options: ``title``, ``average``, ``compute``, and a value for any control.

@@ -17,6 +17,7 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,10 @@ import numpy as np
 import traitlets
 
 from .page import assets
-from .view import journal
 from .view.grid import Grid, listed, one_of
-from .view.joining import joined
+from .view.joining import joined, used_dims, with_places, with_settings
 from .view.kinds import HeatMap, View, checked_views
-from .view.state import checked_state, control_specs, dims_to_control, opening_state
+from .view.state import LOOK, checked_offers, checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
 
 if TYPE_CHECKING:
@@ -49,18 +49,23 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         views: what to draw (:class:`Surface`, :class:`Contour`, :class:`HeatMap`, :class:`Lines`,
             :class:`Density`, :class:`Bars`, :class:`Scatter`, :class:`Intervals`); chosen from the cube's dimensions
             when left out.
-        controls: names of the controls to show, in this order; the others keep their value.
+        controls: names of the controls to show, in this order; the others keep their value. A dict puts them under
+            headings: ``{"data": ["modalities"], "training": ["lr", "seed"], "look": ["span"]}``; under "look" stand
+            those along which every result brings all values.
         title: a heading.
         average: dimensions whose control offers "mean" and opens on it.
         compute: ``compute(setting, progress, cancelled) -> {variable: array}``; gives the view a
-            "Train here" button. ``setting`` holds the exact value of each control, each array has
-            the variable's other dimensions, ``progress(0.3)`` or ``progress(0.3, "epoch 3")`` reports,
-            ``cancelled()`` says whether to stop. Runs in a background thread; the result joins the cube. Where the
-            cube tells its sweep's fixed settings (``attrs["settings"]``), ``setting`` holds them too.
+            "Train here" button and a "Follow" switch. ``setting`` holds the exact value of each control, each array
+            has the variable's other dimensions, ``progress(0.3)`` or ``progress(0.3, "epoch 3")`` reports,
+            ``progress.tell({variable: array})`` shows what is known so far, ``cancelled()`` says whether to stop.
+            Runs in a background thread; the result joins the cube. Where the cube tells its sweep's fixed settings
+            (``attrs["settings"]``), ``setting`` holds them too.
         experiment: the :class:`xmodal_lab.sweeps.Experiment` (or its name) that the cube was swept with, in place
             of ``compute``: it trains with the defaults and the fixed settings that the cube tells.
         store: a folder that keeps what "Train here" computes, and whose results of earlier sessions join the cube;
             that of :func:`xmodal_lab.sweep` when the cube was opened from one (``xarray.open_zarr``).
+        offers: dimension -> values that its control offers although the cube lacks them; they are computed when they
+            are chosen under "Follow", or by the button. Of a sweep's cube it may also be a setting that was fixed.
         state: a value for any control or switch: ``modalities="both", share=0.25, seed="mean", free=True``.
 
     Attributes:
@@ -101,13 +106,14 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self,
         cube: xr.Dataset | xr.DataArray,
         views: View | Sequence[View] | None = None,
-        controls: Sequence[str] | None = None,
+        controls: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         title: str | None = None,
         *,
         average: str | Sequence[str] = ("seed",),
         compute: Compute | None = None,
         experiment: Any = None,
         store: str | Path | None = None,
+        offers: Mapping[str, Sequence[Any]] | None = None,
         **state: Any,
     ) -> None:
         if compute is not None and not callable(compute):
@@ -118,7 +124,11 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             raise TypeError(f"title must be text, got {type(title).__name__}.")
         dataset = _as_dataset(cube)
         grid = Grid.of(dataset)
+        if offers is not None:
+            dataset = with_settings(dataset, _settings(dataset, offers))
+            grid = Grid.of(dataset)
         compute = _trainable(dataset, compute, experiment)
+        self._experiment = getattr(compute, "experiment", None)
         self._store = _store_of(dataset, store, compute is not None)
         if self._store is not None:
             dataset = _with_stored(dataset, self._store)
@@ -126,18 +136,21 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self._average = _averages(average, grid)
         self._shown = checked_views(views, grid, self._average)
         dims = dims_to_control(grid, self._shown)
-        specs = control_specs(grid, dims, controls, self._average)
+        known = checked_offers(grid, offers) if compute is not None else {}
+        specs = control_specs(grid, dims, controls, self._average, known)
+        self._looked_at = tuple(spec["dim"] for spec in specs if spec["group"] == LOOK)
         self._may_train = compute is not None
         start = opening_state(grid, dims, self._shown, self._average, self._may_train)
         self._last = checked_state(grid, start, state, self._average, self._may_train)
         self._id = uuid.uuid4().hex  # by which places that show this view find its cube
         self._kept_here: tuple[str, ...] = ()
         self._drawn: tuple[str, bytes] = ("", b"")
+        self._draft: _Draft | None = None
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
         self.cube = dataset
         self._trainer = Trainer(_Host(self), compute)
-        self._versions = itertools.count(1)
+        self._versions, self._drafts = itertools.count(1), itertools.count(1)
         super().__init__(
             _layout=self._full_layout(),
             _payload=grid.payload(),
@@ -160,10 +173,14 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     def set(self, **state: Any) -> None:
         """Move controls: ``view.set(share=0.5, modalities="image")``.
 
+        With ``follow=True``, here or before, what the cube lacks there is computed in the background.
+
         Raises:
             ValueError: an unknown control, or a value that is not on the grid.
         """
         self.state = state
+        if self.state.get("follow"):
+            self._trainer.follow(dict(self.state))
 
     # -- errors ----------------------------------------------------------------------------------
 
@@ -230,7 +247,9 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     def _hear(self, _: Any, message: Mapping[str, Any], __: Any) -> None:
         try:
             if message.get("kind") == "compute":
-                self._trainer.start(message["state"])
+                self._trainer.start(message["state"], int(message.get("ask", 0)))
+            elif message.get("kind") == "follow":
+                self._trainer.follow(message["state"], int(message.get("ask", 0)))
             elif message.get("kind") == "cancel":
                 self._trainer.cancel()
             elif message.get("kind") == "whole":  # a page that missed a change asks for all of it
@@ -241,11 +260,12 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     def _join(self, setting: Mapping[str, Any], result: Any) -> None:
         """Take one computed setting: into the cube, into the store, and to the browser, which gets what is new only."""
         with self._guarding:
+            self._draft = None
             self.cube = joined(self.cube, setting, result)
             known, self._grid = self._grid, Grid.of(self.cube)
             at = {name: value for name, value in setting.items() if name in self._grid.dims}
             if self._store is not None:
-                journal.write(self._store, at, _fixed(self.cube), _parts(self.cube, at, result))
+                self._keep(self._store, at, result)
             version = next(self._versions)
             slabs = self._grid.slabs(list(result), at, {n: _dims_of(v) for n, v in result.items()})
             self._kept_here = ("_layout", "_payload")
@@ -262,6 +282,53 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
                 "slabs": [{"name": name, "at": place, "size": values.size} for name, place, values in slabs],
             }
             self.send(message, [b"".join(values.astype("<f4").tobytes() for _, _, values in slabs)])
+
+    def _keep(self, store: Path, setting: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Write a result into the store, where later views and sweeps find it."""
+        from xmodal_lab.sweeps import trained
+
+        by = None
+        if self._experiment is not None:
+            by = trained.source(self._experiment, {k: v for k, v in setting.items() if k in self._experiment.defaults})
+        trained.write(store, setting, _fixed(self.cube), _parts(self.cube, setting, result), by)
+
+    def _show_draft(self, setting: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        """Send what is known so far of a setting; the cube and what a new page gets stay as they are."""
+        with self._guarding:
+            found = {name: value for name, value in found.items() if name in self.cube.data_vars}
+            if not found:
+                return
+            draft = self._draft if self._draft is not None and self._draft.setting == setting else _Draft(setting)
+            self._draft = draft
+            draft.found |= found
+            places = {d: setting[d] for d in used_dims(self.cube, setting, draft.found)}
+            whole = draft.cube is None or set(places) != set(draft.places)
+            if whole:
+                draft.places, draft.cube = places, with_places(self.cube, places)[0]
+                found = draft.found
+            grid = Grid.of(joined(draft.cube[list(found)], setting, found))  # type: ignore[index]
+            at = {name: value for name, value in setting.items() if name in grid.dims}
+            slabs = grid.slabs(list(found), at, {n: _dims_of(v) for n, v in found.items()})
+            message: dict[str, Any] = {
+                "kind": "draft",
+                "version": self._layout["version"],
+                "number": next(self._drafts),
+                "slabs": [{"name": name, "at": place, "size": values.size} for name, place, values in slabs],
+            }
+            if whole:
+                grown = Grid.of(draft.cube)
+                known = {k: self._layout[k] for k in ("quantiles", "id", "version")}
+                message |= {"layout": {**grown.layout(), **known}, "new": grown.since(self._grid)}
+            # What is still to come is no gap to be bridged: a curve ends where its training stands.
+            numbers = [np.where(np.isnan(values), np.inf, values) for _, _, values in slabs]
+            self.send(message, [b"".join(values.astype("<f4").tobytes() for values in numbers)])
+
+    def _drop_draft(self) -> None:
+        """Tell the browser that a draft will not be finished."""
+        with self._guarding:
+            if self._draft is not None:
+                self._draft = None
+                self.send({"kind": "dropped", "number": next(self._drafts)})
 
     def send_state(self, key: Any = None) -> None:
         """Send traits to the browser, as ipywidgets does; but not those that a message tells in a shorter way.
@@ -345,6 +412,16 @@ def _as_dataset(cube: Any) -> Any:
     return cube.to_dataset(name=cube.name or "value") if isinstance(cube, xr.DataArray) else cube
 
 
+@dataclass
+class _Draft:
+    """What is known so far of a setting that is being computed, and the cube with room for it."""
+
+    setting: Mapping[str, Any]
+    found: dict[str, Any] = field(default_factory=dict)
+    places: Mapping[str, Any] = field(default_factory=dict)
+    cube: xr.Dataset | None = None
+
+
 class _Host:
     """The side of a view that its trainer sees."""
 
@@ -357,6 +434,15 @@ class _Host:
     def fixed(self) -> Mapping[str, Any]:
         return _fixed(self._view.cube)
 
+    def known(self, setting: Mapping[str, Any]) -> bool:
+        return self._view._grid.holds(setting, self._view._looked_at)
+
+    def draft(self, setting: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        self._view._show_draft(setting, found)
+
+    def drop(self) -> None:
+        self._view._drop_draft()
+
     def join(self, setting: Mapping[str, Any], result: Any) -> None:
         self._view._join(setting, result)
 
@@ -365,6 +451,14 @@ class _Host:
 
     def show_error(self, error: BaseException, remedy: str = "") -> None:
         self._view.show_error(error, remedy)
+
+
+def _settings(cube: xr.Dataset, offers: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among ``offers`` that were the same for the whole cube, as its sweep tells them."""
+    told: Any = cube.attrs.get("defaults", {})
+    defaults = json.loads(told) if isinstance(told, str) else told
+    known = {**defaults, **_fixed(cube)}
+    return {name: known[name] for name in offers if name not in cube.dims and name in known}
 
 
 def _fixed(cube: xr.Dataset) -> dict[str, Any]:
@@ -404,7 +498,9 @@ def _store_of(cube: xr.Dataset, store: str | Path | None, may_train: bool) -> Pa
 
 
 def _with_stored(cube: xr.Dataset, store: Path) -> xr.Dataset:
-    for setting, arrays in journal.read(store, _fixed(cube)):
+    from xmodal_lab.sweeps import trained  # at use: a view needs no torch
+
+    for setting, arrays in trained.read(store, _fixed(cube)):
         known = {name: array for name, array in arrays.items() if name in cube.data_vars}
         if known and all(name in cube.dims for name in setting):
             cube = joined(cube, setting, known)

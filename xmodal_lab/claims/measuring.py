@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 from ..data import datasets
 from ..data.samples import Dataset
 from ..sweeps.experiment import PAPERS as FIVE
+from ..sweeps.experiment import PAPERS_OF_OTHERS
 from ..utils import checks as check
+from ..utils.registry import Registry
 from .claim import LEAST_SEEDS, Claim, Conditions
 from .ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
 from .tidy import tidy
@@ -38,6 +40,8 @@ PLACES = {
     "cross": "xmodal_lab.experiments.cross",
 }
 PAPERS = tuple(PLACES)
+# Lists of claims that installed packages announce.
+LISTS = Registry("claim", dict.fromkeys(PLACES))
 Asked = str | Claim | Iterable[str | Claim] | None
 SHOWN = ("id", "claim", "source", "printed", "measured", "n", "verdict", "note")
 
@@ -303,16 +307,19 @@ def _meant(given: object) -> list[Claim]:
     every = known()
     if given in PAPERS:
         return [claim for claim in every.values() if claim.paper == given]
+    if given in (lists := LISTS.announced()):
+        return _placed(lists[given].value)
+    if given in (others := PAPERS_OF_OTHERS.announced()):
+        return _placed(f"{others[given].value}:CLAIMS")
     return [every[check.one_of("claim", given, every)]]
 
 
 def _placed(place: str) -> list[Claim]:
     """What stands at "package.module:CLAIMS"."""
-    module, _, name = place.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"no claims at {place!r}: {error}; write 'package.module:CLAIMS'.") from None
+        found = LISTS.get(place)
+    except ValueError as error:
+        raise ValueError(f"no claims at {place!r}: {error} Write 'package.module:CLAIMS'.") from None
     listed = [found] if isinstance(found, Claim) else list(found) if isinstance(found, list | tuple) else []
     if not listed or not all(isinstance(claim, Claim) for claim in listed):
         raise ValueError(f"{place!r} is no Claim and no list of them, but {type(found).__name__}.")

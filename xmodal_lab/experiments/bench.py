@@ -24,7 +24,7 @@ from ..instruments.landscape import trajectory_plane
 from ..instruments.look import Looks, looks_of
 from ..losses.module_loss import loss_on
 from ..models.fusion import FUSIONS, LateFusion
-from ..sweeps.experiment import Experiment, Report, Variable
+from ..sweeps.experiment import Experiment, Report, Variable, tell
 from ..training import DivergedError, Options, Run, recipes, settings_of, stacking
 from ..training.fitting import share_teachers
 from ..training.options import OWN
@@ -32,7 +32,7 @@ from ..training.recipe import Recipe
 from ..training.terms import Alignment, Connection, Latent, Shared, Task, Term
 from ..utils import checks as check
 from ..utils.random import seed_of
-from .late_fusion import val_accuracy
+from .late_fusion import Curves, val_accuracy
 from .world import DATA as DIGITS
 from .world import DatasetWorld, Values
 
@@ -56,6 +56,9 @@ LABELS = {  # short: on a laptop all controls stand beside the pictures
 LOOKS = Looks(landscape=11, density=True, eigenvalues=3, lpf=0.1, f_gap=(0.5,), gap=True, missing=0.5, noise=1.0)
 ISOLINES = {"image": (1, 4, 16), "text": (0, 1, 4, 12)}
 MOST_CHECKPOINTS = 8
+# How far a member is once its net is trained, and looked at; as measured (ours).
+TRAINED, LOOKED = 0.25, 0.6
+NEVER = 1 << 30  # epochs between two scores: after the last alone
 
 
 def bench(
@@ -327,56 +330,63 @@ class Bench(DatasetWorld):
         dataset = self.load(first)
         # The sweep has asked whether a stack pays; the cells of the shots ask for themselves.
         kept = self.steps(first["epochs"]) if self.checkpoints else None
-        runs = self._train(members, dataset, report, snapshots=kept, together=True)
-        grids = self._at_shots(members) if self.isolines else [{}] * len(members)
-        found: list[Mapping[str, Any] | Exception] = []
-        for i, (run, s, grid) in enumerate(zip(runs, members, grids, strict=True)):
-            if isinstance(run, DivergedError):
-                found.append(run)
-                continue
-            report(0.8 + 0.2 * i / len(members), f"looking at member {i + 1} of {len(members)}")
-            found.append({**self._looked(run, dataset, s), **grid})
+        on_epoch = Curves(report, first["epochs"], TRAINED)
+        runs = self._train(members, dataset, on_epoch=on_epoch, snapshots=kept, together=True)
+        found: list[Any] = []
+        for i, (run, s) in enumerate(zip(runs, members, strict=True)):
+            report(TRAINED + (LOOKED - TRAINED) * i / len(members), f"looking at member {i + 1} of {len(members)}")
+            found.append(run if isinstance(run, DivergedError) else self._looked(run, dataset, s, report))
+        # What takes longest comes last: somebody may look on.
+        if self.isolines:
+            for one, grid in zip(found, self._at_shots(members, report), strict=True):
+                if isinstance(one, dict):
+                    one |= grid
         return found
 
-    def _train(
-        self, members: Sequence[Values], dataset: Dataset, report: Report, **how: Any
-    ) -> Sequence[Run | DivergedError]:
-        """One net per member; ``how``: snapshots and together, as of :func:`~xmodal_lab.training.stacking.fit_all`."""
+    def _train(self, members: Sequence[Values], dataset: Dataset, **how: Any) -> Sequence[Run | DivergedError]:
+        """One net per member; ``how`` as in :func:`~xmodal_lab.training.stacking.fit_all`."""
         first, recipe = members[0], [self.recipe_of(s) for s in members]
         nets = [self.net(s, dataset) for s in members]
         shared: dict[str, Any] = {k: first[k] for k in TRAINING if k not in (*FREE, "device", "seed")}
         own: dict[str, Any] = {k: [s[k] for s in members] for k in (*FREE, "seed")}
-
-        def say(row: Mapping[str, float]) -> None:
-            report(0.8 * row["epoch"] / first["epochs"], f"epoch {int(row['epoch'])} of {first['epochs']}")
-
         return stacking.fit_all(
-            nets, dataset, recipe=recipe, device=first["device"], keep_on_device=True, on_epoch=say,
-            **shared, **own, **how,
-        )  # fmt: skip
+            nets, dataset, recipe=recipe, device=first["device"], keep_on_device=True, **shared, **own, **how
+        )
 
-    def _looked(self, run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
+    def _looked(self, run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any]:
         import xarray as xr
 
+        def on_look(new: Mapping[str, Any]) -> None:
+            tell(report, new)
+            report(TRAINED, f"looked: {', '.join(new)}")
+
         history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
-        found, _ = self.looks.of(run.model, dataset.test)
+        found, _ = self.looks.of(run.model, dataset.test, on_look=on_look)
         found |= {
             "val_accuracy": val_accuracy(run, s["choose"]),
             "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
             "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
         }
         if self.checkpoints:
-            found |= self._curves(run, dataset.test, s["epochs"])
+            found |= self._curves(run, dataset.test, s["epochs"], report)
         return found
 
-    def _curves(self, run: Run, samples: Samples, epochs: int) -> dict[str, Any]:
+    def _curves(self, run: Run, samples: Samples, epochs: int, report: Report) -> dict[str, Any]:
         import xarray as xr
 
         from ..instruments.look import along
 
+        led = self._led(run, samples) if self.trajectory else {}
+        tell(report, led)
+
+        def told(epoch: int, one: Any) -> None:
+            here = {f"curve_{n}": one[n].expand_dims(checkpoint=[epoch]) for n in ("w2", "w2_bias")}
+            tell(report, here)
+            report(LOOKED, f"looked at epoch {epoch}")
+
         kept = {epoch: run.snapshots[epoch] for epoch in self.moments(epochs) if epoch in run.snapshots}
-        looks = self._curve()
-        path = along(kept, samples, model=run.model, density=True, eigenvalues=1, gap=True, rows=looks.rows)
+        looks: dict[str, Any] = {"density": True, "eigenvalues": 1, "gap": True, "rows": self._curve().rows}
+        path = along(kept, samples, model=run.model, on_checkpoint=told, **looks)
         at = {"checkpoint": path["epoch"].to_numpy()}
         grid = {**at, "lambda_": path["lambda_"].to_numpy()}
         found = {
@@ -386,7 +396,7 @@ class Bench(DatasetWorld):
             "curve_lambda": xr.DataArray(path["eigenvalue"].to_numpy()[:, 0], at),
             "curve_loss": xr.DataArray(path["loss"].to_numpy(), at),
         }
-        return found | (self._led(run, samples) if self.trajectory else {})
+        return found | led
 
     def _led(self, run: Run, samples: Samples) -> dict[str, Any]:
         """The plane that training took, in half widths of itself; NaN where it led along a line."""
@@ -405,7 +415,7 @@ class Bench(DatasetWorld):
         at = {"moment": list(path), "axis": ["ta", "tb"]}
         return {"trajectory": plane["loss"].to_numpy(), "path": xr.DataArray(places, at)}
 
-    def _at_shots(self, members: Sequence[Values]) -> list[dict[str, Any]]:
+    def _at_shots(self, members: Sequence[Values], report: Report) -> list[dict[str, Any]]:
         """Test accuracy in every cell of the shots, under each member's recipe: a stack in each cell."""
         images, texts = (tuple(self.isolines[m]) for m in (self.target, str(self.auxiliary)))
         found = np.full((len(members), len(images), len(texts)), np.nan)
@@ -417,10 +427,14 @@ class Bench(DatasetWorld):
                 groups: dict[Hashable, list[int]] = {}
                 for k, s in enumerate(normal):
                     groups.setdefault(self.stack_key(s), []).append(k)
+                every = 1 if members[0]["choose"] == "best" else NEVER
                 for rows in groups.values():
-                    runs = self._train([normal[k] for k in rows], self.load(normal[rows[0]]), lambda *_: None)
+                    runs = self._train([normal[k] for k in rows], self.load(normal[rows[0]]), score_every=every)
                     for k, run in zip(rows, runs, strict=True):
                         found[k, i, j] = math.nan if isinstance(run, DivergedError) else run.score
+                done = (i * len(texts) + j + 1) / (len(images) * len(texts))
+                report(LOOKED + (1 - LOOKED) * done, f"{image} pictures and {text} texts of each class")
+                tell(report, {"accuracy_at_shots": found[0]})
         return [{"accuracy_at_shots": one} for one in found]
 
 

@@ -20,7 +20,7 @@ from ..data.pairing import Pairing
 from ..data.samples import Dataset
 from ..losses.module_loss import loss_on
 from ..models.fusion import FUSIONS, LateFusion
-from ..sweeps.experiment import Report, Result, Variable
+from ..sweeps.experiment import Report, Result, Variable, listens, tell
 from ..training import DivergedError, Options, Run, fit, settings_of, stacking
 from ..training.options import OWN, PLAIN
 from ..training.stacks import why_not_mapped, why_not_products
@@ -85,7 +85,7 @@ class LateFusionWorld(DatasetWorld):
     def train(self, s: Values, report: Report, snapshots: int | None = None) -> Run:
         """One net, trained; it stays on its device, to be looked at there."""
         options = {k: s[k] for k in PLAIN}
-        say = _reporting(report, s["epochs"])
+        say = Curves(report, s["epochs"])
         return fit(
             self.net(s), self.load(s), pairing=_pairing(s), device=s["device"], snapshots=snapshots, on_epoch=say,
             keep_on_device=True, **options,
@@ -99,7 +99,7 @@ class LateFusionWorld(DatasetWorld):
         options: Values = {k: [s[k] for s in members] if k in _FREE else first[k] for k in PLAIN}
         return stacking.fit_stack(
             [self.net(s) for s in members], self.load(first), pairing=[_pairing(s) for s in members],
-            device=first["device"], snapshots=snapshots, on_epoch=_reporting(report, first["epochs"]),
+            device=first["device"], snapshots=snapshots, on_epoch=Curves(report, first["epochs"]),
             keep_on_device=True, **options,
         )  # fmt: skip
 
@@ -107,13 +107,13 @@ class LateFusionWorld(DatasetWorld):
 
     def member(self, s: dict[str, Any], report: Report) -> Result:
         """One net, trained as :func:`~xmodal_lab.fit` does, and what it is asked."""
-        return self.asked(self.train(s, report, self.every(s)), self.load(s), s)
+        return self.asked(self.train(s, report, self.every(s)), self.load(s), s, report)
 
     def stack(self, members: list[dict[str, Any]], report: Report) -> Sequence[Result | Exception]:
         """Nets trained as one stack, and what each is asked."""
         runs = self.train_together(members, report, self.every(members[0]))
         return [
-            run if isinstance(run, DivergedError) else self.asked(run, self.load(s), s)
+            run if isinstance(run, DivergedError) else self.asked(run, self.load(s), s, report)
             for run, s in zip(runs, members, strict=True)
         ]
 
@@ -121,8 +121,8 @@ class LateFusionWorld(DatasetWorld):
         """Every how many epochs the weights are kept, to be looked at; None for never."""
         return None
 
-    def asked(self, run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
-        """What one trained ``run`` is asked; a world that asks more adds to it."""
+    def asked(self, run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any]:
+        """What one trained ``run`` is asked; a world that asks more adds to it, and tells ``report`` as it goes."""
         import xarray as xr
 
         history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
@@ -221,8 +221,37 @@ def _pairing(s: Values) -> Pairing:
     return Pairing(s["pairing"], s["alpha"], s["own"], s["rows"])
 
 
-def _reporting(report: Report, epochs: int) -> Any:
-    return lambda row: report(row["epoch"] / epochs, f"epoch {int(row['epoch'])} of {epochs}")
+# Column of a history -> variable of an experiment.
+CURVES = {"test_accuracy": "accuracy_curve", "test_loss": "loss_curve", "loss": "train_loss_curve"}
+
+
+class Curves:
+    """An ``on_epoch`` that reports how far a training is, and tells its curves so far to whoever looks on.
+
+    Args:
+        report: as a member gets it.
+        epochs: of the training.
+        share: of the member's time that training takes.
+    """
+
+    def __init__(self, report: Report, epochs: int, share: float = 1.0) -> None:
+        self._report, self._epochs, self._share = report, epochs, share
+        self._rows: list[Mapping[str, float]] = []
+
+    def __call__(self, row: Mapping[str, float]) -> None:
+        """Take one row of the history."""
+        if listens(self._report):
+            self._rows.append(row)
+            tell(self._report, self.so_far())
+        self._report(self._share * row["epoch"] / self._epochs, f"epoch {int(row['epoch'])} of {self._epochs}")
+
+    def so_far(self) -> dict[str, Any]:
+        """The curves as variables over the epochs that are done."""
+        import xarray as xr
+
+        at = {"epoch": [int(row["epoch"]) for row in self._rows]}
+        known = {column: name for column, name in CURVES.items() if column in self._rows[0]}
+        return {name: xr.DataArray([row[column] for row in self._rows], at) for column, name in known.items()}
 
 
 def _shape_of(s: Values) -> tuple[tuple[str, Any], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ import torch
 
 from ..data.samples import Dataset, Samples
 from ..instruments import curvature, flatness, landscape, transport
+from ..losses import Loss
 from ..losses.module_loss import loss_on
 from ..models.evaluation import device_of
 from ..models.fusion import LateFusion
-from ..sweeps.experiment import Variable, on_demand
+from ..sweeps.experiment import Report, Variable, on_demand, tell
 from ..training import Run
 from ..utils import checks as check
 from .attacks import EPS, REACHES, drops, under_attack
@@ -86,30 +87,49 @@ def check_looks(s: Values) -> None:
     check.integer("curve", s["curve"], at_least=0)
 
 
-def look(run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
-    """The answers of one trained net."""
+def look(run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any]:
+    """The answers of one trained net; each is told to whoever looks on as soon as it is there.
+
+    Args:
+        run, dataset: the net and its data.
+        s: the settings that ask.
+        report: as a member gets it.
+
+    Returns:
+        Variable -> number, array or DataArray.
+    """
+    net = run.model
+    loss = loss_on(net, dataset.splits[s["look_at"]])
+    questions: dict[str, Callable[[], dict[str, Any]]] = {
+        "landscape_points": lambda: _landscape(loss, s),
+        "eigenvalues": lambda: _eigenvalues(loss, s),
+        "flatness": lambda: _flatness(net, dataset),
+        "curve": lambda: _curve(run, dataset),
+        "attacks": lambda: {"drop": drops(net, dataset)},
+        "attack_curve": lambda: {"under_attack": under_attack(net, dataset)},
+        "latents": lambda: _latents(net, dataset.test),
+    }
+    answers: dict[str, Any] = {}
+    for asked, answer in questions.items():
+        if s[asked]:
+            new = answer()
+            tell(report, new)
+            report(1.0, f"looked: {', '.join(new)}")
+            answers |= new
+    return answers
+
+
+def _landscape(loss: Loss, s: Values) -> dict[str, Any]:
+    options = {"seed": s["landscape_seed"], "tolerance": s["landscape_tolerance"] or None}
+    plane = landscape.plane(loss, s["landscape_points"], s["landscape_span"], **options)
+    return {"landscape": plane.to_numpy()}
+
+
+def _eigenvalues(loss: Loss, s: Values) -> dict[str, Any]:
     import xarray as xr
 
-    net, answers = run.model, {}
-    loss = loss_on(net, dataset.splits[s["look_at"]])
-    if s["landscape_points"]:
-        options = {"seed": s["landscape_seed"], "tolerance": s["landscape_tolerance"] or None}
-        plane = landscape.plane(loss, s["landscape_points"], s["landscape_span"], **options)
-        answers["landscape"] = plane.to_numpy()
-    if s["eigenvalues"]:
-        top = curvature.top_eigenvalues(loss, s["eigenvalues"]).values.numpy()
-        answers["eigenvalue"] = xr.DataArray(top, {"k": np.arange(1, len(top) + 1)})
-    if s["flatness"]:
-        answers |= _flatness(net, dataset)
-    if s["curve"]:
-        answers |= _curve(run, dataset)
-    if s["attacks"]:
-        answers["drop"] = drops(net, dataset)
-    if s["attack_curve"]:
-        answers["under_attack"] = under_attack(net, dataset)
-    if s["latents"]:
-        answers |= _latents(net, dataset.test)
-    return answers
+    top = curvature.top_eigenvalues(loss, s["eigenvalues"]).values.numpy()
+    return {"eigenvalue": xr.DataArray(top, {"k": np.arange(1, len(top) + 1)})}
 
 
 def _flatness(net: torch.nn.Module, dataset: Dataset) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from ..models.latents import answering, apart, latents_of, pooled
 from ..sweeps.experiment import Variable
 from ..training.alignment import Transport, token_distances
 from ..utils import checks as check
+from ..utils.registry import Registry
 from . import curvature, flatness, robustness, transport
 from . import landscape as landscapes
 from .curvature.spectral_axis import lambdas, on_lambdas
@@ -72,6 +73,10 @@ class Look:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise ValueError(f"a look needs a name such as 'norm', got {self.name!r}.")
         check.function(f"the look {self.name!r}", self.function, "of a net and samples")
+
+
+# Looks that installed packages announce; those of the lab are settings of Looks.
+LOOKS = Registry("look")
 
 
 @dataclass(eq=False)
@@ -129,7 +134,8 @@ class Looks:
         own = self.looks
         if isinstance(own, Mapping):
             own = [Look(name, function) for name, function in own.items()]
-        own = [own] if isinstance(own, Look) else check.listed("looks", own)
+        own = [own] if isinstance(own, Look | str) else check.listed("looks", own)
+        own = [LOOKS.get(one) if isinstance(one, str) else one for one in own]
         set_(
             self, "looks", tuple(check.instance("a look", one, Look, "made by xl.Look(name, function)") for one in own)
         )
@@ -176,15 +182,22 @@ class Looks:
         return found
 
     def of(
-        self, model: nn.Module, samples: Samples, criterion: Any = None, neighbour: Neighbour | None = None
+        self,
+        model: nn.Module,
+        samples: Samples,
+        criterion: Any = None,
+        neighbour: Neighbour | None = None,
+        on_look: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """What each look found, name -> number, array or DataArray; and why there is nothing, where there is.
 
         Args:
             model, samples, criterion: as in :func:`look`.
             neighbour: what a net nearby has left, to start from, and where this one leaves its own.
+            on_look: hears of each look as it is done.
         """
-        return _Taking(self, model, samples, criterion, neighbour or Neighbour()).all()
+        told = on_look or (lambda _: None)
+        return _Taking(self, model, samples, criterion, neighbour or Neighbour(), told).all()
 
 
 def looks_of(given: Looks | Mapping[str, Any] | None) -> Looks:
@@ -220,7 +233,8 @@ def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> 
               mean cost between a row's own latents (wma Eq 5);
             - ``pgd``: radii of attacks on each modality, in the units of its input; ``missing``: the share of rows
               that lose it; ``noise``: amplitude in its standard deviations;
-            - ``looks``: your own :class:`Look`, or a dict name -> function(model, samples);
+            - ``looks``: your own :class:`Look`, its place "package.module:NAME", the name that an installed package
+              announces it by, or a dict name -> function(model, samples);
             - ``rows``: how many rows are looked at, at most, the first ones (all); ``seed``: of all that is drawn.
 
     Returns:
@@ -253,7 +267,7 @@ def _look(
 
 
 def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criterion: Any = None, trajectory: int = 0,
-          **looks: Any) -> xr.Dataset:  # fmt: skip
+          on_checkpoint: Callable[[int, xr.Dataset], None] | None = None, **looks: Any) -> xr.Dataset:  # fmt: skip
     """The same looks at every checkpoint of a training; eigenvalues are looked for from the last checkpoint's vectors.
 
     Args:
@@ -264,6 +278,7 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
         criterion: as in :func:`look`.
         trajectory: points along a side of the plane that training took (its first two principal components), with
             the ``path``; 0 for none. The plane is that of the last checkpoint's loss.
+        on_checkpoint: hears of each epoch and its looks as they are taken.
         looks: as in :func:`look`.
 
     Returns:
@@ -281,6 +296,8 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
     for epoch, params in kept.items():
         _load(copy, params, epoch)
         seen.append(_look(chosen, copy, samples, criterion, neighbour))
+        if on_checkpoint is not None:
+            on_checkpoint(epoch, seen[-1])
     found = xr.concat(seen, "epoch", combine_attrs="override").assign_coords(epoch=list(kept))
     if trajectory:
         names = {name for name, _ in copy.named_parameters()}
@@ -310,6 +327,7 @@ class _Taking:
     samples: Samples
     criterion: Any
     neighbour: Neighbour
+    on_look: Callable[[Mapping[str, Any]], None]
 
     def __post_init__(self) -> None:
         names: Any = check.modalities_of(getattr(self.model, "modalities", None), self.samples.modalities)
@@ -339,14 +357,14 @@ class _Taking:
 
     def all(self) -> tuple[dict[str, Any], dict[str, str]]:
         looks = self.looks
-        self._take(("loss", "accuracy"), self._clean)
+        self._take(("loss", "accuracy"), self._clean)  # what is quick comes first: somebody may look on
+        self._take(("w2", "w2_bias", "variance_ratio"), self._gap, looks.gap)
         self._take(("landscape",), self._landscape, looks.landscape)
         self._take(("density",), self._density, looks.density)
         self._take(("block_density",), self._block_density, looks.density == "block")
         self._take(("eigenvalue",), self._eigenvalues, looks.eigenvalues)
         self._take(("lpf", "lpf_rise"), self._lpf, looks.lpf)
         self._take(("f_gap",), self._f_gap, looks.f_gap)
-        self._take(("w2", "w2_bias", "variance_ratio"), self._gap, looks.gap)
         self._take(("distance",), self._distance, looks.gap)
         self._take(("pgd",), self._pgd, looks.pgd)
         self._take(("missing",), self._missing, looks.missing)
@@ -360,12 +378,14 @@ class _Taking:
         if not asked:
             return
         try:
-            self.found |= measure()
+            new = measure()
         except (ValueError, TypeError, NotImplementedError, RuntimeError, ArithmeticError) as error:
             if out_of_memory(error):
                 raise
-            self.found |= dict.fromkeys(names, math.nan)
+            new = dict.fromkeys(names, math.nan)
             self.why |= dict.fromkeys(names, str(error).split("\n")[0])
+        self.found |= new
+        self.on_look(new)
 
     def _own(self, own: Look) -> dict[str, Any]:
         return {own.name: own.function(self.model, self.seen)}

@@ -19,7 +19,6 @@ its own, not in a notebook's cell (dask sends those along; processes cannot).
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..utils import checks as check
+from ..utils.registry import Registry
 from ..utils.torch_state import gradients
 
 Setting = str | int | float | bool | None
@@ -36,10 +36,48 @@ Settings = Mapping[str, Setting]
 Report = Callable[..., None]
 Result = Mapping[str, Any]
 
+
+def listens(report: Report) -> bool:
+    """Whether somebody looks on while a member is computed, so that :func:`tell` is worth its while.
+
+    Args:
+        report: as a member gets it.
+
+    Returns:
+        True where somebody does; in a sweep nobody.
+    """
+    return getattr(report, "tell", None) is not None
+
+
+def tell(report: Report, found: Result | Callable[[], Result]) -> None:
+    """Hand over what is known of a member before all of it is: a live view shows it while the rest is computed.
+
+    A sweep does not listen; then nothing happens.
+
+    Args:
+        report: as a member gets it; its listener is its attribute ``tell``.
+        found: some of the member's variables, with coordinates where they are known for a part; or a function that
+            makes them, called where somebody listens.
+
+    Example:
+        >>> from xmodal_lab.sweeps.experiment import tell
+        >>> def member(settings, report):
+        ...     for step in range(3):
+        ...         tell(report, {"accuracy": step / 3})
+        ...     return {"accuracy": 1.0}
+    """
+    listener = getattr(report, "tell", None)
+    if listener is not None:
+        listener(found() if callable(found) else found)
+
+
 # Folders of papers/, in the order in which ledger, tables and lessons name them: a new paper is named here, once.
 PAPERS = ("synergy", "cox", "uml", "wma", "dml")
 # Name -> module that holds EXPERIMENT. Imported when asked for, since papers stand on sweeps.
 KNOWN: dict[str, str] = {"bench": "xmodal_lab.experiments.bench", **{p: f"xmodal_lab.papers.{p}" for p in PAPERS}}
+EXPERIMENTS = Registry("experiment", {name: f"{module}:EXPERIMENT" for name, module in KNOWN.items()})
+# Packages that hold EXPERIMENT and, of a paper with a ledger, CLAIMS.
+PAPERS_OF_OTHERS = Registry("paper", dict.fromkeys(KNOWN))
 # Arguments of sweep itself.
 RESERVED = (
     "experiment",
@@ -210,11 +248,14 @@ class Experiment:
 
 def names() -> list[str]:
     """Names that :func:`get` knows."""
-    return sorted(KNOWN)
+    return sorted({*EXPERIMENTS.names(), *PAPERS_OF_OTHERS.announced()})
 
 
 def get(experiment: str | Experiment) -> Experiment:
     """The experiment of that name, or at that place: "package.module:attribute".
+
+    Names are the lab's own, and those that installed packages announce as experiments or as papers (entry points, see
+    :mod:`xmodal_lab.utils.registry`).
 
     Raises:
         ValueError: an unknown name, a module or attribute that does not exist.
@@ -224,13 +265,11 @@ def get(experiment: str | Experiment) -> Experiment:
         return experiment
     if not isinstance(experiment, str):
         raise TypeError(f"experiment must be a name or an Experiment, got {type(experiment).__name__}.")
-    module, _, attribute = experiment.partition(":")
-    if not attribute:
-        module, attribute = KNOWN[check.one_of("experiment", experiment, names())], "EXPERIMENT"
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"there is no experiment at {experiment!r}: {error}.") from None
+    if ":" in experiment or experiment in KNOWN:
+        found = EXPERIMENTS.get(experiment)
+    else:
+        paper = PAPERS_OF_OTHERS.announced().get(check.one_of("experiment", experiment, names()))
+        found = EXPERIMENTS.get(experiment) if paper is None else PAPERS_OF_OTHERS.get(f"{paper.value}:EXPERIMENT")
     if not isinstance(found, Experiment):
         raise TypeError(f"{experiment!r} is a {type(found).__name__}, not an Experiment.")
     return found

@@ -7,7 +7,7 @@ import signal
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -79,6 +79,12 @@ class Results:
                 continue
             one: Arrays | str = why if why is not None else {name: a[known[0]] for name, a in found.items()}
             self.add(Task((Job(job.settings, left),)), [one], 0.0)
+
+    def adopt(self, members: Iterable[tuple[Job, Arrays]]) -> None:
+        """Take in what was computed otherwise, where it is not known yet."""
+        for job, arrays in members:
+            if left := tuple(place for place in job.places if place not in self.done()):
+                self.add(Task((Job(job.settings, left),)), [arrays], 0.0)
 
     def add(self, task: Task, outcome: Outcome, seconds: float) -> None:
         """Keep the outcome of one task."""

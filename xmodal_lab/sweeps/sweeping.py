@@ -26,7 +26,7 @@ from ..utils import checks as check
 from ..utils.factors import first_best
 from ..utils.torch_state import pick_device
 from ..utils.version import __version__
-from . import edited
+from . import edited, trained
 from . import experiment as experiments
 from .cubes import fact, layout_of
 from .experiment import Experiment
@@ -63,7 +63,8 @@ def sweep(
             kept there as they come; the same call goes on where a killed one stopped. Several
             processes may fill one store. It grows: new values of an axis compute only what is missing, and so does
             an axis where a setting was fixed, or the default: what is there stands at that value.
-            A finished grid of many members gets a copy that is read at once, in ``compact/``.
+            A finished grid of many members gets a copy that is read at once, in ``compact/``. What a live view has
+            trained into it (``trained/``) is not computed again.
         executor: any ``concurrent.futures.Executor``: a ``ProcessPoolExecutor`` (give it the spawn
             context), or ``client.get_executor()`` of dask. None computes in this process, or in
             processes of its own where the members are many and long.
@@ -117,6 +118,7 @@ def sweep(
         if on_error == "raise":
             opened.forget_raised()
         results.share(tasks)
+        results.adopt(trained.members(opened.path, known, layout, jobs))
     # Members are counted by places of the grid: several may share one job, where a setting makes no difference.
     started, total = time.perf_counter(), int(np.prod(layout.shape))
     by_name = isinstance(experiment, str)
@@ -128,14 +130,8 @@ def sweep(
         if how == "processes":
             executor = leaving.enter_context(processes(min(cores(), len(tasks)), by_name))
         here = Here(lambda share=0.0, message="": bar.set_postfix_str(message or f"{share:.0%}"))
-        runner = Runner(
-            experiment if by_name else known,
-            results,
-            executor or here,
-            retries,
-            lambda n: bar.update(n - bar.n),
-            on_error,
-        )
+        told = experiment if by_name else known
+        runner = Runner(told, results, executor or here, retries, lambda n: bar.update(n - bar.n), on_error)
         try:
             _run(runner, tasks, results, store)
             if opened is not None:
@@ -253,6 +249,7 @@ def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Cal
         arrays = layout.checked(known.compute(setting, progress, cancelled))
         return {name: values for name, values in arrays.items() if name in cube.data_vars}
 
+    compute.experiment = known  # type: ignore[attr-defined]
     return compute
 
 

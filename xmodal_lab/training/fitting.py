@@ -83,6 +83,7 @@ def fit(
     checkpoints: str | Path | None = None,
     progress: bool = False,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    score_every: int = 1,
     **settings: Any,
 ) -> Run:
     """Train a copy of ``net``; the net itself stays as it was.
@@ -99,14 +100,16 @@ def fit(
         checkpoints: a folder that gets ``epoch-0001.safetensors`` … as training goes.
         progress: show a tqdm bar.
         on_epoch: called with each row of the history.
+        score_every: score the held-out splits every so many epochs, and after the last; their columns are NaN in
+            between. Of short epochs the scores take half of the time.
         settings: the options above; :class:`~xmodal_lab.training.Options` writes each once.
 
     Returns:
         A :class:`Run`: the trained copy, its history and its score on the test split.
 
     Raises:
-        ValueError: bad settings, an unknown pairing, a modality that the dataset lacks,
-            a class without a training sample, ``choose="best"`` without a validation split.
+        ValueError: bad settings, an unknown pairing, a modality that the dataset lacks, a class without a training
+            sample, ``choose="best"`` without a validation split or with ``score_every`` above 1.
         TypeError: an option that there is none of.
         DivergedError: the loss is NaN or infinite; names the epoch and the learning rate.
 
@@ -123,6 +126,7 @@ def fit(
     check.instance("net", net, nn.Module, "such as xl.LateFusion.for_dataset(dataset)")
     check_trainable(dataset, options)
     kept_at = epochs_kept(snapshots, options.epochs)
+    scored = scored_epochs(score_every, options)
     checkpoints = None if checkpoints is None else check.path("checkpoints", checkpoints)
     if on_epoch is not None:
         check.function("on_epoch", on_epoch, "of a row of the history")
@@ -158,7 +162,8 @@ def fit(
         if objective is not None:
             row |= {name: float(mean) for name, mean in objective.means().items()}
         for split, samples in held_out.items():
-            row[f"{split}_loss"], row[f"{split}_accuracy"] = evaluate(shown, samples)
+            scores = evaluate(shown, samples) if scored(epoch) else (math.nan, math.nan)
+            row[f"{split}_loss"], row[f"{split}_accuracy"] = scores
         row["seconds"] = time.perf_counter() - started
         rows.append(row)
         if options.choose == "best" and (best is None or row["val_loss"] < best[0]):
@@ -175,6 +180,25 @@ def fit(
     _, score = evaluate(shown, held_out["test"])
     shown = shown if keep_on_device else shown.cpu()
     return Run(shown.eval(), as_history(rows), score, options.record(dataset, names, where), kept)
+
+
+def scored_epochs(score_every: int, options: Options) -> Callable[[int], bool]:
+    """Whether the held-out splits are scored after an epoch: every so many, and after the last.
+
+    Args:
+        score_every: how many.
+        options: of the run.
+
+    Returns:
+        epoch -> whether.
+
+    Raises:
+        ValueError: the best epoch is to be chosen, and some are not scored.
+    """
+    every = check.integer("score_every", score_every, at_least=1)
+    if every > 1 and options.choose == "best":
+        raise ValueError(f"choose='best' compares all epochs; score_every must be 1 for it, got {every}.")
+    return lambda epoch: epoch % every == 0 or epoch == options.epochs
 
 
 def _epoch(

@@ -20,7 +20,7 @@ from ..losses import Params
 from ..models.latents import Seen, answering
 from ..utils import checks as check
 from ..utils.random import seed_of
-from .terms import Context, Task, Term, View
+from .terms import TERMS, Context, Task, Term, View
 
 MIXES = ("sum", "convex")
 
@@ -30,7 +30,8 @@ class Recipe:
     """What a net is trained with: terms and their weights, and who is paired with whom.
 
     Args:
-        terms: of :mod:`xmodal_lab.terms`, or of your own (:func:`~xmodal_lab.terms.term`); names differ.
+        terms: of :mod:`xmodal_lab.terms`, or of your own (:func:`~xmodal_lab.terms.term`); names differ. A string is
+            the place of one, "package.module:NAME", or a name that an installed package announces.
         pairing: a :class:`~xmodal_lab.Pairing`, or a mode with share 1.
         mix: "sum", or "convex": the task gets what the other weights leave of 1.
         name: what tables and plots call it.
@@ -47,13 +48,16 @@ class Recipe:
         0.3
     """
 
-    terms: tuple[Term, ...] = (Task(),)
+    terms: tuple[Term, ...] = (Task(),)  # strings become terms
     pairing: str | Pairing = field(default_factory=Pairing)
     mix: str = "sum"
     name: str = ""
 
     def __post_init__(self) -> None:
-        given = (self.terms,) if isinstance(self.terms, Term) else tuple(check.listed("terms", self.terms))
+        alone = isinstance(self.terms, Term | str)
+        listed = (self.terms,) if alone else check.listed("terms", self.terms)
+        found: list[Any] = [TERMS.get(t) if isinstance(t, str) else t for t in listed]
+        given: tuple[Term, ...] = tuple(found)
         for part in given:
             check.instance("a term", part, Term, "such as xl.terms.Task(); a function becomes one by @xl.terms.term")
         object.__setattr__(self, "terms", given)

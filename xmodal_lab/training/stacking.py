@@ -25,7 +25,7 @@ from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
-from .fitting import Run, as_history, epochs_kept, fit, objective_of
+from .fitting import Run, as_history, epochs_kept, fit, objective_of, scored_epochs
 from .flat_minima import first_averaged, sharpened
 from .options import NAMES, OWN, DivergedError, Options
 from .stacks import (
@@ -55,6 +55,7 @@ def fit_stack(
     keep_on_device: bool = False,
     snapshots: int | Sequence[int] | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    score_every: int = 1,
     **settings: Any,
 ) -> list[Run | DivergedError]:
     """Train copies of K nets together; member k is ``fit(nets[k], dataset, ...)`` to round-off.
@@ -65,6 +66,7 @@ def fit_stack(
         device, keep_on_device: as in :func:`~xmodal_lab.fit`.
         snapshots: as in :func:`~xmodal_lab.fit`, of every member.
         on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
+        score_every: as in :func:`~xmodal_lab.fit`.
         settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
             pairing, share, lr, weight_decay, seed and recipe; the others are the same for all. Recipes of one
             stack differ in their settings alone.
@@ -80,6 +82,7 @@ def fit_stack(
     options = _options(len(nets), settings)
     check_trainable(dataset, options[0])
     kept_at = epochs_kept(snapshots, options[0].epochs)
+    scored = scored_epochs(score_every, options[0])
     nets = [single(net) for net in nets]
     where = pick_device(device, set().union(*map(dtypes_of, nets)))
     # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
@@ -88,7 +91,7 @@ def fit_stack(
     kept: list[dict[int, Params]] = [{} for _ in nets]
     for epoch in range(options[0].epochs + 1):
         if epoch:
-            run.epoch(epoch)
+            run.epoch(epoch, scored(epoch))
         if epoch in kept_at:
             for k, mine in enumerate(kept):
                 mine[epoch] = {name: p.cpu() for name, p in run.stack.state(k).items()}
@@ -170,7 +173,7 @@ class _StackedRun:
         self.best_params: Params | None = None
         self.started = time.perf_counter()
 
-    def epoch(self, epoch: int) -> None:
+    def epoch(self, epoch: int, scored: bool = True) -> None:
         """One pass of every member over its own pairs, in its own order, and one row of history each."""
         index, labels, rows = self._table(epoch)
         if self.objective is not None:
@@ -193,7 +196,7 @@ class _StackedRun:
         seen = zip(*(_epoch_mean(each, sizes) for each in numbers), strict=True)
         if epoch >= self.first_averaged:
             self._add_to_average(1 + epoch - self.first_averaged)
-        held_out = self._evaluate()
+        held_out = self._evaluate() if scored else self._unscored()
         means = {} if self.objective is None else self.objective.means()
         for k, (loss, accuracy) in enumerate(seen):
             if self.errors[k] is None and not math.isfinite(loss):
@@ -335,6 +338,10 @@ class _StackedRun:
         with self._shown():
             return self._scores(rows)
 
+    def _unscored(self) -> list[dict[str, float]]:
+        names = [f"{split}_{what}" for split in self.splits for what in ("loss", "accuracy")]
+        return [dict.fromkeys(names, math.nan) for _ in self.nets]
+
     def _scores(self, rows: int) -> list[dict[str, float]]:
         found: list[dict[str, float]] = [{} for _ in self.nets]
         seen: list[Tensor] = []  # read at once: the host waits for a GPU once
@@ -402,7 +409,9 @@ def fit_all(
         return fit_stack(nets, dataset, **settings)
     runs: list[Run | DivergedError] = []
     for k, net in enumerate(nets):
-        mine = {name: value[k] if isinstance(value, (list, tuple)) else value for name, value in settings.items()}
+        # A list of epochs in snapshots is for all members; of OWN a list has one value for each.
+        each = {name for name, value in settings.items() if name in OWN and isinstance(value, (list, tuple))}
+        mine = {name: value[k] if name in each else value for name, value in settings.items()}
         try:
             runs.append(fit(net, dataset, **mine))
         except DivergedError as error:

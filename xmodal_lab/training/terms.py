@@ -35,6 +35,7 @@ from ..models.latents import alone, encoders_of, pooled
 from ..models.stacked import affine, uniform
 from ..utils import checks as check
 from ..utils.random import seed_of
+from ..utils.registry import Registry
 from .alignment import REFERENCES, SOLVERS, Transport, penalty, token_distances
 from .stacks import member_losses
 from .targets import LOSSES, Pool, controls, drawn, latent_losses
@@ -587,6 +588,10 @@ class Function(Term):
                 "means over rows with .mean(-1), and keep the first size."
             )
         return found
+
+
+# Terms by name: those with all arguments at their defaults, and what installed packages announce.
+TERMS = Registry("term", {t.name: t() for t in (Task, Latent, Alignment, Shared, Connection)})
 
 
 def term(

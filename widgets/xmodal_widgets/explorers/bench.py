@@ -5,13 +5,15 @@ Opens on a cube that ``make cubes`` computed over the digits world. "Train here"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..sweep_view import SweepView
 from ..view.kinds import Bars, Contour, Density, HeatMap, Lines, Surface
+from ..view.train import translated
 from . import shipped
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ AXES: dict[str, list[Any]] = {
     "b_align": [0.0, 1.4],
     "lam": [0.0, 1.0],
     "seed": [0, 1, 2],
+}
+CONTROLS = {
+    "data": ["modalities", "pairing", "share"],
+    "method": ["a_latent", "a_align", "b_align", "lam"],
+    "training": ["seed"],
 }
 # What the views read; the cube holds more.
 VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_under")
@@ -85,10 +92,11 @@ def open(
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "share": 0.0, "lam": 1.0}
     opening["title"] = "bench: five papers in one net"
-    controls = controls or list(AXES)
+    controls = controls or CONTROLS
+    compute = compute or partial(train_here, known=tuple(map(str, cube.data_vars)))
     if views is None:
         shown = [view for view in shown if set(view.variables) <= set(cube.data_vars)]  # a cube of fewer looks
-    return SweepView(cube, shown, controls, compute=compute or train_here, **(opening | options))
+    return SweepView(cube, shown, controls, compute=compute, **(opening | options))
 
 
 def load_cube() -> xr.Dataset:
@@ -134,14 +142,29 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def train_here(
-    setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
+    setting: Mapping[str, Any],
+    progress: Callable[..., None],
+    cancelled: Callable[[], bool],
+    known: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
-    found = dict(experiment().compute(setting, progress, cancelled))
-    under = np.full(len(CONDITIONS), np.nan)
-    under[0] = found["accuracy"]
-    for k, name in enumerate(CONDITIONS[1:], 1):
+    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels.
+
+    ``known`` are the variables of the cube, where it has not all.
+    """
+    words = partial(_as_cube, known)
+    return words(experiment().compute(setting, translated(progress, words), cancelled))
+
+
+def _as_cube(known: Collection[str] | None, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the experiment found, or a part of it, as variables of the cube."""
+    import xarray as xr
+
+    kept = {n: value for n, value in found.items() if (known is None or n in known) and value is not None}
+    under = {"clean": found["accuracy"]} if "accuracy" in found else {}
+    for name in CONDITIONS[1:]:
         modality, how = name.split()
-        if modality in found[how]["modality"].values.tolist():
-            under[k] = float(found[how].sel(modality=modality))
-    return {**found, "accuracy_under": under}
+        if how in found and modality in found[how]["modality"].values.tolist():
+            under[name] = float(found[how].sel(modality=modality))
+    if under:
+        kept["accuracy_under"] = xr.DataArray(list(under.values()), {"condition": list(under)}, ("condition",))
+    return kept

@@ -6,12 +6,14 @@ Opens on a cube that ``make cubes`` computed. "Train here" trains the exact sett
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..sweep_view import SweepView
 from ..view.kinds import Bars, Lines, Scatter
+from ..view.train import translated
 from . import shipped
 
 if TYPE_CHECKING:
@@ -32,6 +34,11 @@ AXES: dict[str, list[Any]] = {
 FIXED: dict[str, Any] = {"dataset": "senses", "steps": 120, "lr": 3e-3, "points": 150}
 KINDS = ("agreement", "disagreement", "anchor")
 SENSES = ("hue", "outline", "audio", "text")  # of the data set "senses", in its order
+CONTROLS = {
+    "data": ["out", "count", "label_share"],
+    "method": ["anchors", "connection", "exploration", "warmup"],
+    "training": ["seed"],
+}
 WHAT = ("COX", "COX, best renaming", "baseline", "baseline, best renaming")
 VARIABLES = ("x", "y", "kind", "true_class", "score", "on_sets", "accuracy_curve", "mmd", "in_modal_accuracy")
 
@@ -64,7 +71,8 @@ def open(
         "out": "audio", "count": 2, "label_share": 0.2, "connection": True, "exploration": True, "warmup": True,
         "title": "cox: learning a modality through others", "seed": 0,
     }  # fmt: skip
-    controls = controls or [*(name for name in AXES)]
+    opening["offers"] = {"out": [name for name in SENSES if name not in AXES["out"]]}
+    controls = controls or CONTROLS
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 
 
@@ -160,15 +168,36 @@ def train_here(
     experiment = get("cox")
     asked = {name: setting[name] for name in AXES if name in setting}
     whole = experiment.settings(**FIXED, **asked)
-    result = experiment.member(whole, progress)
+    places = [SENSES.index(name) for name in modalities_in(str(setting["out"]))]
+    result = experiment.member(whole, translated(progress, partial(_so_far, places)))
     rival = "ssl" if whole["label_share"] == 0 else "entmin"
     other = experiment.member(experiment.settings(**FIXED, **asked, algorithm=rival), progress)
     sets = [[result[f"{where}_{when}"] for when in ("before", "after")] for where in ("agree", "disagree")]
     scores = [result["accuracy"], result["relabelled"], other["accuracy"], other["relabelled"]]
     found = {name: np.asarray(result[name]) for name in VARIABLES if name in result}
-    places = [SENSES.index(name) for name in modalities_in(str(setting["out"]))]
-    for name in ("mmd", "in_modal_accuracy"):
-        by_name = np.full((len(found[name]), len(SENSES)), np.nan)
-        by_name[:, places] = found[name]
-        found[name] = by_name
+    found |= {name: _on_senses(found[name], places) for name in ("mmd", "in_modal_accuracy")}
     return {**found, "score": np.asarray(scores), "on_sets": np.asarray(sets)}
+
+
+def _on_senses(curves: np.ndarray, places: list[int]) -> np.ndarray:
+    """(moment, source) by the names of the modalities; fewer sources leave gaps."""
+    found = np.full((len(curves), len(SENSES)), np.nan)
+    found[:, places[: curves.shape[1]]] = curves[:, : len(places)]
+    return found
+
+
+def _so_far(places: list[int], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The curves of a training that goes on, as variables of the cube."""
+    import xarray as xr
+
+    from xmodal_lab.papers.cox.method.runs import CHECKPOINTS
+
+    shares = np.linspace(0, 1, CHECKPOINTS).round(2)
+    result = {}
+    for name, curve in found.items():
+        at: dict[str, Any] = {"share": shares[: len(curve)]}
+        values = curve.values
+        if curve.ndim == 2:
+            values, at["source"] = _on_senses(values, places), list(SENSES)
+        result[name] = xr.DataArray(values, at, tuple(at))
+    return result

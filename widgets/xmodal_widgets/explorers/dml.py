@@ -6,12 +6,12 @@ Opens on a cube that ``make cubes`` computed. "Train here" trains the exact sett
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..sweep_view import SweepView
 from ..view.kinds import Lines, Surface
+from ..view.train import translated
 from . import shipped
 
 if TYPE_CHECKING:
@@ -28,9 +28,26 @@ AXES: dict[str, list[Any]] = {
 }
 SPANS = [0.5, 1.0]
 # The rest as in lesson 05: the last of 40 epochs, the test split.
-FIXED: dict[str, Any] = {"epochs": 40, "choose": "last", "landscape_points": 13, "eigenvalues": 5, "attack_curve": True}
+FIXED: dict[str, Any] = {
+    "epochs": 40, "choose": "last", "landscape_points": 13, "eigenvalues": 5, "attack_curve": True, "flatness": True,
+    "latents": True,
+}  # fmt: skip
+FIRST = ("eigenvalues", "attack_curve", "flatness", "latents")  # looks that do not hang on the landscape's span
 TOLERANCE = 1e-2  # of a landscape that is trained here, as a share of its range: nobody sees less on a screen
-VARIABLES = ("landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss", "under_attack")
+VARIABLES = (
+    "landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss", "under_attack", "gap", "lpf_rise",
+    "variance_ratio", "w2_squared",
+)  # fmt: skip
+SPLITS, NOISES = ("train", "test"), ("absolute", "filter")  # of the experiment, in its order
+NOISE = "filter"  # F_gap and Δ_LPF in units of each filter's norm, which do not hang on the weights' size
+# What the cube lacks, and "Follow" trains.
+OFFERS = {"fusion": ["additive", "cross_attention"]}
+CONTROLS = {
+    "data": ["modalities", "pairing", "alpha"],
+    "method": ["fusion"],
+    "training": ["seed"],
+    "look": ["span"],
+}  # fmt: skip
 
 
 def open(
@@ -56,10 +73,15 @@ def open(
             title="test accuracy: gain over the picture alone",
         ),
         Lines("under_attack", x="eps", hue="attacked", title="test accuracy under PGD"),
+        Lines("gap", x="radius", hue="split", title="F_gap: how far the loss moves within a radius"),
+        Lines("lpf_rise", x="alpha", hue="split", band="seed", title="Δ_LPF: rise under Gaussian weight noise"),
+        Lines("w2_squared", x="alpha", hue="fusion", band="seed", title="W2² between the modalities"),
+        Lines("variance_ratio", x="alpha", hue="fusion", band="seed", title="ratio of their variances"),
     ]
     opening: dict[str, Any] = {"modalities": BOTH, "alpha": 0.0, "span": 0.5}
     opening["title"] = "dml: what a second modality does"
-    controls = controls or ["modalities", "fusion", "pairing", "alpha", "span", "seed"]
+    opening["offers"] = OFFERS
+    controls = controls or CONTROLS
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 
 
@@ -76,10 +98,10 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
 
     layers: list[xr.Dataset] = []
     for span in SPANS:  # a and b count in units of the span, so that both layers share them
-        looks = FIXED if not layers else {k: v for k, v in FIXED.items() if k not in ("eigenvalues", "attack_curve")}
+        looks = FIXED if not layers else {k: v for k, v in FIXED.items() if k not in FIRST}
         layer = xl.sweep("dml", **axes, **looks, landscape_span=span, **options)
         layers.append(layer.assign_coords(a=layer["a"] / span, b=layer["b"] / span))
-    cube = layers[0][list(VARIABLES)].astype("float32")
+    cube = layers[0][list(VARIABLES)].sel(noise=NOISE, drop=True).astype("float32")
     cube["landscape"] = xr.concat([layer["landscape"] for layer in layers], "span").astype("float32")
     cube["under_attack"] = xr.concat(
         [unseen(cube["under_attack"].sel(modalities=[m]), m) for m in axes["modalities"]],
@@ -112,8 +134,20 @@ def train_here(
     experiment = get("dml")
     asked = {**setting, "landscape_span": setting["span"], "landscape_tolerance": TOLERANCE}
     del asked["span"]
-    result = dict(experiment.member({**experiment.defaults, **FIXED, **asked}, progress))
-    attacks: xr.DataArray = result["under_attack"]
-    attacks = attacks.reindex(attacked=["image", "audio", BOTH])
-    result["under_attack"] = unseen(attacks, asked["modalities"])
-    return {name: np.asarray(result[name]) for name in VARIABLES}
+    words = partial(_as_cube, asked["modalities"])
+    return words(experiment.member(experiment.settings(**{**FIXED, **asked}), translated(progress, words)))
+
+
+def _as_cube(modalities: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the experiment found, or a part of it, as variables of the cube."""
+    import xarray as xr
+
+    result = {name: value for name, value in found.items() if name in VARIABLES}
+    if "gap" in found:
+        at = {"split": list(SPLITS), "noise": list(NOISES)}
+        for name in ("gap", "lpf_rise"):
+            dims = ("split", "noise", *(["radius"] if name == "gap" else []))
+            result[name] = xr.DataArray(found[name], at, dims).sel(noise=NOISE, drop=True).values
+    if "under_attack" in found:
+        result["under_attack"] = unseen(found["under_attack"].reindex(attacked=["image", "audio", BOTH]), modalities)
+    return result

@@ -34,6 +34,11 @@ SIDES = ["P* to P_i", "P* to P_j", "P_i to P_j", "P* to P_k"]
 CONTROL = {"target": "constant"}  # what the gains are paired with
 DOTS = 9  # along each side of a drawn triangle
 VARIABLES = ("accuracy", "clean", "spoilt", "latent_loss", "w2", "right", "up")
+# Tab 8: how much the sentence says; only where M_j is the language model. "Follow" trains them.
+LEVELS = {
+    "level 1: unrelated": "unrelated", "level 2: random class": "random_class", "level 3: description": "description",
+}  # fmt: skip
+CONTROLS = {"data": ["direction"], "method": ["target", "loss", "alpha"], "training": ["seed"]}
 
 
 def open(
@@ -73,7 +78,8 @@ def open(
         ),
     ]
     opening: dict[str, Any] = {"title": "synergy: what does the other modality's latent add?", "alpha": 0.3}
-    controls = controls or ["direction", "target", "loss", "alpha", "seed"]
+    opening["offers"] = {"target": list(LEVELS)}
+    controls = controls or CONTROLS
     return SweepView(shipped.load("synergy"), shown, controls, compute=compute or train_here, **(opening | options))
 
 
@@ -132,6 +138,7 @@ def train_here(
 
     experiment = get("synergy")
     asked = {k: v for k, v in setting.items() if k in experiment.defaults}
+    asked["target"] = LEVELS.get(asked["target"], asked["target"])
     found = experiment.member(experiment.settings(**{**FIXED, **asked}), progress)
     distances = np.stack([np.asarray(found[name]) for name in W2])
     points = sides(found["delta_i"], found["delta_j"], *distances[:3, -1])

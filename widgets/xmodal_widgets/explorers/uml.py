@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
+from ..view.grid import one_of
+from ..view.joining import with_settings
 from ..view.kinds import Bars, HeatMap, Lines
 from . import shipped
 
@@ -26,13 +28,38 @@ AXES: dict[str, list[Any]] = {
     "modalities": ["image+text", "image+text+audio"],
     "seed": [0, 1, 2],
 }
+SHOTS = ("image_shots", "text_shots")
 FIXED: dict[str, Any] = {"lr": 0.3, "audio_shots": 12}
 VARIABLES = ("accuracy", "loss")
+# Frozen encoders of pictures, by world: digits side by side, or drawn shapes; "aligned" saw pictures with captions.
+ENCODERS: dict[str, dict[str, str]] = {
+    "digits: pixels": {"world": "numbers", "encoder": "pixels"},
+    "digits: trained": {"world": "numbers", "encoder": "trained"},
+    "digits: random": {"world": "numbers", "encoder": "random"},
+    "shapes: unaligned": {"world": "shapes", "encoder": "trained"},
+    "shapes: aligned": {"world": "shapes", "encoder": "aligned"},
+}
+# How the shipped runs were trained, and what "Follow" trains beside it.
+TRAINED: dict[str, Any] = {"encoder": "digits: pixels", "text_encoder": "minilm", "lam": 1.0, "ratio": 1.0, "start": 0}
+OFFERS: dict[str, list[Any]] = {
+    "encoder": list(ENCODERS)[1:], "text_encoder": ["words", "letters", "lm"], "lam": [0.3, 3.0],
+    "ratio": [0.25, 0.5, 2.0, 4.0], "start": [50, 100],
+}  # fmt: skip
+CONTROLS = {
+    "data": ["image_shots", "text_shots", "relation", "modalities", "encoder", "text_encoder"],
+    "method": ["init", "lam", "ratio", "start"],
+    "training": ["seed"],
+}
 LABELS = {
     "image_shots": "pictures of each class",
     "text_shots": "sentences of each class",
     "relation": "the sentences are",
     "init": "start of the head",
+    "encoder": "encoder of pictures",
+    "text_encoder": "encoder of sentences",
+    "lam": "λ, weight of sentences",
+    "ratio": "r, their batches",
+    "start": "curriculum: steps without",
 }
 
 
@@ -48,7 +75,7 @@ def open(
     """
     shown = views or [
         Lines("accuracy", x="image_shots", hue="text_shots", band="seed", title="test accuracy on pictures"),
-        HeatMap("accuracy", x="image_shots", y="text_shots", title="pictures against sentences"),
+        HeatMap("accuracy", x="image_shots", y="text_shots", levels=True, title="isolines: pictures for words"),
         Lines(
             "accuracy",
             x="image_shots",
@@ -62,13 +89,14 @@ def open(
     ]
     opening: dict[str, Any] = {"image_shots": 1, "text_shots": 12, "relation": "related", "modalities": "image+text"}
     opening["title"] = "uml: sentences that belong to no picture"
-    controls = controls or ["image_shots", "text_shots", "relation", "init", "modalities", "seed"]
+    opening["offers"] = OFFERS
+    controls = controls or CONTROLS
     return SweepView(load_cube(), shown, controls, compute=compute or train_here, **(opening | options))
 
 
 def load_cube() -> xr.Dataset:
-    """The shipped cube."""
-    return shipped.load("uml")
+    """The shipped cube, with the settings that were the same for all of it."""
+    return _labelled(with_settings(shipped.load("uml"), TRAINED))
 
 
 def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
@@ -79,23 +107,46 @@ def compute_cube(axes: Mapping[str, Any] = AXES, **options: Any) -> xr.Dataset:
     given |= {"init": [_init(name) for name in axes["init"]], "auxiliary": [_auxiliary(m) for m in axes["modalities"]]}
     cube = xl.sweep("uml", **given, **FIXED, **options)[list(VARIABLES)].astype("float32")
     cube = cube.rename(auxiliary="modalities").assign_coords(modalities=axes["modalities"], init=axes["init"])
-    for name, label in LABELS.items():
-        cube[name].attrs["long_name"] = label
+    return _labelled(cube)
+
+
+def _labelled(cube: xr.Dataset) -> xr.Dataset:
+    for name in (n for n in LABELS if n in cube.coords):
+        cube[name].attrs["long_name"] = LABELS[name]
     return cube
 
 
 def train_here(
     setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
 ) -> dict[str, Any]:
-    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels."""
+    """Train one setting, for the view's "Train here"; ``progress`` leaves it when the reader cancels.
+
+    On the grid of shots the whole plane under the setting is trained, so that its isolines can be drawn.
+    """
+    import xarray as xr
+
     from xmodal_lab.sweeps.experiment import get
 
-    asked = {k: v for k, v in setting.items() if k not in ("init", "modalities")}
-    for name in ("image_shots", "text_shots"):  # a slider may stand between whole numbers
-        asked[name] = round(asked[name])
-    asked |= {"init": _init(setting["init"]), "auxiliary": _auxiliary(setting["modalities"])}
-    result = get("uml").compute({**FIXED, **asked}, progress, cancelled)
-    return {name: np.asarray(result[name]) for name in VARIABLES}
+    experiment = get("uml")
+    here = {name: round(setting[name]) for name in SHOTS}  # a slider may stand between whole numbers
+    asked = {k: v for k, v in setting.items() if k in experiment.defaults}
+    asked |= ENCODERS[one_of("encoder", setting.get("encoder", TRAINED["encoder"]), ENCODERS)]
+    asked |= {**FIXED, "init": _init(setting["init"]), "auxiliary": _auxiliary(setting["modalities"])}
+    if any(here[name] not in AXES[name] for name in SHOTS):
+        result = experiment.compute({**asked, **here}, progress, cancelled)
+        return {name: np.asarray(result[name]) for name in VARIABLES}
+    plane = {name: xr.DataArray(np.full([len(AXES[n]) for n in SHOTS], np.nan), {n: AXES[n] for n in SHOTS}, SHOTS)
+             for name in VARIABLES}  # fmt: skip
+    for k, images in enumerate(AXES["image_shots"]):
+        row = [experiment.settings(**{**asked, "image_shots": images, "text_shots": n}) for n in AXES["text_shots"]]
+        for texts, s in zip(AXES["text_shots"], row, strict=True):
+            found = experiment.member(experiment.normal(s), lambda *_: None)  # type: ignore[misc]
+            for name in VARIABLES:
+                plane[name].loc[images, texts] = found[name]
+        if (tell := getattr(progress, "tell", None)) is not None:
+            tell({name: values.isel(image_shots=slice(k + 1)) for name, values in plane.items()})
+        progress((k + 1) / len(AXES["image_shots"]), f"{images} pictures of each class")
+    return plane
 
 
 def _init(name: str) -> str:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sweep_view import SweepView
+from ..view.grid import one_of
+from ..view.joining import with_settings
 from ..view.kinds import Bars, HeatMap, Lines
+from ..view.train import translated
 from . import shipped
 
 if TYPE_CHECKING:
@@ -34,6 +37,23 @@ PRINTED_ALPHAS = [0.1, 0.2, 1.0, 5.0, 6.0, 8.0]
 PRINTED_BETAS = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 4.0, 6.0, 10.0]
 GRIDS = {3: "Hateful Memes", 4: "MM-IMDb", 5: "UR-FUNNY", 6: "MOSEI"}
 VARIABLES = ("plan", "trajectory", "gain", "cell_gain")  # what a trained setting brings
+BOTH = "image+text"
+PLANS: dict[str, dict[str, Any]] = {
+    "exact": {"transport": "exact"},
+    **{f"IPOT, {n} steps": {"transport": "ipot", "ipot_steps": n} for n in (5, 10, 50, 200)},
+}
+# How the shipped runs were trained, and what "Follow" trains beside it.
+TRAINED: dict[str, Any] = {"modalities": BOTH, "cost": "cosine", "reference": "first_batch", "transport": "exact"}
+OFFERS: dict[str, list[Any]] = {
+    "modalities": ["image+text+audio"], "cost": ["squared_euclidean"], "reference": ["batch"],
+    "transport": list(PLANS)[1:],
+}  # fmt: skip
+CONTROLS = {
+    "data": ["task", "modalities"],
+    "method": ["alpha", "beta", "cost", "reference", "transport"],
+    "training": ["seed"],
+    "look": ["strength", "test", "published"],
+}
 
 
 def open(
@@ -48,8 +68,8 @@ def open(
     Args:
         views, controls: in place of the default ones.
         compute: what "Train here" runs; trains the exact setting by default.
-        training: further settings of the experiment for "Train here", such as ``reference="batch"``,
-            ``cost="squared_euclidean"``, ``transport="ipot"``, ``ipot_steps=10``.
+        training: further settings of the experiment for "Train here", such as ``steps=600``; they go before the
+            controls.
         options: ``title``, ``average``, and a value for any control.
     """
     shown = views or [
@@ -70,9 +90,13 @@ def open(
     ]
     opening: dict[str, Any] = {"task": "both", "alpha": 1.0, "beta": 1.4, "strength": 1.0, "test": "normal"}
     opening["title"] = "wma: a target for the distance between two modalities"
-    controls = controls or ["task", "alpha", "beta", "strength", "test", "published", "seed"]
+    opening["offers"] = OFFERS
+    controls = controls or CONTROLS
     compute = compute or partial(train_here, training=dict(training or {}))
-    return SweepView(load_cube(), shown, controls, compute=compute, **(opening | options))
+    cube = with_settings(load_cube(), TRAINED, VARIABLES)
+    for name, label in {"cost": "cost of the plan", "reference": "D̄, the reference", "transport": "plan by"}.items():
+        cube[name].attrs["long_name"] = label
+    return SweepView(cube, shown, controls, compute=compute, **(opening | options))
 
 
 def load_cube() -> xr.Dataset:
@@ -137,21 +161,29 @@ def train_here(
 
     experiment, cube = get("wma"), load_cube()
     words, ours = fact(cube.attrs["words"]), {"shown": cube.attrs["sample"]} | dict(training or {})
-    asked = {k: setting[k] for k in AXES} | ours
-    found = experiment.compute({**FIXED, **asked}, progress)
+    method = {"modalities": BOTH, **{k: setting[k] for k in TRAINED if k in setting}}
+    method |= PLANS[one_of("plan", method.pop("transport", "exact"), PLANS)]
+    asked = {k: setting[k] for k in AXES} | method | ours
+    beta = xr.DataArray(float(setting["beta"]))
+
+    def so_far(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {"trajectory": _trajectory(part["ratio"], beta, xr.full_like(part["ratio"].isel(step=0), np.nan))}
+
+    found = dict(experiment.compute({**FIXED, **asked}, translated(progress, so_far)))
+    found["curve"] = found["curve"].sel(case=cube["case"].values)
     at = {"task": setting["task"], "seed": setting["seed"]}
-    if all(at[name] in cube[name].values for name in at):
+    if asked["modalities"] == BOTH and all(at[name] in cube[name].values for name in at):
         baseline = cube["baseline"].sel(at, drop=True)
         reruns = cube["gain"].sel(at, drop=True).isel(run=slice(1, None), alpha=0, beta=0, drop=True)
     else:  # a seed or a task without a baseline in the cube
-        baseline = experiment.compute({**FIXED, **asked, "alpha": 0.0}, progress)["curve"]
+        baseline = experiment.compute({**FIXED, **asked, "alpha": 0.0}, progress)["curve"].sel(case=cube["case"].values)
         reruns = xr.full_like(cube["gain"].isel(task=0, seed=0, alpha=0, beta=0, run=slice(1, None), drop=True), np.nan)
     gains = 100 * (found["curve"] - baseline)
     plan = xr.DataArray(np.asarray(found["plan"]), dims=("token_1", "token_2"))
     # What a run brings for all strengths and tests joins the cube for all of them.
     return {
         "plan": _plan(plan, words),
-        "trajectory": _trajectory(found["ratio"], xr.DataArray(float(setting["beta"])), found["ceiling"]),
+        "trajectory": _trajectory(found["ratio"], beta, found["ceiling"]),
         "gain": xr.concat([gains.expand_dims(run=[OURS]), reruns], "run"),
         "cell_gain": gains.rename(case="test"),
     }

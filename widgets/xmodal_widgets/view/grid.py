@@ -157,6 +157,23 @@ class Grid:
             found.append((name, place, self.arrays[name][index]))
         return found
 
+    def holds(self, setting: Mapping[str, Value], looked_at: Collection[str] = ()) -> bool:
+        """Whether a result was computed at ``setting``: some number of those variables that vary with most of it.
+
+        Args:
+            setting: dimension -> value.
+            looked_at: dimensions that a result brings all of; where along them one stands makes no difference.
+        """
+        dims = [d for d in setting if d in self.dims and d not in looked_at]
+        varies = {n: [d for d in dims if d in axes] for n, axes in self.axes.items() if not self.attrs[n]["extra"]}
+        most = max(map(len, varies.values()), default=0)
+        at = {d: self.dims[d].index(setting[d]) for d in dims}
+        for name in (n for n, own in varies.items() if len(own) == most):
+            index = tuple(at[d] if d in varies[name] else slice(None) for d in self.axes[name])
+            if None not in index and bool(np.isfinite(self.arrays[name][index]).any()):
+                return True
+        return not most
+
     def since(self, before: Grid) -> dict[str, list[int]]:
         """Indices along each dimension that an earlier grid did not have."""
         new = {}

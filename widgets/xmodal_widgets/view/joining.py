@@ -40,11 +40,34 @@ def joined(cube: xr.Dataset, setting: Mapping[str, Any], result: Any) -> xr.Data
         if name not in cube.data_vars:
             known = ", ".join(repr(str(v)) for v in cube.data_vars)
             raise ValueError(f"compute returned {name!r}, which is no variable of the cube; known: {known}.")
-    used = {d for name, value in result.items() for d in cube[name].dims if d in setting and d not in _dims_of(value)}
-    grown, _ = with_places(cube, {dim: setting[dim] for dim in setting if dim in used})
+    grown, _ = with_places(cube, {dim: setting[dim] for dim in used_dims(cube, setting, result)})
     for name, value in result.items():
         grown[name] = _written(grown, name, setting, value)
     return grown
+
+
+def with_settings(cube: xr.Dataset, settings: Mapping[str, Any], variables: Sequence[str] | None = None) -> xr.Dataset:
+    """The cube with a dimension of one value for each setting that was the same for all of it.
+
+    Args:
+        cube: without dimensions of these names.
+        settings: setting -> the value that it had; a view can then offer others.
+        variables: those that depend on the settings; all when not given.
+
+    Returns:
+        A new Dataset; it holds as many numbers as before.
+    """
+    names = [str(name) for name in cube.data_vars] if variables is None else list(variables)
+    grown = cube.copy()
+    for name in names:
+        grown[name] = cube[name].expand_dims({k: [v] for k, v in settings.items()})
+    return grown
+
+
+def used_dims(cube: xr.Dataset, setting: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
+    """The dimensions of ``setting`` at whose values ``result`` is placed: those it does not bring itself."""
+    used = {d for name, value in result.items() for d in cube[name].dims if d in setting and d not in _dims_of(value)}
+    return [dim for dim in setting if dim in used]
 
 
 def new_places(cube: xr.Dataset, setting: Mapping[str, Any]) -> dict[str, int]:

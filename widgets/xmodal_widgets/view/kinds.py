@@ -498,8 +498,8 @@ class Intervals(View):
     @property
     def variables(self) -> tuple[str, ...]:
         """All that it reads, the value first."""
-        read = (self.var, self.low, self.high, self.mark, self.margin, self.color)
-        return tuple(name for name in read if name is not None)
+        asked = (self.mark, self.margin, self.color)
+        return (self.var, self.low, self.high, *(name for name in asked if name is not None))
 
     def axes(self, grid: Grid) -> tuple[str, ...]:
         """The dimension that counts rows."""

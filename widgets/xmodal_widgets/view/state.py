@@ -1,7 +1,7 @@
 """Controls and state: which dimensions the reader moves, and a plain dict of where they stand.
 
 State is flat, so that ``SweepView(cube, views, **view.state)`` restores a view: one entry
-per control, and the switches ``free``, ``log``, ``fit``, ``azimuth``, ``elevation``, ``zoom``
+per control, and the switches ``free``, ``follow``, ``log``, ``fit``, ``azimuth``, ``elevation``, ``zoom``
 where the views have use for them.
 """
 
@@ -15,8 +15,9 @@ from .grid import Dim, Grid, listed, one_of
 from .kinds import Surface, View, controls_of
 
 # Names that arguments and switches carry; a dimension of that name could not be a keyword.
-SWITCHES = ("free", "log", "fit", "azimuth", "elevation", "zoom")
-ARGUMENTS = ("cube", "views", "controls", "title", "average", "compute", "experiment", "store")
+SWITCHES = ("free", "follow", "log", "fit", "azimuth", "elevation", "zoom")
+ARGUMENTS = ("cube", "views", "controls", "title", "average", "compute", "experiment", "store", "offers")
+LOOK = "look"  # the heading of controls along which a result brings everything
 CAMERA = {"azimuth": -55.0, "elevation": 30.0, "zoom": 1.0}  # degrees; matplotlib's view of a surface, nearly
 ZOOM = (0.4, 4.0)
 LONGEST_NAME = 200  # letters of a name that is typed in (ours)
@@ -38,23 +39,57 @@ def dims_to_control(grid: Grid, views: Sequence[View]) -> tuple[str, ...]:
 
 
 def control_specs(
-    grid: Grid, dims: Sequence[str], shown: Iterable[str] | None, average: Sequence[str]
+    grid: Grid,
+    dims: Sequence[str],
+    shown: Iterable[str] | Mapping[str, Iterable[str]] | None,
+    average: Sequence[str],
+    offers: Mapping[str, Sequence[Any]],
 ) -> list[dict[str, Any]]:
     """The controls as the browser reads them, in the order to show them; the others keep their value.
+
+    ``shown`` may put them under headings; ``offers`` are values that the cube lacks.
 
     Raises:
         ValueError: ``controls`` names something that is no control.
     """
-    if shown is None:
-        order = list(dims)
+    if isinstance(shown, Mapping):
+        groups = {name: str(heading) for heading, names in shown.items() for name in listed("controls", names)}
+        order = [name for names in shown.values() for name in listed("controls", names)]
     else:
-        order = [shown] if isinstance(shown, str) else listed("controls", shown)
-        for name in order:
-            one_of("control", name, dims)
-        if len(set(order)) != len(order):
-            raise ValueError(f"controls names a dimension twice: {order}.")
+        groups = {}
+        order = list(dims) if shown is None else [shown] if isinstance(shown, str) else listed("controls", shown)
+    for name in order:
+        one_of("control", name, dims)
+    if len(set(order)) != len(order):
+        raise ValueError(f"controls names a dimension twice: {order}.")
     hidden = [d for d in dims if d not in order]
-    return [{"dim": d, "mean": d in average, "hidden": d in hidden} for d in [*order, *hidden]]
+    return [
+        {"dim": d, "mean": d in average, "hidden": d in hidden, "group": groups.get(d, ""),
+         "offers": [v for v in offers.get(d, ()) if grid.dims[d].index(v) is None]}
+        for d in [*order, *hidden]
+    ]  # fmt: skip
+
+
+def checked_offers(grid: Grid, offers: object) -> dict[str, list[Any]]:
+    """Values that controls offer beside those of the cube, each of its dimension's kind.
+
+    Raises:
+        TypeError: no mapping.
+        ValueError: no dimension of the cube, or a value that it could not have.
+    """
+    if offers is None:
+        return {}
+    if not isinstance(offers, Mapping):
+        raise TypeError(f"offers must be a dict such as {{'lam': [0.5, 2.0]}}, got {type(offers).__name__}.")
+    found: dict[str, list[Any]] = {}
+    for name, values in offers.items():
+        dim = grid.dims[one_of("dimension in offers", name, tuple(grid.dims))]
+        found[name] = []
+        for value in listed(f"offers[{name!r}]", values):
+            if dim.index(value) is None and (value := _new_value(dim, value)) is None:
+                raise ValueError(f"offers[{name!r}] holds a value that {name!r} cannot have: its kind is {dim.kind}.")
+            found[name].append(value)
+    return found
 
 
 def opening_state(
@@ -67,6 +102,8 @@ def opening_state(
         state[name] = "mean" if name in average and len(dim.values) > 1 else dim.values[0]
     if any(_opens(grid.dims[d], may_train) for d in dims):
         state["free"] = False
+        if may_train:
+            state["follow"] = False
     state["log"] = [bool(getattr(view, "log", False)) for view in views]
     state["fit"] = [bool(getattr(view, "fit", False)) for view in views]
     if any(isinstance(view, Surface) for view in views):
@@ -96,6 +133,9 @@ def checked_state(
     merged = dict(old)
     for name in new:
         one_of("control", name, tuple(old))
+    if "follow" in new:
+        merged["follow"] = _flag("follow", new["follow"])
+        merged["free"] = merged["free"] or merged["follow"]
     if "free" in new:
         merged["free"] = _flag("free", new["free"])
     for name, value in new.items():
@@ -103,7 +143,7 @@ def checked_state(
             merged[name] = _flags(name, value, len(old[name]))
         elif name in CAMERA:
             merged[name] = _camera(name, value)
-        elif name != "free":
+        elif name not in ("free", "follow"):
             merged[name] = _on_grid(grid.dims[name], value, merged.get("free", False), name in average, may_train)
     if not merged.get("free", False):  # switched back to the grid: step to the nearest computed value
         for name in old:

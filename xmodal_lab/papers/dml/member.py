@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ...data.samples import Dataset
 from ...experiments.late_fusion import LateFusionWorld
 from ...experiments.looks import LOOKS, check_looks, look, variables
-from ...sweeps.experiment import Experiment, Variable
+from ...sweeps.experiment import Experiment, Report, Variable, tell
 from ...training import Run
 
 Values = Mapping[str, Any]
@@ -30,9 +30,11 @@ class DmlWorld(LateFusionWorld):
         """``curve``: every so many epochs the training loss is looked at."""
         return s["curve"] or None
 
-    def asked(self, run: Run, dataset: Dataset, s: Values) -> dict[str, Any]:
-        """Scores and curves of a ``run``, and the looks that the settings switch on."""
-        return super().asked(run, dataset, s) | look(run, dataset, s)
+    def asked(self, run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any]:
+        """Scores and curves of a ``run``, and the looks that the settings switch on, each told to ``report``."""
+        scores = super().asked(run, dataset, s, report)
+        tell(report, scores)
+        return scores | look(run, dataset, s, report)
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
         """Scores, curves and looks."""

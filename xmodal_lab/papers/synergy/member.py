@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from ...data.samples import Dataset
 from ...experiments.world import DATA as DIGITS
 from ...experiments.world import DatasetWorld, world_of
 from ...models import stacked as nets
-from ...sweeps.experiment import Experiment, Report, Variable, on_demand
+from ...sweeps.experiment import Experiment, Report, Variable, on_demand, tell
 from ...training.targets import LOSSES
 from ...utils import checks as check
 from ...utils.torch_state import pick_device
@@ -64,6 +64,8 @@ class SynergyWorld(DatasetWorld):
         def on_step(step: int, params: Any) -> None:
             report(step / steps, f"step {step} of {steps}")
             watch(step, params)
+            if step in watch.moments and len(watch.latent_loss) > 1:
+                tell(report, lambda: {"latent_loss": _relative(watch, 0, _shares(members[0]))})
 
         params = train(world, members, plan, [s["seed"] for s in members], on_step)
         scores = torch.stack([accuracy(params, world.x[name], world.y["test"]) for name in TESTS], 1)
@@ -72,9 +74,8 @@ class SynergyWorld(DatasetWorld):
         for k in range(len(members)):
             one: dict[str, Any] = {"accuracy": scores[k].numpy(), "val_accuracy": float(val[k])}
             if watch.moments:
-                curve = torch.stack(watch.latent_loss)[:, k].cpu().double()
-                start = curve[0].clamp_min(1e-30)
-                one |= {"latent_loss": (curve / start).numpy(), "latent_floor": float(floors[k] / start)}
+                start = watch.latent_loss[0][k].cpu().double().clamp_min(1e-30)
+                one |= {"latent_loss": _relative(watch, k).to_numpy(), "latent_floor": float(floors[k] / start)}
             if watch.moments and watch.points:
                 one |= {
                     name: xr.DataArray(v, {"moment": _shares(members[0])}) for name, v in distances(watch, k).items()
@@ -207,6 +208,15 @@ def clouds(experiment: Experiment, **settings: Any) -> dict[str, torch.Tensor]:
     ideal = world.ideal(s["seed"])
     latents = latents if ideal is None else {**latents, "z*": ideal}
     return {name: z.cpu() for name, z in latents.items()}
+
+
+def _relative(watch: Watch, k: int, moments: Sequence[float] | None = None) -> Any:
+    """Latent loss of member ``k`` relative to its start, at the moments that were."""
+    import xarray as xr
+
+    curve = torch.stack(watch.latent_loss)[:, k].cpu().double()
+    at = {} if moments is None else {"moment": list(moments)[: len(curve)]}
+    return xr.DataArray((curve / curve[0].clamp_min(1e-30)).numpy(), at, ("moment",))
 
 
 def _shares(s: Values) -> list[float]:

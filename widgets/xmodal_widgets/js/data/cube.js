@@ -193,16 +193,34 @@ export function extent(slices, log) {
 // The cube with what was trained: room at the indices `fresh` of each dimension (a gap where nothing is known), and the
 // slabs of a message laid into it. Slabs follow each other in `payload`.
 export function joinCube(cube, message, payload) {
+  const data = grownData(cube, message.layout, message.new);
+  layAll(data, new Map(message.layout.vars.map((v) => [v.name, v])), message.slabs, payload);
+  return readCube(message.layout, new DataView(data.buffer));
+}
+
+// The same cube with other numbers in some slabs.
+export function relaidCube(cube, slabs, payload) {
+  const data = cube.data.slice();
+  layAll(data, cube.vars, slabs, payload);
+  return { ...cube, data };
+}
+
+// Whether two cubes have the same axes, so that controls and panels of the one serve the other.
+export function sameAxes(one, other) {
+  return [...one.dims].every(([name, dim]) => {
+    const values = other.dims.get(name).values;
+    return values.length === dim.size && values.every((v, i) => v === dim.values[i]);
+  });
+}
+
+function layAll(data, vars, slabs, payload) {
   const bytes = new Uint8Array(payload.buffer || payload, payload.byteOffset || 0, payload.byteLength);
   const numbers = new Float32Array(bytes.slice().buffer);
-  const data = grownData(cube, message.layout, message.new);
   let at = 0;
-  for (const { name, at: place, size } of message.slabs) {
-    const v = message.layout.vars.find((one) => one.name === name);
-    lay(data, v, place, numbers.subarray(at, at + size));
+  for (const { name, at: place, size } of slabs) {
+    lay(data, vars.get(name), place, numbers.subarray(at, at + size));
     at += size;
   }
-  return readCube(message.layout, new DataView(data.buffer));
 }
 
 function grownData(cube, layout, fresh) {

@@ -9,9 +9,14 @@ import { make } from "./dom.js";
 // Each control is { element, show(value) }; it calls app.set({ dimension: value }).
 export function makeControls(app) {
   const box = make("div", { class: "xm-controls", role: "group", "aria-label": "Controls" });
-  const controls = app.controls.filter((c) => !c.hidden).map((c) => {
+  const shown = app.controls.filter((c) => !c.hidden);
+  let group = "";
+  const controls = shown.map((c) => {
     const dim = app.cube.dims.get(c.dim);
-    const control = c.mean || !dim.numeric || dim.size === 1 ? makeChoice(app, dim, c.mean) : makeSlider(app, dim);
+    const offers = app.mayTrain ? (c.offers || []).filter((v) => !onGrid(dim, v)) : [];
+    const chosen = c.mean || !dim.numeric || dim.size === 1 || offers.length > 0;
+    const control = chosen ? makeChoice(app, dim, c.mean, offers) : makeSlider(app, dim);
+    if (c.group && c.group !== group) box.append(make("div", { class: "xm-group" }, (group = c.group)));
     box.append(control.element);
     return { dim: c.dim, ...control };
   });
@@ -182,21 +187,28 @@ function writtenStride(last, most) {
 }
 
 // Names, and seeds with their mean: a row of segments when short, else a list. Never interpolated.
-function makeChoice(app, dim, mean) {
-  const options = dim.values.map((value, i) => ({ value, word: dim.words[i] }));
+// What the cube lacks and the view offers stands in its order among the others, dashed: it is computed when chosen.
+function makeChoice(app, dim, mean, offers) {
+  const options = dim.values.map((value, i) => ({ value, word: dim.words[i], offered: false }));
+  options.push(...offers.map((value) => ({ value, word: dim.numeric ? minus(String(value)) : String(value), offered: true })));
+  if (dim.numeric) options.sort((a, b) => a.value - b.value);
   if (mean && dim.size > 1) options.unshift({ value: "mean", word: `mean of ${dim.size}` });
   const short = options.length <= 7 && options.reduce((sum, o) => sum + o.word.length + 3, 0) <= 64;
   return short ? makeSegments(app, dim, options) : makeSelect(app, dim, options);
 }
 
+// The state that a choice asks for: what the cube lacks is reached with free controls only.
+const chosenState = (dim, option) => (option.offered ? { free: true, [dim.name]: option.value } : { [dim.name]: option.value });
+const OFFERED = "not in the cube: it is trained when chosen under Follow, or by Train here";
+
 function makeSegments(app, dim, options) {
   const name = `xm-control-${++PAGE.controls}`;
   const inputs = options.map((option) => {
     const input = make("input", { type: "radio", name, value: String(option.value) });
-    input.addEventListener("change", () => app.set({ [dim.name]: option.value }));
+    input.addEventListener("change", () => app.set(chosenState(dim, option)));
     return input;
   });
-  const segments = options.map((option, k) => make("label", { class: "xm-segment" }, inputs[k], make("span", {}, option.word)));
+  const segments = options.map((option, k) => make("label", { class: option.offered ? "xm-segment xm-offered" : "xm-segment", title: option.offered && OFFERED }, inputs[k], make("span", {}, option.word)));
   const { other, show } = newValue(app, dim);
   const element = make("fieldset", { class: "xm-control xm-choice", role: "radiogroup", "aria-label": titled(dim) },
     make("legend", {}, titled(dim)), ...other.button, make("div", { class: "xm-segments" }, ...segments), ...other.field);
@@ -211,8 +223,8 @@ function makeSegments(app, dim, options) {
 
 function makeSelect(app, dim, options) {
   const id = `xm-control-${++PAGE.controls}`;
-  const select = make("select", { id, "aria-label": titled(dim) }, ...options.map((o, k) => make("option", { value: k }, o.word)));
-  select.addEventListener("change", () => app.set({ [dim.name]: options[select.value].value }));
+  const select = make("select", { id, "aria-label": titled(dim) }, ...options.map((o, k) => make("option", { value: k, title: o.offered && OFFERED }, o.offered ? `${o.word} (to train)` : o.word)));
+  select.addEventListener("change", () => app.set(chosenState(dim, options[select.value])));
   const { other, show } = newValue(app, dim);
   const element = make("div", { class: "xm-control xm-choice" }, make("label", { for: id }, titled(dim)), ...other.button, select, ...other.field);
   return {

@@ -1,6 +1,6 @@
 // The whole: state, one frame for all panels, errors. anywidget calls render({ model, el }).
 
-import { joinCube, onGrid, readCube, within } from "../data/cube.js";
+import { joinCube, onGrid, readCube, relaidCube, sameAxes, within } from "../data/cube.js";
 import { PAGE } from "../data/palette.js";
 import { readTheme, watchTheme } from "../data/theme.js";
 import { makeControls, valueText } from "./controls.js";
@@ -22,19 +22,22 @@ export function render({ model, el }) {
   const build = box.guard(() => {
     const old = app;
     const focused = root.contains(document.activeElement) ? nameOf(document.activeElement) : null;
-    app = makeApp(model, root, box, store.cube(), old ? old.focus : 0);
+    app = makeApp(model, root, box, store.cube(), old);
     if (old) old.close();
     if (focused) [...root.querySelectorAll("input, select, button, canvas")].find((e) => nameOf(e) === focused)?.focus();
   });
   const rebuild = () => queueMicrotask(build); // layout and payload arrive together: build once, after both
   const onError = () => box.show(model.get("error"));
   const onMessage = box.guard((message, buffers) => {
-    if (message.kind !== "joined") return;
-    const cube = store.join(message, buffers[0]);
-    if (!cube) return;
-    if (Object.keys(message.new).length) build();
-    else app.replace(cube);
+    const taken = { joined: store.join, draft: store.draft, dropped: store.drop }[message.kind];
+    if (taken && taken(message, buffers[0])) hold.pass();
   });
+  const refresh = box.guard(() => {
+    const cube = store.cube();
+    if (sameAxes(app.cube, cube)) app.replace(cube);
+    else build();
+  });
+  const hold = makeHold(root, refresh);
   model.on("change:_payload", rebuild);
   model.on("change:_layout", rebuild);
   model.on("change:error", onError);
@@ -47,8 +50,31 @@ export function render({ model, el }) {
     model.off("change:error", onError);
     model.off("msg:custom", onMessage);
     store.close();
+    hold.close();
     if (app) app.close();
     root.remove();
+  };
+}
+
+// While the reader holds something, nothing is built anew under the hand: what came is shown on release.
+function makeHold(root, show) {
+  let held = false;
+  let came = false;
+  const press = () => (held = true);
+  const release = () => {
+    held = false;
+    if (came) setTimeout(() => held || show(), 30); // after the click that the release makes
+    came = came && held;
+  };
+  root.addEventListener("pointerdown", press);
+  const ends = ["pointerup", "pointercancel", "blur"];
+  ends.forEach((name) => window.addEventListener(name, release));
+  return {
+    pass: () => {
+      if (held) came = true;
+      else show();
+    },
+    close: () => ends.forEach((name) => window.removeEventListener(name, release)),
   };
 }
 
@@ -56,17 +82,18 @@ export function render({ model, el }) {
 // that missed a change asks for the whole.
 function makeStore(model) {
   const id = model.get("_layout").id;
-  const entry = PAGE.cubes.get(id) || { version: -1, cube: null, users: 0 };
+  const entry = PAGE.cubes.get(id) || { version: -1, cube: null, draft: null, number: 0, users: 0 };
   PAGE.cubes.set(id, entry);
   entry.users++;
   return {
     cube: () => {
       const layout = model.get("_layout");
       const wanted = model.get("_version") || 0;
-      if (entry.version === wanted) return entry.cube;
+      if (entry.version === wanted) return entry.draft || entry.cube;
       if ((layout.version || 0) > entry.version) {
         entry.cube = readCube(layout, model.get("_payload"));
         entry.version = layout.version || 0;
+        entry.draft = null;
       }
       if (entry.version !== wanted) model.send({ kind: "whole" });
       return entry.cube;
@@ -76,10 +103,25 @@ function makeStore(model) {
       if (entry.version === version - 1) {
         entry.cube = joinCube(entry.cube, message, payload);
         entry.version = version;
+        entry.draft = null;
       }
-      if (entry.version >= version) return entry.cube;
+      if (entry.version >= version) return true;
       model.send({ kind: "whole" });
-      return null;
+      return false;
+    },
+    // What is known so far of a setting in work lies over the cube, until the whole result comes or it is given up.
+    draft: (message, payload) => {
+      if (entry.version !== message.version) return false;
+      if (entry.number >= message.number) return true; // another place that shows this view has taken it
+      if (message.layout) entry.draft = joinCube(entry.cube, message, payload);
+      else if (entry.draft) entry.draft = relaidCube(entry.draft, message.slabs, payload);
+      entry.number = message.number;
+      return Boolean(entry.draft);
+    },
+    drop: (message) => {
+      if (entry.number < message.number) entry.draft = null;
+      entry.number = Math.max(entry.number, message.number);
+      return true;
     },
     close: () => {
       entry.users--;
@@ -135,7 +177,7 @@ function saveQuietly(model) {
 
 // -- the app -----------------------------------------------------------------------------------
 
-function makeApp(model, root, box, cube, focus) {
+function makeApp(model, root, box, cube, old) {
   const app = {
     cube,
     mayTrain: Boolean(model.get("_job").possible),
@@ -156,7 +198,7 @@ function makeApp(model, root, box, cube, focus) {
     let patch = asked;
     for (const { spec } of app.views) if (spec.corners) patch = keepReal(app.cube, spec.corners, app.state, patch);
     app.state = { ...app.state, ...patch };
-    app.panel.show(app.state);
+    show(app);
     app.draw();
     if (!later) app.save();
     answer(app, root, Object.keys(patch));
@@ -168,13 +210,14 @@ function makeApp(model, root, box, cube, focus) {
     app.draw();
   };
   app.send = (message) => model.send(message);
+  app.asked = old ? old.asked : settingOf(app);
   const live = makeLiveRegion();
   app.announce = live.say;
   app.panel = makeControls(app);
   app.trainer = makeTrainer(app);
   app.views = model.get("_views").map((spec, index) => makeView(app, spec, index));
   app.grid = make("div", { class: "xm-views" }, ...app.views.map((view) => view.element));
-  app.focus = Math.min(focus, app.views.length - 1);
+  app.focus = Math.min(old ? old.focus : 0, app.views.length - 1);
   app.enlarge = box.guard((index) => {
     if (index === app.focus) return;
     app.focus = index;
@@ -191,8 +234,9 @@ function makeApp(model, root, box, cube, focus) {
   body.append(app.screen, live.element);
   root.querySelector(":scope > .xm-main")?.remove();
   root.append(body);
+  for (const name of ["change", "pointerup", "keyup"]) body.addEventListener(name, app.guard(app.trainer.released));
   root.xmodal = app; // for tests and for the curious: the live state and what each panel shows
-  app.panel.show(app.state);
+  show(app);
   app.trainer.show(model.get("_job"));
   const listeners = listen(app, model, root, box, body);
   if (root.isConnected) box.guard(() => appear(app, root))(); // else the size observer does, once it is on the page
@@ -211,7 +255,7 @@ function listen(app, model, root, box, body) {
     const state = model.get("state");
     if (JSON.stringify(state) === JSON.stringify(app.state)) return;
     app.state = { ...state };
-    app.panel.show(app.state);
+    show(app);
     app.draw();
   });
   const onJob = box.guard(() => app.trainer.show(model.get("_job")));
@@ -254,6 +298,13 @@ function appear(app, root) {
   layOut(app, root);
   drawAll(app);
 }
+
+function show(app) {
+  app.panel.show(app.state);
+  app.trainer.showState(app.state);
+}
+
+const settingOf = (app) => JSON.stringify(app.controls.map(({ dim }) => app.state[dim]));
 
 function drawAll(app) {
   if (!app.theme) return;

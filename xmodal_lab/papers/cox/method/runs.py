@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ....losses import Params
+from ....sweeps.experiment import tell
 from ....training.descent import member
 from ....utils import checks as check
 from ....utils.torch_state import pick_device, training
@@ -20,6 +21,9 @@ from .scoring import agreement_accuracy, best_relabelling, in_modal_posterior, r
 from .semi import Trained, inputs, train_semi
 from .staged import train_staged
 from .unsupervised import train_unsupervised
+
+if TYPE_CHECKING:
+    from xarray import DataArray
 
 CHECKPOINTS = 6  # Fig 5: "evenly select 6 points during the training"
 Report = Callable[..., None]
@@ -152,7 +156,21 @@ class _Watcher:
                 "in_modal_accuracy": (top == y).float().mean(-1).T,
                 "mmd": gap(self.problem, self.options, now, z),
             })  # fmt: skip
+            if self.report is not None:
+                tell(self.report, self.so_far)
         return top
+
+    def so_far(self) -> dict[str, DataArray]:
+        """The curves of the first member as variables, up to now."""
+        import xarray as xr
+
+        at = {"checkpoint": range(len(self.rows))}
+        curves = {name: torch.stack([row[name][0] for row in self.rows]).cpu().numpy() for name in self.rows[0]}
+        found = {"accuracy_curve": xr.DataArray(curves["accuracy"], at, ("checkpoint",))}
+        if self.options.staging == "staged" and not self.options.unsupervised:
+            return found  # there the others are those of the connections' own fit
+        each = {**at, "source": range(1, 1 + curves["mmd"].shape[1])}
+        return found | {n: xr.DataArray(curves[n], each, tuple(each)) for n in ("mmd", "in_modal_accuracy")}
 
     def linking(self, params: Mapping[str, Tensor]) -> None:
         """One of six looks at connections that are being fitted (Fig 5)."""

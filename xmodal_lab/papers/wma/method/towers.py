@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ....data.samples import Dataset, Samples, judged_alike
 from ....experiments.world import World, data_seed
 from ....models.evaluation import eval_mode
 from ....models.one_tower import OneTower, with_tokens
-from ....sweeps.experiment import Report
+from ....sweeps.experiment import Report, tell
 from ....training import DivergedError, loop
 from ....training.alignment import Transport
 from ....utils import checks as check
@@ -211,6 +212,7 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], *, report: R
         if look:
             curve.append(distance.detach().mean(0))
             report(step / steps, f"step {step} of {steps}")
+            tell(report, lambda: _so_far(s, curve, align))
         if not bool(torch.isfinite(loss.detach())):
             raise DivergedError(
                 f"the loss became {float(loss.detach())} in step {step}, α = {s['alpha']:g}; lower α or lr."
@@ -224,6 +226,16 @@ def _trained(towers: Towers, settings: tuple[tuple[str, Any], ...], *, report: R
     added = stepped - sum(p.numel() for p in tower.parameters())
     share = sum(shares) / max(1, len(shares) - 1)
     return Trained(tower.eval(), start.cpu(), torch.stack(curve).cpu(), added, share)
+
+
+def _so_far(s: Values, curve: list[Tensor], align: Alignment) -> dict[str, Any]:
+    """D / D_0 (pair, step) of a training that goes on."""
+    import xarray as xr
+
+    start = (align.first if align.first is not None else curve[0]).cpu()
+    steps = [min(EVERY * k, s["steps"] - 1) for k in range(len(curve))]
+    pairs = ["-".join(pair) for pair in combinations(s["modalities"].split("+"), 2)]
+    return {"ratio": xr.DataArray((torch.stack(curve).cpu() / start).T.numpy(), {"pair": pairs, "step": steps})}
 
 
 def cases_of(modalities: str) -> list[str]:

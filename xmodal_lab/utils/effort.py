@@ -27,6 +27,6 @@ def tell_if_long(what: str, pairs: float, way_out: str, stacklevel: int = 3) -> 
         return
     long = f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
     warnings.warn(
-        f"{what} goes over {pairs:.1g} pairs of points, which takes one core some {long}; {way_out}.",
+        f"{what} goes over {pairs:.2g} pairs of points, which takes one core some {long}; {way_out}.",
         stacklevel=stacklevel + 1,
     )

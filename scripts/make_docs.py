@@ -36,7 +36,7 @@ PAGES = {
     "README.md": "index", "CLAIMS.md": "CLAIMS", "CLAIMS_AVMNIST.md": "CLAIMS_AVMNIST",
     "CLAIMS_EMOJI.md": "CLAIMS_EMOJI", "CLAIMS_SHAPES.md": "CLAIMS_SHAPES",
     "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
-    "docs/reliability.md": "reliability", "docs/security.md": "security",
+    "docs/own_panels.md": "own_panels", "docs/reliability.md": "reliability", "docs/security.md": "security",
     "docs/glossary.md": "glossary", "docs/class.md": "class",
 }  # fmt: skip
 FILES = ("CITATION.cff", "docs/*.png", "docs/*.svg", "docs/*.gif")  # what the pages point to, as it is

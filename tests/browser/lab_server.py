@@ -118,6 +118,36 @@ def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def notebook(root: Path, folder: Path) -> Iterator[str]:
+    """Notebook 7 on the notebooks of ``root``; yields its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
+        f"--ServerApp.root_dir={root}",
+    ]
+    with serve(["-m", "notebook", *options], f"{url}/api/status", folder):
+        yield url
+
+
+@contextmanager
+def marimo(app: Path, folder: Path) -> Iterator[str]:
+    """A marimo app; yields its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    options = ["run", str(app), "--headless", "--host=127.0.0.1", f"--port={port}", "--no-token"]
+    with serve(["-m", "marimo", *options], f"{url}/health", folder, variables={"XDG_CONFIG_HOME": str(folder)}):
+        yield url
+
+
+@contextmanager
 def voila(root: Path, folder: Path) -> Iterator[str]:
     """Voila on the notebooks of ``root``, as ``make app`` starts it; yields its address."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -472,6 +472,7 @@ def test_reduced_motion_has_no_transitions(show: Callable[..., Any], view: Sweep
 def test_the_address_keeps_the_state(show: Callable[..., Any], view: SweepView) -> None:
     page = show(view)
     slider(page, "share of shuffled pairs").press("End")
+    page.wait_for_function("() => location.hash")
     address = page.evaluate("() => location.hash")
     assert json.loads(unquote(address[1:]))["share"] == 1
     page.reload()

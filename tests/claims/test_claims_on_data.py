@@ -284,7 +284,7 @@ def test_counts_of_words_stand_in_for_a_language_model() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     made = uml.experiment
-    monkeypatch.setattr(claims_few.exp, "experiment", lambda *a, **kw: made(*a, **{"steps": 4, **kw}))
+    monkeypatch.setattr(claims_few.member, "experiment", lambda *a, **kw: made(*a, **{"steps": 4, **kw}))
     monkeypatch.setattr(claims_few, "RATES", (0.1,))
     monkeypatch.setattr(claims_encoders, "IMAGES", (1, 2))
     monkeypatch.setattr(claims_encoders, "TEXTS", (0, 1))

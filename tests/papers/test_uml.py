@@ -642,7 +642,7 @@ def small() -> Conditions:
 )
 def test_every_claim_gives_a_verdict(name: str, small: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = uml.experiment(steps=6)
-    monkeypatch.setattr(claims_few.exp, "EXPERIMENT", quick)
+    monkeypatch.setattr(claims_few.member, "EXPERIMENT", quick)
     monkeypatch.setattr(claims_few, "RATES", (0.1,))
     monkeypatch.setattr(claims_few, "RECIPE_STEPS", {"quick": 4})
     monkeypatch.setattr(uml, "EXPERIMENT", quick)

@@ -18,3 +18,4 @@ from .view.kinds import Intervals as Intervals
 from .view.kinds import Lines as Lines
 from .view.kinds import Scatter as Scatter
 from .view.kinds import Surface as Surface
+from .view.own import Own as Own

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 import itertools
 import json
 import threading
 import traceback
 import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +24,12 @@ import numpy as np
 import traitlets
 
 from .page import assets
+from .view import student
+from .view.chosen import checked_views
 from .view.grid import Grid, listed, one_of
 from .view.joining import joined, used_dims, with_places, with_settings
-from .view.kinds import HeatMap, View, checked_views
+from .view.kinds import HeatMap, View
+from .view.own import Own
 from .view.state import LOOK, checked_offers, checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
 
@@ -47,8 +48,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         cube: an ``xarray.Dataset`` or ``DataArray``; names and units of axes come from the
             attributes ``long_name`` and ``units``. At most 64 MB as float32.
         views: what to draw (:class:`Surface`, :class:`Contour`, :class:`HeatMap`, :class:`Lines`,
-            :class:`Density`, :class:`Bars`, :class:`Scatter`, :class:`Intervals`); chosen from the cube's dimensions
-            when left out.
+            :class:`Density`, :class:`Bars`, :class:`Scatter`, :class:`Intervals`, :class:`Own`); chosen from the
+            cube's dimensions when left out.
         controls: names of the controls to show, in this order; the others keep their value. A dict puts them under
             headings: ``{"data": ["modalities"], "training": ["lr", "seed"], "look": ["span"]}``; under "look" stand
             those along which every result brings all values.
@@ -252,10 +253,21 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
                 self._trainer.follow(message["state"], int(message.get("ask", 0)))
             elif message.get("kind") == "cancel":
                 self._trainer.cancel()
+            elif message.get("kind") == "picture":
+                self._send_picture(message)
             elif message.get("kind") == "whole":  # a page that missed a change asks for all of it
                 self.send_state(["_layout", "_payload", "_version"])
         except Exception as error:
             self.show_error(error)
+
+    def _send_picture(self, message: Mapping[str, Any]) -> None:
+        """Draw a panel of Matplotlib's for the browser, at the state and in the size that it asks for."""
+        from .page.picture import panel_png
+
+        with self._guarding:
+            state = checked_state(self._grid, self._last, message["state"], self._average, self._may_train)
+            picture = panel_png(self._grid, self._shown[message["index"]], state, message["size"], message["dark"])
+        self.send({"kind": "picture", "index": message["index"], "key": message["key"]}, [picture])
 
     def _join(self, setting: Mapping[str, Any], result: Any) -> None:
         """Take one computed setting: into the cube, into the store, and to the browser, which gets what is new only."""
@@ -340,20 +352,18 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _full_layout(self) -> dict[str, Any]:
         """The grid's layout and the Student t quantiles (95 %, two-sided) that its bands need."""
-        from scipy.special import stdtrit  # scipy.stats would take half a second to import
-
         bands = [len(self._grid.dims[band].values) for view in self._shown if (band := getattr(view, "band", None))]
         bands += [view.freedom(self._grid, self._average) + 1 for view in self._shown if isinstance(view, HeatMap)]
-        quantiles = [float(stdtrit(df, 0.975)) for df in range(1, max(bands, default=1))]
+        quantiles = student.quantiles(max(bands, default=1) - 1)
         return {**self._grid.layout(), "quantiles": quantiles, "id": self._id, "version": self._version}
 
     # -- without a kernel ------------------------------------------------------------------------
 
-    def figure(self) -> Figure:
-        """The view as it stands, drawn by Matplotlib: for GitHub, PDF and print."""
+    def figure(self, dark: bool = False) -> Figure:
+        """The view as it stands, drawn by Matplotlib: for GitHub, PDF and print; ``dark`` for slides of that colour."""
         from .page.figure import draw
 
-        return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"])
+        return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"], dark)
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML file to ``path``: live controls, no kernel, no network.
@@ -374,30 +384,34 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         traits = {
             name: getattr(self, name) for name in ("_layout", "_version", "_views", "_controls", "title", "state")
         }
+        traits["_views"] = [self._still(view, spec) for view, spec in zip(self._shown, self._views, strict=True)]
         traits["_layout"] = {**self._layout, "id": "page"}  # alone on its page: the same view writes the same bytes
         text = page(traits, self._payload, self._png())
         with beside(target) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
         return target
 
+    def _still(self, view: View, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A view's description for a page without a kernel: a panel that only Matplotlib draws stays as it stands."""
+        from .page.picture import panel_png
+
+        if not isinstance(view, Own) or view.js is not None:
+            return dict(spec)
+        picture = panel_png(self._grid, view, self.state, {"width": 640, "height": 480, "ratio": 2}, False)
+        return {**spec, "picture": base64.b64encode(picture).decode("ascii")}
+
     def _png(self) -> bytes:
         """The static picture; drawn once for a state of a cube, since it takes longer than the live view."""
+        from .page import picture
+
         key = json.dumps([self.state, self.title, self._version])
         if self._drawn[0] != key:
-            self._drawn = (key, self._draw())
+            parts = {name: getattr(self, name) for name in ("_views", "state", "title")}
+            parts["_layout"] = {**self._layout, "id": "", "version": 0}
+            named = all(not isinstance(view, Own) or view.matplotlib is None for view in self._shown)
+            keep = picture.kept if named else lambda *_: picture.png(self.figure())  # a function has no name to keep by
+            self._drawn = (key, keep(parts, self._payload, lambda: picture.png(self.figure())))
         return self._drawn[1]
-
-    def _draw(self) -> bytes:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        figure = self.figure()
-        FigureCanvasAgg(figure)
-        buffer = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
-            warnings.filterwarnings("ignore", message="constrained_layout not applied")  # or too long for its place
-            figure.savefig(buffer, format="png")
-        return buffer.getvalue()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs)

@@ -338,7 +338,8 @@ def _pictured(held: list[Row]) -> list[str]:
         "", f"![each claim's interval beside the printed effect, coloured by its word](docs/{name})", "",
         "Each line is the interval that the word rests on, in units of the smallest effect that so many seeds see with "
         "80 % power (the grey band). A diamond is the printed effect; inside the band it could not have been seen. "
-        "Brackets are the margin of a tie. Theorems have no interval and stand in the tables.",
+        "Brackets are the margin of a tie. Theorems have no interval and stand in the tables. `explore(\"claims\")` "
+        "shows the same live.",
     ]  # fmt: skip
 
 

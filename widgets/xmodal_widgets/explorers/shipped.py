@@ -38,7 +38,10 @@ def load(name: str) -> xr.Dataset:
             "or give a cube of your own: explore(cube) with an xarray.Dataset."
         )
     with zarr.storage.ZipStore(path, mode="r") as store:
-        cube = xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+        cube = xr.open_zarr(store, consolidated=False, zarr_format=3, chunks=None).load()  # chunks would import dask
+    # Zarr lists members in no order: without one, the same view would not be the same bytes each time.
+    data, coords = ({name: part[name] for name in sorted(part)} for part in (cube.data_vars, cube.coords))
+    cube = xr.Dataset(data, coords, cube.attrs)
     # Zarr holds dicts, netCDF does not: as xl.sweep gives them, so that a user may write the cube into either.
     for part in (cube, *(cube[name] for name in cube.variables)):
         part.attrs = attributes(part.attrs)

@@ -16,13 +16,18 @@ import numpy as np
 
 from ..view.grid import Dim, Grid
 from ..view.kinds import Bars, Contour, Density, HeatMap, Intervals, Lines, Scatter, Surface, View
+from ..view.own import Own, Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# seaborn's "colorblind", as in js/data/palette.js.
-# As in js/data/palette.js.
+# What the live view takes from view.css, light and dark; a test holds the two together.
+LOOKS = {
+    False: {"page": "#ffffff", "ink": "#1b1b1b", "muted": "#3d3d3d", "faint": "#767676", "line": "#d9d9d9"},
+    True: {"page": "#141414", "ink": "#f2f2f2", "muted": "#d0d0d0", "faint": "#9a9a9a", "line": "#444444"},
+}
+# Palettes, as in js/data/palette.js: zero in the middle; seaborn's "colorblind".
 DIVERGING = ("#143e86", "#4883c4", "#a0c7e4", "#f5f5f2", "#f4ba8c", "#d66e2e", "#84280e")
 NAMED = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133")
 DASHES = ("-", "--", ":", "-.")
@@ -34,7 +39,14 @@ LINE = 140  # letters of one line above the views, at 10 points
 LONGEST = 160  # letters of one text; more would push the axes out of the picture
 
 
-def draw(grid: Grid, views: Sequence[View], state: Mapping[str, Any], title: str, quantiles: Sequence[float]) -> Figure:
+def draw(
+    grid: Grid,
+    views: Sequence[View],
+    state: Mapping[str, Any],
+    title: str,
+    quantiles: Sequence[float],
+    dark: bool = False,
+) -> Figure:
     """Draw all views at the state: single ones side by side, one row for each view with columns."""
     from matplotlib.figure import Figure
 
@@ -42,14 +54,56 @@ def draw(grid: Grid, views: Sequence[View], state: Mapping[str, Any], title: str
     heights = [max(_height(grid, views[index], state) for index in row) for row in rows]
     caption = _caption(grid, state, title)
     above = 0.2 + 0.2 * (1 + caption.count("\n"))
-    figure = Figure(figsize=(WIDTH, sum(heights) + above), dpi=100, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(WIDTH, sum(heights) + above), dpi=100, layout="constrained")
     figure.suptitle(caption, fontsize=10)
     bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for band, row in zip(bands, rows, strict=True):
         parts = band.subfigures(1, len(row), squeeze=False)[0]
         for part, index in zip(parts, row, strict=True):
             _draw_view(part, grid, views[index], state, index, quantiles)
+    dress(figure, dark)
     return figure
+
+
+def dress(figure: Figure, dark: bool) -> None:
+    """Give a figure the live view's colours of page, letters and lines."""
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba_array
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+
+    look = LOOKS[dark]
+    figure.set_facecolor(look["page"])
+    for axes in figure.findobj(Axes):
+        axes.set_facecolor(look["page"])
+        for spine in axes.spines.values():
+            spine.set_edgecolor(look["faint"])
+        sides = [axes.xaxis, axes.yaxis, *([axes.zaxis] if hasattr(axes, "zaxis") else [])]
+        for side in sides:
+            side.set_tick_params(color=look["faint"], labelcolor=look["muted"])
+            if hasattr(side, "set_pane_color"):
+                side.set_pane_color(look["page"])
+                side.line.set_color(look["faint"])
+                side._axinfo["grid"]["color"] = look["line"]
+    lines: list[Any] = [*figure.findobj(Line2D), *figure.findobj(LineCollection)]
+    for line in lines:
+        if np.all(to_rgba_array(line.get_color()) == (0, 0, 0, 1)):  # whiskers
+            line.set_color(look["ink"])
+        if isinstance(line, Line2D) and np.all(to_rgba_array(line.get_markeredgecolor()) == (0, 0, 0, 1)):
+            line.set_markeredgecolor(look["ink"])
+    for text in figure.findobj(Text):
+        if text.get_color() in ("black", "k"):
+            text.set_color(look["ink"])
+
+
+def draw_own(axis: Axes, grid: Grid, view: Own, state: Mapping[str, Any]) -> None:
+    """A panel of one's own, by its Matplotlib function; a note where it has none."""
+    if view.matplotlib is None:
+        axis.text(0.5, 0.5, "live only", ha="center", va="center", transform=axis.transAxes, fontsize=8)
+        axis.set_axis_off()
+        return
+    view.matplotlib(axis, Shown(grid, state, view.axes(grid)))
 
 
 def plain(text: object, most: int = LONGEST) -> str:
@@ -110,6 +164,8 @@ def _draw_view(
         _draw_series(axes, grid, view, settings, state, index, quantiles)
     elif isinstance(view, Scatter):
         artist = _draw_scatter(axes, grid, view, settings)
+    elif isinstance(view, Own):
+        draw_own(axes[0], grid, view, state)
     elif isinstance(view, Intervals):
         _draw_intervals(axes[0], grid, view, state)
     for axis, setting in zip(axes, settings, strict=False):
@@ -117,7 +173,7 @@ def _draw_view(
         heading = plain(setting[col] if col else name)
         if isinstance(view, HeatMap) and view.words is not None and (rate := _rate(grid, view, setting)):
             heading += f"\n{plain(rate)}"
-        axis.set_title(heading, fontsize=9)
+        axis.set_title(heading, fontsize=9, fontweight="normal" if col else "bold")
         axis.tick_params(labelsize=7)
     for axis in axes[count:]:
         axis.remove()
@@ -336,6 +392,8 @@ def _draw_series(
         less = f" less that at {next(iter(view.versus.values()))}" if view.versus else ""
         axis.set_ylabel(plain(grid.named(view.var) + less), fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="0.5", alpha=0.3, lw=0.6)
+        axis.set_axisbelow(True)
         if log:
             axis.set_yscale("log")
         if span is not None and span[1] > span[0]:
@@ -406,12 +464,26 @@ def _draw_lines(
         label = plain(grid.dims[view.hue].values[h]) if view.hue else None
         marker = "o" if len(x) <= 60 else None
         axis.plot(x, values, color=color, ls=DASHES[h % 4], marker=marker, ms=3, lw=1.6, label=label)
-        if spread is not None:
+        if spread is not None and view.versus:  # differences with their whiskers: bands would cover each other
+            axis.vlines(x, values - spread[h], values + spread[h], color=color, lw=1.2)
+        elif spread is not None:
             axis.fill_between(x, values - spread[h], values + spread[h], color=color, alpha=0.22, lw=0)
     if isinstance(setting.get(view.x), int | float):
         axis.axvline(setting[view.x], color="0.3", ls="--", lw=1)
-    if grid.dims[view.x].kind == "int":
+    if isinstance(view, Lines) and _geometric(x):  # as in js: numbers that double stand at even steps
+        axis.set_xscale("log")
+        axis.set_xticks(x, [f"{v:g}" for v in x])
+        axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    elif grid.dims[view.x].kind == "int":
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+
+
+def _geometric(x: np.ndarray) -> bool:
+    """Whether numbers grow by about the same factor at each step."""
+    if len(x) < 4 or not x[0] > 0:
+        return False
+    factors = x[1:] / x[:-1]
+    return bool(factors.min() >= 1.5 and factors.max() <= 1.35 * factors.min())
 
 
 def _draw_spectrum(axis: Axes, grid: Grid, view: Density, table: Any, setting: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import assets
@@ -15,6 +15,7 @@ from . import assets
 MODEL = """
 function pageModel(traits) {
   const listeners = new Map();
+  let saving = 0;
   const fromAddress = () => {
     try { return JSON.parse(decodeURIComponent(location.hash.slice(1))); } catch { return {}; }
   };
@@ -24,14 +25,28 @@ function pageModel(traits) {
     set: (name, value) => { traits[name] = value; (listeners.get(`change:${name}`) || []).forEach((call) => call()); },
     on: (event, call) => listeners.set(event, [...(listeners.get(event) || []), call]),
     off: (event, call) => listeners.set(event, (listeners.get(event) || []).filter((other) => other !== call)),
-    save_changes: () => history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state))),
+    save_changes: () => {
+      clearTimeout(saving); // after the picture: a change of address takes longer than a frame
+      saving = setTimeout(() => {
+        history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state)));
+      }, 40);
+    },
     send: () => {},
   };
 }
 const traits = JSON.parse(document.getElementById("traits").textContent);
-const packed = atob(document.getElementById("payload").textContent);
-const bytes = Uint8Array.from({ length: packed.length }, (_, i) => packed.charCodeAt(i));
-traits._payload = new DataView(bytes.buffer);
+// In slabs, so that a large cube does not freeze the page while it opens.
+async function unpack(text, slab = 1 << 20) {
+  const bytes = new Uint8Array((text.length / 4) * 3 - (text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0));
+  for (let from = 0, at = 0; from < text.length; from += slab) {
+    const raw = atob(text.slice(from, from + slab));
+    for (let i = 0; i < raw.length; i++) bytes[at++] = raw.charCodeAt(i);
+    if (from + slab < text.length) await new Promise((go) => setTimeout(go));
+  }
+  return new DataView(bytes.buffer);
+}
+traits._payload = await unpack(document.getElementById("payload").textContent);
+document.getElementById("payload").remove();
 render({ model: pageModel(traits), el: document.getElementById("view") });
 """
 
@@ -40,17 +55,17 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src {script_hash}; \
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src {script_hashes}; \
 style-src {style_hash}; img-src data:; base-uri 'none'; form-action 'none'">
 <title>{title}</title>
 <style>{style}</style>
 </head>
-<body>
+<body data-alone>
 <main id="view"></main>
 <noscript><img alt="{title}" src="data:image/png;base64,{picture}"></noscript>
 <script type="application/json" id="traits">{traits}</script>
 <script type="text/plain" id="payload">{payload}</script>
-<script type="module">{script}</script>
+{own}<script type="module">{script}</script>
 </body>
 </html>
 """
@@ -64,12 +79,14 @@ noscript img { max-width: 100%; }
 
 
 def page(traits: Mapping[str, Any], payload: bytes, picture: bytes) -> str:
-    """The page's source. Its policy lets this one script run and nothing be fetched or sent, whatever the cube says."""
+    """The page's source. Its policy lets its own scripts run and nothing be fetched or sent, whatever the cube says."""
     script, style = assets.script() + MODEL, STYLE + assets.style()
-    everything = {**traits, "error": "", "_job": {"possible": False}}
+    views, own = _apart(traits["_views"])
+    everything = {**traits, "_views": views, "error": "", "_job": {"possible": False}}
     return PAGE.format(
         title=html.escape(traits["title"] or "xmodal_lab view"),
-        script_hash=_hash(script),
+        script_hashes=" ".join(map(_hash, [*own, script])),
+        own="".join(f'<script type="module">{code}</script>\n' for code in own),
         style_hash=_hash(style),
         style=style,
         picture=base64.b64encode(picture).decode("ascii"),
@@ -77,6 +94,13 @@ def page(traits: Mapping[str, Any], payload: bytes, picture: bytes) -> str:
         payload=base64.b64encode(payload).decode("ascii"),
         script=script,
     )
+
+
+def _apart(views: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Drawing functions of one's own as scripts beside the page's: an error in one spoils its own panel only."""
+    codes = [view.get("code") for view in views]
+    own = [f'(globalThis[Symbol.for("xmodal_own")] ||= {{}})[{k}] = {code};' for k, code in enumerate(codes) if code]
+    return [{**view, "code": None, "inline": True} if view.get("code") else dict(view) for view in views], own
 
 
 def _hash(text: str) -> str:

@@ -99,7 +99,9 @@ class Grid:
             ValueError: nothing in it, a coordinate with repeated or missing values, more than 64 MB.
         """
         _checked(cube)
-        dims = {str(name): _dim(cube, str(name)) for name in cube.dims}
+        # In the order of the variables: a Dataset's own order is another in each session.
+        order = dict.fromkeys(name for key in cube.data_vars for name in cube[key].dims)
+        dims = {str(name): _dim(cube, str(name)) for name in [*order, *(n for n in cube.dims if n not in order)]}
         for dim in dims.values():  # sliders and axes run upwards
             if dim.numeric and list(dim.values) != sorted(dim.values):
                 return cls.of(cube.sortby(dim.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from .grid import Grid, one_of
@@ -627,27 +627,3 @@ def _marks(grid: Grid, density: str) -> str | None:
     """The leading eigenvalues that belong to a density, if the cube has them."""
     dims = grid.axes.get("eigenvalue", ())
     return "eigenvalue" if density == "density" and dims and dims[-1] not in grid.axes[density] else None
-
-
-def view_names() -> tuple[str, ...]:
-    """The names of all kinds of views."""
-    return tuple(cls.__name__ for cls in (Surface, Contour, HeatMap, Lines, Density, Bars, Scatter, Intervals))
-
-
-def checked_views(views: object, grid: Grid, average: tuple[str, ...]) -> tuple[View, ...]:
-    """The views to draw: the given ones, checked, or the default ones.
-
-    Raises:
-        TypeError: something that is not a view.
-        ValueError: an empty list, or a view that does not fit the cube.
-    """
-    if views is None:
-        return default_views(grid, average)
-    given = (views,) if isinstance(views, View) else tuple(views) if isinstance(views, list | tuple) else (views,)
-    if not given:
-        raise ValueError("views is empty; leave it out for the default ones, or name some.")
-    for view in given:
-        if not isinstance(view, View) or not fields(view):
-            raise TypeError(f"a view is one of {', '.join(view_names())}, got {type(view).__name__} {view!r}.")
-        view.check(grid)
-    return given

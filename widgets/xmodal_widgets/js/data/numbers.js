@@ -59,7 +59,7 @@ export function readable(value) {
 }
 
 export const withUnits = (text, units) => (units ? `${text} ${units}` : text);
-export const titled = (thing) => (thing.units ? `${thing.label} [${thing.units}]` : thing.label);
+export const titled = ({ label, units }) => (label && units ? `${label} [${units}]` : label || units);
 
 // Values -> 0..1 (beyond it where clipped, NaN where there is none), linear or log10.
 export function valueScale(lo, hi, log) {
@@ -94,6 +94,13 @@ export function padded(lo, hi, log, share = 0.04) {
   }
   const pad = (hi - lo) * share;
   return [lo - pad, hi + pad];
+}
+
+// Whether numbers grow by about the same factor at each step, as 1, 2, 4, 8 do.
+export function isGeometric(values) {
+  if (values.length < 4 || !(values[0] > 0)) return false;
+  const factors = values.slice(1).map((v, i) => v / values[i]);
+  return Math.min(...factors) >= 1.5 && Math.max(...factors) <= 1.35 * Math.min(...factors);
 }
 
 // The index of the place that lies nearest to a target.

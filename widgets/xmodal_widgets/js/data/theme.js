@@ -9,6 +9,7 @@ export function readTheme(root) {
   return {
     dark,
     ink: color("--xm-ink"),
+    muted: color("--xm-muted"),
     faint: color("--xm-faint"),
     page: color("--xm-page"),
     line: color("--xm-line"),

@@ -1,7 +1,9 @@
-// Orthographic projection of the box [-1, 1] x [-1, 1] x [-TALL, TALL], and the box itself.
+// Orthographic projection of the box [-1, 1] x [-1, 1] x [-tall, tall], and the box itself.
 
 import { compactFont, fontSize, setFont, tick, keepInside } from "./canvas.js";
-export const TALL = 0.62;
+
+const [LOW, HIGH] = [0.62, 0.95]; // half its height, from a wide panel to a tall one (ours)
+const STANDING = Math.PI / 6; // seen from here: turning must not stretch it
 
 export function makeProjection(camera, size, compact = false) {
   const [az, el] = [(camera.azimuth * Math.PI) / 180, (camera.elevation * Math.PI) / 180];
@@ -9,11 +11,14 @@ export function makeProjection(camera, size, compact = false) {
   const font = compact ? compactFont(size.width) : fontSize(size.width);
   // The box reaches 1.42 to the sides when it stands on an edge; labels want as much room at every turn.
   const room = font * (size.width < 300 ? 2.4 : 3.6);
-  const reach = Math.abs(se) * 1.42 + Math.abs(ce) * TALL;
-  const scale = camera.zoom * Math.max(10, Math.min((size.width / 2 - room) / 1.42, (size.height / 2 - font * 2.2) / Math.max(1, reach)));
+  const [across, up] = [(size.width / 2 - room) / 1.42, size.height / 2 - font * 2.2];
+  const free = (up / Math.max(1, across) - Math.sin(STANDING) * 1.42) / Math.cos(STANDING);
+  const tall = Math.max(LOW, Math.min(HIGH, free));
+  const reach = Math.abs(se) * 1.42 + Math.abs(ce) * tall;
+  const scale = camera.zoom * Math.max(10, Math.min(across, up / Math.max(1, reach)));
   const [cx, cy] = [size.width / 2 + (size.width < 300 ? 4 : font), size.height / 2 - font * 0.5];
   return {
-    ca, sa, ce, se, scale, cx, cy, font, size,
+    ca, sa, ce, se, scale, cx, cy, font, size, tall,
     at: (x, y, z) => {
       const [X, Y] = [x * ca - y * sa, x * sa + y * ca];
       return { x: cx + X * scale, y: cy - (z * ce + Y * se) * scale, depth: Y * ce - z * se };
@@ -25,7 +30,8 @@ export function makeProjection(camera, size, compact = false) {
 export function drawBox(ctx, view, axes, theme) {
   const back = { x: view.sa > 0 ? 1 : -1, y: view.ca > 0 ? 1 : -1 };
   const [xs, ys, zs] = [axes.x, axes.y, axes.z].map((axis) => axis.values.map((v) => 2 * axis.at(v) - 1));
-  const heights = zs.map((z) => z * TALL);
+  const { tall } = view;
+  const heights = zs.map((z) => z * tall);
   ctx.lineWidth = 1;
   ctx.strokeStyle = theme.line;
   ctx.beginPath();
@@ -35,12 +41,12 @@ export function drawBox(ctx, view, axes, theme) {
     ctx.lineTo(q.x, q.y);
   };
   for (const x of xs) {
-    line([x, -1, -TALL], [x, 1, -TALL]);
-    line([x, back.y, -TALL], [x, back.y, TALL]);
+    line([x, -1, -tall], [x, 1, -tall]);
+    line([x, back.y, -tall], [x, back.y, tall]);
   }
   for (const y of ys) {
-    line([-1, y, -TALL], [1, y, -TALL]);
-    line([back.x, y, -TALL], [back.x, y, TALL]);
+    line([-1, y, -tall], [1, y, -tall]);
+    line([back.x, y, -tall], [back.x, y, tall]);
   }
   for (const z of heights) {
     line([-1, back.y, z], [1, back.y, z]);
@@ -49,13 +55,13 @@ export function drawBox(ctx, view, axes, theme) {
   ctx.stroke();
   ctx.strokeStyle = theme.faint;
   ctx.beginPath();
-  for (const z of [-TALL, TALL]) {
+  for (const z of [-tall, tall]) {
     line([-1, back.y, z], [1, back.y, z]);
     line([back.x, -1, z], [back.x, 1, z]);
   }
-  line([-1, -back.y, -TALL], [1, -back.y, -TALL]);
-  line([-back.x, -1, -TALL], [-back.x, 1, -TALL]);
-  for (const [x, y] of [[back.x, back.y], [-back.x, back.y], [back.x, -back.y]]) line([x, y, -TALL], [x, y, TALL]);
+  line([-1, -back.y, -tall], [1, -back.y, -tall]);
+  line([-back.x, -1, -tall], [-back.x, 1, -tall]);
+  for (const [x, y] of [[back.x, back.y], [-back.x, back.y], [back.x, -back.y]]) line([x, y, -tall], [x, y, tall]);
   ctx.stroke();
 }
 
@@ -64,19 +70,20 @@ export function drawBoxLabels(ctx, view, axes, theme) {
   const front = { x: view.sa > 0 ? -1 : 1, y: view.ca > 0 ? -1 : 1 };
   const edge = (a, b) => (t) => view.at(...a.map((v, k) => v + (b[k] - v) * t));
   const placed = [];
-  labelEdge(ctx, view, edge([-1, front.y, -TALL], [1, front.y, -TALL]), axes.x, theme, placed);
-  labelEdge(ctx, view, edge([front.x, -1, -TALL], [front.x, 1, -TALL]), axes.y, theme, placed);
+  const { tall } = view;
+  labelEdge(ctx, view, edge([-1, front.y, -tall], [1, front.y, -tall]), axes.x, theme, placed);
+  labelEdge(ctx, view, edge([front.x, -1, -tall], [front.x, 1, -tall]), axes.y, theme, placed);
   if (view.ce < 0.2) return; // from above, heights have no length
   const sides = [[front.x, -front.y], [-front.x, front.y]];
   const [x, y] = sides.sort((p, q) => view.at(...p, 0).x - view.at(...q, 0).x)[0];
-  labelEdge(ctx, view, edge([x, y, -TALL], [x, y, TALL]), axes.z, theme, placed, true);
+  labelEdge(ctx, view, edge([x, y, -tall], [x, y, tall]), axes.z, theme, placed, true);
 }
 
 function labelEdge(ctx, view, along, axis, theme, placed, upright = false) {
   const [start, middle, end] = [along(0), along(0.5), along(1)];
   const out = upright ? { x: -1, y: 0 } : outward(view, start, middle, end);
   setFont(ctx, theme, view.font);
-  ctx.fillStyle = theme.ink;
+  ctx.fillStyle = theme.muted;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
   let widest = 0;

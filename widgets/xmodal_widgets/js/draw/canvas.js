@@ -31,20 +31,28 @@ export const LINE = 1.15; // from one line of text to the next, in letter height
 
 // The plot area of a panel and its two axes; x and y are { lo, hi, at, ticks, labels, title }, rows the lines of x's labels.
 // Titles that are longer than their side stand on several lines.
-// A compact one (a small multiple) has no titles; its heading says what it shows. An equal one has one scale for both.
-export function makeFrame(ctx, size, theme, x, y, { rows = 1, compact = false, equal = false } = {}) {
+// A compact one (a small multiple) names its x only, where that fits; its heading says the rest. An equal one has one
+// scale for both; a boxed one a line all around, others only where their axes are; an inner one leaves the name of x to
+// the panel below it, one aside that of y to the first of its row.
+export function makeFrame(ctx, size, theme, x, y, { rows = 1, compact = false, equal = false, boxed = false, inner = false, aside = false } = {}) {
   const font = compact ? compactFont(size.width) : fontSize(size.width);
   setFont(ctx, theme, font);
-  const below = compact ? [] : wrap(ctx, x.title, size.width - 8);
-  const height = size.height - 8 - Math.ceil(font * (0.6 + LINE * (rows + below.length)));
+  const below = compact ? shortTitle(ctx, x.title, size) : wrap(ctx, x.title, size.width - 8);
+  const height = size.height - 8 - Math.ceil(7 + font * (0.25 + LINE * (rows + below.length)));
   const beside = compact ? [] : wrap(ctx, y.title, height);
   const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
   const left = Math.ceil(widest + 8 + font * (0.35 + LINE * beside.length));
-  const frame = { left, gutter: left, compact, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, edge: size.width };
+  const frame = { left, gutter: left, compact, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, boxed, inner, aside, edge: size.width };
   if (equal) makeEqual(frame);
   frame.px = (value) => frame.left + x.at(value) * frame.width;
   frame.py = (value) => frame.top + (1 - y.at(value)) * frame.height;
   return frame;
+}
+
+// The name of a small multiple's x: uncut, on one line or two, or not at all.
+function shortTitle(ctx, title, size) {
+  const lines = size.height < 110 ? [] : wrap(ctx, title, size.width - 8, 2);
+  return lines.join(" ") === title ? lines : [];
 }
 
 // One unit is as long to the right as upwards: the longer side of the plot is cut.
@@ -79,9 +87,9 @@ export function drawAxes(ctx, frame, theme) {
   const { left, top, width, height, font, x, y, edge } = frame;
   ctx.strokeStyle = theme.faint;
   ctx.lineWidth = 1;
-  ctx.strokeRect(Math.round(left) + 0.5, Math.round(top) + 0.5, Math.round(width), Math.round(height));
+  strokeBorder(ctx, frame);
   setFont(ctx, theme, font);
-  ctx.fillStyle = theme.ink;
+  ctx.fillStyle = theme.muted;
   ctx.textBaseline = "top";
   ctx.textAlign = "center";
   let free = -Infinity;
@@ -94,7 +102,7 @@ export function drawAxes(ctx, frame, theme) {
     ctx.fillText(x.labels[k], middle, top + height + 6);
     free = middle + half + 6;
   });
-  frame.below.forEach((line, k) => {
+  if (!frame.inner) frame.below.forEach((line, k) => {
     const middle = keepInside(left + width / 2, ctx.measureText(line).width / 2 + 2, edge);
     ctx.fillText(line, middle, top + height + 8 + font * (0.1 + LINE * (frame.rows + k)));
   });
@@ -112,8 +120,20 @@ export function drawAxes(ctx, frame, theme) {
   ctx.translate(Math.max(font * 0.75, left - frame.gutter + font * 0.75), top + height / 2);
   ctx.rotate(-Math.PI / 2);
   ctx.textAlign = "center";
-  frame.beside.forEach((line, k) => ctx.fillText(line, 0, k * font * LINE));
+  if (!frame.aside) frame.beside.forEach((line, k) => ctx.fillText(line, 0, k * font * LINE));
   ctx.restore();
+}
+
+function strokeBorder(ctx, { left, top, width, height, boxed }) {
+  const [x, y, w, h] = [Math.round(left) + 0.5, Math.round(top) + 0.5, Math.round(width), Math.round(height)];
+  ctx.beginPath();
+  if (boxed) ctx.rect(x, y, w, h);
+  else {
+    ctx.moveTo(x, y);
+    ctx.lineTo(x, y + h);
+    ctx.lineTo(x + w, y + h);
+  }
+  ctx.stroke();
 }
 
 export function tick(ctx, x, y, dx, dy, theme) {
@@ -208,7 +228,7 @@ export function drawColorbar(canvas, height, scale, title, theme, palette) {
   ctx.strokeStyle = theme.faint;
   ctx.strokeRect(left + 0.5, top + 0.5, width, tall);
   setFont(ctx, theme, font);
-  ctx.fillStyle = theme.ink;
+  ctx.fillStyle = theme.muted;
   ctx.textBaseline = "middle";
   ctx.textAlign = "left";
   const ticks = scale.ticks(6);

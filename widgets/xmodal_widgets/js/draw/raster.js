@@ -1,5 +1,6 @@
 // Heat map and contour of a plane. Values lie at [i * ny + j] for x[i], y[j].
 
+import { readable } from "../data/numbers.js";
 import { shade } from "../data/palette.js";
 import { setFont } from "./canvas.js";
 
@@ -59,6 +60,32 @@ export function drawHeatMap(ctx, frame, plane, scale, edges, palette, veil = fal
   }
   ctx.imageSmoothingEnabled = false;
   paintPixels(ctx, frame, width, height, pixels);
+}
+
+const [ROOM, MOST_WRITTEN] = [6, 80]; // pixels beside a number; cells that one reads one by one (ours)
+
+// The number of each cell in it, if all have room for theirs: dark letters on light cells, light ones on dark.
+export function drawCellValues(ctx, frame, plane, scale, edges, palette, theme) {
+  const ny = plane.y.length;
+  if (plane.values.length > MOST_WRITTEN) return;
+  setFont(ctx, theme, frame.font);
+  const words = Array.from(plane.values, (v) => (Number.isNaN(scale.at(v)) ? "" : readable(Number(v.toPrecision(2)))));
+  const place = (list, k, origin, length, up) => {
+    const [lo, hi] = [list[0], list[list.length - 1]].map(Number);
+    const [a, b] = [list[k], list[k + 1]].map((v) => (v - lo) / (hi - lo));
+    return { middle: origin + (up ? 1 - (a + b) / 2 : (a + b) / 2) * length, wide: (b - a) * length };
+  };
+  const across = plane.x.map((_, i) => place(edges.x, i, frame.left, frame.width, false));
+  const upwards = plane.y.map((_, j) => place(edges.y, j, frame.top, frame.height, true));
+  const fits = (k) => ctx.measureText(words[k]).width + ROOM <= across[Math.floor(k / ny)].wide && frame.font + 4 <= upwards[k % ny].wide;
+  if (!words.every((_, k) => fits(k))) return;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  words.forEach((word, k) => {
+    const [r, g, b] = palette.rgb[shade(scale.at(plane.values[k]))] || [0, 0, 0];
+    ctx.fillStyle = 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#1b1b1b" : "#ffffff";
+    ctx.fillText(word, across[Math.floor(k / ny)].middle, upwards[k % ny].middle);
+  });
 }
 
 function cellOfPixel(edges, count) {

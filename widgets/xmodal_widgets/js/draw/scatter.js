@@ -17,10 +17,18 @@ export function classesOf(cube, spec) {
   const v = spec.color && cube.vars.get(spec.color);
   if (!v || !v.whole) return null;
   if (!v.classes) {
-    const codes = [...new Set(cube.data.subarray(v.offset, v.offset + v.shape.reduce((a, b) => a * b, 1)))];
-    v.classes = codes.filter(Number.isFinite).sort((a, b) => a - b).map((code) => ({ code, name: v.meanings[code] ?? String(code) }));
+    v.classes = codesOf(cube, v).sort((a, b) => a - b).map((code) => ({ code, name: v.meanings[code] ?? String(code) }));
   }
   return v.classes.length <= NAMED.length ? v.classes : null;
+}
+
+// The different codes of a variable; no further than it takes to see that there are too many to name.
+function codesOf(cube, v) {
+  const codes = new Set();
+  for (let k = v.offset, end = k + v.shape.reduce((a, b) => a * b, 1); k < end && codes.size <= NAMED.length; k++) {
+    if (Number.isFinite(cube.data[k])) codes.add(cube.data[k]);
+  }
+  return [...codes];
 }
 
 export const SHAPES = [
@@ -75,12 +83,38 @@ export function drawPoints(ctx, frame, points, classes, colorScale) {
   for (const [key, members] of groups) {
     const place = classes ? classes.findIndex((c) => c.code === key) : 0;
     ctx.fillStyle = classes || !points.color ? nameColor(Math.max(0, place)) : Number.isNaN(key) ? "gray" : VIRIDIS_CSS[key];
-    ctx.beginPath();
+    const shape = SHAPES[Math.max(0, place) % SHAPES.length];
+    const stamp = members.length > MANY ? stampOf(shape, place, ctx.fillStyle, radius) : null;
+    if (!stamp) ctx.beginPath();
     for (const k of members) {
       const [x, y] = [frame.px(points.x.values[k]), frame.py(points.y.values[k])];
-      if (!Number.isNaN(x + y)) SHAPES[Math.max(0, place) % SHAPES.length](ctx, x, y, radius);
+      if (Number.isNaN(x + y)) continue;
+      if (stamp) ctx.drawImage(stamp.canvas, x - stamp.side / 2, y - stamp.side / 2, stamp.side, stamp.side);
+      else shape(ctx, x, y, radius);
     }
-    ctx.fill();
+    if (!stamp) ctx.fill();
   }
   ctx.restore();
+}
+
+const MANY = 300; // points of a class; so many are stamped, since one path of them all takes longer to fill (ours)
+const stamps = new Map();
+
+function stampOf(shape, place, color, radius) {
+  const ratio = window.devicePixelRatio || 1;
+  const key = [place, color, radius, ratio].join();
+  if (!stamps.has(key)) {
+    const side = Math.ceil(2 * (1.3 * radius + 1));
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = Math.ceil(side * ratio);
+    const ctx = canvas.getContext("2d");
+    ctx.scale(canvas.width / side, canvas.width / side);
+    ctx.fillStyle = color;
+    ctx.beginPath();
+    shape(ctx, side / 2, side / 2, radius);
+    ctx.fill();
+    if (stamps.size > 200) stamps.clear();
+    stamps.set(key, { canvas, side });
+  }
+  return stamps.get(key);
 }

@@ -259,27 +259,47 @@ function labelBars(ctx, frame, theme, size, hues, series) {
   }
 }
 
-// Names under the bars; the chosen one in bold. A long word makes them all a little smaller rather than be cut.
+const LEAST = 8.5; // pixels: letters that a reader far away can still tell apart (ours)
+
+// Names under the bars; the chosen one in bold. A long word makes them all a little smaller rather than be cut; in a
+// small multiple too long ones stand upright in front of their bars.
 export function slotLabels(ctx, frame, theme, x) {
-  const slot = frame.width / x.size - 4;
-  setFont(ctx, theme, frame.font, "bold");
+  const slot = frame.width / x.size - (frame.compact ? 3 : 4);
+  const weight = frame.compact ? "" : "bold";
+  setFont(ctx, theme, frame.font, weight);
   const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));
-  const least = frame.compact ? 6 : 8;
-  const font = Math.max(least, frame.font * Math.min(1, slot / longest));
-  // A small multiple has no names rather than cut ones: it grows on a click.
-  if (least === 6 && (longest * font) / frame.font > slot) return { font, lines: x.words.map(() => []) };
-  setFont(ctx, theme, font, "bold");
+  const font = Math.max(LEAST, frame.font * Math.min(1, slot / longest));
+  if (frame.compact && (longest * font) / frame.font > slot) return { font, upright: true, lines: x.words.map(() => []) };
+  setFont(ctx, theme, font, weight);
   return { font, lines: x.words.map((word) => wrap(ctx, word, slot)) };
 }
 
 function labelSlots(ctx, frame, theme, x, chosen) {
   const slot = frame.width / x.size;
-  const { font, lines } = slotLabels(ctx, frame, theme, x);
+  const { font, lines, upright } = slotLabels(ctx, frame, theme, x);
+  if (upright) {
+    standNames(ctx, frame, theme, x, slot);
+    return;
+  }
   ctx.textAlign = "center";
   ctx.textBaseline = "top";
-  ctx.fillStyle = theme.ink;
+  ctx.fillStyle = theme.muted;
   lines.forEach((words, i) => {
-    setFont(ctx, theme, font, chosen === i ? "bold" : "");
+    setFont(ctx, theme, font, chosen === i && !frame.compact ? "bold" : "");
     words.forEach((line, k) => ctx.fillText(line, frame.left + slot * (i + 0.5), frame.top + frame.height + 6 + k * frame.font * LINE));
+  });
+}
+
+function standNames(ctx, frame, theme, x, slot) {
+  setFont(ctx, theme, frame.font);
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  x.words.forEach((word, i) => {
+    if (slot < frame.font || ctx.measureText(word).width > frame.height - 4) return;
+    ctx.save();
+    ctx.translate(frame.left + slot * (i + 0.5), frame.top + frame.height - 4);
+    ctx.rotate(-Math.PI / 2);
+    outlined(ctx, theme, word, 0, 0);
+    ctx.restore();
   });
 }

@@ -2,7 +2,6 @@
 // One WebGL context serves every panel of the page (browsers allow about 16); each panel copies its picture.
 
 import { PAGE, PALETTES, valueColor } from "../data/palette.js";
-import { TALL } from "./camera.js";
 
 const VERTEX_SHADER = `#version 300 es
 in vec4 point;   // x, y, height, tone
@@ -112,7 +111,7 @@ function bindTriangles(painter, nx, ny) {
 }
 
 // Points of the mesh in the box: x, y, height, tone, 1 or 0 where there is no value, column, row.
-export function meshPoints(plane, axes, scale) {
+export function meshPoints(plane, axes, scale, tall) {
   const [nx, ny] = [plane.x.length, plane.y.length];
   const points = new Float32Array(nx * ny * 7);
   for (let i = 0; i < nx; i++) {
@@ -122,7 +121,7 @@ export function meshPoints(plane, axes, scale) {
       const raw = scale.at(plane.values[k]);
       const there = !Number.isNaN(raw);
       const tone = there ? Math.max(0, Math.min(1, raw)) : 0;
-      points.set([x, 2 * axes.y.at(plane.y[j]) - 1, (2 * tone - 1) * TALL, tone, there ? 1 : 0, i, j], 7 * k);
+      points.set([x, 2 * axes.y.at(plane.y[j]) - 1, (2 * tone - 1) * tall, tone, there ? 1 : 0, i, j], 7 * k);
     }
   }
   return points;

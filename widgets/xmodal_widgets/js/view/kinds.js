@@ -12,17 +12,18 @@
 
 import { take, extent } from "../data/cube.js";
 import { exchangeRate, localRate, rateWords } from "../data/exchange.js";
-import { nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
+import { isGeometric, nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
 import { PALETTES } from "../data/palette.js";
 import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
 import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
 import { drawEigenvalues, fillUnder, floored, lambdaSpan, symlogAxis } from "../draw/density.js";
 import { drawIntervals, pickInterval, readIntervals, rowAxis, spotInterval } from "../draw/intervals.js";
-import { drawHatch, cellEdges, drawHeatMap, drawBands, drawLevels, drawPath } from "../draw/raster.js";
+import { drawHatch, cellEdges, drawCellValues, drawHeatMap, drawBands, drawLevels, drawPath } from "../draw/raster.js";
 import { readScatter, classesOf, drawCurves, drawPoints } from "../draw/scatter.js";
 import { readSeries, drawLines, drawCursor, drawFloor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
 import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, drawWire, pickSurface } from "../draw/surface.js";
 import { drawCorners } from "./corners.js";
+import { drawOwn, readOwn } from "./own.js";
 
 export const KINDS = {
   surface: planeKind(drawSurfacePanel, pickSurfacePanel, spotSurfacePanel),
@@ -33,6 +34,7 @@ export const KINDS = {
   bars: { read: readSeries, spans: spansOfBars, draw: drawBarsPanel, pick: pickBar, spot: spotBar, tell: tellSeries, value: seriesValue, steps: stepsOfSeries, bar: () => false },
   intervals: { read: readIntervals, spans: spansOfIntervals, draw: drawIntervalsPanel, pick: pickInterval, spot: spotInterval, tell: tellInterval, value: (panel, at) => panel.slice.values[at[panel.spec.rows]], steps: (panel) => [null, panel.spec.rows], bar: () => false },
   scatter: { read: readScatter, spans: spansOfScatter, draw: drawScatterPanel, pick: pickPoint, spot: spotPoint, tell: tellPoint, value: () => null, steps: (panel) => [panel.spec.points, null], bar: (cube, spec) => Boolean(spec.color) && !classesOf(cube, spec) },
+  own: { read: readOwn, spans: (cube, spec) => ({ value: cube.vars.get(spec.var).range || [0, 1] }), draw: drawOwn, pick: () => null, spot: () => null, tell: () => [], value: () => null, steps: () => [], bar: () => false },
 };
 
 // -- planes ------------------------------------------------------------------------------------
@@ -121,9 +123,14 @@ function planeFrame(ctx, panel, cells) {
     const ends = cells ? cellEdges(dim.values) : dim.values;
     return dimAxis(dim, count, ends[0], ends[ends.length - 1]);
   };
-  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, size.width / 70), axis(spec.y, size.height / 55), { compact });
+  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, size.width / 70), axis(spec.y, size.height / 55), {
+    compact, ...outer(panel), boxed: true, equal: Boolean(spec.under),
+  });
   return panel.frame;
 }
+
+// Of panels side by side the lowest name x and the first name y.
+const outer = ({ inner, aside }) => ({ inner, aside });
 
 // Whether the steps of an axis are numbers that lie equally far apart; only then do cells stand on a scale.
 function isEven(dim) {
@@ -164,12 +171,13 @@ function drawContourLines(ctx, frame, panel) {
 
 function drawHeatMapPanel(ctx, panel) {
   const frame = planeFrame(ctx, panel, true);
-  const { cube, spec } = panel;
+  const { cube, spec, theme } = panel;
   const borders = (x, y) => ({ x: cellBorders(cube.dims.get(x)), y: cellBorders(cube.dims.get(y)) });
   drawHatch(ctx, frame, panel.theme);
   if (spec.under) drawUnder(ctx, panel, borders);
   drawHeatMap(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec), Boolean(spec.under));
   if (spec.levels) drawContourLines(ctx, frame, panel);
+  else if (!spec.under) drawCellValues(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec), theme);
   drawAxes(ctx, frame, panel.theme);
 }
 
@@ -193,13 +201,13 @@ function drawSurfacePanel(ctx, panel) {
   };
   const axes = { x: axis(spec.x), y: axis(spec.y), z: axisOf(scale, narrow ? 3 : 4, name) };
   panel.projection = makeProjection(panel.state, size, panel.compact);
-  panel.points = meshPoints(slice, axes, scale);
+  panel.points = meshPoints(slice, axes, scale, panel.projection.tall);
   drawBox(ctx, panel.projection, axes, theme);
   const painter = glPainter();
   const shape = [slice.x.length, slice.y.length];
   if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec));
   else drawSurface2d(ctx, panel.projection, panel.points, ...shape, paletteOf(spec));
-  if (panel.ghost) drawWire(ctx, panel.projection, meshPoints({ ...panel.ghost, x: slice.x, y: slice.y }, axes, scale), ...shape, theme);
+  if (panel.ghost) drawWire(ctx, panel.projection, meshPoints({ ...panel.ghost, x: slice.x, y: slice.y }, axes, scale, panel.projection.tall), ...shape, theme);
   drawBoxLabels(ctx, panel.projection, axes, theme);
 }
 
@@ -266,14 +274,13 @@ function valueAxis(panel) {
   const { cube, spec, size, scale } = panel;
   const less = spec.versus ? ` less that at ${Object.values(spec.versus)[0]}` : "";
   const v = cube.vars.get(spec.var);
-  return axisOf(scale, size.height / 50, titled({ ...v, label: v.label + less }));
+  return axisOf(scale, size.height / 60, titled({ ...v, label: v.label + less }));
 }
 
 function drawLinesPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, setting } = panel;
   const dim = cube.dims.get(spec.x);
-  const x = dimAxis(dim, size.width / 70, ...padded(dim.values[0], dim.values[dim.size - 1], false, spec.versus ? 0.08 : 0.03));
-  panel.frame = makeFrame(ctx, size, theme, x, valueAxis(panel), { compact: panel.compact });
+  panel.frame = makeFrame(ctx, size, theme, lineAxis(dim, size, spec), valueAxis(panel), { compact: panel.compact, ...outer(panel) });
   drawGrid(ctx, panel.frame, theme);
   if (typeof setting[spec.x] === "number") drawCursor(ctx, panel.frame, theme, setting[spec.x]);
   if (panel.ghost) drawLines(ctx, panel.frame, theme, spec, cube, { ...panel.ghost, half: null }, theme.faint);
@@ -282,14 +289,21 @@ function drawLinesPanel(ctx, panel) {
   drawAxes(ctx, panel.frame, theme);
 }
 
+// Numbers that double, or grow so, stand at even steps; their own values are the ticks.
+function lineAxis(dim, size, spec) {
+  const growing = isGeometric(dim.values);
+  const [lo, hi] = padded(dim.values[0], dim.values[dim.size - 1], growing, spec.versus ? 0.08 : 0.03);
+  return growing ? axisOf(valueScale(lo, hi, true), 0, titled(dim), dim.values) : dimAxis(dim, size.width / 70, lo, hi);
+}
+
 function drawBarsPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, setting } = panel;
   const dim = cube.dims.get(spec.x);
   const slots = { lo: 0, hi: 1, at: () => 0, values: [], labels: [], title: titled(dim) };
   const { compact } = panel;
-  const frame = makeFrame(ctx, size, theme, slots, valueAxis(panel), { compact });
+  const frame = makeFrame(ctx, size, theme, slots, valueAxis(panel), { compact, ...outer(panel) });
   const rows = Math.max(...slotLabels(ctx, frame, theme, dim).lines.map((lines) => lines.length));
-  panel.frame = rows > 1 ? makeFrame(ctx, size, theme, slots, valueAxis(panel), { rows, compact }) : frame;
+  panel.frame = rows > 1 ? makeFrame(ctx, size, theme, slots, valueAxis(panel), { rows, compact, ...outer(panel) }) : frame;
   drawGrid(ctx, panel.frame, theme);
   const chosen = setting[spec.x] === undefined ? -1 : (dim.exact.get(setting[spec.x]) ?? -1);
   drawBars(ctx, panel.frame, theme, spec, cube, slice, chosen < 0 ? null : chosen);
@@ -370,7 +384,7 @@ function spansOfDensity(cube, spec, slices, fit, log) {
 function drawDensityPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, scale } = panel;
   const axis = symlogAxis(...lambdaSpan(cube, spec), spec.scale, size.width / 60, titled({ ...cube.dims.get(spec.x), label: spec.label }));
-  const frame = makeFrame(ctx, size, theme, axis, valueAxis(panel), { compact: panel.compact });
+  const frame = makeFrame(ctx, size, theme, axis, valueAxis(panel), { compact: panel.compact, ...outer(panel) });
   panel.frame = frame;
   // What a log scale cannot show lies on its foot, so that the curve ends where the density does.
   const standing = (series) => ({ ...series, values: scale.log ? series.values.map((v) => (v < scale.lo ? scale.lo : v)) : series.values });
@@ -407,7 +421,8 @@ function spansOfScatter(cube, spec, slices, fit) {
 function drawScatterPanel(ctx, panel) {
   const { cube, spec, size, theme, slice, spans } = panel;
   const axis = (name, span, count) => axisOf(valueScale(...span, false), count, titled(cube.vars.get(name)));
-  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, spans.x, size.width / 70), axis(spec.y, spans.y, size.height / 50), { compact: panel.compact, equal: spec.equal });
+  const wide = spec.equal ? Math.min(size.width, size.height) : size.width;
+  panel.frame = makeFrame(ctx, size, theme, axis(spec.x, spans.x, wide / 70), axis(spec.y, spans.y, size.height / 60), { compact: panel.compact, ...outer(panel), equal: spec.equal });
   drawGrid(ctx, panel.frame, theme);
   if (spec.curves && panel.ghost) drawCurves(ctx, panel.frame, panel.ghost, classesOf(cube, spec), theme.faint);
   if (spec.curves) drawCurves(ctx, panel.frame, slice, classesOf(cube, spec));

@@ -10,6 +10,7 @@ import { hueStyle } from "../draw/series.js";
 import { dragCorner, grabCorner } from "./corners.js";
 import { make } from "./dom.js";
 import { KINDS, paletteOf } from "./kinds.js";
+import { makeOwn } from "./own.js";
 
 const TURN = 5; // degrees per arrow key
 const ZOOM_STEP = 1.15;
@@ -36,6 +37,7 @@ export function makeView(app, spec, index) {
   const columns = spec.col ? app.cube.dims.get(spec.col) : null;
   for (let c = 0; c < (columns ? columns.size : 1); c++) view.panels.push(makePanel(view, columns, c));
   view.row.append(...view.panels.map((p) => p.element));
+  if (spec.kind === "own") view.own = makeOwn(view, index);
   fillLegend(view);
   return view;
 }
@@ -153,6 +155,7 @@ function readKey(view) {
 
 // The dimensions that a view leaves to controls.
 export function opensOf(cube, spec) {
+  if (spec.kind === "own") return new Set(spec.vars.flatMap((name) => cube.vars.get(name).dims).filter((name) => !spec.over.includes(name)));
   const own = [{ scatter: spec.points, intervals: spec.rows }[spec.kind] ?? spec.x, spec.y, spec.hue, spec.band, spec.col];
   if (spec.marks) own.push(spec.along);
   for (const drawn of [spec.under, spec.path]) if (drawn) own.push(...cube.vars.get(drawn).dims.slice(-2));
@@ -160,7 +163,15 @@ export function opensOf(cube, spec) {
   return new Set(all.filter((name) => !own.includes(name)));
 }
 
-export const variablesOf = (spec) => (spec.kind === "scatter" ? [spec.x, spec.y, spec.color] : [spec.var, spec.under, spec.path, spec.floor, spec.marks, ...(spec.kind === "intervals" ? [spec.low, spec.high, spec.mark, spec.margin, spec.color] : [])]).filter(Boolean);
+// The variables that a view reads.
+export function variablesOf(spec) {
+  const named = {
+    own: () => spec.vars,
+    scatter: () => [spec.x, spec.y, spec.color],
+    intervals: () => [spec.var, spec.low, spec.high, spec.mark, spec.margin, spec.color],
+  }[spec.kind] || (() => [spec.var, spec.under, spec.path, spec.floor, spec.marks]);
+  return named().filter(Boolean);
+}
 
 export function updateView(view) {
   const { app, spec, kind } = view;
@@ -187,7 +198,7 @@ function readView(view) {
   const slices = settings.map((setting) => kind.read(app.cube, spec, setting));
   const pinned = app.pin && settings.map((_, c) => panelSetting({ ...app, state: app.pin }, spec, c));
   const ghosts = pinned ? pinned.map((setting) => kind.read(app.cube, spec, setting)) : [];
-  const positive = !["scatter", "intervals"].includes(spec.kind) && app.cube.vars.get(spec.var).positive !== null;
+  const positive = !["scatter", "intervals", "own"].includes(spec.kind) && app.cube.vars.get(spec.var).positive !== null;
   const log = positive && app.state.log[view.index];
   view.spans = kind.spans(app.cube, spec, [...slices, ...ghosts], app.state.fit[view.index], log);
   view.scale = view.spans.value ? valueScale(...view.spans.value, log) : null;
@@ -198,7 +209,7 @@ function readView(view) {
   if (!view.said.hidden) say(view, slices[0]);
   view.badge.hidden = !slices.some((s) => s.interpolated);
   view.log.hidden = !positive;
-  view.fit.hidden = Boolean(spec.limits);
+  view.fit.hidden = Boolean(spec.limits) || spec.kind === "own";
   view.log.setAttribute("aria-pressed", String(app.state.log[view.index]));
   view.fit.setAttribute("aria-pressed", String(app.state.fit[view.index]));
 }
@@ -243,12 +254,13 @@ const marksOf = (view) => [markOf(view), view.panels.indexOf(view.app.hover.pane
 
 export function describePanel(view, panel) {
   const { spec, app: { cube } } = view;
-  const word = spec.kind === "heatmap" ? "heat map" : spec.kind === "density" ? "spectral density" : spec.kind;
+  const word = spec.kind === "own" ? "panel" : spec.kind === "heatmap" ? "heat map" : spec.kind === "density" ? "spectral density" : spec.kind;
   const column = panel.column ? `, ${panel.column}` : "";
   if (!panel.ready) return `${word}${column}: nothing computed here yet`;
+  if (panel.words) return panel.words;
   const range = extent([panel.slice], false);
   const what = viewTitle(cube, spec);
-  const over = view.kind.steps(panel).filter(Boolean).join(" and ");
+  const over = (spec.over || view.kind.steps(panel).filter(Boolean)).join(" and ") || "nothing else";
   const interpolated = panel.slice.interpolated ? ", interpolated" : "";
   return `${word} of ${what} over ${over}${column}: from ${readable(range[0])} to ${readable(range[1])}${interpolated}`;
 }
@@ -366,7 +378,7 @@ function listenKeys(view, panel) {
 // Moves the mark by one grid step and says what stands there.
 function walk(view, panel, [dx, dy]) {
   const { app, kind } = view;
-  if (!panel.ready) return;
+  if (!panel.ready || !kind.steps(panel).length) return;
   const at = { ...(markOf(view) || {}) };
   kind.steps(panel).forEach((name, k) => {
     if (!name) return;

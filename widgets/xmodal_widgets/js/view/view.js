@@ -29,6 +29,7 @@ export function render({ model, el }) {
   const rebuild = () => queueMicrotask(build); // layout and payload arrive together: build once, after both
   const onError = () => box.show(model.get("error"));
   const onMessage = box.guard((message, buffers) => {
+    if (message.kind === "picture") app.views[message.index].own.take(message.key, buffers[0]);
     const taken = { joined: store.join, draft: store.draft, dropped: store.drop }[message.kind];
     if (taken && taken(message, buffers[0])) hold.pass();
   });
@@ -244,6 +245,7 @@ function makeApp(model, root, box, cube, old) {
     app.trainer.close();
     app.panel.close();
     app.effects.stop();
+    for (const view of app.views) if (view.own) view.own.close();
     listeners();
     frame.stop();
   };

@@ -1,0 +1,121 @@
+"""The static picture beside a live view: drawn once, kept, never in the way of the first picture."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.colors import to_hex
+from scipy.special import stdtrit
+from xmodal_widgets import Lines, SweepView
+from xmodal_widgets.page import assets, picture
+from xmodal_widgets.page.figure import LOOKS
+from xmodal_widgets.view import student
+
+import xmodal_lab.utils.cache as caches
+
+PNG = b"\x89PNG\r\n\x1a\nbody" + b"IEND\xaeB`\x82"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XMODAL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "pictures"
+
+
+def view(**state: object) -> SweepView:
+    cube = xr.DataArray(
+        np.arange(12.0).reshape(2, 2, 3), {"alpha": [0, 1], "seed": [0, 1], "x": [1.0, 2, 3]}, name="loss"
+    )
+    return SweepView(cube, Lines("loss", x="x", band="seed"), **state)
+
+
+def test_a_second_session_draws_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = view()._png()
+    monkeypatch.setattr(SweepView, "figure", lambda _: pytest.fail("drawn again"))
+    assert view()._png() == first and len(list(folder.glob("*.png"))) == 1
+    with pytest.raises(pytest.fail.Exception):
+        view(alpha=1)._png()
+
+
+def test_other_numbers_another_title_another_drawing_are_other_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {"state": {"alpha": 0}, "title": "a"}
+    places = [picture._place(parts, b"1"), picture._place(parts, b"2"), picture._place({**parts, "title": "b"}, b"1")]
+    monkeypatch.setattr(picture, "_drawing", lambda: b"later")
+    assert len({*places, picture._place(parts, b"1")}) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a picture", PNG[:-3]])
+def test_a_damaged_one_is_drawn_again(folder: Path, damage: bytes) -> None:
+    assert picture.kept({}, b"", lambda: PNG) == PNG
+    (place,) = folder.glob("*.png")
+    place.write_bytes(damage)
+    assert picture.kept({}, b"", lambda: PNG) == PNG == place.read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_costs_the_drawing_only(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert picture.kept({}, b"", lambda: PNG) == PNG
+
+
+def test_the_oldest_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "KEPT", 3)
+    for k in range(6):
+        picture.kept({"k": k}, b"", lambda: PNG)
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_pictures_lie_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("XMODAL_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA", ""):
+        monkeypatch.delenv("XMODAL_CACHE", raising=False)
+        if name:
+            monkeypatch.setenv(name, str(tmp_path / name))
+        assert picture._folder() == caches.folder() / "pictures"
+
+
+def test_quantiles_of_student() -> None:
+    expected = [stdtrit(df, 0.975) for df in range(1, 121)]
+    np.testing.assert_allclose(student.quantiles(120), expected, rtol=1e-12)
+    assert student.quantiles(0) == []
+
+
+def test_an_explorer_opens_on_few_packages() -> None:
+    """Each of these takes longer to import than the rest of the first picture."""
+    code = (
+        "import sys; from xmodal_widgets import explore; explore('dml'); "
+        "print([n for n in ('torch', 'scipy', 'matplotlib', 'dask.array', 'distributed') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_dimensions_come_in_the_order_of_the_variables() -> None:
+    sizes = {"c": 2, "a": 3, "b": 4}
+    data = {"y": (("c", "a"), np.zeros((2, 3))), "z": (("b", "a"), np.zeros((4, 3)))}
+    for order in (["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]):
+        cube = xr.Dataset(data, {name: np.arange(sizes[name]) for name in order})
+        assert list(SweepView(cube, Lines("y", x="a"))._grid.dims) == ["c", "a", "b"]
+
+
+def test_live_and_static_share_their_colours() -> None:
+    css = assets.style()
+    light, dark = css[: css.index("[data-dark")], css[css.index("[data-dark") : css.index(".xm-heading")]
+    for look, part in ((LOOKS[False], light), (LOOKS[True], dark)):
+        for name, css_name in (("page", "page"), ("ink", "ink"), ("muted", "muted"), ("faint", "(?:axis|faint)")):
+            assert look[name] in re.findall(rf"--xm-{css_name}: (?:var\(.*?, )?(#\w+)", part), name
+        assert look["line"] in re.findall(r"--xm-(?:grid|line): (?:var\(.*?, )?(#\w+)", part)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_static_picture_has_either_look(dark: bool) -> None:
+    drawn = view().figure(dark=dark)
+    (axis,) = drawn.subfigs[0].subfigs[0].axes
+    look = LOOKS[dark]
+    assert to_hex(drawn.get_facecolor()) == to_hex(axis.get_facecolor()) == look["page"]
+    assert to_hex(axis.title.get_color()) == look["ink"]
+    assert {to_hex(label.get_color()) for label in axis.get_xticklabels()} == {look["muted"]}

@@ -47,7 +47,8 @@ def main() -> int:
         if not (HERE / f"{suite}.py").is_file():
             continue
         measure = importlib.import_module(f"benchmarks.{suite}").rows
-        rows = [{**row, "device": "cpu"} for row in (measure(asked.repeats) if asked.repeats else measure())]
+        facts = {"device": "cpu", "date": today()}
+        rows = [{**row, **facts} for row in (measure(asked.repeats) if asked.repeats else measure())]
         for row in rows:
             print(line(row), flush=True)
         kept = [row for row in report["rows"] if row["suite"] != suite]
@@ -89,14 +90,18 @@ def machine(threads: int, where: str = "cpu") -> dict[str, Any]:
             versions[package] = None
     kind = torch.device(where).type
     device = torch.cuda.get_device_name(where) if kind == "cuda" else f"{kind} ({platform.machine()})"
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
     return {
-        "date": date,
+        "date": today(),
         "device": device,
         "threads": threads,
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def today() -> str:
+    """The date, as it stands beside what was measured."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def line(row: dict[str, Any]) -> str:
@@ -121,8 +126,10 @@ def write_table(report: dict[str, Any]) -> None:
     ]
     order = sorted(({"device": "cpu", **row} for row in report["rows"]), key=lambda row: SUITES.index(row["suite"]))
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items() if version)
+    dates = sorted({row.get("date", report["date"]) for row in order})
     note = (
-        f"Written by `make bench` on {report['date']}: {report['device']}, {report['threads']} thread(s), {versions}. "
+        f"Written by `make bench` on {' and '.join(dates)}: {report['device']}, {report['threads']} thread(s), "
+        f"{versions}. "
         "Medians of alternating runs in processor time; the ratio counts, the milliseconds are one shared machine's. "
         "Errors are relative to float64, or to what the row names."
     )

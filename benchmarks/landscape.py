@@ -31,7 +31,7 @@ def rows(repeats: int = 3) -> list[dict[str, Any]]:
     return [
         *cnn_plane(repeats),
         *mlp_plane(2 * repeats),
-        *within_tolerance("CNN", models.TwoBranchCNN(), 64, 30, repeats),
+        *within_tolerance("CNN", models.TwoBranchCNN(), 32, 30, repeats),
         *within_tolerance("MLP", models.TwoBranchMLP(), 2048, 200, repeats),
         cnn_modality_plane(repeats),
     ]

@@ -19,6 +19,7 @@ from xmodal_lab import curvature
 from xmodal_lab.instruments.curvature import lanczos
 from xmodal_lab.instruments.curvature import operator as hessian
 from xmodal_lab.losses import Loss
+from xmodal_lab.utils import memory
 
 DOUBLE = torch.float64
 
@@ -319,6 +320,32 @@ def test_basis_that_does_not_fit_is_compressed(monkeypatch: pytest.MonkeyPatch) 
     found = curvature.top_eigenvalues(quadratic(spectrum), k=4)
     np.testing.assert_allclose(found.values, np.sort(spectrum)[::-1][:4], rtol=1e-4)
     assert found.hvps > 28  # more than the basis holds
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "free_bytes", lambda device=None: 300_000)
+    loss = quadratic(bulk(2000))
+    with pytest.raises(ValueError, match=r"holds \d+ vectors \(1\.6e-05 GB each\), needs about"):
+        curvature.top_eigenvalues(loss, 5)
+    with pytest.raises(ValueError, match=r"a density of 50 steps among 2000 parameters needs about 0\.00088 GB"):
+        curvature.density(loss)
+
+
+def test_a_start_near_the_eigenvectors_saves_products_and_changes_no_answer() -> None:
+    spectrum = np.concatenate([[9.0, 8.0, 7.5], bulk(300, -1, 2)])
+    loss = quadratic(spectrum)
+    first = curvature.top_eigenvalues(loss, 3, vectors=True)
+    again = curvature.top_eigenvalues(loss, 3, start=first.vectors)
+    torch.testing.assert_close(again.values, first.values, rtol=1e-4, atol=0)
+    assert again.converged and again.hvps < first.hvps
+    # The sum of eigenvectors of the smallest ones is a poor start: the same answer, later.
+    poor = curvature.top_eigenvalues(loss, 3, "smallest", vectors=True).vectors
+    found = curvature.top_eigenvalues(loss, 3, start=poor)
+    assert found.converged
+    torch.testing.assert_close(found.values, first.values, rtol=1e-4, atol=0)
+    with pytest.raises(TypeError, match=r"start\[0\] must be"):
+        curvature.top_eigenvalues(loss, 3, start=[3])  # type: ignore[list-item]
 
 
 def test_blocks(twin: Loss, exact: Tensor) -> None:

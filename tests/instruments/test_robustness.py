@@ -5,6 +5,7 @@ import math
 import warnings
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -801,3 +802,29 @@ def test_evaluation_says_what_is_wrong() -> None:
     with pytest.raises(TypeError, match="must return a tensor of logits"):
         flat.forward = lambda inputs: inputs  # type: ignore[method-assign]
         rb.evaluate_under(flat, pair())
+
+
+class AsItIs(xl.LateFusion):
+    """The same net, whose forward we know nothing of: every encoder runs in every step."""
+
+    def forward(self, inputs: Any, present: Any = None) -> Tensor:
+        return super().forward(inputs, present)
+
+
+@pytest.mark.parametrize(("attacked", "runs"), [("image", 1), (["image", "audio"], 4)])
+def test_pgd_encodes_what_it_leaves_alone_once(attacked: Any, runs: int) -> None:
+    ds = toy()
+    net = xl.LateFusion.for_dataset(ds, width=8).double()
+    same = AsItIs(dict(net.encoders.items()), net.fusion, net.head, net.shapes)
+    samples = ds.test.to(dtype=torch.float64)
+    slow = rb.pgd(same, samples, attacked, 0.1, iterations=4)
+    seen: list[int] = []
+    inner = next(part for part in net.encoders["audio"].modules() if not list(part.children()))
+    hook = inner.register_forward_hook(lambda *_: seen.append(1))
+    quick = rb.pgd(net, samples, attacked, 0.1, iterations=4)
+    hook.remove()
+    assert len(seen) == runs + 2  # before and after
+    for m in net.modalities:
+        assert_close(quick.inputs[m], slow.inputs[m], rtol=1e-12, atol=1e-12)
+    assert quick.adversarial_loss == pytest.approx(slow.adversarial_loss)
+    assert all("forward" not in vars(part) for part in net.encoders.values())

@@ -25,7 +25,10 @@ from xmodal_lab.papers.cox.worlds import sources
 from xmodal_lab.utils.random import Streams
 
 NAMES = ("touch", "sight", "word", "smell")
-SMALL: dict[str, Any] = {"steps": 18, "hidden": 12, "width": 8, "batch": 12, "refresh": 12, "lr": 0.01}
+SMALL: dict[str, Any] = {
+    "steps": 18, "hidden": 12, "width": 8, "batch": 12, "refresh": 12, "lr": 0.01, "connect_steps": 24,
+}  # fmt: skip
+LEARNS = SMALL | {"steps": 100, "connect_steps": 300}
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +60,7 @@ def weights(found: cox.Outcome) -> torch.Tensor:
     return torch.cat([p.flatten() for name, p in found.params.items() if name.startswith(("learner", "head"))])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("out", "scenario"), list(zip(NAMES, ["semi", "unsupervised"] * 2, strict=True)))
 def test_any_view_may_be_out_and_three_may_be_in(out: str, scenario: str) -> None:
     p = problem(out, None)
@@ -69,9 +73,9 @@ def test_any_view_may_be_out_and_three_may_be_in(out: str, scenario: str) -> Non
 
 def test_cox_learns_where_the_views_tell_the_class() -> None:
     p = problem(test_share=0.5)
-    found = cox.run(p, label_share=0.2, **SMALL | {"steps": 100})
+    found = cox.run(p, label_share=0.2, **LEARNS)
     assert found.accuracy > 0.8
-    assert cox.run(p, algorithm="aligned", **SMALL | {"steps": 100}).accuracy > 0.8
+    assert cox.run(p, algorithm="aligned", **LEARNS).accuracy > 0.8
     assert cox.run(p, algorithm="random", **SMALL).accuracy < found.accuracy
 
 
@@ -88,6 +92,7 @@ def test_a_stack_trains_as_its_members_do_alone(scenario: str, method: str) -> N
         assert alone.accuracy == together.accuracy
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("scenario", "change"),
     [
@@ -117,6 +122,7 @@ def test_the_same_seed_gives_the_same_run(scenario: str) -> None:
     assert torch.equal(weights(whole(scenario)), weights(again))
 
 
+@pytest.mark.once
 def test_switches_leave_out_what_they_name() -> None:
     p = problem()
     assert not any(name.startswith("connect") for name in cox.run(p, connection=False, **SMALL).params)
@@ -153,7 +159,7 @@ def test_the_bottleneck_s_divergence_is_that_of_its_normals() -> None:
     assert torch.allclose(kl, expected, atol=1e-4)
     drawn = [connect(params, "sight", z, Streams([0], 1))[0] for _ in range(2)]
     assert torch.equal(*drawn) and not torch.allclose(drawn[0], connect(params, "sight", z)[0])
-    squeezed = cox.run(p, **SMALL | {"beta_vib": 10.0, "steps": 80}).params
+    squeezed = cox.run(p, **SMALL | {"beta_vib": 10.0, "connect_steps": 100}).params
     still = {name: v[None] for name, v in squeezed.items()}
     assert float(connect(still, "sight", z)[1].mean()) < float(kl.mean())
 
@@ -281,6 +287,7 @@ def test_baselines_do_not_depend_on_what_only_cox_has() -> None:
     assert base.normal is not None and base.normal(one) == base.normal(two)
 
 
+@pytest.mark.once
 def test_every_claim_of_the_paper_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = {"T1", "S", "SE", "U", "UB", "R", "M", "D1", "D2", "A", "P"}
     assert {claim.id.removeprefix("cox.") for claim in claims.CLAIMS} == ids

@@ -72,3 +72,25 @@ def test_a_bench_of_ones_own_opens_with_its_looks() -> None:
     assert [type(v) for v in fewer._shown] == [Surface, Density, Lines]
     assert fewer._shown[2] == Lines("w2", "my_weight"), "without its course the gap stands over a swept setting"
     assert not look_views(explore(xr.DataArray([1.0, 2.0], {"x": [0.0, 1.0]}, name="y"))._grid)
+
+
+# α (dml: share, synergy and wma: weights), β, pairing and modalities against the four pictures of the bench.
+CONTROLS = {
+    "α": ("share", "a_latent", "a_align"),
+    "β": ("b_align",),
+    "pairing": ("pairing",),
+    "modalities": ("modalities",),
+}
+PICTURES = {"landscape": "landscape", "spectrum": "density", "gap": "curve_w2", "isolines": "accuracy_at_shots"}
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("control", CONTROLS)
+def test_all_sixteen_pairs_of_control_and_picture_are_live(control: str, picture: str) -> None:
+    """At some setting of the others, moving the control changes the picture by more than it is rounded."""
+    drawn = bench.load_cube()[PICTURES[picture]].fillna(0.0)  # a lone modality has no gap: that is seen, too
+    for name in CONTROLS[control]:
+        steps = np.abs(drawn - drawn.isel({name: 0}))
+        assert float(steps.max()) > 0.02 * float(np.abs(drawn).max()), name
+        one = explore("bench", seed=0)
+        assert name in {c["dim"] for c in one._controls if not c["hidden"]}

@@ -32,6 +32,7 @@ from .view.kinds import HeatMap, View
 from .view.own import Own
 from .view.state import LOOK, checked_offers, checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
+from .view.watching import Watcher, opened, stamp
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -152,6 +153,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self.cube = dataset
         self._trainer = Trainer(_Host(self), compute)
         self._versions, self._drafts = itertools.count(1), itertools.count(1)
+        self._watcher: Watcher | None = None
         super().__init__(
             _layout=self._full_layout(),
             _payload=grid.payload(),
@@ -244,6 +246,47 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     def cancel(self) -> None:
         """Ask a running training to stop; what is finished stays."""
         self._trainer.cancel()
+
+    # -- a store that fills ----------------------------------------------------------------------
+
+    def watch(self, store: str | Path, every: float = 2.0) -> None:
+        """Follow a store that another process or notebook fills: what is finished appears by itself.
+
+        Args:
+            store: the folder that the sweep was given as ``store=``.
+            every: seconds between two looks.
+
+        Raises:
+            ValueError: there is no store, or it has other variables or dimensions than this view draws.
+        """
+        if isinstance(every, bool) or not isinstance(every, int | float) or not every > 0:
+            raise ValueError(f"every must be seconds above 0, got {every!r}.")
+        self.unwatch()
+        path = Path(store)
+        seen = stamp(path)
+        self._take(opened(path))
+        remedy = "while watching a store; it is looked at again. Open it anew if it has taken another dimension"
+        self._watcher = Watcher(path, float(every), self._take, lambda error: self.show_error(error, remedy), seen)
+
+    def unwatch(self) -> None:
+        """Follow no store any more."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+    def _take(self, cube: xr.Dataset) -> None:
+        """Show another state of the cube: the same variables and dimensions, with more members or values."""
+        with self._guarding:
+            cube = cube if self._store is None else _with_stored(cube, self._store)
+            grid = Grid.of(cube)
+            for view in self._shown:
+                view.check(grid)
+            if missing := {*self._grid.dims} ^ {*grid.dims}:
+                raise ValueError(f"the store has other dimensions than this view: {', '.join(sorted(missing))}.")
+            self.cube, self._grid, version = cube, grid, next(self._versions)
+            self._layout = {**self._full_layout(), "version": version}
+            self._payload = grid.payload()
+            self._version = version
 
     def _hear(self, _: Any, message: Mapping[str, Any], __: Any) -> None:
         try:

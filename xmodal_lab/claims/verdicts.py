@@ -106,6 +106,25 @@ class Measured:
         steps = _told(_told(self.steps, effect, "effect", partial), sesoi, "sesoi", partial)
         return _judged(replace(self, steps=steps))
 
+    def resampled(self, rng: np.random.Generator) -> Measured:
+        """As other seeds might have it: the seeds drawn again with replacement, for all its comparisons alike.
+
+        Args:
+            rng: draws the seeds.
+        """
+        count = max((s.n for s in (*self.steps, *self.controls, *self.readings)), default=0)
+        drawn = rng.integers(0, max(count, 1), count)
+
+        def again(step: Step) -> Step:
+            if len(step.outcomes) != count:  # a theorem, or a comparison that lost seeds: as it was
+                return step
+            parts = {name: tuple(getattr(step, name)[i] for i in drawn) for name in ("outcomes", "below") if
+                     getattr(step, name)}  # fmt: skip
+            return replace(step, **parts)
+
+        parts = {name: tuple(map(again, getattr(self, name))) for name in ("steps", "controls", "readings")}
+        return _judged(replace(self, **parts))
+
 
 def gain(
     differences: Differences,

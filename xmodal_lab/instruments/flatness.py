@@ -315,10 +315,11 @@ def _start(
 def _at_draws(loss: Loss, draw: Callable[[], Params], count: int, table: Tensor) -> Tensor:
     """L(θ + c d) for ``count`` draws d and each c of ``table`` (R, 1): (count, R). On a GPU many draws at once."""
     at_once, values = 1 if loss.device.type == "cpu" else max(1, TOGETHER // len(table)), []
-    for first in range(0, count, at_once):
-        drawn = [draw() for _ in range(min(at_once, count - first))]
-        rows = torch.block_diag(*[table] * len(drawn))  # each draw moves by itself
-        values.append(loss.along_drawn(drawn, rows).view(len(drawn), -1))
+    with loss.open():
+        for first in range(0, count, at_once):
+            drawn = [draw() for _ in range(min(at_once, count - first))]
+            rows = torch.block_diag(*[table] * len(drawn)) if len(drawn) > 1 else table  # each draw moves by itself
+            values.append(loss.along_drawn(drawn, rows).view(len(drawn), -1))
     return torch.cat(values)
 
 

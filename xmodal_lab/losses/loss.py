@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -65,6 +65,11 @@ class Loss:
         self.params: Params = {}
         for key, value in check.mapping("params", params, "tensors").items():
             tensor = check.as_tensor(f"params[{key!r}]", value).detach()
+            if tensor.is_complex():
+                raise ValueError(
+                    f"params[{key!r}] is complex ({tensor.dtype}), and losses are functions of real numbers; let "
+                    "the module hold torch.view_as_real(w) as its parameter, and use torch.view_as_complex of it."
+                )
             if not tensor.is_floating_point():
                 raise ValueError(f"params[{key!r}] must be floating point, got {tensor.dtype}; use .float().")
             self.params[key] = check.finite(f"params[{key!r}]", tensor)
@@ -191,6 +196,10 @@ class Loss:
                 found = [term.weight * vmap(term.fn)(points) for term in terms]
             values.append(torch.stack([_wide(value) for value in found]).sum(0))
         return torch.cat(values).cpu().double()
+
+    def open(self) -> AbstractContextManager[Any]:
+        """A context around many calls of :meth:`along_drawn` that all move the same parameters: cheaper inside it."""
+        return nullcontext()
 
     def value(self) -> float:
         """The loss at θ; its first term is evaluated twice.
@@ -417,6 +426,10 @@ class ModuleLoss(Loss):
     def has_scratch(self) -> bool:
         """Whether a copy of the module gives what the module gives."""
         return self.data.has_scratch()
+
+    def open(self) -> AbstractContextManager[Any]:
+        """A context around many calls of :meth:`along_drawn` that all move the same parameters: cheaper inside it."""
+        return self.scratch() if self.device.type == "cpu" and self.has_scratch() else nullcontext()
 
     def scratch(self) -> AbstractContextManager[tuple[nn.Module, dict[str, Tensor]]]:
         """A private copy of the module in eval mode, and its parameters, which may be overwritten.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -37,6 +38,7 @@ class Scratch:
     ) -> None:
         self.module, self.params, self.held, self.score, self.on = module, params, held, score, on
         self._copy: tuple[nn.Module | None, ...] = ()  # empty until asked for
+        self._opened: tuple[int, nn.Module, dict[str, Tensor]] | None = None  # by which thread, and what it got
         # Which first layers stand-ins replace, by the parameters that move: found out once for each.
         self._replaced: dict[frozenset[str], list[str]] = {}
 
@@ -67,7 +69,14 @@ class Scratch:
     @contextmanager
     @torch.no_grad()
     def open(self, few: Callable[[], Any]) -> Iterator[tuple[nn.Module, dict[str, Tensor]]]:
-        """The copy in eval mode, and its parameters at θ, which may be overwritten."""
+        """The copy in eval mode, and its parameters at θ, which may be overwritten.
+
+        Inside itself it gives the same copy once more, as it stands: whoever moves the same parameters again and again
+        opens it once around all of it.
+        """
+        if self._opened is not None and self._opened[0] == threading.get_ident():
+            yield self._opened[1:]
+            return
         with alone_with(self.module), uncompiled(self.module):
             module = self.copy(few)
             if module is None:
@@ -76,7 +85,12 @@ class Scratch:
             # The user may have trained or moved the original since.
             for name, theirs in {**_named(self.module), **self.held, **self.params}.items():
                 tensors[name].copy_(theirs)
-            yield module, {name: tensors[name] for name in self.params}
+            parameters = {name: tensors[name] for name in self.params}
+            self._opened = (threading.get_ident(), module, parameters)
+            try:
+                yield module, parameters
+            finally:
+                self._opened = None
 
     def along(
         self,

@@ -76,7 +76,7 @@ def open(
         Lines("gap", x="radius", hue="split", title="F_gap: how far the loss moves within a radius"),
         Lines("lpf_rise", x="alpha", hue="split", band="seed", title="Δ_LPF: rise under Gaussian weight noise"),
         Lines("w2_squared", x="alpha", hue="fusion", band="seed", title="W2² between the modalities"),
-        Lines("variance_ratio", x="alpha", hue="fusion", band="seed", title="ratio of their variances"),
+        Lines("variance_ratio", x="alpha", hue="fusion", band="seed", log=True, title="ratio of their variances"),
     ]
     opening: dict[str, Any] = {"modalities": BOTH, "alpha": 0.0, "span": 0.5}
     opening["title"] = "dml: what a second modality does"

@@ -94,7 +94,7 @@ def open(
     controls = controls or CONTROLS
     compute = compute or partial(train_here, training=dict(training or {}))
     cube = with_settings(load_cube(), TRAINED, VARIABLES)
-    for name, label in {"cost": "cost of the plan", "reference": "D̄, the reference", "transport": "plan by"}.items():
+    for name, label in {"cost": "cost of the plan", "reference": "D̄ of", "transport": "plan by"}.items():
         cube[name].attrs["long_name"] = label
     return SweepView(cube, shown, controls, compute=compute, **(opening | options))
 

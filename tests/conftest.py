@@ -20,14 +20,14 @@ hypothesis.settings.register_profile("shared machine", deadline=None)  # no test
 hypothesis.settings.load_profile("shared machine")
 
 
-# Files on which another processor's rounding has no bearing: text, files, processes, refusals, and fuzz that repeats
-# others. Where the fast tier runs a second time on a machine, they stay aside.
+# Folders and files on which another processor's rounding has no bearing: text, files, processes, refusals, pages, and
+# fuzz that repeats others. Where the fast tier runs a second time on a machine, they stay aside, and so do tests that
+# are marked ``once`` themselves: dear ones that ask whether something runs, not which number comes out.
 ONCE = {
-    "test_architecture", "test_cli", "test_damaged_data", "test_datasets", "test_determinism",
-    "test_docstrings", "test_everywhere", "test_faults", "test_feature_cache", "test_fuzz_data", "test_hostile",
-    "test_house", "test_layouts", "test_layouts_untrusted", "test_long_run", "test_memory", "test_newcomers",
-    "test_notebooks", "test_readme", "test_repository", "test_round_off", "test_store", "test_surroundings",
-    "test_systems",
+    "app", "hostile", "project",
+    "test_claims", "test_cubes_are_files", "test_datasets", "test_datasets_worlds", "test_determinism",
+    "test_feature_cache", "test_javascript", "test_layouts", "test_own_data", "test_own_ledger", "test_real_data",
+    "test_store", "test_stores_grow", "test_tables", "test_train_here", "test_widgets",
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.stem in ONCE:
+        if ONCE & {item.path.parent.name, item.path.stem}:
             item.add_marker(pytest.mark.once)
     seed = config.getoption("shuffle")
     if seed is not None:

@@ -300,6 +300,7 @@ NEEDS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["F", "R", "U", "B", "N", "M", "E", "X", "Z", *(i[4:] for i in NEEDS)])
 def test_each_claim_of_uml_is_about_the_dataset_or_says_what_it_needs(name: str, quick: None) -> None:
     mine = Conditions(pictures(), seeds=(0, 1))

@@ -313,3 +313,29 @@ def test_an_interval_over_seeds_is_one_over_data() -> None:
     assert seen == [(3, 3), (4, 4)]
     Conditions(seeds=(3, 4)).sweep(toy, data_seed=7)
     assert seen[2:] == [(3, 7), (4, 7)], "unless the claim, or the user, says which"
+
+
+def test_a_word_at_an_edge_is_likely_to_turn_and_one_far_from_it_is_not() -> None:
+    rng = np.random.default_rng(3)
+    noise = rng.standard_normal(20)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    half = 2.093 / 20**0.5  # of the interval, in sd
+    far, edge = (gain(mean + noise, scale=1, effect=2.0) for mean in (5 * half, 1.02 * half))
+    assert far.verdict == edge.verdict == "holds"
+    rates = [np.mean([m.resampled(rng).verdict == "holds" for _ in range(300)]) for m in (far, edge)]
+    assert rates[0] > 0.99 and 0.35 < rates[1] < 0.65
+    held = order({"a": 3 + noise, "b": 3 - noise}, scale=1).resampled(rng)
+    first, second = (np.asarray(step.outcomes) for step in held.steps)
+    np.testing.assert_allclose(first + second, 6.0, err_msg="one draw of the seeds for all comparisons")
+    assert exact(3, 4, "cases").resampled(rng).verdict == "fails", "a theorem has no seeds"
+
+
+def test_how_likely_the_shipped_words_are() -> None:
+    found = xl.claims.resampled(30, ids=["uml", "dml.T1"])
+    assert set(found["id"]) <= {i for i in xl.claims.known("uml") if not i.startswith("uml.T1")}
+    assert found["agree"].between(0, 1).all() and found.attrs["agreement"] == pytest.approx(found["agree"].mean())
+    assert not (found["other"] == found["word"]).any()
+    with pytest.raises(ValueError, match="none of these rows of the shipped ledger has kept"):
+        xl.claims.resampled(5, ids="dml.T1")
+    with pytest.raises(ValueError, match="draws must be at least 1"):
+        xl.claims.resampled(0)

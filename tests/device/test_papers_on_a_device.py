@@ -17,7 +17,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "dml": {**DIGITS, "epochs": 1, "choose": "last", **LOOKS},
     "synergy": {**DIGITS, "steps": 10, "teacher_steps": 10, "direction": "A→V", "watch": 2, "points": 20},
     "uml": {"steps": 10, "geometry": True},
-    "cox": {"steps": 10, "perceptor_steps": 3, "points": 20},
+    "cox": {"steps": 10, "perceptor_steps": 3, "connect_steps": 10, "points": 20},
     "wma": {"n_train": 40, "n_val": 20, "n_test": 20, "steps": 3, "pretraining": 3, "alpha": 0.5, "shown": 0},
     "bench": {**DIGITS, "epochs": 1, "a_latent": 0.2, "a_align": 0.1, "lam": 0.2},
 }

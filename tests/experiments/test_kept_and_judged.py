@@ -6,17 +6,18 @@ import gc
 import weakref
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from worlds import toy
 
 import xmodal_lab as xl
-from xmodal_lab.claims.claim import Conditions
-from xmodal_lab.data.samples import Dataset, Samples, judged_alike
+from xmodal_lab.claims.claim import Claim, Conditions
+from xmodal_lab.claims.verdicts import Measured, gain
+from xmodal_lab.data.samples import Dataset, Samples, judged_alike, scored_on
 from xmodal_lab.experiments.world import DatasetWorld
 from xmodal_lab.papers import cox, dml, synergy, uml, wma
 from xmodal_lab.papers.cox.member import CoxWorld
-from xmodal_lab.papers.dml.claims import arms
 from xmodal_lab.sweeps import experiment as experiments
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.utils.kept import kept
@@ -33,7 +34,7 @@ def _synergy(dataset: Dataset) -> None:
 
 
 def _cox(dataset: Dataset) -> None:
-    sweep(CoxWorld(dataset).experiment(steps=5), seed=[0, 1], progress=False)
+    sweep(CoxWorld(dataset).experiment(steps=5, connect_steps=2), seed=[0, 1], progress=False)
 
 
 def _uml(dataset: Dataset) -> None:
@@ -101,9 +102,57 @@ def test_noise_that_is_missing_where_it_is_hard_gives_no_gain() -> None:
     accuracy = cube["accuracy"].mean("seed")
     assert accuracy.sel(modalities="image") > 0.95
     assert abs(accuracy.diff("modalities")).max() < 0.03
-    told = arms.site(Conditions(dataset)).note
-    assert told == "Scored on 100 of 200 test rows, those with image and audio."
-    assert arms.site(Conditions(judged_alike(dataset))).note == ""
+    assert mine.scored == "Scored on 100 of 200 test rows, those with image and audio."
+    assert dml.EXPERIMENT.scored == "" and scored_on(dataset) == "" and scored_on(None) == ""
+
+
+@pytest.mark.parametrize("paper", ["dml", "cox", "synergy", "uml", "wma", "cross"])
+def test_every_papers_row_says_on_how_many_rows_its_arms_are_scored(paper: str) -> None:
+    """Also where a second claim takes what the first has computed, and of no more rows than its own sweeps."""
+    dataset = hard_rows_without_noise()
+    if paper == "cox":
+        dataset = with_a_third(dataset)
+    made = {
+        "dml": lambda: dml.experiment(dataset, choose="last", epochs=1, width=4),
+        "cox": lambda: CoxWorld(dataset).experiment(perceptor="given", steps=5, width=4, connect_steps=2),
+        "synergy": lambda: synergy.experiment(kinds(dataset, image="image", audio="audio"), steps=2),
+        "uml": lambda: uml.experiment(dataset, target="audio", auxiliary="image", steps=2),
+        "wma": lambda: wma.experiment(dataset),
+        "cross": lambda: xl.bench(dataset, epochs=1),
+    }[paper]()
+    names = {"cox": "image and audio and third", "uml": "audio"}.get(paper, "image and audio")
+    said = f"Scored on 100 of 200 test rows, those with {names}."
+    assert made.scored == said
+    if paper not in ("dml", "uml"):
+        return  # the sentence's way into a row is one for all; two show it
+
+    def measure(c: Conditions) -> Measured:
+        found = c.once("arms", lambda: c.sweep(made))["accuracy"].values
+        return gain(found + 0.01 * np.arange(len(found)), note="A control.")
+
+    conditions = Conditions(dataset, seeds=(0, 1))
+    claims = [Claim(f"mine.{k}", "Two heads are better.", "nowhere", "", measure) for k in "ab"]
+    assert [claim.judged(conditions.of(claim, (0, 1))).note for claim in claims] == [f"A control. {said}"] * 2
+    other = Claim("mine.c", "One is enough.", "nowhere", "", lambda c: gain(np.array([1.0, 1.1]), note="None."))
+    assert other.judged(conditions.of(other, (0, 1))).note == "None."
+
+
+def with_a_third(dataset: Dataset) -> Dataset:
+    splits = {}
+    for name, samples in dataset.splits.items():
+        inputs = {**samples.inputs, "third": torch.flip(samples.inputs["image"], (1,))}
+        splits[name] = Samples(inputs, samples.labels, present=samples.present)
+    return Dataset("three", splits["train"], splits["test"], dataset.classes, None, dict.fromkeys(inputs, "vector"))
+
+
+def kinds(dataset: Dataset, **of: str) -> Dataset:
+    """Vectors (N, 4) as pictures of one pixel of four channels, so that a paper of pictures and sounds takes them."""
+
+    def split(samples: Samples) -> Samples:
+        inputs = {m: x.reshape(-1, 1, 2, 2) for m, x in samples.inputs.items()}
+        return Samples(inputs, samples.labels, present=samples.present)
+
+    return Dataset("small", split(dataset.train), split(dataset.test), dataset.classes, None, of)
 
 
 def test_rows_are_cut_only_where_some_lack_a_modality() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch.testing import assert_close
 from xmodal_lab import metrics
 from xmodal_lab.instruments.metrics import discrepancy as mmd
 from xmodal_lab.instruments.metrics import medians
+from xmodal_lab.instruments.transport import w2
 
 quick = settings(max_examples=25, deadline=None)
 
@@ -409,16 +411,39 @@ def test_unbiased_mmd_is_0_on_average_under_the_null() -> None:
     assert float(values.min()) < 0
 
 
+@pytest.mark.once
 def test_mmd_of_many_points_takes_no_table_of_them() -> None:
-    """20,000 points: the table was 3.2 GB, and four more of its size on the way."""
+    """11,000 points: the table was 1 GB in float64, and four more of its size on the way."""
     code = (
-        "import resource, torch, xmodal_lab as xl; x = torch.randn(10000, 2); y = torch.randn(10000, 2)\n"
+        "import resource, torch, xmodal_lab as xl; x = torch.randn(5500, 2); y = torch.randn(5500, 2)\n"
         "xl.metrics.mmd(x[:50], y[:50]); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "xl.metrics.mmd(x, y, bandwidth=1.0); xl.metrics.mmd(x[:3000], y[:3000])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 300_000  # kB
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (
+            lambda x: metrics.mmd(x, x + 1),
+            r"the MMD of 200000 and 200000 points goes over 1.6e\+11 pairs.* random subset",
+        ),
+        (lambda x: metrics.mmd(x, x, "polynomial"), r"goes over 8e\+10 pairs of points, .* some 27 minutes"),
+        (lambda x: metrics.recall_at_k(x, x), "recall of 200000 queries among 200000 items .* subset of the queries"),
+        (lambda x: metrics.silhouette(x, torch.arange(len(x)) % 7), "silhouette of 200000 points .* davies_bouldin"),
+        (
+            lambda x: w2(x[:5000], x[:5000] + 1, "entropic"),
+            "entropic W2 .* which takes .* method='sliced'",
+        ),
+    ],
+)
+def test_what_takes_minutes_says_so_before_it_starts(what: Callable[[torch.Tensor], object], said: str) -> None:
+    """A warning is an error here, so none of them goes on."""
+    with pytest.raises(UserWarning, match=said):
+        what(normal(200_000, 2))
 
 
 def test_bad_clouds_for_mmd_are_named() -> None:

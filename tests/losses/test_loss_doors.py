@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from worlds import toy
 
@@ -149,6 +151,193 @@ def test_frozen_parameters_count_as_well() -> None:
     loss = Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + module[0].weight.norm())
     with pytest.raises(ValueError, match=r"reads 0\.weight from the module"):
         loss.value()
+
+
+def sometimes(module: nn.Module, states: Callable[[torch.Tensor, int], bool]) -> Callable[..., torch.Tensor]:
+    """A criterion that adds a penalty on the module's weights in some states: of (outputs, number of calls before)."""
+    calls = [0]
+
+    def criterion(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        calls[0] += 1
+        penalty = module[0].weight.square().sum() if states(outputs, calls[0] - 1) else 0
+        return F.cross_entropy(outputs, labels) + penalty
+
+    return criterion
+
+
+@pytest.mark.parametrize(
+    ("states", "look"),
+    [
+        (lambda _o, calls: calls == 1, lambda loss: loss.value()),
+        (lambda _o, calls: calls > 3, lambda loss: xl.landscape.plane(loss, points=5)),
+        (lambda _o, calls: calls > 40, lambda loss: [loss() for _ in range(50)]),
+        (lambda o, _calls: len(o) > 8, lambda loss: loss()),
+        (lambda o, calls: calls > 0 and o.requires_grad, lambda loss: xl.curvature.trace(loss, probes=2)),
+        (lambda o, _calls: float(o.detach().abs().max()) > 2, lambda loss: [loss.at(scaled(loss, 9)).value()]),
+        (
+            lambda o, calls: calls > 1 and not o.requires_grad,
+            lambda loss: loss.many({k: torch.stack([p, p]) for k, p in loss.params.items()}, vectorize=True),
+        ),
+    ],
+)
+def test_a_criterion_that_reads_weights_in_some_states_is_refused_before_a_wrong_number(
+    states: Callable[[torch.Tensor, int], bool], look: Callable[[Loss], object]
+) -> None:
+    module = net()
+    loss = Loss.from_module(module, rows(), sometimes(module, states))
+    with pytest.raises(ValueError, match=r"reads 0\.weight from the module"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it is no mean over rows, which may be seen first
+        look(loss)
+
+
+def scaled(loss: Loss, by: float) -> dict[str, torch.Tensor]:
+    return {name: by * p for name, p in loss.params.items()}
+
+
+def test_a_parameter_of_its_own_in_some_states_is_refused_with_its_gradient() -> None:
+    weight, calls = torch.ones(3, dtype=DOUBLE, requires_grad=True), []
+
+    def criterion(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return F.cross_entropy(outputs * weight if len(calls) > 4 else outputs, labels)
+
+    loss = Loss.from_module(net(), rows(), criterion)
+    with pytest.raises(ValueError, match=r"reads a tensor float64 \(3,\) that wants a gradient"):
+        xl.curvature.trace(loss, probes=2)
+
+
+def test_facts_of_the_weights_and_leaves_made_inside_are_no_reading() -> None:
+    module = net()
+
+    def criterion(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        assert module[0].weight.requires_grad and module[0].weight.numel() == len(module[0].weight) * 5
+        made = outputs.detach().to(module[0].weight.dtype).requires_grad_()  # as a penalty on gradients does
+        with torch.enable_grad():
+            slope = torch.autograd.grad(F.cross_entropy(made, labels), made)[0]
+        return F.cross_entropy(outputs, labels) + slope.square().mean().detach() * 0
+
+    expected = Loss.from_module(module, rows()).value()
+    for _ in range(3):
+        assert Loss.from_module(module, rows(), criterion).value() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("how", ["a list", "kept from before", "a plain tensor"])
+def test_weights_that_the_module_reads_beside_its_parameters_are_refused(how: str) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(5, 3).double()
+            self.beside = [nn.Linear(5, 3).double()]
+            self.kept = self.head.weight.softmax(0)
+            self.plain = torch.rand(3, 5, dtype=DOUBLE, requires_grad=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            weight = {"a list": self.beside[0].weight, "kept from before": self.kept, "a plain tensor": self.plain}[how]
+            return self.head(x) + F.linear(x, weight)
+
+    module = Odd()
+    said = r"computed from head\.weight before" if how == "kept from before" else r"\(3, 5\) that wants .* Register it"
+    loss = Loss.from_module(module, rows())
+    for _ in range(2):
+        with pytest.raises(ValueError, match=said):
+            loss.value()
+    if how == "a list":
+        module.beside[0].requires_grad_(False)  # the way out that it names
+        assert Loss.from_module(module, rows()).value() > 0
+
+
+@pytest.mark.parametrize("where", ["closure", "default", "attribute", "partial", "list"])
+def test_an_array_that_looks_into_the_weights_is_found_where_the_criterion_holds_it(where: str) -> None:
+    module = net(nn.BatchNorm1d(7))
+    array = module[0].weight.detach().numpy()  # no operation of torch tells when it is read
+
+    def plain(outputs: torch.Tensor, labels: torch.Tensor, held: object = array) -> torch.Tensor:
+        return F.cross_entropy(outputs, labels) + float(np.square(held).sum())
+
+    class Held:
+        def __init__(self) -> None:
+            self.held = array[1:]
+
+        def __call__(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return plain(outputs, labels, self.held)
+
+    several = [array.T]
+    criterion = {
+        "closure": lambda o, y: F.cross_entropy(o, y) + float(np.square(array).sum()),
+        "default": plain, "attribute": Held(), "partial": functools.partial(plain, held=array[:, 2]),
+        "list": lambda o, y: F.cross_entropy(o, y) + float(several[0].max()),
+    }[where]  # fmt: skip
+    with pytest.raises(ValueError, match=r"reads 0\.weight from the module"):
+        Loss.from_module(module, rows(), criterion).value()
+    constant = array.copy()
+    assert Loss.from_module(module, rows(), lambda o, y: F.cross_entropy(o, y) + float(constant.max())).value() > 0
+
+
+@pytest.mark.parametrize("how", ["autocast", "a cast"])
+def test_half_precision_on_the_way_is_told(how: str) -> None:
+    class Coarse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(5, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if how == "a cast":
+                return self.head(x.bfloat16().float())
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.head(x).float()
+
+    x, y = rows()
+    with pytest.warns(RuntimeWarning, match=r"Coarse goes through torch.bfloat16 on the way .* take the cast out"):
+        Loss.from_module(Coarse(), (x.float(), y)).value()
+
+
+def test_tensors_without_rows_or_of_complex_numbers_are_named() -> None:
+    x, y = rows()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: that nested tensors are new
+        ragged = torch.nested.nested_tensor([x[:2], x[2:6]])
+    with pytest.raises(TypeError, match=r"nested tensor, .* torch\.nested\.to_padded_tensor"):
+        Loss.from_module(net(), (ragged, y[:2]))
+    with pytest.raises(ValueError, match=r"params\['w'\] is complex .* torch\.view_as_real\(w\)"):
+        Loss(lambda p: p["w"].abs().sum(), {"w": torch.ones(2, dtype=torch.complex64)})
+    with pytest.raises(ValueError, match=r"use labels\.argmax\(1\), or labels\.float\(\) for shares"):
+        Loss.from_module(net(), (x, F.one_hot(y, 3)))
+
+
+# -- activation checkpointing ------------------------------------------------------------------------
+
+
+class Checkpointed(nn.Module):
+    """A net that may run its first part again in the backward."""
+
+    def __init__(self, reentrant: bool | None) -> None:
+        super().__init__()
+        self.first, self.last, self.reentrant = nn.Linear(5, 7).double(), nn.Linear(7, 3).double(), reentrant
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def part(x: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(self.first(x))
+
+        return self.last(part(x) if self.reentrant is None else checkpoint(part, x, use_reentrant=self.reentrant))
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_activation_checkpointing_changes_no_number(reentrant: bool) -> None:
+    plain, module = Checkpointed(None), Checkpointed(reentrant)
+    module.load_state_dict(plain.state_dict())
+    found = []
+    for net_ in (plain, module):
+        loss = Loss.from_module(net_, rows())
+        there = loss.at(scaled(loss, 3))  # recomputed with the module's own weights, it would be another gradient
+        at = {name: p.clone().requires_grad_() for name, p in there.params.items()}
+        slope = torch.autograd.grad(there(at), list(at.values()))
+        found.append((there.value(), [g.tolist() for g in slope], xl.curvature.trace(there, probes=2).value))
+    assert found[0] == found[1]
+    x = rows()[0].requires_grad_()  # and in training it is what it was: the part runs twice
+    seen = []
+    module.first.register_forward_hook(lambda *_: seen.append(1))
+    module(x).sum().backward()
+    assert len(seen) == 2
 
 
 def test_constants_of_a_criterion_are_its_own_business() -> None:

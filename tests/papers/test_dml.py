@@ -78,6 +78,7 @@ def test_exact_claims(ledger: dict[str, Measured]) -> None:
     assert ledger["dml.I"].verdict == "direction holds", "α = 0 does as well"
 
 
+@pytest.mark.once
 def test_claims_of_accuracy_ask_nothing_else_of_a_net() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arms, "EPOCHS", {"quick": 2, "full": 2})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -637,6 +638,7 @@ def small() -> Conditions:
     return Conditions(seeds=(0, 1))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "name", ["F", "R", "U", "B", "N", "K", "M", "3", "Z", "FT", "S", "TR", "X", "E", "V", "A", "D"]
 )
@@ -715,6 +717,7 @@ def test_more_seeds_do_not_refuse_an_exchange_rate() -> None:
     assert math.isnan(claims.log_ratio(1, -1, 1, 1))
 
 
+@lru_cache
 def _tiny_model(trained: bool = True, steps: int = 0) -> object:
     from transformers import BertConfig, BertModel
 

@@ -127,6 +127,7 @@ def test_every_claim_of_the_paper_has_its_row() -> None:
     assert {c.id for c in claims.CLAIMS if not c.trained} == {"wma.I", "wma.0"}
 
 
+@pytest.mark.once
 def test_every_claim_gives_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = runs.EXPERIMENT.with_defaults(
         n_train=24, n_val=24, n_test=24, steps=2, pretraining=0, batch_size=8, layers=1, data_seed=0

@@ -41,9 +41,9 @@ def test_a_test_that_leans_on_another_is_found_in_some_order(tmp_path: Path) -> 
         "seen = []\ndef test_first():\n    seen.append(1)\ndef test_second():\n    assert seen\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(tmp_path)]
-    for more, status in ([], 0), (["--shuffle", str(SEED_THAT_TURNS_TWO)], 1):
-        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == status, done.stdout
+    more = ["--shuffle", str(SEED_THAT_TURNS_TWO)]
+    done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout, done.stdout
     assert "test_second" in done.stdout
 
 
@@ -89,6 +89,9 @@ def test_settings_name_what_the_issue_of_rounding_needs(everywhere: Any) -> None
 
 def test_what_is_left_out_of_a_second_run_exists() -> None:
     once = _module("conftest_alone", CONFTEST).ONCE
-    known = {path.stem for path in CONFTEST.parent.rglob("test_*.py")}
+    files = list(CONFTEST.parent.rglob("test_*.py"))
+    known = {name for path in files for name in (path.stem, path.parent.name)}
     assert once <= known, once - known
-    assert len(once) < len(known) / 2
+    numbers = {"instruments", "papers", "training", "losses", "models"}  # where another rounding may show
+    assert not once & numbers
+    assert len([path for path in files if once & {path.stem, path.parent.name}]) < len(files) / 2

@@ -80,7 +80,7 @@ rate = xl.information.exchange_rate(acc, [1, 2, 4], [1, 2, 4], words_per_text=5.
 keep("exchange rate", rate.rate, rate.interval)
 MEMBERS = {
     "dml": {**small, "epochs": 2, "width": 8, "eigenvalues": 1, "landscape_points": 3},
-    "cox": {"perceptor_steps": 30, "steps": 20, "hidden": 16, "width": 16, "points": 50},
+    "cox": {"perceptor_steps": 30, "steps": 20, "connect_steps": 30, "hidden": 16, "width": 16, "points": 50},
     "synergy": {"images_per_class": 10, "clips_per_class": 10, "texts_per_class": 4, "steps": 20, "teacher_steps": 20, "hidden": 16, "width": 16},
     "uml": {"steps": 30, "text_shots": [0, 12], "text_encoder": ["minilm", "words"]},
     "wma": {"n_train": 64, "n_val": 32, "n_test": 32, "width": 8, "layers": 1, "pretraining": 4, "steps": 4, "warmup": 1, "alpha": 1.0},

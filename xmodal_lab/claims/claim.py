@@ -50,6 +50,7 @@ class Conditions:
         memory: results that several claims share, in this process.
         told: names of settings that were taken, and what the claim itself would have taken.
         devices: what the sweeps ran on.
+        rows: on how many test rows the arms were scored, in a sentence, where that is not all of them.
 
     Raises:
         ValueError, TypeError: a budget, seeds or dataset that make no sense.
@@ -67,6 +68,7 @@ class Conditions:
     memory: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     told: dict[str, set[str]] = field(default_factory=dict, compare=False, repr=False)
     devices: set[str] = field(default_factory=set, compare=False, repr=False)
+    rows: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check.one_of("budget", self.budget, BUDGETS)
@@ -83,7 +85,7 @@ class Conditions:
     def of(self, claim: Claim, seeds: Sequence[int] | None) -> Conditions:
         """These conditions for one claim: its own number of seeds, unless some are given."""
         own = tuple(seeds) if seeds is not None else claim.seeds(self.budget, self.first)
-        return replace(self, seeds=own, told={}, devices=set())
+        return replace(self, seeds=own, told={}, devices=set(), rows=set())
 
     @property
     def quick(self) -> bool:
@@ -111,6 +113,7 @@ class Conditions:
 
         cube = self.once(f"sweep {known.name} {key}", run)
         self.devices.add(str(cube.attrs.get("device", "")))
+        self.rows.update({known.scored} - {""})
         return cube
 
     def setting(self, name: str, default: Found) -> Found:
@@ -137,8 +140,21 @@ class Conditions:
         """``function()``, computed at most once per process and set of seeds under ``key``."""
         key = f"{key} {self.seeds}"
         if key not in self.memory:
-            self.memory[key] = function()
+            self.memory[key] = self._noting(key, function)
+        for noted, seen in zip((self.devices, self.rows), self.memory.get(f"seen by {key}", ()), strict=False):
+            noted.update(seen)
         found: Found = self.memory[key]
+        return found
+
+    def _noting(self, key: str, function: Callable[[], Found]) -> Found:
+        """``function()``; what its sweeps note goes with it, to every claim that shares it."""
+        before = set(self.devices), set(self.rows)
+        self.devices.clear()
+        self.rows.clear()
+        found = function()
+        self.memory[f"seen by {key}"] = set(self.devices), set(self.rows)
+        self.devices.update(before[0])
+        self.rows.update(before[1])
         return found
 
 
@@ -219,7 +235,8 @@ class Claim:
         found = self.measure(conditions)
         if unknown := [name for name in conditions.settings if name not in conditions.told and self.trained]:
             raise ValueError(f"{self.id} takes no setting {unknown[0]!r}.")
-        return found.beside(self.effect, self.sesoi, partial=conditions.dataset is not None)
+        note = " ".join(part for part in (found.note, *sorted(conditions.rows)) if part)
+        return replace(found, note=note).beside(self.effect, self.sesoi, partial=conditions.dataset is not None)
 
 
 def _digest(what: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..utils import checks as check
 from .claim import Claim, Conditions
-from .ledger import shipped
+from .ledger import measured_of, shipped
 from .measuring import Asked, chosen
 from .seeds import FRESH
 from .verdicts import NEEDS
@@ -76,6 +77,50 @@ def repeat(
         })  # fmt: skip
     found = pd.DataFrame(lines)
     found.attrs = {"draw": number, "agreement": float(found["agree"].mean())}
+    return found
+
+
+def resampled(draws: int = 200, *, ids: Asked = None, seed: int = 0) -> pd.DataFrame:
+    """How likely is each shipped word with other seeds? Without training: the kept seeds are drawn with replacement.
+
+    A bootstrap: it believes the measured mean and spread, so it says where a word stands near an edge, not whether the
+    world was a lucky one. Rows that kept no outcomes, and those of theorems, are left out.
+
+    Args:
+        draws: of the seeds, for each row.
+        ids: which claims; all by default.
+        seed: of the draws.
+
+    Returns:
+        One line per row: id, word, agree (share of draws that give the same word), other (the word most often given
+        instead), n. ``attrs["agreement"]`` is the mean of ``agree``.
+
+    Raises:
+        ValueError: an unknown id; no row with outcomes among those asked; draws below 1.
+
+    Example:
+        >>> import xmodal_lab as xl
+        >>> found = xl.claims.resampled(20, ids=["cross.AF", "uml.X"])
+        >>> list(found["word"])
+        ['fails', 'holds']
+    """
+    import pandas as pd
+
+    check.integer("draws", draws, at_least=1)
+    rng, known, lines = np.random.default_rng(check.integer("seed", seed, at_least=0)), shipped(), []
+    for claim in chosen(ids):
+        row = known.get(claim.id)
+        if row is None or not claim.trained or not any(step.get("outcomes") for step in row["steps"]):
+            continue
+        measured, word = measured_of(row), _word(row["verdict"])
+        said = Counter(_word(measured.resampled(rng).verdict) for _ in range(draws))
+        agree = said.pop(word, 0) / draws
+        other = said.most_common(1)[0][0] if said else ""
+        lines.append({"id": claim.id, "word": word, "agree": agree, "other": other, "n": row["n"]})
+    if not lines:
+        raise ValueError("none of these rows of the shipped ledger has kept its outcomes.")
+    found = pd.DataFrame(lines)
+    found.attrs = {"agreement": float(found["agree"].mean())}
     return found
 
 

@@ -106,6 +106,28 @@ class Measured:
         steps = _told(_told(self.steps, effect, "effect", partial), sesoi, "sesoi", partial)
         return _judged(replace(self, steps=steps))
 
+    def resampled(self, rng: np.random.Generator) -> Measured:
+        """As other seeds might have it: the seeds drawn again with replacement, for all its comparisons alike.
+
+        Args:
+            rng: draws the seeds.
+        """
+        count = max((s.n for s in (*self.steps, *self.controls, *self.readings)), default=0)
+        drawn = rng.integers(0, max(count, 1), count)
+
+        def again(step: Step) -> Step:
+            if len(step.outcomes) != count:  # a theorem, or a comparison that lost seeds: as it was
+                return step
+            return replace(
+                step, outcomes=tuple(step.outcomes[i] for i in drawn),
+                below=tuple(step.below[i] for i in drawn) if step.below else (),
+            )  # fmt: skip
+
+        steps, controls, readings = (
+            tuple(map(again, part)) for part in (self.steps, self.controls, self.readings)
+        )  # fmt: skip
+        return _judged(replace(self, steps=steps, controls=controls, readings=readings))
+
 
 def gain(
     differences: Differences,

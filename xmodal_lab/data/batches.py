@@ -46,6 +46,11 @@ def batches_of(data: Any, most: int | None = None) -> list[Any]:
                 "a batch has a target of one number, without rows: this is a sample, not a batch; join samples by "
                 "torch.utils.data.DataLoader(samples, batch_size=…)."
             )
+        if any(tensor.is_nested for tensor in tensors_in(batch)):
+            raise TypeError(
+                "a batch holds a nested tensor, whose rows cannot be picked; pad it with "
+                "torch.nested.to_padded_tensor, and give the module a mask."
+            )
         if rows_of(batch) == 0:
             raise ValueError("a batch is empty (no rows).")
     return batches

@@ -23,6 +23,8 @@ from .doors import Doors
 from .kinds import KINDS as KINDS
 from .labels import as_labels, check_classes, check_from_zero, task_of
 
+_SCORED = "scored"  # in the provenance of a dataset whose test rows were cut
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -379,7 +381,7 @@ def judged_alike(dataset: Dataset) -> Dataset:
         dataset: the whole, with its splits.
 
     Returns:
-        The same dataset, where all held-out rows are complete.
+        The same dataset, where all held-out rows are complete; :func:`scored_on` tells of those that were cut off.
 
     Raises:
         TypeError: no dataset.
@@ -391,4 +393,33 @@ def judged_alike(dataset: Dataset) -> Dataset:
         if name == "train" or bool(whole.all()) or not bool(whole.any()):
             continue
         cut[name] = samples.complete(dataset.modalities)
-    return replace(dataset, **cut) if cut else dataset  # type: ignore[arg-type]
+    if not cut:
+        return dataset
+    told = {_SCORED: rows_said(len(cut["test"]), len(dataset.test), dataset.modalities)} if "test" in cut else {}
+    return replace(dataset, provenance={**dataset.provenance, **told}, **cut)  # type: ignore[arg-type]
+
+
+def scored_on(dataset: object) -> str:
+    """On how many test rows all arms are scored, where :func:`judged_alike` cut a dataset.
+
+    Args:
+        dataset: any dataset, or none.
+
+    Returns:
+        A sentence; "" where it is all rows.
+    """
+    return str(dataset.provenance.get(_SCORED, "")) if isinstance(dataset, Dataset) else ""
+
+
+def rows_said(rows: int, of: int, modalities: Sequence[str]) -> str:
+    """That some of the test rows are scored.
+
+    Args:
+        rows: how many are.
+        of: how many there are.
+        modalities: what those have that are.
+
+    Returns:
+        A sentence; "" where it is all rows.
+    """
+    return "" if rows == of else f"Scored on {rows} of {of} test rows, those with {' and '.join(modalities)}."

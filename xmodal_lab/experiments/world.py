@@ -31,7 +31,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 from ..data import datasets
-from ..data.samples import Dataset, judged_alike
+from ..data.samples import Dataset, judged_alike, scored_on
 from ..sweeps.experiment import Experiment, Report, Result, Variable
 from ..utils import checks as check
 
@@ -123,6 +123,7 @@ class World(ABC):
             data=self.fingerprint,
             labels=self.labels,
             version=self.version,
+            scored=scored_on(self.given),
             world=self,
             **self._together(),
         )

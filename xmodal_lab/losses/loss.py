@@ -65,6 +65,11 @@ class Loss:
         self.params: Params = {}
         for key, value in check.mapping("params", params, "tensors").items():
             tensor = check.as_tensor(f"params[{key!r}]", value).detach()
+            if tensor.is_complex():
+                raise ValueError(
+                    f"params[{key!r}] is complex ({tensor.dtype}), and losses are functions of real numbers; let "
+                    "the module hold torch.view_as_real(w) as its parameter, and use torch.view_as_complex of it."
+                )
             if not tensor.is_floating_point():
                 raise ValueError(f"params[{key!r}] must be floating point, got {tensor.dtype}; use .float().")
             self.params[key] = check.finite(f"params[{key!r}]", tensor)

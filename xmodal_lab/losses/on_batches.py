@@ -22,7 +22,19 @@ from ..models.modules import Params, call_with, places_of
 from ..utils import checks as check
 from . import standins
 from .chunks import Chunks
-from .criteria import FAILURES, ReadsMore, as_labels, check_criterion, check_labels, takes_classes
+from .criteria import (
+    FAILURES,
+    Guard,
+    HalfPrecision,
+    ReadsMore,
+    as_labels,
+    check_criterion,
+    check_graph,
+    check_labels,
+    owned_by,
+    reads_nothing_else,
+    takes_classes,
+)
 from .cross_entropy import cross_entropy
 from .parameters import fitted, scalar
 from .scratch import Scratch
@@ -52,6 +64,7 @@ class OnBatches:
         if criterion is not None:
             check.function("criterion", criterion, "from (outputs, targets) to a scalar")
         self.criterion = cross_entropy if criterion is nn.functional.cross_entropy else criterion
+        self._owned = None if reads_nothing_else(self.criterion or cross_entropy) else owned_by(self.module)
         self.batchnorm = check.one_of("batchnorm mode", batchnorm, ("keep", "recalibrate"))
         # Whether a call writes to buffers, as BatchNorm in train mode does; then each gets copies. None: not seen yet.
         self._writes_buffers: bool | None = True if batchnorm == "recalibrate" else None
@@ -119,8 +132,13 @@ class OnBatches:
         return self.criterion_of(outputs, target)
 
     def criterion_of(self, outputs: Any, target: Any) -> Tensor:
-        """The criterion of outputs and target, a scalar."""
-        return scalar((self.criterion or cross_entropy)(outputs, target), self.name)
+        """The criterion of outputs and target, a scalar; it reads nothing else of the module, however it came here."""
+        criterion = self.criterion or cross_entropy
+        if self._owned is None:
+            return scalar(criterion(outputs, target), self.name)
+        with Guard(self._owned, [outputs, target]):
+            value = criterion(outputs, target)
+        return scalar(value, self.name)
 
     def _answer(self, call: Callable[..., Any], batch: Any) -> tuple[Any, Any]:
         """What the module makes of a batch, and the target; a model with a loss of its own gets its target too."""
@@ -255,13 +273,14 @@ class OnBatches:
         return f"; the module is in {one}, the batch in {other}: cast one of them, as by module.to({other})."
 
     def look(self) -> None:
-        """At the first evaluation: what the criterion reads, and whether batches may be averaged."""
+        """At the first evaluation: what criterion and module read, and whether batches may be averaged."""
         if self._looked or torch._C._functorch.peek_interpreter_stack() is not None:
             return
         self._looked = True
         try:
             if self.criterion is not None and self.criterion is not cross_entropy:
                 self._look_at_criterion(self.criterion)
+            self._look_at_graph()
             self.chunks.tell_of_batches()
         except BaseException:
             self._looked = False
@@ -284,3 +303,21 @@ class OnBatches:
             except (*FAILURES, MemoryError):
                 if batch is tries[-1]:
                     raise
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def _look_at_graph(self) -> None:
+        """Run the whole on a few rows with parameters of its own, and see which others its gradient would reach."""
+        mine = {name: p.detach().clone().requires_grad_() for name, p in self.params.items()}
+        for batch in (self.chunks.few(2), self.batches[0]):
+            few = own(batch)
+            try:
+                with HalfPrecision(mine) as half:
+                    value = self.on(mine, few)
+            except ReadsMore:
+                raise
+            except (*FAILURES, MemoryError):  # what does not run without gradients either is told where it is asked
+                continue
+            check_graph(value, [mine, few, self.held], self.module)
+            half.tell(self.name, type(self.module).__name__)
+            return

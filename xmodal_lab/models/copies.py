@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import nn
 
 from ..data.batches import tensors_in
@@ -79,3 +82,47 @@ def uncompiled(module: nn.Module) -> Iterator[None]:
         return
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+class _Plain:
+    """What stands for the two ways of ``torch.utils.checkpoint`` while anyone asks for it, in any thread."""
+
+    lock = threading.Lock()
+    asked = 0
+    kept: dict[str, Any] = {}  # noqa: RUF012
+
+    @staticmethod
+    def apply(function: Any, _preserve: bool, *inputs: Any) -> Any:
+        """In the place of the reentrant function."""
+        return function(*inputs)
+
+    @staticmethod
+    def around(*_given: Any, **_named: Any) -> Iterator[None]:
+        """In the place of what goes on before and after the other one's function."""
+        yield
+
+
+_PLAIN = {"CheckpointFunction": _Plain, "_checkpoint_without_reentrant_generator": _Plain.around}
+
+
+@contextmanager
+def without_recomputing() -> Iterator[None]:
+    """Activation checkpointing keeps what it computes while the context lasts, as without it.
+
+    It would run its part of the forward again in the backward, when the module has its own parameters back: gradients
+    would be those of other weights than the ones looked at, or miss the weights altogether (``use_reentrant=True``).
+    """
+    with _Plain.lock:
+        if not _Plain.asked:
+            _Plain.kept = {name: getattr(torch.utils.checkpoint, name) for name in _PLAIN}
+            for name, plain in _PLAIN.items():
+                setattr(torch.utils.checkpoint, name, plain)
+        _Plain.asked += 1
+    try:
+        yield
+    finally:
+        with _Plain.lock:
+            _Plain.asked -= 1
+            if not _Plain.asked:
+                for name, own in _Plain.kept.items():
+                    setattr(torch.utils.checkpoint, name, own)

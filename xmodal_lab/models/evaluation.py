@@ -16,6 +16,7 @@ from ..data.samples import Samples
 from ..utils import checks as check
 from ..utils.torch_state import wide
 from . import objectives
+from .copies import without_recomputing
 
 
 class Evaluation(NamedTuple):
@@ -57,8 +58,11 @@ def device_of(model: nn.Module, fallback: torch.device) -> torch.device:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode while the context lasts, for one thread at a time; then every module as it was."""
-    with alone_with(model):
+    """The model in eval mode while the context lasts, for one thread at a time; then every module as it was.
+
+    Meanwhile its forward runs once, also where it checkpoints activations.
+    """
+    with alone_with(model), without_recomputing():
         modes = {m: m.training for m in model.modules()}
         model.eval()
         try:

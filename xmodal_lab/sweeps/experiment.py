@@ -157,6 +157,7 @@ class Experiment:
             notices other files under the same name; may load them.
         labels: setting -> how axes write it.
         version: raise it when results change: stores of another version are refused.
+        scored: on which held-out rows all members are scored, in a sentence, where that is not all of them.
         world: the object whose methods the functions are, where there is one; see :mod:`xmodal_lab.experiments.world`.
 
     Raises:
@@ -176,6 +177,7 @@ class Experiment:
     data: Callable[[dict[str, Any]], str] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     version: str = "1"
+    scored: str = ""
     world: Any = None
 
     def __post_init__(self) -> None:

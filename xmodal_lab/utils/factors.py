@@ -138,7 +138,7 @@ def _settled(basis: Tensor, most: int) -> Tensor:
         first = int((share >= share.max() * (1 - torch.finfo(basis.dtype).eps ** 0.5)).to(torch.uint8).argmax())
         axis = left[:, first] / left[:, first].norm()  # of a projector's column, the diagonal entry is the largest
         found.append(axis)
-        left = left - torch.outer(axis, axis) @ left
+        left = left - torch.outer(axis, axis @ left)
     return torch.stack(found, 1)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...utils import checks as check
 from ...utils.checks import class_numbers
+from ...utils.effort import tell_if_long
 from ...utils.points import cloud, floating, magnitude, of_length_one, squared_distances
 from ...utils.torch_state import full_precision, wide
 
@@ -59,6 +60,9 @@ def recall_at_k(
     Returns:
         A float, or a dict k -> float for several k.
 
+    Warns:
+        UserWarning: so many queries and items that it takes more than about a minute.
+
     Raises:
         ValueError: k > m, different dimensions, a query without a right item, NaN, two ways to say what is right.
 
@@ -98,6 +102,9 @@ def recall_at_k(
             )
         rows = torch.arange(len(q)) if target is None else target
         right_of, right = class_numbers("target", rows, len(q), below=len(g)), torch.arange(len(g))
+    tell_if_long(
+        f"recall of {len(q)} queries among {len(g)} items", len(q) * len(g), "take a random subset of the queries"
+    )
     dtype = torch.promote_types(q.dtype, g.dtype)
     q, g = q.to(dtype), g.to(q.device, dtype)
     if similarity == "cosine":
@@ -275,6 +282,9 @@ def silhouette(features: Any, labels: Any, metric: str = "euclidean") -> float:
     Returns:
         The mean over all points, a number.
 
+    Warns:
+        UserWarning: so many points that it takes more than about a minute.
+
     Raises:
         ValueError: one class, every sample a class of its own, lengths that differ, NaN.
 
@@ -287,6 +297,7 @@ def silhouette(features: Any, labels: Any, metric: str = "euclidean") -> float:
     from sklearn.metrics import silhouette_score
 
     x, y = _clusters(features, labels)
+    tell_if_long(f"the silhouette of {len(x)} points", len(x) ** 2, "take a random subset, or davies_bouldin")
     try:
         return float(silhouette_score(x, y, metric=metric))
     except (ValueError, TypeError) as error:

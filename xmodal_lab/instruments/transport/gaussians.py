@@ -91,30 +91,44 @@ class Triple:
         Raises:
             ValueError: another coupling.
         """
+        means, covariances = self._interpolated(torch.tensor([alpha], dtype=torch.float64), coupling)
+        return Gaussian(means[0], covariances[0])
+
+    def _interpolated(self, alpha: Tensor, coupling: str) -> tuple[Tensor, Tensor]:
+        """Means (n, d) and covariances (n, d, d) of P_k at each α (n,)."""
         check.one_of("coupling", coupling, COUPLINGS)
-        mean = (1 - alpha) * self.i.mean + alpha * self.j.mean
+        to_j = alpha.double()[:, None]
+        mean = (1 - to_j) * self.i.mean + to_j * self.j.mean
+        to_j = to_j[..., None]
         if coupling == "random":
-            return Gaussian(mean, (1 - alpha) ** 2 * self.i.covariance + alpha**2 * self.j.covariance)
+            return mean, (1 - to_j) ** 2 * self.i.covariance + to_j**2 * self.j.covariance
+        base, first, second = self._maps(coupling)
+        maps = (1 - to_j) * first + to_j * second
+        return mean, _symmetric(maps @ base.covariance @ maps.mT)
+
+    def _maps(self, coupling: str) -> tuple[Gaussian, Tensor, Tensor]:
+        """The Gaussian whose points both couplings move, and the matrices that take them to P_i and to P_j."""
         if coupling == "true":
-            base, to_i, to_j = self.i, torch.eye(len(mean), dtype=torch.float64), transport_map(self.i, self.j)
-        else:
-            base, to_i, to_j = self.star, transport_map(self.star, self.i), transport_map(self.star, self.j)
-        map_ = (1 - alpha) * to_i + alpha * to_j
-        covariance = map_ @ base.covariance @ map_.T
-        return Gaussian(mean, (covariance + covariance.T) / 2)
+            eye = torch.eye(len(self.i.mean), dtype=torch.float64)
+            return self.i, eye, transport_map(self.i, self.j)
+        return self.star, transport_map(self.star, self.i), transport_map(self.star, self.j)
 
     def delta_k(self, alpha: Tensor, coupling: str) -> Tensor:
         """Δ_k² = W2²(P*, P_k) at each α, (n,)."""
-        found = [squared(self.star, self.interpolated(float(a), coupling)) for a in alpha]
-        return torch.tensor(found, dtype=torch.float64)
+        return _squared(self.star, *self._interpolated(alpha, coupling))
 
 
 def squared(a: Gaussian, b: Gaussian) -> float:
     """W2² = ‖μ_a - μ_b‖² + Tr(A + B - 2 (A^½ B A^½)^½) (Bures)."""
+    return float(_squared(a, b.mean[None], b.covariance[None])[0])
+
+
+def _squared(a: Gaussian, means: Tensor, covariances: Tensor) -> Tensor:
+    """W2² of ``a`` and n others, (n,)."""
     root = _root(a.covariance)
-    cross = torch.linalg.eigvalsh(_symmetric(root @ b.covariance @ root)).clamp_min(0).sqrt().sum()
-    spread = a.covariance.trace() + b.covariance.trace() - 2 * cross
-    return float((a.mean - b.mean).square().sum() + spread)
+    cross = torch.linalg.eigvalsh(_symmetric(root @ covariances @ root)).clamp_min(0).sqrt().sum(-1)
+    traces = covariances.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (a.mean - means).square().sum(-1) + a.covariance.trace() + traces - 2 * cross
 
 
 def transport_map(a: Gaussian, b: Gaussian) -> Tensor:
@@ -163,4 +177,4 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def _symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.T) / 2
+    return (matrix + matrix.mT) / 2

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from ...data import sentences as texts
-from ...data.samples import Dataset
+from ...data.samples import Dataset, rows_said, scored_on
 from ...data.unpaired import Unpaired, unpaired
 from ...experiments.world import StackedWorld
 from ...sweeps.experiment import Experiment, Report, Variable, on_demand
@@ -174,7 +174,15 @@ def experiment(data: Unpaired | Dataset | Mapping[str, Any] | None = None, **def
     Raises:
         ValueError, TypeError: data or settings that make no sense.
     """
-    return UmlWorld(data if isinstance(data, Unpaired) or data is None else unpaired(data)).experiment(**defaults)
+    world = UmlWorld(data if isinstance(data, Unpaired) or data is None else unpaired(data))
+    made = world.experiment(**defaults)
+    return replace(made, scored=_scored(data, made.defaults["target"])) if isinstance(data, Dataset) else made
+
+
+def _scored(data: Dataset, target: str) -> str:
+    """The test rows that have the target are scored, whatever the auxiliaries have."""
+    present = data.test.present[target]
+    return rows_said(int(present.sum()), len(present), (target,)) or scored_on(data)
 
 
 def head_of(s: Mapping[str, Any]) -> Head:

@@ -14,7 +14,7 @@ import torch
 
 from ....claims.claim import Conditions
 from ....data.pairing import Pairing
-from ....data.samples import Dataset, Samples, judged_alike
+from ....data.samples import Dataset, Samples
 from ....experiments.world import world_of
 from ....sweeps.experiment import Experiment
 from ..member import EXPERIMENT, DmlWorld, experiment
@@ -57,18 +57,7 @@ def site(c: Conditions, count: int = 2) -> Site:
         return Site(EXPERIMENT.with_defaults(**defaults) if count > 2 else EXPERIMENT, names, epochs)
     dataset = c.once(f"dml dataset {count} {c.budget}", lambda: _cut(c, count))
     note = "" if not c.quick or len(dataset.train) == len(c.dataset.train) else f"{len(dataset.train)} training rows."
-    note = " ".join(part for part in (note, scored_on(dataset)) if part)
     return Site(experiment(dataset), dataset.modalities, epochs, note)
-
-
-def scored_on(dataset: Dataset) -> str:
-    """On how many test rows all arms are scored, where some lack a modality."""
-    rows, whole = len(dataset.test), len(judged_alike(dataset).test)
-    return (
-        ""
-        if rows == whole
-        else f"Scored on {whole} of {rows} test rows, those with {' and '.join(dataset.modalities)}."
-    )
 
 
 def data(c: Conditions) -> Dataset:

@@ -21,6 +21,7 @@ from ....losses import Params
 from ....models.stacked import linear, uniform
 from ....training.descent import descend, member
 from ....utils import checks as check
+from ....utils.effort import tell_if_long
 from ....utils.factors import principal_components
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def pseudo_labels(samples: Samples, modality: str, clusters: int, *, dims: int =
         dims: of the UMAP (ours; the paper gives none).
         seed: of both.
 
+    Warns:
+        UserWarning: so many rows that it takes more than about a minute.
+
     Raises:
         ValueError: more clusters than rows, or fewer than two.
     """
@@ -52,6 +56,8 @@ def pseudo_labels(samples: Samples, modality: str, clusters: int, *, dims: int =
     if not 2 <= check.integer("clusters", clusters) <= len(samples):
         raise ValueError(f"clusters must be between 2 and the {len(samples)} rows, got {clusters}.")
     flat = samples.inputs[modality]
+    # UMAP goes over each point's neighbours some hundred times, on one thread where a seed is given (ours).
+    tell_if_long(f"pseudo-labels of {len(flat)} rows", 1e5 * len(flat), "take a subset of the rows")
     small = principal_components(flat, 50)(flat).double()
     # UMAP multiplies the last digit of what it reads, so it reads what rounding leaves alone.
     seen = (small / small.abs().max()).numpy().round(5).astype(np.float32)

@@ -289,7 +289,7 @@ def test_baselines_do_not_depend_on_what_only_cox_has() -> None:
 
 @pytest.mark.once
 def test_every_claim_of_the_paper_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = {"T1", "S", "U", "R", "M", "D1", "D2", "A", "P"}
+    ids = {"T1", "S", "SE", "U", "UB", "R", "M", "D1", "D2", "A", "P"}
     assert {claim.id.removeprefix("cox.") for claim in claims.CLAIMS} == ids
     small = SMALL | {"steps": 6, "perceptor_steps": 2, "rounds": 1}
     made = bench.CoxWorld.experiment

@@ -160,17 +160,17 @@ def _loss_landscapes(module: nn.Module, data: Any, points: int, rows: int) -> An
 
 def _loss_landscape_3d(module: nn.Module, data: Any, points: int, rows: int) -> Any:
     import loss_landscape_3d as peer
-    from torch.utils.data import DataLoader, TensorDataset
 
     image, audio, labels = data
     model = _Joined(copy.deepcopy(module), (image.shape[1:], audio.shape[1:]))
-    loader = DataLoader(TensorDataset(torch.cat([image.flatten(1), audio.flatten(1)], 1), labels), rows)
+    # Batches made beforehand: a DataLoader would put them together row by row at every point.
+    batches = list(zip(torch.cat([image.flatten(1), audio.flatten(1)], 1).split(rows), labels.split(rows), strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         x, y = peer.generate_random_directions(model)
         steps = np.linspace(-1, 1, points)
         state = {name: value.clone() for name, value in model.state_dict().items()}
-        return peer.LossLandscapeCalculator(model, loader, nn.CrossEntropyLoss()).calculate(steps, steps, x, y, state)
+        return peer.LossLandscapeCalculator(model, batches, nn.CrossEntropyLoss()).calculate(steps, steps, x, y, state)
 
 
 def _error(loss: xl.Loss) -> float:

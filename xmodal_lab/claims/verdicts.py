@@ -118,12 +118,15 @@ class Measured:
         def again(step: Step) -> Step:
             if len(step.outcomes) != count:  # a theorem, or a comparison that lost seeds: as it was
                 return step
-            parts = {name: tuple(getattr(step, name)[i] for i in drawn) for name in ("outcomes", "below") if
-                     getattr(step, name)}  # fmt: skip
-            return replace(step, **parts)
+            return replace(
+                step, outcomes=tuple(step.outcomes[i] for i in drawn),
+                below=tuple(step.below[i] for i in drawn) if step.below else (),
+            )  # fmt: skip
 
-        parts = {name: tuple(map(again, getattr(self, name))) for name in ("steps", "controls", "readings")}
-        return _judged(replace(self, **parts))
+        steps, controls, readings = (
+            tuple(map(again, part)) for part in (self.steps, self.controls, self.readings)
+        )  # fmt: skip
+        return _judged(replace(self, steps=steps, controls=controls, readings=readings))
 
 
 def gain(

@@ -88,7 +88,7 @@ def test_a_peer_draws_the_plane_of_a_net_on_the_device(gpu: Any) -> None:
 
 def on_the_device(settings: dict[str, Any], report: Any = None) -> dict[str, Any]:
     """A member whose numbers are where it computed them, with gradients, one of them in bfloat16."""
-    place = torch.cuda.is_available() and "cuda" or "cpu"
+    place = "cuda" if torch.cuda.is_available() else "cpu"
     score = torch.tensor(settings["alpha"], device=place, requires_grad=True) * 2
     return {"score": score, "curve": torch.arange(3.0, device=place).bfloat16()}
 

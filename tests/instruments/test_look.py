@@ -103,6 +103,10 @@ def test_along_looks_at_every_checkpoint(world: tuple[xl.Dataset, xl.Run]) -> No
     np.testing.assert_allclose(again.loss, path.loss.sel(epoch=[0, 6]))
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
     assert all(torch.equal(before[k], v) for k, v in run.model.state_dict().items())
+    part = ds.test.subset(slice(0, 100))
+    whole, quick = (xl.along(run, part, trajectory=33, tolerance=t).trajectory for t in (None, 1e-2))
+    missed = float(np.abs(whole - quick).max())
+    assert 0 < missed <= 1e-2 * float(whole.max() - whole.min()), "fewer points, within the tolerance"
     with pytest.raises(ValueError, match="no checkpoint"):
         xl.along({}, ds.test, model=run.model)
     with pytest.raises(TypeError, match="give the net"):

@@ -8,6 +8,11 @@ import xarray as xr
 from xmodal_widgets import Bars, Contour, Density, HeatMap, Lines, Surface, explore
 from xmodal_widgets.explorers import EXPLORERS, bench, ready, shipped
 from xmodal_widgets.view.kinds import look_views
+from xmodal_widgets.view.train import TOLERANCE
+
+import xmodal_lab as xl
+from xmodal_lab.experiments.bench import Bench
+from xmodal_lab.experiments.world import world_of
 
 
 def small() -> xr.Dataset:
@@ -59,6 +64,17 @@ def test_the_explorer_is_registered_and_says_when_its_cube_is_missing(
     shipped.save(small().drop_vars(bench.ALONG), "bench")
     former = explore("bench")
     assert {v for one in former._shown for v in one.variables} == set(bench.VARIABLES), "a cube of fewer looks opens"
+
+
+def test_train_here_lets_its_planes_miss_by_what_nobody_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cube itself has every point; both planes follow the looks' tolerance (test_look.py)."""
+    worlds = [world_of(bench.experiment(*given), Bench) for given in ((), (TOLERANCE,))]
+    assert [world.looks.tolerance for world in worlds] == [None, TOLERANCE]
+    asked: list[float | None] = []
+    quick = xl.bench(epochs=1)
+    monkeypatch.setattr(bench, "experiment", lambda tolerance=None: asked.append(tolerance) or quick)
+    assert bench.train_here({"seed": 1}, lambda share, message="": None, lambda: False)["accuracy"] > 0
+    assert asked == [TOLERANCE]
 
 
 def test_a_bench_of_ones_own_opens_with_its_looks() -> None:

@@ -84,7 +84,8 @@ def bench(
         checkpoints: at so many moments of training, evenly, ``curve_density``, ``curve_w2`` with its sampling bias
             ``curve_w2_bias``, ``curve_lambda`` and ``curve_loss``.
         trajectory: points along a side of the plane that training took, with the ``path``; needs checkpoints. Both
-            axes run from -1 to 1, over the plane, so that planes of all members have the same coordinates.
+            axes run from -1 to 1, over the plane, so that planes of all members have the same coordinates. The
+            looks' ``tolerance`` holds for it too.
         name: what cubes and stores call it.
         defaults: of settings, instead of the usual ones.
 
@@ -407,7 +408,8 @@ class Bench(DatasetWorld):
         names = {name for name, _ in run.model.named_parameters()}
         path = {epoch: {n: p for n, p in kept.items() if n in names} for epoch, kept in run.snapshots.items()}
         try:
-            plane = trajectory_plane(loss_on(run.model, seen), list(path.values()), self.trajectory)
+            loss, tolerance = loss_on(run.model, seen), self.looks.tolerance
+            plane = trajectory_plane(loss, list(path.values()), self.trajectory, tolerance=tolerance)
         except ValueError:
             return {"trajectory": np.full((self.trajectory,) * 2, np.nan), "path": None}
         ends = np.array([[float(plane[n][0]), float(plane[n][-1])] for n in ("a", "b")])

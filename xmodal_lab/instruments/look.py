@@ -277,7 +277,7 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
         model: the net that the checkpoints are of, where ``run`` is none.
         criterion: as in :func:`look`.
         trajectory: points along a side of the plane that training took (its first two principal components), with
-            the ``path``; 0 for none. The plane is that of the last checkpoint's loss.
+            the ``path``; 0 for none. The plane is that of the last checkpoint's loss; ``tolerance`` holds for it.
         on_checkpoint: hears of each epoch and its looks as they are taken.
         looks: as in :func:`look`.
 
@@ -302,7 +302,8 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
     if trajectory:
         names = {name for name, _ in copy.named_parameters()}
         paths = [{n: p for n, p in params.items() if n in names} for params in kept.values()]
-        plane = landscapes.trajectory_plane(loss_on(copy, samples, criterion), paths, trajectory)
+        loss = loss_on(copy, samples, criterion)
+        plane = landscapes.trajectory_plane(loss, paths, trajectory, tolerance=chosen.tolerance)
         found["trajectory"] = (("ta", "tb"), plane["loss"].to_numpy(), {"long_name": "loss", "units": "nats"})
         found = found.assign_coords(ta=plane["a"].to_numpy(), tb=plane["b"].to_numpy(), axis=["ta", "tb"])
         found["path"] = (("epoch", "axis"), plane["path"].to_numpy()[0])

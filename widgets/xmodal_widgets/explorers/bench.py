@@ -6,6 +6,7 @@ Opens on a cube that ``make cubes`` computed over the digits world. "Train here"
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..sweep_view import SweepView
 from ..view.kinds import Bars, Contour, Density, HeatMap, Lines, Surface
-from ..view.train import translated
+from ..view.train import TOLERANCE, translated
 from . import shipped
 
 if TYPE_CHECKING:
@@ -52,14 +53,17 @@ WORDS = 8.3  # in one of the number sentences of the training split, on average;
 KEPT_BITS = 8
 
 
-def experiment() -> Experiment:
-    """What the cube repeats, and "Train here" runs: every look and the isolines of one setting."""
+def experiment(tolerance: float | None = None) -> Experiment:
+    """What the cube repeats, and "Train here" runs: every look and the isolines of one setting.
+
+    ``tolerance`` is how far landscape and trajectory may be off for the sake of fewer points, where their shape allows
+    that; None computes every point.
+    """
     import xmodal_lab as xl
     from xmodal_lab.experiments.bench import ISOLINES, LOOKS
 
-    return xl.bench(
-        looks=LOOKS, isolines=ISOLINES, checkpoints=CHECKPOINTS, trajectory=TRAJECTORY, epochs=EPOCHS
-    )  # fmt: skip
+    looks = replace(LOOKS, tolerance=tolerance)
+    return xl.bench(looks=looks, isolines=ISOLINES, checkpoints=CHECKPOINTS, trajectory=TRAJECTORY, epochs=EPOCHS)
 
 
 def open(
@@ -152,7 +156,7 @@ def train_here(
     ``known`` are the variables of the cube, where it has not all.
     """
     words = partial(_as_cube, known)
-    return words(experiment().compute(setting, translated(progress, words), cancelled))
+    return words(experiment(TOLERANCE).compute(setting, translated(progress, words), cancelled))
 
 
 def _as_cube(known: Collection[str] | None, found: Mapping[str, Any]) -> dict[str, Any]:

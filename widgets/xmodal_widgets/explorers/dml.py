@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..sweep_view import SweepView
 from ..view.kinds import Lines, Surface
-from ..view.train import translated
+from ..view.train import TOLERANCE, translated
 from . import shipped
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ FIXED: dict[str, Any] = {
     "latents": True,
 }  # fmt: skip
 FIRST = ("eigenvalues", "attack_curve", "flatness", "latents")  # looks that do not hang on the landscape's span
-TOLERANCE = 1e-2  # of a landscape that is trained here, as a share of its range: nobody sees less on a screen
 VARIABLES = (
     "landscape", "accuracy_curve", "eigenvalue", "accuracy", "loss", "under_attack", "gap", "lpf_rise",
     "variance_ratio", "w2_squared",

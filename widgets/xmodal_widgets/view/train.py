@@ -21,6 +21,8 @@ Compute = Callable[[dict[str, Any], Callable[..., None], Callable[[], bool]], Ma
 RATE = 10.0
 # While it runs the browser hears of it this often, in seconds, so that it notices when the kernel has died (ours).
 BEAT = 2.0
+# Of a landscape that is trained here, as a share of its range: nobody sees less on a screen (ours).
+TOLERANCE = 1e-2
 # Points of a learning curve that are sent at most, and curves (ours).
 POINTS, CURVES = 200, 2
 

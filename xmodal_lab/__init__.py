@@ -10,7 +10,7 @@ A map of the rooms:
 - the one thing every instrument looks at: ``Loss``, ``loss_on``
 - instruments: ``landscape``, ``curvature``, ``flatness``, ``robustness``, ``transport``,
   ``information``, ``metrics``
-- what the papers print: ``tables``, ``published``; what holds here: ``claims``
+- what the papers print: ``tables``, ``published``; what holds here: ``claims``; what to cite: ``cite``
 - pictures: ``plots`` (static), and the package ``xmodal_widgets`` (live)
 """
 
@@ -21,6 +21,7 @@ from . import losses as losses
 from . import plots as plots
 from . import sweeps as sweeps
 from . import training as training
+from .citations import cite as cite
 from .claims import published as published
 from .claims.published import tables as tables
 from .data import datasets as datasets

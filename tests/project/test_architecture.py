@@ -185,3 +185,16 @@ def test_the_citation_names_this_version() -> None:
 
     assert citation["version"] == xmodal_lab.__version__
     assert len(citation["references"]) == len(xmodal_lab.published.PAPERS)
+
+
+def test_the_citation_file_and_the_bibtex_say_the_same_of_the_papers() -> None:
+    import xmodal_lab
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    entries = re.split(r"\n\n", xmodal_lab.cite())
+    assert f"Version {citation['version']}" in entries[0]
+    for reference, entry, paper in zip(citation["references"], entries[1:], xmodal_lab.published.PAPERS, strict=True):
+        assert reference["notes"].endswith(f'here "{paper}"') and entry.startswith(f"@misc{{{paper},")
+        assert f"title = {{{reference['title']}}}" in entry
+        names = [a.get("name") or f"{a['family-names']}, {a['given-names']}" for a in reference["authors"]]
+        assert re.search(r"author = \{+(.*?)\}+,?$", entry, re.MULTILINE).group(1).split(" and ") == names  # type: ignore[union-attr]

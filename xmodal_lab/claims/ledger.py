@@ -245,7 +245,9 @@ def write(
         ValueError: rows that were measured on something else.
     """
     merged = rows_in(json_path) if json_path.is_file() else {}
-    merged |= {row["id"]: dict(row) for row in rows if row["verdict"] != NOT_MEASURED}
+    for row in rows:
+        if row["verdict"] != NOT_MEASURED:  # what to cite follows from paper and dataset, and is not written
+            merged[row["id"]] = {name: value for name, value in row.items() if name != "cites"}
     if others := sorted({row["dataset"] for row in merged.values()} - {dataset}):
         named = [name or "the claims' own worlds" for name in (dataset, *others)]
         raise ValueError(f"this ledger is about {named[0]}, but there are rows about {', '.join(named[1:])}.")

@@ -20,6 +20,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..citations import keys as cites
 from ..data import datasets
 from ..data.samples import Dataset
 from ..sweeps.experiment import PAPERS as FIVE
@@ -76,7 +77,8 @@ def table(paper: str | None = None, path: str | Path | None = None, dataset: str
 
     Returns:
         Columns id, paper, claim, source, printed, measured, value, interval, n, verdict, note, and how the row
-        was made: budget, seeds, dataset, seconds, date, commit, versions, machine.
+        was made: budget, seeds, dataset, seconds, date, commit, versions, machine; ``cites``: keys of what to cite,
+        of which ``xl.cite`` gives the BibTeX.
 
     Raises:
         ValueError: an unknown paper; a file that is no ledger; a dataset with none, or named beside a path.
@@ -336,7 +338,10 @@ def _blank(claim: Claim) -> Row:
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(list(rows))
+    frame = pd.DataFrame(list(rows))
+    if len(frame):
+        frame["cites"] = [", ".join(cites(row)) for row in rows]
+    return frame
 
 
 def _bar(total: int, progress: bool) -> Any:

@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..citations import cite
 from ..sweeps.experiment import PAPERS as PAPERS
 from ..utils import checks as check
 
@@ -73,6 +74,8 @@ def names() -> dict[str, tuple[int, ...]]:
 def tables(paper: str, number: int) -> pd.DataFrame:
     """Table ``number`` of ``paper``, one row per printed cell; the columns are in the module's docstring.
 
+    ``attrs["citation"]`` is the paper's BibTeX, of :func:`~xmodal_lab.cite`.
+
     Raises:
         TypeError: a number that is not whole.
         ValueError: a paper or a table that is not here.
@@ -92,13 +95,15 @@ def tables(paper: str, number: int) -> pd.DataFrame:
     if wanted not in known:
         raise ValueError(f"{paper} has no Tab {wanted} here; there are {', '.join(map(str, known))}.")
     kinds: defaultdict[str, type] = defaultdict(lambda: str, dict.fromkeys(NUMBERS, float))
-    return pd.read_csv(
+    table = pd.read_csv(
         FOLDER / f"{paper}_{wanted}.csv",
         dtype=kinds,
         keep_default_na=False,
         na_values={column: [""] for column in NUMBERS},
         encoding="utf-8",
     )
+    table.attrs["citation"] = str(cite(paper))
+    return table
 
 
 def cube(paper: str, number: int) -> xr.Dataset:
@@ -141,4 +146,4 @@ def cube(paper: str, number: int) -> xr.Dataset:
             block[place] = rows[column]
             data[name] = (dims, block, {"long_name": name, "units": str(rows["unit"].iloc[0])})
     notes = "; ".join(note for note in table["note"].unique() if note)
-    return xr.Dataset(data, axes, {"source": f"{paper} Tab {number}, as printed", "notes": notes})
+    return xr.Dataset(data, axes, {"source": f"{paper} Tab {number}, as printed", "notes": notes, **table.attrs})

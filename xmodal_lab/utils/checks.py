@@ -242,6 +242,19 @@ def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Ten
     return _dense(what, found)
 
 
+def as_array(value: Any) -> Any:
+    """``value`` as a NumPy array: of a tensor, wherever it stands and whether or not it has a gradient, its numbers.
+
+    Labelled arrays give their values. bfloat16, which NumPy lacks, becomes float32.
+    """
+    import numpy as np
+
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value
+    return np.asarray(value)
+
+
 def _has_numbers(what: str, tensor: Tensor) -> None:
     """Refuse tensors of which PyTorch cannot even tell the size."""
     if torch.nn.parameter.is_lazy(tensor):

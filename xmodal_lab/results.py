@@ -24,7 +24,7 @@ TABLES = (".csv", ".parquet")
 PICTURES = (".pdf", ".svg", ".png")
 _ARRAY = "xmodal_array"  # of a netCDF file: its one variable was a DataArray
 # Text stays text: fonts are embedded in PDF as TrueType, and drawn as outlines in SVG, which need no font at all.
-_VECTOR: Mapping[str, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "xmodal_lab"}
+_VECTOR: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "xmodal_lab"}
 
 
 def save(result: Any, path: str | Path) -> Path:
@@ -205,6 +205,6 @@ def _draw(figure: Any, target: Path) -> Path:
     form = target.suffix.lower()[1:]
     dated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form, {})
     figure = figure.get_figure(root=True) if hasattr(figure, "get_figure") else figure
-    with mpl.rc_context(dict(_VECTOR)), beside(target) as unfinished:
+    with mpl.rc_context(_VECTOR), beside(target) as unfinished:
         figure.savefig(unfinished, format=form, metadata=dated, **({"dpi": 300} if form == "png" else {}))
     return target

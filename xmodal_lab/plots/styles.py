@@ -50,7 +50,8 @@ def style(
     high = None if height is None else check.positive("height", height)
     held = _size.set((wide, high))
     try:
-        with mpl.rc_context(_letters(name) | {"figure.figsize": size(*mpl.rcParams["figure.figsize"])}):
+        letters: Any = _letters(name) | {"figure.figsize": size(*mpl.rcParams["figure.figsize"])}
+        with mpl.rc_context(letters):
             yield
     finally:
         _size.reset(held)

@@ -29,8 +29,8 @@ def user_commit() -> str:
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     try:
         # An installed command (xmodal, pytest) is no script of the user's.
-        own = script and not Path(script).resolve().is_relative_to(Path(sys.prefix).resolve())
-        folder = Path(script).resolve().parent if own else Path.cwd()
+        own = script is not None and not Path(script).resolve().is_relative_to(Path(sys.prefix).resolve())
+        folder = Path(script).resolve().parent if script is not None and own else Path.cwd()
     except OSError:  # a working directory that is gone
         return ""
     return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")

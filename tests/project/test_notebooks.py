@@ -34,16 +34,6 @@ def tags(cell: Any) -> set[str]:
     return set(cell.metadata.get("tags", [])) - {"nbval-ignore-output", "effect"}
 
 
-# Lessons that have the frame: a diagram, predictions, an answer, exercises that say what is off.
-FRAMED = [path for path in LESSONS if '"diagram"' in path.read_text(encoding="utf-8")]
-
-
-@pytest.fixture(params=FRAMED, ids=lambda path: path.stem)
-def framed(request: pytest.FixtureRequest) -> Any:
-    """A notebook that has the frame, with its path beside it."""
-    return request.param, nbformat.read(request.param, as_version=4)
-
-
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
 def lesson(request: pytest.FixtureRequest) -> Any:
     """A notebook, with its path beside it."""
@@ -63,8 +53,8 @@ def test_it_says_what_one_learns_and_how_long_that_takes(lesson: Any) -> None:
     assert reading < int(minutes), "it cannot be read in the time it names"
 
 
-def test_its_first_cells_are_words_the_installation_and_a_diagram(framed: Any) -> None:
-    path, notebook = framed
+def test_its_first_cells_are_words_the_installation_and_a_diagram(lesson: Any) -> None:
+    path, notebook = lesson
     first, install, diagram = notebook.cells[:3]
     assert "(../docs/glossary.md)" in first.source and "(../docs/class.md)" in first.source
     assert tags(install) == {"plumbing"} and install.metadata["jupyter"]["source_hidden"] and not install.outputs
@@ -83,8 +73,8 @@ def test_its_first_cells_are_words_the_installation_and_a_diagram(framed: Any) -
         assert f"]({link})" in first.source, "the paper, named and linked as in the README"
 
 
-def test_it_asks_for_a_prediction_before_something_moves(framed: Any) -> None:
-    _, notebook = framed
+def test_it_asks_for_a_prediction_before_something_moves(lesson: Any) -> None:
+    _, notebook = lesson
     asked = [i for i, cell in enumerate(notebook.cells) if "prediction" in tags(cell)]
     assert asked
     for i in asked:
@@ -93,8 +83,8 @@ def test_it_asks_for_a_prediction_before_something_moves(framed: Any) -> None:
         assert after[0].outputs or after[1].outputs, "what comes next shows something"
 
 
-def test_it_ends_with_its_answer_and_computes_it(framed: Any) -> None:
-    _, notebook = framed
+def test_it_ends_with_its_answer_and_computes_it(lesson: Any) -> None:
+    _, notebook = lesson
     (at,) = [i for i, cell in enumerate(notebook.cells) if cell.source == "## So"]
     answer, after = notebook.cells[at + 1], notebook.cells[at + 2]
     assert {"so"} <= tags(answer) and after.source.startswith("## Exercises")
@@ -114,8 +104,8 @@ def parts_of(notebook: Any) -> list[tuple[str, Any, Any]]:
     return found
 
 
-def test_its_exercises_have_hints_a_folded_solution_and_a_check(framed: Any) -> None:
-    _, notebook = framed
+def test_its_exercises_have_hints_a_folded_solution_and_a_check(lesson: Any) -> None:
+    _, notebook = lesson
     (at,) = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")]
     assert all(tags(cell) == {"exercise"} for cell in notebook.cells[at:])
     exercises = parts_of(notebook)
@@ -129,9 +119,9 @@ def test_its_exercises_have_hints_a_folded_solution_and_a_check(framed: Any) -> 
 
 
 @pytest.mark.slow
-def test_its_solutions_pass_their_checks(framed: Any) -> None:
+def test_its_solutions_pass_their_checks(lesson: Any) -> None:
     """Each solution runs on the cells that it needs, and no others, and its check says that it is right."""
-    path, notebook = framed
+    path, notebook = lesson
     before = [cell.source for cell in code(notebook) if not tags(cell) & {"exercise", "plumbing", "so"}]
     effects = {cell.source for cell in code(notebook) if "effect" in cell.metadata.get("tags", [])}
     names: dict[str, Any] = {"__name__": "lesson"}
@@ -149,8 +139,8 @@ def test_its_solutions_pass_their_checks(framed: Any) -> None:
             assert told.right, told
 
 
-def test_no_name_that_a_lesson_needs_is_assigned_anew(framed: Any) -> None:
-    _, notebook = framed
+def test_no_name_that_a_lesson_needs_is_assigned_anew(lesson: Any) -> None:
+    _, notebook = lesson
     cells = code(notebook)
     read = set().union(*(needs(cell.source) for cell in cells))
     for name in sorted(read):
@@ -158,8 +148,8 @@ def test_no_name_that_a_lesson_needs_is_assigned_anew(framed: Any) -> None:
         assert len(where) <= 1, f"{name} is bound in {where}, and read in other cells"
 
 
-def test_no_cell_begins_with_plumbing(framed: Any) -> None:
-    _, notebook = framed
+def test_no_cell_begins_with_plumbing(lesson: Any) -> None:
+    _, notebook = lesson
     assert not any("NBVAL" in cell.source for cell in code(notebook)), "what nbval leaves out is said in tags"
 
 

@@ -174,6 +174,12 @@ def test_a_store_of_another_sweep_is_refused_with_the_reason(tmp_path, change: d
     assert "delete this folder to begin anew" in str(error.value)
 
 
+def test_a_setting_that_shapes_a_variable_is_named_itself(tmp_path) -> None:
+    sweep("dml", epochs=1, seed=[0], store=tmp_path / "s.zarr", progress=False)
+    with pytest.raises(StoreError, match="fixed setting 'epochs' as 1, this sweep has 2"):
+        sweep("dml", epochs=2, seed=[0], store=tmp_path / "s.zarr", progress=False)
+
+
 def test_another_version_of_the_lab_is_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
     monkeypatch.setattr("xmodal_lab.sweeps.sweeping.__version__", "9.9")

@@ -86,8 +86,6 @@ class Layout:
         blank = np.full(variable.shape, np.nan, dtype=variable.dtype)
         if value is None:
             return blank
-        if hasattr(value, "detach"):
-            value = value.detach().cpu().numpy()
         if hasattr(value, "dims") and hasattr(value, "coords"):
             return self._labelled(name, value, blank)
         array = _numbers(name, value)
@@ -219,7 +217,7 @@ def _axis(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
+    array = check.as_array(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"variable {name!r} must be made of real numbers, got {type(value).__name__} {array.dtype}.")
     return array

@@ -403,7 +403,9 @@ class Store:
             found = None
         if not isinstance(found, dict):
             raise StoreError(f"{self.path} is not the store of a sweep. {REMEDY}")
-        for key, what in (*IDENTITY.items(), ("settings", "fixed setting")):
+        # A fixed setting may shape a variable (epochs, its curves): the setting is told, for that is what was given.
+        *first, last = IDENTITY.items()
+        for key, what in (*first, ("settings", "fixed setting"), last):
             theirs, ours = found.get(key), self.facts.get(key)
             if key == "settings":
                 theirs, ours = self._fixed_in(found)

@@ -90,6 +90,13 @@ def non_negative(what: str, value: object) -> float:
     return number
 
 
+def boolean(what: str, value: object) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} must be True or False, got {type(value).__name__} {value!r}.")
+    return value
+
+
 def integer(what: str, value: object, at_least: int | None = None) -> int:
     """Return ``value`` as an int, if it is a whole number of at least ``at_least`` that 64 bits hold."""
     try:
@@ -240,6 +247,19 @@ def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Ten
             f"{what} must be a tensor or an array of numbers, got {type(value).__name__}: {error}"
         ) from None
     return _dense(what, found)
+
+
+def as_array(value: Any) -> Any:
+    """``value`` as a NumPy array: of a tensor, wherever it stands and whether or not it has a gradient, its numbers.
+
+    Labelled arrays give their values. bfloat16, which NumPy lacks, becomes float32.
+    """
+    import numpy as np
+
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value
+    return np.asarray(value)
 
 
 def _has_numbers(what: str, tensor: Tensor) -> None:

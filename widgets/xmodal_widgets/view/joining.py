@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xmodal_lab.utils import checks as check
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -152,7 +154,7 @@ def _written(cube: xr.Dataset, name: str, setting: Mapping[str, Any], value: Any
     var, own = cube[name], _dims_of(value)
     dims = tuple(str(d) for d in var.dims)
     rest = [d for d in dims if d in own or d not in setting]
-    array = np.asarray(getattr(value, "values", value), dtype=float)
+    array = check.as_array(value).astype(float)
     if own and set(own) == set(rest):
         array = np.asarray(value.transpose(*rest).values, dtype=float)
     places: list[Sequence[int]] = []

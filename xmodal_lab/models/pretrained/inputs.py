@@ -99,7 +99,7 @@ def _texts(inputs: Any) -> list[str]:
 
 def _images(inputs: Any) -> Tensor:
     """(N, 3, H, W) bytes."""
-    images = check.as_tensor("images", inputs)
+    images = check.as_tensor("images", inputs).detach().cpu()  # pictures are prepared there
     if images.ndim == 4:
         check_channels("images of an encoder", images.shape[1:])
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):

@@ -44,7 +44,7 @@ def full_scale(wave: npt.ArrayLike, *, loud: bool = False) -> npt.NDArray[Any]:
         TypeError: no numbers, complex ones, bool, or whole numbers of a width that no recording has.
         ValueError: NaN, Inf, or floats far above 1, which are whole numbers that someone cast.
     """
-    given = check.as_tensor("wave", wave)
+    given = check.as_tensor("wave", wave).detach().cpu()
     if given.dtype in _FULL:
         zero = 128.0 if given.dtype == torch.uint8 else 0.0
         scaled = (given.double() - zero) / _FULL[given.dtype]
@@ -54,7 +54,7 @@ def full_scale(wave: npt.ArrayLike, *, loud: bool = False) -> npt.NDArray[Any]:
             f"wave must be floating with full scale ±1, or int16, int32 or uint8 as recorders write it, got "
             f"{given.dtype}, which has no full scale; divide by it first (32768 for 16 bits)."
         )
-    sound = given.detach().cpu().to(torch.float64 if given.dtype == torch.float64 else torch.float32).numpy()
+    sound = given.to(torch.float64 if given.dtype == torch.float64 else torch.float32).numpy()
     if not np.isfinite(sound).all():
         raise ValueError("wave holds NaN or infinite values; remove or fill them first.")
     peak = float(np.abs(sound).max()) if sound.size else 0.0

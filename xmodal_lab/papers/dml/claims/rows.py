@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ....claims.claim import Claim
 from . import flatness as flat
 from . import gains, theorems
 from .arms import printed_falls
 
+# One sweep for all of them, some 25 s a seed. Five seeds, 0 to 4, had been looked at before it was as quick as that; so
+# the ten that such a cost allows are others.
+_LOOKS: dict[str, Any] = {"cost": "half a minute", "shares": "dml flatness", "first": 100}
 LEAST = 10.0  # percent that a fall must reach to be of interest, where the paper draws a figure only (ours)
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -33,23 +38,23 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "dml.H", "λ_max falls from one modality to SML to DML.", "Tab 4", "AVMNIST: 7.91, 9.31 → 6.26 → 5.62",
-        flat.lambda_max, effect=printed_falls(4, "lambda_max"), shares="dml flatness",
+        flat.lambda_max, effect=printed_falls(4, "lambda_max"), **_LOOKS,
     ),
     Claim(
         "dml.H5", "λ* = λ_max/λ_5 falls from one modality to SML to DML.", "Tab 4",
         "AVMNIST: 2.92, 1.52 → 1.43 → 1.25", flat.lambda_star,
-        effect=printed_falls(4, "lambda_star"), shares="dml flatness",
+        effect=printed_falls(4, "lambda_star"), **_LOOKS,
     ),
     Claim(
         "dml.LPF", "L_LPF and Δ_LPF fall from one modality to SML to DML.", "Tab 4",
         "AVMNIST: 0.983 → 0.913 → 0.808; Δ 0.0138 → 0.0121 → 0.0083", flat.lpf,
         effect={f"{name}: {step}": size for name, metric in (("L_LPF", "L_LPF"), ("Δ_LPF", "Delta_LPF"))
                 for step, size in printed_falls(4, metric).items()},
-        sesoi={"Δ_LPF: SML below audio": LEAST}, shares="dml flatness",
+        sesoi={"Δ_LPF: SML below audio": LEAST}, **_LOOKS,
     ),
     Claim(
         "dml.G", "F_gap falls from one modality to SML to DML, on train and test.", "Fig 4", "", flat.gap, sesoi=LEAST,
-        shares="dml flatness",
+        **_LOOKS,
     ),
     Claim(
         "dml.V", "A balanced variance ratio and a moderate W2 go with large gains.", "Tab 5",
@@ -75,7 +80,7 @@ CLAIMS: tuple[Claim, ...] = (
         "AVMNIST: image 76.78 → 63.29 → 58.28 %; audio 51.15 → 49.00 → 34.68 %", flat.attacks,
         effect={f"{m}: {step}": size for m, letter in (("image", "i"), ("audio", "j"))
                 for step, size in printed_falls(12, "drop rate", attacked=letter).items()},
-        shares="dml flatness",
+        **_LOOKS,
     ),
     Claim(
         "dml.I", "Approximate translation-invariance: relative error 0 for additive fusion, about 1 % for the others.",
@@ -88,6 +93,6 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "dml.L", "The plotted landscape is visibly flatter, from one modality to SML to DML.", "Fig 1, 6-8", "",
-        flat.plane, sesoi=LEAST, shares="dml flatness",
+        flat.plane, sesoi=LEAST, **_LOOKS,
     ),
 )  # fmt: skip

@@ -30,6 +30,9 @@ def style(
         width: in inches, in place of the style's.
         height: in inches; in proportion to the width, as the picture has it by itself, when not given.
 
+    Returns:
+        A context for ``with``; afterwards everything is as it was.
+
     Raises:
         ValueError: an unknown style, columns other than 1 or 2, a width or height that is not above 0.
 

@@ -75,6 +75,18 @@ def test_what_a_net_cannot_answer_is_nan_and_says_why(world: tuple[xl.Dataset, x
     assert json.loads(seen.attrs["why"])["mine"] == "no such thing"
 
 
+def test_a_look_that_a_member_cannot_answer_does_not_end_the_sweep() -> None:
+    def fused(model: torch.nn.Module, samples: xl.Samples) -> float:
+        if len(model.modalities) < 2:
+            raise ValueError("nothing is fused here")
+        return 1.0
+
+    bench = xl.bench(looks={"gap": True, "looks": {"fused": fused}}, epochs=1)
+    cube = xl.sweep(bench, modalities=["image", "image+audio"], progress=False)
+    assert cube["fused"].isnull().values.tolist() == [True, False] == cube["w2"].isnull().values.tolist()
+    assert bool(cube["accuracy"].notnull().all()) and cube.attrs["diverged"] == "[]"
+
+
 def test_bad_looks_are_refused(world: tuple[xl.Dataset, xl.Run]) -> None:
     ds, run = world
     for options, says in [

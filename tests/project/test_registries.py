@@ -145,6 +145,25 @@ def test_a_name_that_is_taken_is_told(own: Any, tmp_path: Path, name: str) -> No
         assert get("wma").name == "wma"
 
 
+TAKEN: dict[str, tuple[str, Callable[[], Any]]] = {
+    "terms": ("alignment", lambda: xl.Recipe(("calm",))),
+    "looks": ("norm", lambda: xl.look(nn.Linear(1, 1), None, looks=["norm"])),
+    "claims": ("dml", lambda: xl.claims.run("own_rows", progress=False)),
+    "explorers": ("bench", lambda: explore("own_view")),
+    "papers": ("cox", lambda: get("both")),
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_so_is_a_name_of_every_other_kind(own: Any, tmp_path: Path, kind: str) -> None:
+    """A name of the lab, or of a package that came first; whoever asks for another name of that kind is told as well."""
+    name, asked = TAKEN[kind]
+    installed(tmp_path, f"[xmodal_lab.{kind}]\n{name} = other_package:THING\n", "other-package")
+    importlib.invalidate_caches()
+    with pytest.raises(ValueError, match=f"{kind[:-1]} {name!r} of .* has a name that is taken, by .*{kind}"):
+        asked()
+
+
 def test_a_tiny_net_of_transformers_takes_every_term_and_look() -> None:
     """Built from a config, nothing is downloaded: text by a BERT, images by a linear layer, one head for both."""
     from transformers import BertConfig, BertModel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -197,6 +198,35 @@ def test_a_tower_and_a_net_of_ones_own_take_the_same_recipe(ds: xl.Dataset) -> N
     assert {"task", "alignment", "shared"} <= set(run.history)
 
 
+@pytest.mark.parametrize("kind", ["cross_attention", "one_tower"])
+def test_attention_takes_every_term_and_every_look(kind: str) -> None:
+    shapes = xl.load("shapes", n_train=60, n_test=30)
+    if kind == "one_tower":
+        shapes = xl.one_tower.with_tokens(shapes)
+        net: nn.Module = xl.one_tower.OneTower.for_dataset(shapes, width=8)
+    else:
+        options: dict[str, object] = {"architecture": "mlp", "width": 8, "auxiliary": ("text",)}
+        net = xl.LateFusion.for_dataset(shapes, ("image", "audio"), "cross_attention", **options)  # type: ignore[arg-type]
+    terms = (T.Task(), T.Latent("image"), T.Alignment(), T.Shared("text"), T.Connection("audio"))
+    run = xl.fit(net, shapes, recipe=xl.Recipe(terms, "same_class"), epochs=2, batch_size=20, snapshots=1)
+    assert run.history[[t.called for t in terms]].notna().all().all()
+    assert run.history["task"].iloc[-1] < run.history["task"].iloc[0]
+    seen = xl.look(
+        run, shapes.test, landscape=3, density="block", eigenvalues=2, lpf=0.1, f_gap=[0.5], gap=True, pgd=[0.1],
+        missing=0.5, noise=1.0, looks={"rows": lambda model, samples: len(samples)},
+    )  # fmt: skip
+    lacking = {str(name) for name in seen if seen[name].isnull().any()}
+    why = json.loads(seen.attrs["why"])
+    # Token ids have no ball around them and take no noise; the other modalities of the same look answer.
+    assert lacking == set(why) == (set() if kind == "cross_attention" else {"pgd", "noisy"})
+    for name in lacking:
+        assert (
+            bool(seen[name].sel(modality=["image", "audio"]).notnull().all()) and "'text' holds token ids" in why[name]
+        )
+    path = xl.along(run, shapes.test, gap=True, trajectory=3)
+    assert bool(path.trajectory.notnull().all()) and float(path.w2[-1]) > 0
+
+
 def test_vilt_takes_the_same_recipe_and_looks() -> None:
     from xmodal_lab.models.vilt import ViltTower
 
@@ -236,9 +266,19 @@ def test_a_term_of_ones_own_is_a_function(ds: xl.Dataset) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: T.Latent(weight=-0.1), "a_latent .* at least 0|a_latent"),
+        (lambda: T.Latent(weight=-0.1), r"a_latent \(latent\) must be at least 0, got -0.1"),
+        (lambda: T.Alignment(weight=-1.0), r"a_align \(alignment\) must be at least 0"),
+        (lambda: T.Alignment(target=-1.0), r"b_align \(alignment\) must be at least 0"),
+        (lambda: T.Shared(weight=-1.0), r"lam \(shared\) must be at least 0"),
+        (lambda: T.Connection(weight=-1.0), r"a_connect \(connection\) must be at least 0"),
+        (lambda: T.Function(lambda v: v.outputs, "mine", "a_mine", -1.0), "'mine' must be at least 0"),
+        (lambda: xl.recipes.wma(0.1).with_settings(a_align=-0.1), "a_align"),
+        (lambda: xl.sweep(xl.bench(epochs=1), lam=[0.0, -1.0], progress=False), r"lam .*-1.*at lam=-1"),
         (lambda: xl.Recipe((T.Task(), T.Latent(weight=0.6), T.Alignment(weight=0.6)), mix="convex"), "at most 1"),
+        (lambda: xl.recipes.synergy(0.3).with_settings(a_latent=1.1), "at most 1, these give 1.1"),
         (lambda: xl.Recipe((T.Task(), T.Task())), "two terms are called 'task'"),
+        (lambda: xl.Recipe((T.Task(), T.Function(lambda v: v.outputs, "task", "a_mine"))), "two terms are called 'task'"),
+        (lambda: xl.Recipe(("alignment", T.Alignment(weight=0.5))), "two terms are called 'alignment'"),
         (lambda: xl.Recipe(()), "at least one term"),
         (lambda: xl.Recipe((T.Task(), T.Function(lambda v: v.outputs, "mine", "share"))), "'share' .* is taken"),
         (lambda: xl.Recipe((T.Task(),)).with_settings(a_latent=1.0), "setting of the recipe"),
@@ -263,6 +303,8 @@ def test_what_the_model_lacks_is_said_before_training(ds: xl.Dataset) -> None:
         (image, T.Latent("image"), "nothing to draw"),
         (both, T.Latent(torch.zeros(3, 8)), "one for each"),
         (both, T.Latent("text", kind="paired"), "in every trained"),
+        (both, T.Latent("text", of=("smell",)), "smell"),
+        (both, T.Connection("smell"), "smell"),
     ]:
         with pytest.raises(ValueError, match=says):
             recipe = xl.Recipe((T.Task(), term), xl.Pairing("fixed", rows="all"))
@@ -272,6 +314,16 @@ def test_what_the_model_lacks_is_said_before_training(ds: xl.Dataset) -> None:
         plain.modalities = ("image",)
         plain.p = nn.Linear(2, 2)
         xl.fit(plain, ds, recipe=xl.recipes.uml(), epochs=1)
+    for gives, error, says in [
+        (None, TypeError, r"must give \{modality: tensor\}"),
+        ({"image": torch.zeros(2, 8)}, ValueError, "gave image, and no 'audio'"),
+        ({"image": torch.zeros(2, 8), "audio": torch.zeros(2, 4)}, ValueError, "need"),
+        ({"image": torch.zeros(2), "audio": torch.zeros(2)}, ValueError, r"must be \(N, d\)"),
+    ]:
+        odd = net_of(ds)
+        odd.latents = lambda inputs, gives=gives: gives  # type: ignore[method-assign,assignment,misc]
+        with pytest.raises(error, match=says):
+            xl.fit(odd, ds, recipe=xl.recipes.wma(), epochs=1)
     with pytest.raises(ValueError, match="names its own pairing"):
         xl.fit(both, ds, recipe=xl.recipes.base(), pairing="shuffled", epochs=1)
 

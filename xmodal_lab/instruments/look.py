@@ -75,6 +75,8 @@ class Look:
         check.function(f"the look {self.name!r}", self.function, "of a net and samples")
 
 
+# What a look raises over a net, or one modality of it, that cannot answer.
+NO_ANSWER = (ValueError, TypeError, NotImplementedError, RuntimeError, ArithmeticError)
 # Looks that installed packages announce; those of the lab are settings of Looks.
 LOOKS = Registry("look")
 
@@ -375,16 +377,14 @@ class _Taking:
         return self.found, self.why
 
     def _take(self, names: Iterable[str], measure: Callable[[], Mapping[str, Any]], asked: Any = True) -> None:
-        """One look; where the net cannot answer, NaN and why. Memory that runs out is no answer of the net's."""
+        """One look; where the net cannot answer, NaN and why."""
         if not asked:
             return
         try:
             new = measure()
-        except (ValueError, TypeError, NotImplementedError, RuntimeError, ArithmeticError) as error:
-            if out_of_memory(error):
-                raise
+        except NO_ANSWER as error:
             new = dict.fromkeys(names, math.nan)
-            self.why |= dict.fromkeys(names, str(error).split("\n")[0])
+            self.why |= dict.fromkeys(names, _reason(error))
         self.found |= new
         self.on_look(new)
 
@@ -459,11 +459,20 @@ class _Taking:
             tokens, masks = {m: pooled(z, masks.get(m)) for m, z in tokens.items()}, {}
         return {"distance": float(token_distances(tokens, masks, Transport()).mean())}
 
-    def _by_modality(self, measure: Callable[[str], Any], dims: Mapping[str, Any] | None = None) -> Any:
+    def _by_modality(
+        self, name: str, measure: Callable[[str], Any], dims: Mapping[str, Sequence[Any]] | None = None
+    ) -> dict[str, Any]:
+        """``measure`` of each modality; NaN and why for one that has no answer, the others keep theirs."""
         import xarray as xr
 
         coords = {"modality": list(self.names), **(dims or {})}
-        return xr.DataArray([measure(m) for m in self.names], coords, tuple(coords))
+        found = xr.DataArray(np.full([len(at) for at in coords.values()], np.nan), coords, tuple(coords))
+        for m in self.names:
+            try:
+                found.loc[{"modality": m}] = measure(m)
+            except NO_ANSWER as error:
+                self.why.setdefault(name, _reason(error))
+        return {name: found}
 
     def _pgd(self) -> dict[str, Any]:
         def under(m: str) -> list[float]:
@@ -472,20 +481,28 @@ class _Taking:
                 for eps in self.looks.pgd
             ]
 
-        return {"pgd": self._by_modality(under, {"eps": list(self.looks.pgd)})}
+        return self._by_modality("pgd", under, {"eps": list(self.looks.pgd)})
 
-    def _under(self, spoil: Callable[[Samples, str], Samples]) -> Any:
-        return self._by_modality(
-            lambda m: robustness.evaluate_under(self.model, self.seen, lambda samples: spoil(samples, m)).accuracy
-        )
+    def _under(self, name: str, spoil: Callable[[Samples, str], Samples]) -> dict[str, Any]:
+        def under(m: str) -> float:
+            return robustness.evaluate_under(self.model, self.seen, lambda samples: spoil(samples, m)).accuracy
+
+        return self._by_modality(name, under)
 
     def _missing(self) -> dict[str, Any]:
         share, seed = self.looks.missing or 0.0, self.looks.seed
-        return {"missing": self._under(lambda samples, m: robustness.drop_modality(samples, m, share, seed))}
+        return self._under("missing", lambda samples, m: robustness.drop_modality(samples, m, share, seed))
 
     def _noisy(self) -> dict[str, Any]:
         size, seed = self.looks.noise or 0.0, self.looks.seed
-        return {"noisy": self._under(lambda s, m: robustness.add_noise(s, m, size, relative=True, seed=seed))}
+        return self._under("noisy", lambda s, m: robustness.add_noise(s, m, size, relative=True, seed=seed))
+
+
+def _reason(error: Exception) -> str:
+    """Why a net has no answer, in one line. Memory that runs out is no answer of the net's, and goes on as it came."""
+    if out_of_memory(error):
+        raise error
+    return str(error).split("\n")[0]
 
 
 def _as_dataset(variables: Mapping[str, Variable], found: Mapping[str, Any], why: Mapping[str, str]) -> xr.Dataset:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ..data.drawing import shuffled_classes
 from ..data.samples import Dataset, Samples
 from ..losses import Params
-from ..models.latents import alone, encoders_of, pooled
+from ..models.latents import alone, apart, encoders_of, pooled
 from ..models.stacked import affine, uniform
 from ..utils import checks as check
 from ..utils.random import seed_of
@@ -74,12 +74,17 @@ class Context:
         """The size d of the latents of ``modalities``.
 
         Raises:
-            ValueError: they do not agree on it.
+            ValueError, TypeError: they do not agree on it; what ``latents`` gives is none, or lacks one of them.
         """
         rows = {m: self.train.inputs[m][:2] for m in modalities}
         with torch.no_grad():
-            found = self.model.latents(rows)  # type: ignore[operator]
-        sizes = {m: z.shape[-1] for m, z in getattr(found, "tokens", found).items()}
+            found, _ = apart(self.model.latents(rows))  # type: ignore[operator]
+        if lacking := [m for m in modalities if m not in found]:
+            raise ValueError(
+                f"latents(inputs) gave {', '.join(found)}, and no {lacking[0]!r}; a term reads the latents of each of "
+                f"the model's modalities, {', '.join(modalities)}."
+            )
+        sizes = {m: z.shape[-1] for m, z in found.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"latents of {', '.join(sizes)} have {sizes} numbers; a term needs them alike.")
         return next(iter(sizes.values()))

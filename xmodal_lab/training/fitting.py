@@ -31,6 +31,7 @@ from ..utils.torch_state import gradients, pick_device
 from .checkpoints import save_checkpoint
 from .flat_minima import Average, first_averaged
 from .loop import take_step
+from .machine import Machine, machine_for
 from .options import NAMES, Options, with_options
 from .recipe import Objective
 from .scoring import criterion, evaluate, held_out_splits
@@ -132,6 +133,7 @@ def fit(
         check.function("on_epoch", on_epoch, "of a row of the history")
     net = single(net)
     where = pick_device(device, dtypes_of(net))
+    machine = machine_for(options.precision, options.compile, where, dtypes_of(net))
     model = copy_of(net).to(where).train()  # a sweep starts many runs from one net
     names = modalities_of(model, dataset)
     train = dataset.train.to(where)
@@ -141,6 +143,7 @@ def fit(
     objective = objective_of([model], dataset, train, [options], where)
     own = [] if objective is None else [p.requires_grad_() for p in objective.params.values()]
     steps = options.stepper([*model.parameters(), *own], where)
+    passes = _Passes.of(model, machine)
     held_out = held_out_splits(dataset, names, where)
     rows: list[dict[str, float]] = []
     kept: dict[int, Params] = {0: _snapshot(model)} if 0 in kept_at else {}
@@ -151,7 +154,7 @@ def fit(
     started = time.perf_counter()
     for epoch in _bar(options.epochs, progress):
         pairs = first if epoch == 1 else options.plan.draw(train, names, seed=options.seed, epoch=epoch - 1)
-        loss, accuracy = _epoch(model, steps, train, pairs, options, change, draws, objective)
+        loss, accuracy = _epoch(model, passes, steps, train, pairs, options, change, draws, objective)
         if not math.isfinite(loss):
             raise options.diverged(loss, epoch)
         # From swa on, what is reported is the average of the weights; its BatchNorm statistics want the rows once more.
@@ -203,6 +206,7 @@ def scored_epochs(score_every: int, options: Options) -> Callable[[int], bool]:
 
 def _epoch(
     model: nn.Module,
+    passes: _Passes,
     steps: torch.optim.Optimizer,
     train: Samples,
     pairs: Pairs,
@@ -223,8 +227,8 @@ def _epoch(
         if change is not None:
             inputs = change(inputs, draws[1])
         batch = _Batch(at * options.batch_size, pairs.rows[take].to(wanted.device), wanted, inputs)
-        outputs, loss = _outputs_and_loss(model, batch, options, objective)
-        again = partial(_outputs_and_loss, model, batch, options, objective, again=True)
+        outputs, loss = _outputs_and_loss(passes, batch, options, objective)
+        again = partial(_outputs_and_loss, passes, batch, options, objective, again=True)
         take_step(steps, loss, options.sam, lambda again=again: again()[1])  # type: ignore[misc]
         seen.append(torch.stack([loss.detach(), objectives.scores_of(outputs.detach(), wanted).mean().to(loss)]))
         sizes.append(len(take))
@@ -274,21 +278,36 @@ class _Batch:
     inputs: dict[str, Tensor]
 
 
+@dataclass(frozen=True, eq=False)
+class _Passes:
+    """The ways through a model that a step asks for, as the machine runs them."""
+
+    outputs: Callable[[dict[str, Tensor]], Tensor]
+    seen: Callable[[dict[str, Tensor]], Seen]
+    alone: Callable[[str, Tensor], Tensor]
+
+    @classmethod
+    def of(cls, model: nn.Module, machine: Machine) -> _Passes:
+        """Those of ``model``."""
+        through = machine.through
+        return cls(through(partial(answer, model)), through(partial(see, model)), through(partial(alone, model)))
+
+
 def _outputs_and_loss(
-    model: nn.Module, batch: _Batch, options: Options, objective: Objective | None, again: bool = False
+    passes: _Passes, batch: _Batch, options: Options, objective: Objective | None, again: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The model's outputs, and the criterion or what the recipe makes of them."""
     if objective is None:
-        outputs = answer(model, batch.inputs)
+        outputs = passes.outputs(batch.inputs)
         return outputs, criterion(outputs, batch.labels, options.label_smoothing)
-    seen = see(model, batch.inputs)
+    seen = passes.seen(batch.inputs)
     first = Seen(
         {m: z[None] for m, z in seen.latents.items()}, {m: x[None] for m, x in seen.masks.items()}, seen.outputs[None]
     )
     part = slice(batch.start, batch.start + len(batch.labels))
     loss = objective(
         part, batch.rows[None], batch.labels[None], {m: x[None] for m, x in batch.inputs.items()}, first,
-        lambda m, x: alone(model, m, x[0])[None], again=again,
+        lambda m, x: passes.alone(m, x[0])[None], again=again,
     )  # fmt: skip
     return seen.outputs, loss[0]
 

@@ -22,6 +22,7 @@ from ..utils.options import check_fields, names, option, shown
 from .recipe import Recipe
 
 OPTIMIZERS = ("adam", "sgd")
+PRECISIONS = ("full", "bf16")
 CHOICES = ("last", "best")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -87,6 +88,20 @@ class Options:
         _whole(0),
         own=True,
     )
+    precision: str = option(
+        "full",
+        'of a step: "full" is the net\'s own; "bf16" multiplies in bfloat16 (autocast), which GPUs do faster. Weights, '
+        "losses, the optimizer and everything that is reported stay in float32.",
+        _among(PRECISIONS),
+        machine=True,
+    )
+    compile: bool = option(
+        False,
+        "whether a step goes through ``torch.compile``: its kernels are written for this net, which takes a minute "
+        "first and changes round-off.",
+        check.boolean,
+        machine=True,
+    )
     recipe: Recipe | None = option(
         None,
         "the pairing and the terms of the loss, see :class:`~xmodal_lab.Recipe`; the task alone, under ``pairing``, "
@@ -138,7 +153,7 @@ class Options:
         return {
             "dataset": dataset.name, "modalities": list(modalities), "pairing": plan.mode, "share": plan.share,
             "own": plan.own, "rows": plan.rows, **{name: getattr(self, name) for name in PLAIN},
-            "device": str(device), "torch": torch.__version__,
+            **{name: getattr(self, name) for name in MACHINE}, "device": str(device), "torch": torch.__version__,
             **({} if self.recipe is None else {"recipe": self.recipe.record()}),
         }  # fmt: skip
 
@@ -153,8 +168,10 @@ class Options:
 NAMES = names(Options)
 # What the members of one stack may differ in.
 OWN = tuple(f.name for f in fields(Options) if f.metadata.get("own"))
+# How a machine takes a step, which is no part of what is asked: no setting of an experiment, but told in the record.
+MACHINE = tuple(f.name for f in fields(Options) if f.metadata.get("machine"))
 # What can be a setting of an experiment: numbers and names. A pairing there is a mode, a share and more.
-PLAIN = tuple(name for name in NAMES if name not in ("pairing", "share", "recipe"))
+PLAIN = tuple(name for name in NAMES if name not in ("pairing", "share", "recipe", *MACHINE))
 
 
 def settings_of(*without: str, **others: Any) -> dict[str, Any]:

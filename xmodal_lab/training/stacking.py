@@ -27,6 +27,7 @@ from ..utils import checks as check
 from ..utils.torch_state import gradients, pick_device
 from .fitting import Run, as_history, epochs_kept, fit, objective_of, scored_epochs
 from .flat_minima import first_averaged, sharpened
+from .machine import machine_for
 from .options import NAMES, OWN, DivergedError, Options
 from .stacks import (
     Alone,
@@ -145,6 +146,8 @@ class _StackedRun:
         self.names = [modalities_of(net, dataset) for net in nets]
         self.union = [m for m in dataset.modalities if any(m in names for names in self.names)]
         self.stack = stack_of(nets, dataset)
+        asked = options[0]
+        self.stack.use(machine_for(asked.precision, asked.compile, device, dtypes_of(nets[0])))
         self.train = dataset.train.to(device)
         self.objective = objective_of(nets, dataset, self.train, options, device)
         if self.objective is not None and len(set(self.names)) > 1:

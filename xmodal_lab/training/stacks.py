@@ -21,6 +21,7 @@ from ..models import fusion, objectives
 from ..models.fusion import LateFusion
 from ..models.latents import Seen, alone, see
 from ..models.modules import call_with, places_of
+from .machine import Machine, widened
 
 _DENSE = (nn.Linear, nn.ReLU, nn.Flatten, nn.Identity)
 _FUSIONS = (fusion.Additive, fusion.ConcatLinear, fusion.ConcatMLP)
@@ -36,6 +37,14 @@ class Stack:
     params: Params
     count: int
     label_smoothing: float = 0.0  # of the losses whose gradients are asked for
+
+    def use(self, machine: Machine) -> None:
+        """Take steps through ``machine`` from now on; held-out rows are looked at in full precision.
+
+        Raises:
+            ValueError: a stack that cannot be compiled.
+        """
+        raise NotImplementedError
 
     def gradients(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Params]:
         """Loss (K,), outputs (K, B, C) and gradients of each member on its own batch (K, B, ...)."""
@@ -108,12 +117,17 @@ class ProductStack(Stack):
             mask = torch.tensor([m in net.encoders for net in nets])
             if not bool(mask.all()):
                 self.masks[m] = mask.to(like).view(-1, 1, 1)
+        self.use(Machine())
         states = [dict(net.named_parameters()) for net in nets]
         self.params = {}
         for name in dict.fromkeys(n for state in states for n in state):
             parts = [self._wide(name, state.get(name), k) for k, state in enumerate(states)]
             shape = next(p for p in parts if p is not None)
             self.params[name] = torch.stack([torch.zeros_like(shape) if p is None else p for p in parts])
+
+    def use(self, machine: Machine) -> None:
+        """Take steps through ``machine`` from now on."""
+        self.passed = machine.through(self._passed)
 
     def prepare(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Samples as vectors, (n, d)."""
@@ -122,7 +136,7 @@ class ProductStack(Stack):
     def gradients(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Params]:
         """Loss (K,), outputs (K, B, C) and gradients of each member on its own batch (K, B, d)."""
         params = {name: p.requires_grad_() for name, p in self.params.items()}
-        outputs = self._forward(params, inputs)
+        _, outputs = self.passed(params, dict(inputs))
         losses = member_losses(outputs, labels, self.label_smoothing)
         raw = torch.autograd.grad(losses.sum(), list(params.values()))
         for p in params.values():
@@ -133,24 +147,22 @@ class ProductStack(Stack):
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Outputs (K, n, C) of every member on the same samples (n, d)."""
         seen = {m: x.expand(self.count, -1, -1) for m, x in inputs.items() if m in self.modalities}
-        return self._forward(self.params, seen)
+        return self._passed(self.params, seen)[1]
 
     def seen(self, params: Params, inputs: Mapping[str, Tensor]) -> tuple[Seen, Alone]:
         """Latents and outputs of each member on its own batch (K, B, d), and the way of one modality alone."""
-        features = self._features(params, inputs)
-
-        def one_alone(modality: str, x: Tensor) -> Tensor:
-            return self._classified(params, self._features(params, {modality: x.flatten(2)}))
-
-        return Seen(features, {}, self._classified(params, features)), one_alone
+        features, outputs = self.passed(params, dict(inputs))
+        return Seen(features, {}, outputs), lambda modality, x: self.passed(params, {modality: x.flatten(2)})[1]
 
     def state(self, k: int) -> Params:
         """The parameters of member k, as its module names them."""
         own = dict(self.nets[k].named_parameters())
         return {name: self._narrow(name, self.params[name][k], k).clone() for name in own}
 
-    def _forward(self, params: Params, inputs: Mapping[str, Tensor]) -> Tensor:
-        return self._classified(params, self._features(params, inputs))
+    def _passed(self, params: Params, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Features by modality, and logits."""
+        features = self._features(params, inputs)
+        return features, self._classified(params, features)
 
     def _features(self, params: Params, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Modality -> (K, n, d), of those among ``inputs``."""
@@ -204,15 +216,28 @@ class MappedStack(Stack):
         self.count = len(nets)
         self.base = copy.deepcopy(nets[0])
         self._places = places_of(self.base)
+        self.machine = Machine()
         states = [dict(net.named_parameters()) for net in nets]
         self.params = {name: torch.stack([s[name].detach() for s in states]) for name in states[0]}
 
         def loss(params: Params, inputs: dict[str, Tensor], labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            outputs = call_with(self.base, params, (inputs,), places=self._places)
+            with self.machine.passing():
+                outputs = call_with(self.base, params, (inputs,), places=self._places)
+            outputs = widened(outputs)
             value = member_losses(outputs[None], labels[None], self.label_smoothing)[0]
             return value, (value, outputs)
 
         self._gradients = vmap(grad(loss, has_aux=True))
+
+    def use(self, machine: Machine) -> None:
+        """Take steps through ``machine`` from now on.
+
+        Raises:
+            ValueError: one that compiles: what runs through ``vmap`` here is not compiled.
+        """
+        if machine.compiled:
+            raise ValueError("compile=True is for stacks of dense late-fusion nets; train these with fit, one by one.")
+        self.machine = machine
 
     def gradients(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Params]:
         """Loss (K,), outputs (K, B, C) and gradients of each member on its own batch (K, B, ...)."""
@@ -224,13 +249,15 @@ class MappedStack(Stack):
         """Latents and outputs of each member on its own batch (K, B, ...), and the way of one modality alone."""
 
         def one(p: Params, x: dict[str, Tensor]) -> tuple[Any, Any, Tensor]:
-            asked = call_with(_Asked(self.base, see), _below(p), (x,))
+            with self.machine.passing():
+                asked = widened(call_with(_Asked(self.base, see), _below(p), (x,)))
             return dict(asked.latents), dict(asked.masks), asked.outputs
 
         def one_alone(modality: str, x: Tensor) -> Tensor:
             asked = _Asked(self.base, lambda net, rows: alone(net, modality, rows))
-            logits: Tensor = vmap(lambda p, rows: call_with(asked, _below(p), (rows,)))(params, x)
-            return logits
+            with self.machine.passing():
+                logits: Tensor = vmap(lambda p, rows: call_with(asked, _below(p), (rows,)))(params, x)
+            return widened(logits)  # type: ignore[no-any-return]
 
         return Seen(*vmap(one)(params, dict(inputs))), one_alone
 

@@ -90,6 +90,13 @@ def non_negative(what: str, value: object) -> float:
     return number
 
 
+def boolean(what: str, value: object) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} must be True or False, got {type(value).__name__} {value!r}.")
+    return value
+
+
 def integer(what: str, value: object, at_least: int | None = None) -> int:
     """Return ``value`` as an int, if it is a whole number of at least ``at_least`` that 64 bits hold."""
     try:

@@ -11,6 +11,7 @@ A map of the rooms:
 - instruments: ``landscape``, ``curvature``, ``flatness``, ``robustness``, ``transport``,
   ``information``, ``metrics``
 - what the papers print: ``tables``, ``published``; what holds here: ``claims``; what to cite: ``cite``
+- files: ``save``, ``read``
 - pictures: ``plots`` (static), and the package ``xmodal_widgets`` (live)
 """
 
@@ -47,6 +48,8 @@ from .models import encoders as encoders
 from .models import fusion as fusion
 from .models import one_tower as one_tower
 from .models.fusion import LateFusion as LateFusion
+from .results import read as read
+from .results import save as save
 from .sweeps import sweep as sweep
 from .training import Run as Run
 from .training import fit as fit

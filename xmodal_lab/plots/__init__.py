@@ -1,6 +1,7 @@
 """Static pictures: data in, Axes or SVG out. Nothing is trained or measured here.
 
 - ``charts``: landscapes, spectra, histories, effects, isolines, as Matplotlib Axes
+- ``styles``: size and lettering, ``with style("paper", columns=1): …``; ``xl.save(ax, "figure.pdf")`` writes them
 - ``diagrams``: a method as boxes and arrows, described as data, drawn as SVG
 """
 
@@ -21,3 +22,5 @@ from .charts import trajectory as trajectory
 from .diagrams import Arrow as Arrow
 from .diagrams import Box as Box
 from .diagrams import Diagram as Diagram
+from .styles import STYLES as STYLES
+from .styles import style as style

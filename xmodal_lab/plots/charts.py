@@ -13,6 +13,7 @@ import numpy as np
 
 from ..utils import checks as check
 from ..utils.statistics import mean_interval as mean_interval
+from .styles import size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ def landscape(
 
     if ax is None:
         options = {"projection": "3d"} if kind == "surface" else None
-        _, ax = plt.subplots(figsize=(5, 4), subplot_kw=options, layout="constrained")
+        _, ax = plt.subplots(figsize=size(5, 4), subplot_kw=options, layout="constrained")
     shown = np.ma.masked_invalid(values.values)
     if given is None and not shown.count():
         raise ValueError("the landscape has no finite value.")
@@ -134,7 +135,7 @@ def landscapes(
     limits = (float(finite.min()), float(finite.max()))
     options = {"projection": "3d"} if kind == "surface" else None
     figure, axes = plt.subplots(
-        1, len(values), figsize=(3.4 * len(values), 3.4), subplot_kw=options, layout="constrained", squeeze=False
+        1, len(values), figsize=size(3.4 * len(values), 3.4), subplot_kw=options, layout="constrained", squeeze=False
     )
     for ax, (name, plane) in zip(axes[0], values.items(), strict=True):
         landscape(plane, kind, ax=ax, limits=limits, title=name)
@@ -162,7 +163,7 @@ def accuracies(scores: pd.DataFrame, x: str = "arm", y: str = "accuracy", *, ax:
     for column in (x, y):
         check.one_of("column", column, [str(c) for c in scores.columns])
     if ax is None:
-        _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+        _, ax = plt.subplots(figsize=size(5, 3.2), layout="constrained")
     colors = sns.color_palette("colorblind")
     for i, (name, group) in enumerate(scores.groupby(x, sort=False)[y]):
         values = group.to_numpy(dtype=float)
@@ -202,7 +203,7 @@ def spectra(eigenvalues: Mapping[str, Sequence[float]], *, ax: Axes | None = Non
         if check.as_tensor(f"eigenvalues[{key!r}]", spectrum).ndim != 1:
             raise ValueError(f"eigenvalues[{key!r}] must be a list of numbers, got {spectrum!r}.")
     if ax is None:
-        _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+        _, ax = plt.subplots(figsize=size(5, 3.2), layout="constrained")
     for (name, values), color in zip(eigenvalues.items(), sns.color_palette("colorblind"), strict=False):
         ax.plot(np.arange(1, len(values) + 1), values, "o-", label=_text(name), color=color)
     ax.set_xlabel("rank")
@@ -240,7 +241,7 @@ def density(
     for name in marks:
         check.one_of("spectrum whose eigenvalues are marked", name, named)
     if ax is None:
-        _, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+        _, ax = plt.subplots(figsize=size(5.5, 3.2), layout="constrained")
     for (name, found), color in zip(named.items(), sns.color_palette("colorblind"), strict=False):
         array = found.to_xarray() if hasattr(found, "to_xarray") and not hasattr(found, "dims") else found
         if getattr(array, "dims", None) != ("lambda_",):
@@ -331,7 +332,7 @@ def history(runs: Mapping[str, pd.DataFrame], column: str = "test_accuracy", *, 
     for key, frame in runs.items():
         check.instance(f"runs[{key!r}]", frame, pd.DataFrame, "such as run.history")
     if ax is None:
-        _, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+        _, ax = plt.subplots(figsize=size(5, 3.2), layout="constrained")
     for (name, frame), color in zip(runs.items(), sns.color_palette("colorblind"), strict=False):
         check.one_of("column", column, [str(c) for c in frame.columns])
         ax.plot(frame.index, frame[column], label=_text(name), color=color)
@@ -380,7 +381,7 @@ def effects(found: pd.DataFrame, *, limits: tuple[float, float] = (-4.0, 8.0), a
     if drawn.empty:
         raise ValueError("no claim has an interval to draw.")
     if ax is None:
-        _, ax = plt.subplots(figsize=(8, 0.9 + 0.2 * len(drawn)), layout="constrained")
+        _, ax = plt.subplots(figsize=size(8, 0.9 + 0.2 * len(drawn)), layout="constrained")
     names = []
     for place, row in enumerate(drawn.to_dict("records")):
         _effect(ax, place, row, limits)
@@ -462,7 +463,7 @@ def isolines(accuracy: xr.DataArray, lines: pd.DataFrame, *, ax: Axes | None = N
     import matplotlib.pyplot as plt
 
     if ax is None:
-        _, ax = plt.subplots(figsize=(5, 3.6), layout="constrained")
+        _, ax = plt.subplots(figsize=size(5, 3.6), layout="constrained")
     rows, columns = accuracy["images"].values, accuracy["texts"].values
     # cells of one size: shots are spaced unevenly
     picture = ax.pcolormesh(np.arange(len(columns)), np.arange(len(rows)), accuracy.values, shading="nearest")

@@ -9,6 +9,9 @@ or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
 
 from __future__ import annotations
 
+from .circumstances import command as command
+from .circumstances import commit as commit
+from .circumstances import user_commit as user_commit
 from .experiment import Experiment as Experiment
 from .experiment import Variable as Variable
 from .experiment import listens as listens
@@ -17,7 +20,6 @@ from .store import StoreError as StoreError
 from .sweeping import Labelled as Labelled
 from .sweeping import band as band
 from .sweeping import choose as choose
-from .sweeping import commit as commit
 from .sweeping import environment as environment
 from .sweeping import names as names
 from .sweeping import sweep as sweep

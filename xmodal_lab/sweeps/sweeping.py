@@ -10,7 +10,6 @@ or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
 from __future__ import annotations
 
 import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from ..utils.torch_state import pick_device
 from ..utils.version import __version__
 from . import edited, trained
 from . import experiment as experiments
+from .circumstances import command, commit, user_commit
 from .cubes import fact, layout_of
 from .experiment import Experiment
 from .runner import Results, Runner
@@ -81,8 +81,9 @@ def sweep(
     Returns:
         Dataset with one dimension per axis, and the experiment's own (epoch, a, b, k, …). Members that
         diverged are NaN and listed in ``attrs["diverged"]``. Attributes also hold versions, device,
-        commit, seconds, the experiment's name, its defaults and the fixed settings; lists and dicts
-        as JSON (``json.loads`` reads them), so that ``cube.to_netcdf`` and ``cube.to_zarr`` can write them.
+        commit, the commit of the repository that one works in (``user_commit``), the command, seconds, the
+        experiment's name, its defaults and the fixed settings; lists and dicts as JSON (``json.loads`` reads them), so
+        that ``xl.save(cube, "cube.nc")``, ``cube.to_netcdf`` and ``cube.to_zarr`` can write them.
 
     Raises:
         ValueError, TypeError: an unknown experiment or setting, an axis that makes no sense;
@@ -384,6 +385,8 @@ def _story(experiment: Experiment, fixed: Mapping[str, Any]) -> tuple[dict[str, 
         "versions": {k: facts[k] for k in ("xmodal_lab", "torch", "numpy", "python")},
         "device": facts["device"],
         "commit": commit(),
+        "user_commit": user_commit(),
+        "command": command(),
     }
     return story, facts
 
@@ -399,21 +402,6 @@ def environment(experiment: Experiment, fixed: Mapping[str, Any]) -> dict[str, s
         "python": platform.python_version(),
         "device": pick_device(device).type if isinstance(device, str) else "cpu",
     }
-
-
-def commit() -> str:
-    """The commit of this package's checkout; empty where there is none."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).resolve().parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _bar(name: str, total: int, done: int, progress: bool) -> Any:

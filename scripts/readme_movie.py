@@ -20,7 +20,7 @@ PAIRINGS = {
     "noisy": "partners of other classes",
 }
 MOST = 400_000  # bytes of the file
-FRAMES, COLOURS, MILLISECONDS = 21, 48, 140
+FRAMES, COLOURS, MILLISECONDS = 17, 40, 170
 
 
 def main(path: str) -> None:
@@ -42,18 +42,18 @@ def main(path: str) -> None:
 
 def frame(at: object, low: float, high: float) -> Image.Image:
     """One setting of the slider: three surfaces and the slider itself."""
-    figure = plt.figure(figsize=(8, 3.1), dpi=90, facecolor="white")
+    figure = plt.figure(figsize=(8, 2.7), dpi=90, facecolor="white")
     a, b = np.meshgrid(at.a, at.b, indexing="ij")  # type: ignore[attr-defined]
     for i, (pairing, words) in enumerate(PAIRINGS.items()):
         axes = figure.add_axes((0.33 * i, 0.16, 0.33, 0.72), projection="3d")
         here = at.sel(pairing=pairing)  # type: ignore[attr-defined]
         height = np.log(here.landscape.values)
         axes.plot_surface(a, b, height, cmap="viridis", vmin=low, vmax=high, rstride=1, cstride=1, linewidth=0.15,
-                          edgecolor="#ffffff60", antialiased=False)  # fmt: skip
+                          edgecolor="#ffffff60", antialiased=False, clip_on=False)  # fmt: skip
         axes.set(zlim=(low, high), xticks=[], yticks=[], zticks=[])
         axes.view_init(28, -50)
         axes.set_axis_off()
-        axes.set_box_aspect(None, zoom=1.45)
+        axes.set_box_aspect(None, zoom=1.3)
         figure.text(0.33 * i + 0.165, 0.9, f"{words}: {float(here.accuracy):.0%} right", ha="center", fontsize=9)
     line = figure.add_axes((0.36, 0.02, 0.4, 0.1))
     alpha = float(at.alpha)  # type: ignore[attr-defined]

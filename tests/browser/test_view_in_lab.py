@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import lab_server
 import pytest
 from lab_server import execute, fingerprint, ink
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
@@ -266,3 +268,17 @@ def test_in_voila(browser: Any, new_page: Callable[..., Any], tmp_path: Path) ->
         slider(page, "span").press("End")
         wait_for_change(page, canvas, before)
         assert page.problems == []
+
+
+def test_a_diagram_follows_the_theme_of_the_lab(open_cells: Callable[..., Any]) -> None:
+    page = open_cells(
+        "from xmodal_lab import lessons\nlessons.method('dml')", dark=True
+    )  # the system is dark, the lab light
+    drawn = page.locator("img.xm-diagram")
+    drawn.wait_for()
+    shades = {"Light": [], "Dark": []}
+    for theme in ("Light", "Dark", "Light"):
+        page.evaluate(f"() => jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {theme}' }})")
+        page.wait_for_function(f"() => document.body.dataset.jpThemeName === 'JupyterLab {theme}'")
+        shades[theme].append(Image.open(io.BytesIO(drawn.screenshot())).convert("L").getpixel((20, 8)))
+    assert min(shades["Light"]) > 230 and max(shades["Dark"]) < 60

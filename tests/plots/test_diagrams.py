@@ -58,3 +58,10 @@ def test_what_does_not_fit_together_is_told() -> None:
         Diagram("d", (TWO[0], TWO[0]), ())
     with pytest.raises(ValueError, match="box of an arrow"):
         Diagram("d", TWO, (Arrow("a", "z"),))
+
+
+def test_in_a_notebook_it_follows_the_theme_that_jupyterlab_names() -> None:
+    page = Diagram("d", TWO, ())._repr_mimebundle_()["text/html"]
+    rules = dict(re.findall(r'\[data-jp-theme-light="(\w+)"\] \.([\w-]+\{color-scheme:\w+)\}', page))
+    assert rules == {"true": "xm-diagram{color-scheme:light", "false": "xm-diagram{color-scheme:dark"}
+    assert '<img class="xm-diagram"' in page and "@media (prefers-color-scheme:dark)" in unquote(page)

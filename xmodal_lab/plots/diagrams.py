@@ -8,8 +8,8 @@
     >>> drawn.svg().startswith("<svg")
     True
 
-In a notebook the last line of a cell shows it. The picture is light or dark as the page around it says, and stands
-on a ground of its own, so that it can be read where the page says nothing.
+In a notebook the last line of a cell shows it. The picture is light or dark as JupyterLab's theme says, elsewhere as
+the system does, and stands on a ground of its own, so that it can be read where the page around it is of another mind.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ ROLES = {
     "loss": ("loss", ("#fbe7c8", "#c06c00"), ("#4a3413", "#e8a33d")),
     "look": ("looked at", ("#f3e0ee", "#a8508a"), ("#43293b", "#d990bf")),
 }
+# An image takes its colour scheme from the element that shows it; JupyterLab says only on <body> which theme is on.
+FOLLOW = "".join(
+    f'[data-jp-theme-light="{light}"] .xm-diagram{{color-scheme:{scheme}}}'
+    for light, scheme in (("true", "light"), ("false", "dark"))
+)
 # Pixels of the drawing (ours): pitch of the grid, size of a box, margin, size of the letters.
 COLUMN, ROW, WIDE, HIGH, EDGE, LETTER = 216, 84, 160, 50, 16, 13
 
@@ -147,7 +152,8 @@ class Diagram:
         source = quote(self.svg(), safe="<>/ =:;,.'()#%{}\"").replace("#", "%23").replace('"', "&quot;")
         words = html.escape(str(self), quote=True)
         return {
-            "text/html": f'<img alt="{words}" style="max-width:100%" src="data:image/svg+xml,{source}">',
+            "text/html": f"<style>{FOLLOW}</style>"
+            f'<img class="xm-diagram" alt="{words}" style="max-width:100%" src="data:image/svg+xml,{source}">',
             "text/plain": str(self),
         }
 

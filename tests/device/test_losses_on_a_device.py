@@ -137,3 +137,18 @@ def test_a_point_of_a_plane_launches_few_kernels(gpu: Any) -> None:
     with gpu.counting() as seen:
         loss.along(pair, table)
     assert seen["launches"] < 8 * len(table)
+
+
+def test_a_basis_takes_no_more_than_there_is(gpu: Any) -> None:
+    """300 vectors of this net are 12 MB; with less left, eigenvalues restart more often and are the same."""
+    if gpu.type != "cuda":
+        pytest.skip("only CUDA tells how much memory is left")
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    x, y = rows(64, 64)
+    expected = xl.curvature.top_eigenvalues(xl.Loss.from_module(module, (x, y)), 1)
+    loss = xl.Loss.from_module(module.to(gpu.type), (x, y))
+    loss.data.look()
+    with gpu.limited(8 << 20):
+        seen = xl.curvature.top_eigenvalues(loss, 1)
+    np.testing.assert_allclose(seen.values, expected.values, rtol=1e-3)

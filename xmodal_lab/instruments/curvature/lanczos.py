@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...utils.memory import require
+from ...utils.memory import free_bytes, require
 from ...utils.torch_state import full_precision, norm64
 
 Array = NDArray[np.float64]
@@ -186,7 +186,7 @@ def leading(
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.finfo(dtype).bits // 8 * size
-    capacity = max(k + LEAST_ROOM, min(max_products, BASIS_BYTES // vector))
+    capacity = max(k + LEAST_ROOM, min(max_products, _basis_bytes(device) // vector))
     held = min(capacity + 1, size) + 2 * k + 4  # basis, what was found, and what one product needs
     require(
         f"a look for {k} eigenvalues among {size}, which holds {held} vectors ({vector / 1e9:.3g} GB each),",
@@ -207,6 +207,12 @@ def leading(
     best.errors = np.maximum(best.errors, torch.finfo(dtype).eps * best.scale)
     best.products = products
     return best
+
+
+def _basis_bytes(device: torch.device) -> int:
+    """Bytes that a basis may take; on an accelerator at most half of what is left there: products need the rest."""
+    left = None if device.type == "cpu" else free_bytes(device)
+    return BASIS_BYTES if left is None else min(BASIS_BYTES, left // 2)
 
 
 def _look(

@@ -55,7 +55,10 @@ RESULTS = {
     "pairing": {"Pairs"},
     "datasets": {"LayoutError"},
     "one_tower": {"Tokens", "Hidden"},
-    "sweeps": {"StoreError", "commit", "names"},
+    # A member hands a report of the house's own to the two last.
+    "sweeps": {"StoreError", "commit", "names", "listens", "tell"},
+    # Sentences that sweeps and claims put into their attributes.
+    "samples": {"rows_said", "scored_on"},
     # What a term is given by training, the base of terms, and a part that training shares.
     "terms": {"Context", "Function", "Term", "View"},
     "recipes": {"base"},
@@ -406,6 +409,7 @@ def claims() -> Calls:
         "claims.finished": Call(
             xl.claims.finished, {"ids": "dml.A", "store": str(PLACE / "no such store"), "budget": "quick"}, guises=False
         ),
+        "claims.resampled": Call(xl.claims.resampled, {"draws": 2, "ids": ["uml.X"], "seed": 0}),
         "claims.chosen": Call(xl.claims.chosen, {"ids": ["dml.A"]}),
         # Good arguments would measure claims: only what is refused before that is tried.
         "claims.run": Call(
@@ -464,6 +468,10 @@ def widgets() -> Calls:
                 "shade": (0.0, 0.5),
                 "title": "t",
             },
+        ),
+        # Variables and dimensions are looked up when it is drawn.
+        "Own": Call(
+            drawn(xw.Own, points), {"var": "u", "over": ("n",), "js": "(p) => p.text('a', 1, 1)", "title": "t"}
         ),
         "Scatter": Call(
             drawn(xw.Scatter, points), {"x": "u", "y": "w", "color": "w", "points": "n", "col": "k", "title": "t"}

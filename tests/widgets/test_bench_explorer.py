@@ -90,6 +90,36 @@ def test_a_bench_of_ones_own_opens_with_its_looks() -> None:
     assert not look_views(explore(xr.DataArray([1.0, 2.0], {"x": [0.0, 1.0]}, name="y"))._grid)
 
 
+def test_the_shipped_cube_has_every_look_and_is_small() -> None:
+    cube = shipped.load("bench")
+    for axis, values in bench.AXES.items():
+        assert cube[axis].values.tolist() == values
+    whole = cube[[*bench.VARIABLES[:-1], *bench.ALONG, "accuracy", "noisy", "missing"]].sel(modalities="image+audio")
+    assert {str(name): int(whole[name].isnull().sum()) for name in whole if whole[name].isnull().any()} == {}
+    lone = cube.sel(modalities=["image", "audio"])
+    assert bool(lone["trajectory"].notnull().all()) and bool(lone["curve_w2_bias"].isnull().all())
+    assert shipped.FOLDER.joinpath("bench.zarr.zip").stat().st_size <= 1 << 20
+    # The path ends at θ, where the loss of the first rows is the last of training; it leads through its own plane.
+    assert float(np.abs(whole["path"]).max()) < 1
+    assert bool((whole["trajectory"].max(("ta", "tb")) > whole["trajectory"].min(("ta", "tb"))).all())
+
+
+def test_a_sample_of_the_cube_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training differs in the last digits between processors, so the stated tolerance is not round-off."""
+    monkeypatch.setattr("xmodal_lab.experiments.bench.ISOLINES", {"image": (4,), "text": (4,)})  # one cell of twelve
+    at = {"modalities": "image+audio", "pairing": "same_class", "share": 0.5, "a_latent": 0.3, "a_align": 0.3,
+          "b_align": 1.4, "lam": 1.0, "seed": 2}  # fmt: skip
+    again = bench.train_here(at, lambda share, message="": None, lambda: False)
+    known = shipped.load("bench").sel(at)
+    np.testing.assert_allclose(again["accuracy"], known["accuracy"], atol=0.03)
+    np.testing.assert_allclose(
+        again["accuracy_at_shots"][0, 0], known["accuracy_at_shots"].sel(images=4, texts=4), atol=0.08
+    )
+    for name in ("curve_w2", "curve_w2_bias", "landscape", "trajectory", "eigenvalue"):
+        np.testing.assert_allclose(np.asarray(again[name]), known[name].values, rtol=0.1, atol=0.1, err_msg=name)
+    np.testing.assert_allclose(again["path"], known["path"], atol=0.05)
+
+
 # α (dml: share, synergy and wma: weights), β, pairing and modalities against the four pictures of the bench.
 CONTROLS = {
     "α": ("share", "a_latent", "a_align"),

@@ -68,6 +68,7 @@ WORDS = {
     "landscape_points": "points of a plane's side; 0 for no plane",
     "landscape_span": "how far the plane reaches, in the net's own size",
     "landscape_seed": "of its directions",
+    "landscape_tolerance": "share of the plane's range by which points may be interpolated; 0 computes each",
     "eigenvalues": "how many of the Hessian's largest",
     "flatness": "λ_max, L_LPF and F_gap, on train and test",
     "curve": "epochs between looks along the training",

@@ -5,6 +5,7 @@ Everything is drawn on the CPU, so that it is the same whatever device the numbe
 
 from __future__ import annotations
 
+import operator
 import zlib
 from collections.abc import Sequence
 
@@ -29,7 +30,8 @@ def mixed(seed: int, stream: int = 0, offset: int = 1, bits: int = 63) -> int:
 
 def seed_of(seed: int, *purpose: str) -> int:
     """A generator's seed for (seed, purpose), where a purpose has a name; a CRC of both."""
-    return zlib.crc32(":".join((str(seed), *purpose)).encode())
+    # A NumPy integer or a 0-d tensor prints otherwise than the int that it equals.
+    return zlib.crc32(":".join((str(operator.index(seed)), *purpose)).encode())
 
 
 class Streams:

@@ -419,7 +419,7 @@ def test_pgd_says_what_is_wrong() -> None:
         bad("image", eps=0.1, criterion=lambda out, labels: out)
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module"):
         rb.pgd(lambda x: x, samples, "image", eps=0.1)
-    with pytest.raises(TypeError, match="samples must be Samples"):
+    with pytest.raises(ValueError, match="the batch has no target; it holds image, audio"):
         rb.pgd(model, samples.inputs, "image", eps=0.1)
     with pytest.raises(ValueError, match=r"inputs\['image'\] are torch.float32, the model is torch.float64"):
         rb.pgd(model, samples.to(dtype=torch.float32), "image", eps=0.1)

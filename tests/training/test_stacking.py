@@ -241,3 +241,42 @@ def test_nets_that_cannot_be_stacked_say_why() -> None:
     assert "a Tanh" in str(stacks.why_not_products([odd]))
     mixed = [*nets(ds, [None]), *nets(ds, [None], "additive")]
     assert "different fusions" in str(stacks.why_not_products(mixed))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_one_optimizer_with_a_rate_per_member_steps_as_one_per_member(optimizer: str) -> None:
+    from xmodal_lab.training import Options
+    from xmodal_lab.training.member_steps import MemberStepper
+
+    draw = torch.Generator().manual_seed(0)
+    asked = [Options(optimizer=optimizer, lr=lr, weight_decay=wd) for lr, wd in ((1e-1, 0.0), (1e-3, 0.3), (1e-2, 0.1))]
+    start = [torch.randn(3, 4, 5, generator=draw), torch.randn(3, 6, generator=draw)]
+    together, alone = [p.clone() for p in start], [[p[k].clone() for p in start] for k in range(3)]
+    stepper = MemberStepper(together, asked, torch.device("cpu"))
+    steppers = [o.stepper(own, torch.device("cpu")) for o, own in zip(asked, alone, strict=True)]
+    for _ in range(20):
+        gradients = [torch.randn(p.shape, generator=draw) for p in start]
+        for i, p in enumerate(together):
+            p.grad = gradients[i].clone()
+            for k in range(3):
+                alone[k][i].grad = gradients[i][k].clone()
+        for each in (stepper, *steppers):
+            each.step()
+    for i, p in enumerate(together):
+        torch.testing.assert_close(p, torch.stack([own[i] for own in alone]), rtol=1e-5, atol=1e-6)
+
+
+def test_members_that_are_augmented_at_once_draw_what_each_draws_alone() -> None:
+    from xmodal_lab.data.augmentation import augmentation
+
+    kinds, shapes = {"image": "image", "audio": "audio"}, {"image": (3, 8, 8), "audio": (1, 8, 8)}
+    change = augmentation("jitter+crop+flip+time_mask+frequency_mask", kinds, shapes)
+    assert change is not None
+    draw = torch.Generator().manual_seed(0)
+    rows = {m: torch.randn(4, 5, *shape, generator=draw) for m, shape in shapes.items()}
+    seeds = [torch.Generator().manual_seed(k) for k in range(4)]
+    together = change({m: x.flatten(0, 1) for m, x in rows.items()}, seeds)
+    for k in range(4):
+        alone = change({m: x[k] for m, x in rows.items()}, torch.Generator().manual_seed(k))
+        for m, x in alone.items():
+            torch.testing.assert_close(together[m].view_as(rows[m])[k], x, rtol=0, atol=2e-7)

@@ -88,7 +88,7 @@ def cite(*used: Any) -> BibTeX:
         >>> import xmodal_lab as xl
         >>> xl.cite("dml", "cremad").keys
         ('xmodal_lab', 'dml', 'cao2014cremad')
-        >>> print(xl.cite(xl.tables("wma", 3)).splitlines()[5])
+        >>> print(xl.cite(xl.tables("wma", 3)).splitlines()[6])
         @misc{wma,
     """
     found, unknown = keys(*(used or PAPERS), rest=True)

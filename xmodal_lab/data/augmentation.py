@@ -24,7 +24,9 @@ FLIP = 0.5  # chance (dml, App C.2)
 CROP = 1 / 8  # of the side, either way (ours: 4 of 32 pixels, as is usual)
 MASK = 1 / 4  # widest mask, as a share of the axis (ours)
 
-Change = Callable[[Tensor, torch.Generator], Tensor]
+# Several generators each draw for their own share of the rows, in turn: the members of a stack, changed at once.
+Generators = torch.Generator | Sequence[torch.Generator]
+Change = Callable[[Tensor, Generators], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,11 @@ class Augmentation:
 
     changes: Mapping[str, tuple[Change, ...]]
 
-    def __call__(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """The changed inputs, modality -> (n, C, H, W); modalities without a change pass as they are."""
+    def __call__(self, inputs: Mapping[str, Tensor], generator: Generators) -> dict[str, Tensor]:
+        """The changed inputs, modality -> (n, C, H, W); modalities without a change pass as they are.
+
+        Of K generators each draws for n / K rows, and what it draws is what it would draw for them alone.
+        """
         changed = dict(inputs)
         for m in inputs:
             for change in self.changes.get(m, ()):
@@ -81,7 +86,7 @@ def named(names: str) -> list[str]:
 # -- images ------------------------------------------------------------------------------------------
 
 
-def jitter(x: Tensor, generator: torch.Generator) -> Tensor:
+def jitter(x: Tensor, generator: Generators) -> Tensor:
     """Brightness, contrast and, of three channels, saturation and hue of each image (n, C, H, W).
 
     Brightness scales the distance from the image's darkest value, contrast that from its mean, so
@@ -103,7 +108,7 @@ def jitter(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.einsum("nij,njhw->nihw", torch.linalg.inv(yiq) @ turn @ yiq, x)
 
 
-def crop(x: Tensor, generator: torch.Generator) -> Tensor:
+def crop(x: Tensor, generator: Generators) -> Tensor:
     """Each image (n, C, H, W) moved by up to ``CROP`` of its sides; what is laid bare repeats the edge."""
     for axis in (2, 3):
         size = x.shape[axis]
@@ -116,7 +121,7 @@ def crop(x: Tensor, generator: torch.Generator) -> Tensor:
     return x
 
 
-def flip(x: Tensor, generator: torch.Generator) -> Tensor:
+def flip(x: Tensor, generator: Generators) -> Tensor:
     """Each image (n, C, H, W) mirrored left to right with chance ``FLIP``."""
     return torch.where(_uniform(x, generator) < FLIP, x.flip(3), x)
 
@@ -124,7 +129,7 @@ def flip(x: Tensor, generator: torch.Generator) -> Tensor:
 # -- spectrograms ------------------------------------------------------------------------------------
 
 
-def mask(x: Tensor, generator: torch.Generator, axis: int) -> Tensor:
+def mask(x: Tensor, generator: Generators, axis: int) -> Tensor:
     """A band along ``axis`` of each spectrogram (n, C, bands, frames) set to its mean.
 
     Its width is uniform up to ``MASK`` of the axis, its place uniform (SpecAugment, Sec 2).
@@ -148,11 +153,13 @@ _KNOWN: dict[str, tuple[str, Change]] = {
 NAMES = tuple(_KNOWN)
 
 
-def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
+def _uniform(x: Tensor, generator: Generators) -> Tensor:
     """One number in [0, 1) per row, (n, 1, 1, 1); drawn on the CPU in float64, the same for every device and dtype."""
-    drawn = torch.rand(len(x), 1, 1, 1, generator=generator, dtype=torch.float64)
-    return drawn.to(x)
+    each = [generator] if isinstance(generator, torch.Generator) else generator
+    rows = len(x) // len(each)
+    drawn = [torch.rand(rows, 1, 1, 1, generator=g, dtype=torch.float64) for g in each]
+    return (drawn[0] if len(drawn) == 1 else torch.cat(drawn)).to(x)
 
 
-def _factor(x: Tensor, generator: torch.Generator) -> Tensor:
+def _factor(x: Tensor, generator: Generators) -> Tensor:
     return 1 + JITTER * (2 * _uniform(x, generator) - 1)

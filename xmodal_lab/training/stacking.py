@@ -28,6 +28,7 @@ from ..utils.torch_state import gradients, pick_device
 from .fitting import Run, as_history, epochs_kept, fit, objective_of, scored_epochs
 from .flat_minima import first_averaged, sharpened
 from .machine import machine_for
+from .member_steps import MemberStepper
 from .options import NAMES, OWN, DivergedError, Options
 from .stacks import (
     Alone,
@@ -270,11 +271,14 @@ class _StackedRun:
         """The batch (K, B, ...) after augmentation: each member draws for what it sees, as alone."""
         if self.change is None:
             return batch
-        changed = {m: x.clone() for m, x in batch.items()}
-        for k, names in enumerate(self.names):
-            seen = {m: batch[m][k].view(-1, *self.dataset.shapes[m]) for m in names}
-            for m, x in self.change(seen, self.draws[k][1]).items():
-                changed[m][k] = x.reshape(batch[m][k].shape)
+        changed, alike = dict(batch), len(set(self.names)) == 1
+        for names in dict.fromkeys(self.names):
+            members = [k for k, theirs in enumerate(self.names) if theirs == names]
+            mine = {m: batch[m] if alike else batch[m][members] for m in names}
+            rows = {m: x.reshape(-1, *self.dataset.shapes[m]) for m, x in mine.items()}
+            for m, x in self.change(rows, [self.draws[k][1] for k in members]).items():
+                x = x.view(mine[m].shape)
+                changed[m] = x if alike else changed[m].index_copy(0, torch.tensor(members, device=x.device), x)
         return changed
 
     def _draw(self, k: int, epoch: int) -> Pairs:
@@ -282,10 +286,17 @@ class _StackedRun:
 
     # -- weights ---------------------------------------------------------------------------------
 
-    def _steppers(self) -> list[tuple[slice, list[Tensor], torch.optim.Optimizer]]:
-        """(members, their part of the parameters, its optimizer) per distinct learning rate and weight decay."""
+    def _steppers(self) -> list[tuple[slice, list[Tensor], torch.optim.Optimizer | MemberStepper]]:
+        """(members, their part of the parameters, its optimizer) per distinct learning rate and weight decay.
+
+        On a GPU, where an optimizer is a launch or more, one with rates per member serves all.
+        """
         rates = [(o.lr, o.weight_decay) for o in self.options]
-        steppers = []
+        steppers: list[tuple[slice, list[Tensor], torch.optim.Optimizer | MemberStepper]] = []
+        if len(set(rates)) > 1 and self.device.type != "cpu":
+            own = () if self.objective is None else self.objective.params.values()
+            parts = [*self.stack.params.values(), *own]
+            return [(slice(None), parts, MemberStepper(parts, self.options, self.device))]
         for rate in dict.fromkeys(rates):
             members = slice(rates.index(rate), rates.index(rate) + rates.count(rate))
             own = () if self.objective is None else self.objective.params.values()

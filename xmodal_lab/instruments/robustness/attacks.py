@@ -21,6 +21,7 @@ from ...data.corruptions import generator
 from ...data.samples import Samples
 from ...losses.parameters import scalar
 from ...losses.standins import answering
+from ...models.any_batch import on_any_batch
 from ...models.coarse import single, single_samples
 from ...models.evaluation import (
     answer,
@@ -115,9 +116,10 @@ def relative_drop(drop: float, clean: float) -> float:
     return drop / abs(clean) if clean else math.nan
 
 
+@on_any_batch
 def pgd(
     model: nn.Module,
-    samples: Samples,
+    samples: Any,
     modality: str | Collection[str],
     eps: float | Mapping[str, float],
     step: float | Mapping[str, float] | None = None,
@@ -136,9 +138,12 @@ def pgd(
     stays in its ball in exact arithmetic. Rows that lack an attacked modality keep lacking it.
 
     Args:
-        model: a module from a dict of inputs to logits, such as :class:`~xmodal_lab.LateFusion`.
-        samples: a split of a dataset. Inputs are attacked in the units they have here; the paper's
-            eps is for values in [0, 1].
+        model: a module from a dict of inputs to logits, such as :class:`~xmodal_lab.LateFusion`; any other beside a
+            batch of its own.
+        samples: a split of a dataset; or a batch or loader of what the model is called with: (x, y), where the
+            modality is "input" ("input_0", "input_1" of several), (dict, y), or a dict with labels, whose names are
+            the modalities ("pixel_values"; "inputs_embeds", also of a batch that holds input_ids). Inputs are
+            attacked in the units they have here; the paper's eps is for values in [0, 1].
         modality: one name, or several for a joint attack with one ball for each.
         eps: radius of the ball, for all or by modality.
         step: α, for all or by modality. None: 2.5 eps / iterations, which reaches every point of the

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...data.corruptions import CORRUPTIONS, corruption, deviation, generator, severity_of
 from ...data.samples import Samples
+from ...models.any_batch import on_any_batch
 from ...models.coarse import single, single_samples
 from ...models.evaluation import Evaluation, device_of, encoded, eval_mode, evaluation, outputs_of, seen_modalities
 from ...utils import checks as check
@@ -178,9 +179,10 @@ def corrupt(
 # -- how a model does there --------------------------------------------------------------------------
 
 
+@on_any_batch
 def evaluate_under(
     model: nn.Module,
-    samples: Samples,
+    samples: Any,
     transform: Callable[[Any], Any] | None = None,
     *,
     where: str = "inputs",
@@ -193,7 +195,7 @@ def evaluate_under(
     Args:
         model: a module from a dict of inputs to logits; for features it has ``encode`` (inputs -> dict of
             features) and ``classify`` (dict of features -> logits), as :class:`~xmodal_lab.LateFusion` has.
-        samples: a split of a dataset.
+        samples: a split of a dataset, or a batch or loader as in :func:`pgd`.
         transform: samples -> samples, or dict of features -> dict of features; it sees all rows at once.
             None: nothing is spoilt.
         where: "inputs" | "features".

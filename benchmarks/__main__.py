@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (1)")
     parser.add_argument("--repeats", type=int, help="alternating repeats (each suite has its own default)")
     parser.add_argument("--device", default="cpu", help="another device: times the library's own paths there")
+    parser.add_argument("--small", action="store_true", help="of --device: sizes for a dry run, which is not written")
+    parser.add_argument("--paths", nargs="+", default=(), help="of --device: paths whose names hold one of these words")
     asked = parser.parse_args()
     peers = HERE.parent / ".peers"
     if peers.is_dir():
@@ -41,7 +44,7 @@ def main() -> int:
 
     torch.set_num_threads(asked.threads)
     if asked.device != "cpu":
-        return on_device(asked.device, asked.repeats)
+        return on_device(asked.device, asked.repeats, asked.small, asked.paths)
     report = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": []}
     for suite in asked.only:
         if not (HERE / f"{suite}.py").is_file():
@@ -62,17 +65,22 @@ def main() -> int:
     return 0
 
 
-def on_device(name: str, repeats: int | None) -> int:
-    """The library's paths on another device, in a file of their own; the table of peers stays the CPU's."""
+def on_device(name: str, repeats: int | None, small: bool = False, only: Sequence[str] = ()) -> int:
+    """The library's paths on another device, in a file of their own; the table of peers stays the CPU's.
+
+    A dry run, or one of some paths only, is printed and not written.
+    """
     import torch
 
     from .device import rows
 
     path = RESULTS.with_name(f"results_{torch.device(name).type}.json")
-    found = rows(name, repeats)
+    found = rows(name, repeats, small, only)
     found = [{**row, "device": name} for row in found]
     for row in found:
         print(line(row), flush=True)
+    if small or only:
+        return 0
     report = {"rows": [{"suite": "device", **row} for row in found]} | machine(torch.get_num_threads(), name)
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     return 0

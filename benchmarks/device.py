@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,28 +75,28 @@ def _cnn(device: str, rows: int, norm: str = "group") -> xl.Loss:
 
 
 def _plane(device: str, small: bool) -> Job:
-    loss = _cnn(device, 32 if small else 1000)
-    return lambda: xl.landscape.plane(loss, points=5 if small else 41)
+    loss = _cnn(device, 8 if small else 1000)
+    return lambda: xl.landscape.plane(loss, points=3 if small else 41)
 
 
 def _eigenvalues(device: str, small: bool) -> Job:
-    loss = _cnn(device, 16 if small else 1000)
+    loss = _cnn(device, 4 if small else 1000)
     return lambda: xl.curvature.top_eigenvalues(loss, 1 if small else 5).values
 
 
 def _product(device: str, small: bool) -> Job:
-    operator = xl.curvature.hessian(_cnn(device, 16 if small else 1000))
+    operator = xl.curvature.hessian(_cnn(device, 4 if small else 1000))
     vector = torch.randn(operator.size, generator=torch.Generator().manual_seed(0)).to(device)
     return lambda: operator.matvec(vector)
 
 
 def _trace(device: str, small: bool) -> Job:
-    loss = _cnn(device, 16 if small else 1000)
+    loss = _cnn(device, 4 if small else 1000)
     return lambda: xl.curvature.trace(loss, probes=2 if small else 32).value
 
 
 def _lpf(device: str, small: bool) -> Job:
-    loss = _cnn(device, 32 if small else 1000)
+    loss = _cnn(device, 8 if small else 1000)
     return lambda: xl.flatness.lpf(loss, 0.1, samples=4 if small else 64, noise="filter").value
 
 
@@ -227,23 +227,34 @@ def flat(found: Any) -> np.ndarray:
     return np.asarray(plain, dtype=float).ravel()
 
 
-def agreement(path: Path, device: str) -> float:
-    """Largest difference from the CPU at the small size, in units of the largest number there."""
-    here, there = flat(path.job("cpu", True)()), flat(path.job(device, True)())
+def agreement(path: Path, device: str) -> tuple[float, float]:
+    """Largest difference from the CPU at the small size, over the largest number there; seconds on the device."""
+    here, job = flat(path.job("cpu", True)()), path.job(device, True)
+    wait(device)
+    began = time.perf_counter()
+    there = flat(job())
+    wait(device)
+    took = time.perf_counter() - began
     if here.shape != there.shape or not (np.isfinite(here) == np.isfinite(there)).all():
-        return float("inf")
+        return float("inf"), took
     here, there = np.nan_to_num(here, posinf=0, neginf=0), np.nan_to_num(there, posinf=0, neginf=0)
-    return float(np.abs(here - there).max(initial=0) / max(np.abs(here).max(initial=0), 1e-30))
+    return float(np.abs(here - there).max(initial=0) / max(np.abs(here).max(initial=0), 1e-30)), took
 
 
-def rows(device: str, repeats: int | None = None, small: bool = False) -> list[dict[str, Any]]:
-    """The table of ``python -m benchmarks --device``: seconds there, and the agreement with the CPU."""
+def rows(
+    device: str, repeats: int | None = None, small: bool = False, only: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The table of ``python -m benchmarks --device``: seconds there, and the agreement with the CPU.
+
+    ``small`` takes the sizes of the comparison, once; ``only`` the paths whose names hold one of these words.
+    """
     found = []
-    for path in paths():
-        took = timed(path.job(device, small), device, repeats or path.repeats)
+    for path in (p for p in paths() if not only or any(word in p.name for word in only)):
+        agree, once = agreement(path, device)
+        took = once if small else timed(path.job(device, small), device, repeats or path.repeats)
         found.append({
             "path": path.name, "device": device, "ours_ms": 1e3 * took, "peer": "goal", "peer_ms": None, "ratio": None,
-            "bar": None, "error": agreement(path, device), "n_repeats": repeats or path.repeats,
+            "bar": None, "error": agree, "n_repeats": repeats or path.repeats,
             "note": "–" if path.goal is None else f"goal {1e3 * path.goal:.0f} ms",
         })  # fmt: skip
     return found

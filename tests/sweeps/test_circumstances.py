@@ -72,7 +72,10 @@ def test_what_is_not_known_is_empty_text(way: str, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["/usr/bin/python3", "/home/me/run.py", "--out=/home/me/runs"], "python3 ~/run.py --out=~/runs"),
+        (
+            ["/usr/bin/python3", "/where/she/lives/run.py", "--out=/where/she/lives/runs"],
+            "python3 ~/run.py --out=~/runs",
+        ),
         (
             ["python", "a.py", "--api-key", "abc", "--token=xyz", "--keys", "3"],
             "python a.py --api-key … --token=… --keys 3",
@@ -82,6 +85,6 @@ def test_what_is_not_known_is_empty_text(way: str, tmp_path: Path, monkeypatch: 
     ],
 )
 def test_the_command_as_given(given: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/where/she/lives")
     monkeypatch.setattr(sys, "orig_argv", given)
     assert circumstances.command() == told

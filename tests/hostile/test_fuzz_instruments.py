@@ -429,6 +429,7 @@ def plots() -> Calls:
         "plots.accuracies": Call(xl.plots.accuracies, {"scores": scores, "x": "arm", "y": "accuracy"}),
         "plots.spectra": Call(xl.plots.spectra, {"eigenvalues": {"a": [3.0, 2.0, 1.0]}}),
         "plots.history": Call(xl.plots.history, {"runs": {"a": history}, "column": "test_accuracy"}),
+        "plots.style": Call(_styled, {"name": "paper", "columns": 2, "width": 3.0, "height": 2.0}),
         "plots.density": Call(xl.plots.density, {"spectra": spectrum, "eigenvalues": [2.0, -1.0]}),
         "plots.density, named": Call(xl.plots.density, {"spectra": {"a": spectrum}, "eigenvalues": {"a": [2.0]}}),
         "plots.trajectory": Call(xl.plots.trajectory, {"path": path, "title": "t"}),
@@ -470,6 +471,11 @@ def test_results_are_no_functions() -> None:
     for room, names in RESULTS.items():
         for name in names - {"ModuleLoss", "moved", "scalar", "Evaluation"}:
             assert dataclasses.is_dataclass(getattr(getattr(xl, room), name)), f"{room}.{name}"
+
+
+def _styled(**options: Any) -> None:
+    with xl.plots.style(**options):
+        pass
 
 
 def _deep(x: Any) -> Tensor:

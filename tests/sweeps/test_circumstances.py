@@ -49,7 +49,7 @@ def test_a_store_keeps_them(repository: Path) -> None:
 
 def test_the_repository_of_the_script_goes_before_the_working_directory(repository: Path, tmp_path_factory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    code = "from xmodal_lab.sweeps import user_commit, command\nprint(user_commit())\nprint(command())"
+    code = "from xmodal_lab.sweeps.circumstances import command, user_commit\nprint(user_commit())\nprint(command())"
     (repository / "mine.py").write_text(code)
     script = repository / "mine.py"
     done = subprocess.run([sys.executable, str(script), "--lr", "3"], cwd=elsewhere, capture_output=True, text=True)

@@ -9,9 +9,7 @@ or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
 
 from __future__ import annotations
 
-from .circumstances import command as command
 from .circumstances import commit as commit
-from .circumstances import user_commit as user_commit
 from .experiment import Experiment as Experiment
 from .experiment import Variable as Variable
 from .experiment import listens as listens

@@ -84,7 +84,7 @@ def open(
             "curve_w2",
             x="checkpoint",
             floor="curve_w2_bias" if "curve_w2_bias" in cube else None,
-            title="gap over epochs: W2; dashed: its sampling bias",
+            title="gap: W2; dashed: its sampling bias",
         ),
         HeatMap(
             "accuracy_at_shots", x="images", y="texts", levels=True, words=WORDS, title="isolines: accuracy over shots"

@@ -225,7 +225,10 @@ def as_tensor(what: str, value: object, dtype: torch.dtype | None = None) -> Ten
     Shares memory with a writable array; a read-only array is copied.
     """
     if isinstance(value, Tensor):
-        return _dense(what, value) if dtype is None else _dense(what, value).to(dtype)
+        dense = _dense(what, value)
+        if dtype == torch.float64 and dense.device.type == "mps":  # which has none: such numbers go to the CPU
+            dense = dense.cpu()
+        return dense if dtype is None else dense.to(dtype)
     if hasattr(value, "mask") and hasattr(value, "filled"):  # NumPy would hand over what lies below the mask
         hidden = int(value.mask.sum())
         if hidden:

@@ -384,6 +384,9 @@ def published() -> Calls:  # a cell that is not printed is NaN
     return {
         "published.tables": Call(xl.tables, {"paper": "wma", "number": 3}, nan=True),
         "published.cube": Call(xl.published.cube, {"paper": "wma", "number": 3}, nan=True),
+        "published.cite": Call(lambda used: xl.cite(used), {"used": "dml"}),
+        # Good arguments would read a file of one's own (tests/test_results.py): only what is refused is tried.
+        "published.read": Call(xl.read, {"path": str(PLACE / "none.nc")}, guises=False),
     }
 
 

@@ -106,7 +106,7 @@ def resampled(draws: int = 200, *, ids: Asked = None, seed: int = 0) -> pd.DataF
     """
     import pandas as pd
 
-    check.integer("draws", draws, at_least=1)
+    draws = check.integer("draws", draws, at_least=1)
     rng, known, lines = np.random.default_rng(check.integer("seed", seed, at_least=0)), shipped(), []
     for claim in chosen(ids):
         row = known.get(claim.id)

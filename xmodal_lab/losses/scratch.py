@@ -131,7 +131,9 @@ class Scratch:
         """Names of the first layers of ``module`` that stand-ins replace, where they pay and agree."""
         if len(points) <= 2 * (len(directions) + 1):
             return []
-        moving = frozenset(name for direction in directions for name, part in direction.items() if bool(part.any()))
+        # A norm reduces in place; part.any() would make a mask as large as the layer.
+        moves = partial(torch.linalg.vector_norm, ord=1)
+        moving = frozenset(name for direction in directions for name, part in direction.items() if bool(moves(part)))
         if moving not in self._replaced:
             self._replaced[moving] = self._steady_layers(module, parameters, batch, directions, points)
         return self._replaced[moving]

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodal_lab.utils import checks as check
-
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -151,6 +149,9 @@ def _with_gaps(var: xr.DataArray, inserted: Places) -> tuple[Any, ...]:
 
 
 def _written(cube: xr.Dataset, name: str, setting: Mapping[str, Any], value: Any) -> tuple[Any, ...]:
+    # Imported here, since it brings torch, which a view that only shows what is there does without.
+    from xmodal_lab.utils import checks as check
+
     var, own = cube[name], _dims_of(value)
     dims = tuple(str(d) for d in var.dims)
     rest = [d for d in dims if d in own or d not in setting]

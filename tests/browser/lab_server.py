@@ -176,6 +176,10 @@ def write_notebook(path: Path, cells: Sequence[str]) -> Path:
     return path
 
 
+# Voila loads the extensions of all front ends that are installed; Notebook 7's asks it for a module that it does not share.
+ELSEWHERE = "The getter for the shared module is not a function"
+
+
 def watch(page: Any) -> list[str]:
     """Collect what should not happen on a page: exceptions of the view, console errors, requests that leave the machine."""
     problems: list[str] = []
@@ -185,7 +189,12 @@ def watch(page: Any) -> list[str]:
             problems.append(f"request to {request.url}")
 
     page.on("pageerror", lambda error: is_ours(error) and problems.append(f"page error: {error}\n{error.stack}"))
-    page.on("console", lambda message: message.type == "error" and problems.append(f"console: {message.text}"))
+    page.on(
+        "console",
+        lambda message: (
+            message.type == "error" and ELSEWHERE not in message.text and problems.append(f"console: {message.text}")
+        ),
+    )
     page.on("request", on_request)
     return problems
 

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.browser
 APP = "document.querySelector('.xm-root').xmodal"
 # Explorer -> a setting that its cube does not have, what to type where, and the control to move afterwards.
 NEW: dict[str, tuple[dict[str, Any], str, str, str]] = {
-    "dml": ({"modalities": "image", "pairing": "same_class", "seed": 0}, "alpha", "0.6", "modalities"),
+    # Both modalities: one alone has no gap, so those two panels stay empty.
+    "dml": ({"modalities": "image+audio", "pairing": "same_class", "seed": 0}, "alpha", "0.6", "pairing"),
     "synergy": ({"direction": "L→V", "seed": 0}, "alpha", "0.4", "direction"),
     "cox": ({"seed": 0, "count": 2}, "label_share", "0.1", "out"),
     "uml": ({"seed": 0}, "image_shots", "3", "image_shots"),

@@ -123,14 +123,17 @@ def line(row: dict[str, Any]) -> str:
     ours, other = ("–" if e is None else f"{e:.0e}" for e in (row["error"], row.get("peer_error")))
     bar = "–" if row["bar"] is None else f"{row['bar']:.2f}"
     times = f"{row['ours_ms']:.3g} | {theirs}"
-    return f"| {row['path']} | {row['peer']} | {times} | {ratio} | {bar} | {ours} | {other} | {row['device']} |"
+    runs = row.get("n_repeats", "–")
+    return (
+        f"| {row['path']} | {row['peer']} | {times} | {ratio} | {bar} | {ours} | {other} | {runs} | {row['device']} |"
+    )
 
 
 def write_table(report: dict[str, Any]) -> None:
     """Put the table between the two marks in the README."""
     head = [
-        "| path | beside | ours, ms | theirs, ms | ours / theirs | bar | error, ours | theirs | device |",
-        "|---|---|--:|--:|--:|--:|--:|--:|---|",
+        "| path | beside | ours, ms | theirs, ms | ours / theirs | bar | error, ours | theirs | runs | device |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     order = sorted(({"device": "cpu", **row} for row in report["rows"]), key=lambda row: SUITES.index(row["suite"]))
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items() if version)
@@ -138,7 +141,8 @@ def write_table(report: dict[str, Any]) -> None:
     note = (
         f"Written by `make bench` on {' and '.join(dates)}: {report['device']}, {report['threads']} thread(s), "
         f"{versions}. "
-        "Medians of alternating runs in processor time; the ratio counts, the milliseconds are one shared machine's. "
+        "Medians of alternating runs in processor time (one run is no median: a first sight); "
+        "the ratio counts, the milliseconds are one shared machine's. "
         "Errors are relative to float64, or to what the row names."
     )
     text = README.read_text()

@@ -100,12 +100,7 @@ def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
     (settings / "overrides.json").write_text(json.dumps(overrides))
     url = f"http://127.0.0.1:{(port := free_port())}"
     options = [
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-        "--ServerApp.port_retries=0",
-        "--IdentityProvider.token=",
+        *on(port),
         "--LabApp.expose_app_in_browser=True",
         f"--LabServerApp.app_settings_dir={settings}",
         f"--LabApp.app_settings_dir={settings}",
@@ -117,18 +112,25 @@ def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
         yield url
 
 
-@contextmanager
-def notebook(root: Path, folder: Path) -> Iterator[str]:
-    """Notebook 7 on the notebooks of ``root``; yields its address."""
-    folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    options = [
+def on(port: int) -> list[str]:
+    """How every Jupyter server of the tests is started."""
+    return [
         "--no-browser",
         "--allow-root",
         "--ip=127.0.0.1",
         f"--port={port}",
         "--ServerApp.port_retries=0",
         "--IdentityProvider.token=",
+    ]
+
+
+@contextmanager
+def notebook(root: Path, folder: Path) -> Iterator[str]:
+    """Notebook 7 on the notebooks of ``root``; yields its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    options = [
+        *on(port),
         "--JupyterNotebookApp.expose_app_in_browser=True",
         f"--ServerApp.root_dir={root}",
     ]

@@ -22,7 +22,7 @@ from . import arms as compared
 from .arms import CURVED, DECAYS, PAPERS_ALPHA, UNSEEN, alone, arms, at, bare, chosen, directions, has_text
 
 _MARGIN = 0.5  # points; "little": half a point, about the largest gap of Tab 4 and 6
-_FIXED = f"α = .3, the paper's, fixed beforehand; seeds from {UNSEEN} on, at which nobody had looked"
+_FIXED = f"α = .3, the paper's, fixed beforehand; seeds from {UNSEEN} on, which did not choose it"
 
 
 def _room(base: np.ndarray) -> float:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 # The paper's grid (Sec 4.1); the quick one has all of its α and six of its β, below, at and above D_0: a coarser one
-# (α .2 and 1; β .6, 1.2, 2) misses that small α and β above 1.2 are best. "full" is 60 cells by task, some 130 s a seed
-# and task on a core; quick 28, some 65 s.
+# (α .2 and 1; β .6, 1.2, 2) misses that small α and β above 1.2 are best. "full" is 60 cells by task,
+# quick 28.
 ALPHAS, BETAS = (0.1, 0.2, 1.0, 5.0), (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 4.0, 6.0, 10.0)
 QUICK_ALPHAS, QUICK_BETAS = ALPHAS, (0.2, 0.6, 1.0, 1.2, 1.6, 2.0)
 GENTLE = 0.2  # an α that does not ruin a task: where the differences between β are what is asked

@@ -55,6 +55,7 @@ def test_a_ledger_of_ones_own_needs_no_edit_of_the_package() -> None:
     assert row["seeds"] == list(range(20)) and row["n"] == 20, "as many as its cost says"
     assert row["effect"] == 1.0 and 0 < row["mde"] < 0.2 and row["unit"] == "of the score" and row["device"] == "cpu"
     assert len(row["steps"][0]["outcomes"]) == 20 and row["steps"][0]["word"] == "holds"
+    assert 0 < row["effort"] < 60, "seconds of processor time"
 
 
 def test_claims_that_are_none_are_refused() -> None:
@@ -205,6 +206,14 @@ def test_the_command_takes_claims_and_settings_of_ones_own(tmp_path: Path, capsy
     assert cli.main(["claims", HERE, "--run", "--set", "slope=0.001", "--store", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert re.search(r"mine\.rises\s+smaller than printed", said) and "“The score rises with x.”" in said
+
+
+def test_the_page_says_what_all_rows_cost() -> None:
+    rows = [{**row, "seconds": 999.0, "effort": effort}
+            for row, effort in zip(ledger.shipped().values(), (60.0, 180.0), strict=False)]  # fmt: skip
+    assert "- 4 minutes of one core in all (synergy 4), so 2 minutes on two." in ledger.render(rows)
+    older = [rows[0], {k: v for k, v in rows[1].items() if k != "effort"}]  # by the clock: 16.7 minutes
+    assert "(synergy 18), so 9 minutes on two. 1 rows from before" in ledger.render(older)
 
 
 def test_the_page_opens_with_a_picture_that_is_the_same_every_time(own: Path) -> None:

@@ -85,9 +85,9 @@ class Rows:
         except (ValueError, KeyError, TypeError, RecursionError):  # cut short, or damaged on disk: measure it again
             return None
 
-    def keep(self, claim: Claim, measured: Measured | Exception, seconds: float) -> Row:
+    def keep(self, claim: Claim, measured: Measured | Exception, seconds: float, effort: float) -> Row:
         """The row of what was measured; written unless it is an error."""
-        row = row_of(claim, self.conditions, measured, seconds)
+        row = row_of(claim, self.conditions, measured, seconds, effort)
         if self.folder is not None and not isinstance(measured, Exception):
             held = json.loads(json.dumps(row))  # as it will be read
             write_text(self._path(claim), json.dumps({"seal": seal(held), "row": held}, ensure_ascii=False, indent=1))
@@ -106,8 +106,10 @@ class Rows:
         return self.folder / f"{claim.id}-{digest}.json"
 
 
-def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float) -> Row:
-    """One row: the claim, what was measured, and how."""
+def row_of(
+    claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float, effort: float
+) -> Row:
+    """One row: the claim, what was measured, and how; ``seconds`` by the clock, ``effort`` of processor time."""
     if isinstance(measured, Exception):
         measured = Measured(f"{NEEDS} …", "", note=f"{type(measured).__name__}: {measured}")
         measured_part = judged(measured) | {"verdict": NOT_MEASURED}
@@ -118,7 +120,7 @@ def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception,
         **measured_part,
         "budget": conditions.budget, "seeds": list(conditions.seeds) if claim.trained else [],
         "settings": dict(conditions.settings), "device": ", ".join(sorted(conditions.devices - {""})),
-        **_data(conditions), "seconds": round(seconds, 2),
+        **_data(conditions), "seconds": round(seconds, 2), "effort": round(effort, 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
         "versions": versions(), "machine": machine(),
     }  # fmt: skip
@@ -327,8 +329,22 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
         lines += ["", FORMER]
     stories = dict.fromkeys(_story(row) for row in held)
     lines += ["", "## How the rows were made", "", *[f"- {_words(story)}" for story in stories]]
-    lines.append(f"- {sum(row['seconds'] for row in held):.0f} seconds in all, measured on a shared machine.")
+    lines.append(f"- {_cost(held)}")
     return "\n".join(lines) + "\n"
+
+
+def _cost(held: Iterable[Row]) -> str:
+    """What the rows cost in processor time, by paper, and so on two cores; older rows count by the clock."""
+    spent: dict[str, float] = {}
+    older = 0
+    for row in held:
+        older += row.get("effort") is None
+        seconds = row["seconds"] if row.get("effort") is None else row["effort"]
+        spent[row["paper"]] = spent.get(row["paper"], 0.0) + seconds / 60
+    total = sum(spent.values())
+    each = ", ".join(f"{paper} {minutes:.0f}" for paper, minutes in spent.items())
+    clock = f" {older} rows from before it was kept count by the clock of a shared machine." if older else ""
+    return f"{total:.0f} minutes of one core in all ({each}), so {total / 2:.0f} minutes on two.{clock}"
 
 
 def _pictured(held: list[Row]) -> list[str]:

@@ -34,6 +34,7 @@ FORMAT = 2
 PARTS = ("steps", "controls", "readings")
 SHIPPED = Path(__file__).parent / "shipped" / "claims.json"
 NOT_MEASURED = "not measured"
+LATER = ("former", "effort")  # what only some rows have: a frame of all gives the others None
 TITLE = "The ledger of claims"
 INTRO = """\
 Every claim of the five papers, the number the paper prints, what was measured here, and the verdict
@@ -106,9 +107,7 @@ class Rows:
         return self.folder / f"{claim.id}-{digest}.json"
 
 
-def row_of(
-    claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float, effort: float
-) -> Row:
+def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float, effort: float) -> Row:
     """One row: the claim, what was measured, and how; ``seconds`` by the clock, ``effort`` of processor time."""
     if isinstance(measured, Exception):
         measured = Measured(f"{NEEDS} …", "", note=f"{type(measured).__name__}: {measured}")
@@ -249,7 +248,8 @@ def write(
     merged = rows_in(json_path) if json_path.is_file() else {}
     for row in rows:
         if row["verdict"] != NOT_MEASURED:  # what to cite follows from paper and dataset, and is not written
-            merged[row["id"]] = {name: value for name, value in row.items() if name != "cites"}
+            known = {k: v for k, v in row.items() if k != "cites" and not (k in LATER and v is None)}
+            merged[row["id"]] = known
     if others := sorted({row["dataset"] for row in merged.values()} - {dataset}):
         named = [name or "the claims' own worlds" for name in (dataset, *others)]
         raise ValueError(f"this ledger is about {named[0]}, but there are rows about {', '.join(named[1:])}.")

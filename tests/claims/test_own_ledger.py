@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def exactly(c: Conditions) -> Measured:
     return exact(3, 3, "cases")
 
 
-RISES = Claim("mine.rises", "The score rises with x.", "Tab 1", "1.0", rises, effect=1.0, cost="seconds")
+RISES = Claim(
+    "mine.rises", "The score rises with x.", "Tab 1", "1.0", rises, effect=1.0, unit="of the score", cost="seconds"
+)
 CLAIMS = [RISES, Claim("mine.exact", "It is exact.", "Thm 1", "", exactly, trained=False)]
 HERE = f"{__name__}:CLAIMS"
 
@@ -127,10 +130,21 @@ def test_rows_of_other_settings_are_other_rows(tmp_path: Path) -> None:
 
 def test_a_finished_row_is_judged_beside_the_effect_of_now(tmp_path: Path) -> None:
     xl.claims.run(RISES, store=tmp_path, progress=False)
-    more = Claim("mine.rises", RISES.text, "Tab 1", "40", rises, effect=40.0, cost="seconds")
+    more = Claim("mine.rises", RISES.text, "Tab 1", "40", rises, effect=40.0, unit="of the score", cost="seconds")
     row = xl.claims.run(more, store=tmp_path, progress=False).iloc[0]
     assert row["verdict"] == "smaller than printed" and row["printed"] == "40"
     assert len(list((tmp_path / "rows").glob("*.json"))) == 1, "judged again, not measured again"
+
+
+def test_an_effect_in_another_unit_is_refused_by_name(tmp_path: Path) -> None:
+    """Kept outcomes in one unit, a printed number in another: the judge used to compare the two."""
+    kept = xl.claims.run(RISES, store=tmp_path, progress=False).to_dict("records")[0]
+    percent = replace(RISES, effect=100.0, unit="%")
+    with pytest.raises(ValueError, match=r"mine.rises states its effect in '%', .* are in 'of the score'"):
+        ledger.judged_again(kept, percent)
+    with pytest.warns(RuntimeWarning, match="states its effect in '%'"):
+        assert xl.claims.run(percent, progress=False).iloc[0]["verdict"] == ledger.NOT_MEASURED
+    assert ledger.judged_again(kept, replace(RISES, effect=None, unit="%"))["verdict"] == "holds", "no effect, no unit"
 
 
 def test_two_processes_give_the_rows_in_the_order_asked(tmp_path: Path) -> None:

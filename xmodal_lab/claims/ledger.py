@@ -156,8 +156,11 @@ def judged_again(row: Row, claim: Claim, partial: bool = True) -> Row:
         row: as :func:`row_of` made it.
         claim: of the same id.
         partial: whether effects of steps that the row does not have are left out; else they are an error.
+
+    Raises:
+        ValueError: an effect in another unit than the kept outcomes have.
     """
-    found = measured_of(row).beside(claim.effect, claim.sesoi, partial=partial)
+    found = claim.beside(measured_of(row), partial=partial)
     return {**row, "printed": claim.printed, "source": claim.source, **judged(found)}
 
 

@@ -493,6 +493,10 @@ class _Host:
     def fixed(self) -> Mapping[str, Any]:
         return _fixed(self._view.cube)
 
+    def drawn(self) -> tuple[str, ...]:
+        settings = getattr(self._view._experiment, "defaults", ())
+        return tuple(name for name in self._view._grid.dims if name in settings)
+
     def known(self, setting: Mapping[str, Any]) -> bool:
         return self._view._grid.holds(setting, self._view._looked_at)
 

@@ -400,9 +400,10 @@ def _draw_series(
             _set_span(axis, view, span, log)
         if isinstance(view, Density):
             _draw_spectrum(axis, grid, view, table, setting)
-        if view.floor is not None and not view.hue:
+        drawn = bool(axis.get_legend_handles_labels()[0])
+        if view.floor is not None and not view.hue and drawn:
             axis.legend(fontsize=7, frameon=False)
-        if view.hue:
+        if view.hue and drawn:
             dim = grid.dims[view.hue]
             title = plain(grid.named(dim.name))
             axis.legend(fontsize=7, title_fontsize=7, frameon=False, title=title)

@@ -9,8 +9,9 @@
 A processor shows in the instructions that PyTorch (ATEN_CPU_CAPABILITY), oneDNN, MKL, NumPy, its OpenBLAS and Numba
 choose, in how many threads share a sum, and in the order in which tests happen to run. All of these can be asked for
 on one machine, downwards; an unknown one is ignored by the library that it speaks to. Farthest from any machine of
-today is the oldest set of all of them. Each value of each knob is part of one of four machines, so that four runs
-stand for all; the tests marked ``once``, which rounding does not reach, are left out. A run ends with what differs between settings, and with status 1 if anything failed.
+today is the oldest set of all of them. Each value of each knob is part of one of four machines, so that four runs stand
+for all; the tests marked ``once``, which rounding does not reach, are left out. A run ends with what differs between
+settings, and with status 1 if anything failed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "runs" / "everywhere"
 OLD = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Setting:
 # One knob at a time: what a difference that some machine shows is due to.
 SINGLY = {
     "default": Setting({"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
-    "avx2": Setting({"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    "avx2": Setting(AVX2),
     "avx512": Setting({"ATEN_CPU_CAPABILITY": "avx512"}),
     "haswell": Setting({"OPENBLAS_CORETYPE": "Haswell"}),
     "skylakex": Setting({"OPENBLAS_CORETYPE": "SkylakeX"}),
@@ -54,7 +56,7 @@ SINGLY = {
 # Machines: each value of each knob in one of four runs.
 MACHINES = {
     "old intel": Setting({**OLD, "OPENBLAS_CORETYPE": "Haswell"}, shuffle=1),
-    "amd": Setting({"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Zen"}, threads=2),
+    "amd": Setting({**AVX2, "OPENBLAS_CORETYPE": "Zen"}, threads=2),
     "new intel": Setting({"ATEN_CPU_CAPABILITY": "avx512", "OPENBLAS_CORETYPE": "SkylakeX"}),
     "far": Setting({**OLD, "OPENBLAS_CORETYPE": "Prescott", "NUMBA_CPU_NAME": "generic"}, shuffle=2),
 }
@@ -84,8 +86,9 @@ def main() -> int:
         return tell(kept())
     found = {}
     for tier in asked.tiers:
+        some = [] if asked.whole or tier != "fast" else ["-m", "not once"]
         for name in asked.only or (SINGLY if asked.singly else MACHINES):
-            found[tier, name] = run(name, tier, asked.paths, [] if asked.whole or tier != "fast" else ["-m", "not once"])
+            found[tier, name] = run(name, tier, asked.paths, some)
     return tell(found)
 
 

@@ -86,7 +86,7 @@ class Trainer:
         self._told: dict[str, Any] = {}
 
     def start(self, state: Mapping[str, Any], ask: int = 0) -> None:
-        """Start on the setting of ``state``; a control on "mean" trains each of its values in turn, so does a drawn axis.
+        """Start on the setting of ``state``; of a control on "mean", and of a drawn setting, each value in turn.
 
         Raises:
             ValueError: the view was made without ``compute=``.

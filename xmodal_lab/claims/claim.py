@@ -248,6 +248,9 @@ class Claim:
             found: outcomes, of now or of a row that was kept.
             partial: effects of steps that it does not have are left out; else they are an error.
 
+        Returns:
+            The same outcomes with their word.
+
         Raises:
             ValueError: an effect for a step that there is not, or in another unit than its outcomes have.
         """

@@ -24,6 +24,7 @@ def small() -> xr.Dataset:
         "landscape": {"a": [-1.0, 0.0, 1.0], "b": [-1.0, 0.0, 1.0]},
         "density": {"lambda_": 0.1 * np.sinh(np.linspace(-5, 5, 21))},
         "eigenvalue": {"k": [1, 2, 3]},
+        "curve_density": {"checkpoint": [0, 13, 26], "lambda_": 0.1 * np.sinh(np.linspace(-5, 5, 21))},
         "curve_w2": {"checkpoint": [0, 13, 26]},
         "curve_w2_bias": {"checkpoint": [0, 13, 26]},
         "trajectory": {"ta": [-1.0, 0.0, 1.0], "tb": [-1.0, 0.0, 1.0]},
@@ -57,9 +58,9 @@ def test_the_explorer_is_registered_and_says_when_its_cube_is_missing(
     assert ready() == ("uml_theory", "bench", "claims")
     view = explore("bench", modalities="image+audio", share=0.5)
     assert view.state["share"] == 0.5 and view.state["seed"] == "mean"
-    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Bars, Contour]
+    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Bars, Contour, Density]
     assert {v for one in view._shown for v in one.variables} == {*bench.VARIABLES, *bench.ALONG}
-    assert [c["dim"] for c in view._controls] == list(bench.AXES)
+    assert [c["dim"] for c in view._controls] == [*bench.AXES, "checkpoint"]
     assert view.figure().axes and view.error == ""
     shipped.save(small().drop_vars(bench.ALONG), "bench")
     former = explore("bench")

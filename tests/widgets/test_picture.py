@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
 from scipy.special import stdtrit
-from xmodal_widgets import Lines, SweepView
+from xmodal_widgets import Contour, Lines, SweepView
 from xmodal_widgets.page import assets, picture
 from xmodal_widgets.page.figure import LOOKS
 from xmodal_widgets.view import student
@@ -52,21 +52,21 @@ def test_other_numbers_another_title_another_drawing_are_other_pictures(monkeypa
 
 @pytest.mark.parametrize("damage", [b"", b"not a picture", PNG[:-3]])
 def test_a_damaged_one_is_drawn_again(folder: Path, damage: bytes) -> None:
-    assert picture.kept({}, b"", lambda: PNG) == PNG
+    assert picture.Kept({}, b"", lambda: PNG).get() == PNG
     (place,) = folder.glob("*.png")
     place.write_bytes(damage)
-    assert picture.kept({}, b"", lambda: PNG) == PNG == place.read_bytes()
+    assert picture.Kept({}, b"", lambda: PNG).get() == PNG == place.read_bytes()
 
 
 def test_a_folder_that_cannot_be_written_costs_the_drawing_only(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    assert picture.kept({}, b"", lambda: PNG) == PNG
+    assert picture.Kept({}, b"", lambda: PNG).get() == PNG
 
 
 def test_the_oldest_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture, "KEPT", 3)
     for k in range(6):
-        picture.kept({"k": k}, b"", lambda: PNG)
+        picture.Kept({"k": k}, b"", lambda: PNG).get()
     assert len(list(folder.iterdir())) == 3
 
 
@@ -119,3 +119,37 @@ def test_a_static_picture_has_either_look(dark: bool) -> None:
     assert to_hex(drawn.get_facecolor()) == to_hex(axis.get_facecolor()) == look["page"]
     assert to_hex(axis.title.get_color()) == look["ink"]
     assert {to_hex(label.get_color()) for label in axis.get_xticklabels()} == {look["muted"]}
+
+
+def test_a_look_that_is_undefined_says_why_and_one_that_was_never_computed_says_that() -> None:
+    coords = {"modalities": ["image", "image+audio", "audio"], "x": [1.0, 2.0, 3.0]}
+    gap = xr.DataArray([[np.nan] * 3, [1.0, 2.0, 3.0], [np.nan] * 3], coords)
+    accuracy = xr.DataArray([0.5, 0.7, np.nan], {"modalities": coords["modalities"]})
+    cube = xr.Dataset({"gap": gap, "accuracy": accuracy})
+
+    def words(modalities: str, absent: str | None = "one modality alone has no gap") -> list[str]:
+        drawn = SweepView(cube, Lines("gap", x="x", absent=absent), modalities=modalities).figure()
+        return [text.get_text() for text in drawn.subfigs[0].subfigs[0].axes[0].texts]
+
+    assert words("image") == ["one modality alone has no gap"]
+    assert words("image", absent=None) == ["has no value here"]
+    assert words("audio") == ["nothing computed here yet"]
+    assert words("image+audio") == []
+
+
+def test_training_stands_on_its_path_where_the_control_of_time_says() -> None:
+    plane = {"ta": [-1.0, 0.0, 1.0], "tb": [-1.0, 0.0, 1.0]}
+    cube = xr.Dataset({
+        "loss": xr.DataArray(np.arange(9.0).reshape(3, 3), plane),
+        "path": (("moment", "axis"), [[-1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]),
+        "curve": (("epoch", "x"), np.ones((3, 2))),
+    }).assign_coords(moment=[0, 10, 20], axis=["ta", "tb"], epoch=[0, 5, 20], x=[0.0, 1.0])
+    views = [Contour("loss", x="ta", y="tb", path="path", at="epoch"), Lines("curve", x="x")]
+    drawn = SweepView(cube, views, epoch=5).figure().subfigs[0].subfigs[0].axes[0]
+    assert [line.get_xydata().tolist() for line in drawn.lines if line.get_markerfacecolor() == "#d55e00"] == [[[-0.5, 0.5]]]
+    with pytest.raises(ValueError, match="give path= as well"):
+        SweepView(cube, Contour("loss", x="ta", y="tb", at="epoch"))
+    with pytest.raises(ValueError, match="dimension at of the Contour"):
+        SweepView(cube, Contour("loss", x="ta", y="tb", path="path", at="age"))
+    with pytest.raises(TypeError, match="must both be numbers"):
+        SweepView(cube, Contour("loss", x="ta", y="tb", path="path", at="axis"))

@@ -23,7 +23,8 @@ import anywidget
 import numpy as np
 import traitlets
 
-from .page import assets
+from .page import assets, later
+from .page.picture import Kept, panel_png, png
 from .view import student
 from .view.chosen import checked_views
 from .view.grid import Grid, listed, one_of
@@ -146,7 +147,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self._last = checked_state(grid, start, state, self._average, self._may_train)
         self._id = uuid.uuid4().hex  # by which places that show this view find its cube
         self._kept_here: tuple[str, ...] = ()
-        self._drawn: tuple[str, bytes] = ("", b"")
+        self._drawn: tuple[str, Kept] = ("", Kept(None, b"", bytes))
         self._draft: _Draft | None = None
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
@@ -305,8 +306,6 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _send_picture(self, message: Mapping[str, Any]) -> None:
         """Draw a panel of Matplotlib's for the browser, at the state and in the size that it asks for."""
-        from .page.picture import panel_png
-
         with self._guarding:
             state = checked_state(self._grid, self._last, message["state"], self._average, self._may_train)
             picture = panel_png(self._grid, self._shown[message["index"]], state, message["size"], message["dark"])
@@ -436,8 +435,6 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _still(self, view: View, spec: Mapping[str, Any]) -> dict[str, Any]:
         """A view's description for a page without a kernel: a panel that only Matplotlib draws stays as it stands."""
-        from .page.picture import panel_png
-
         if not isinstance(view, Own) or view.js is not None:
             return dict(spec)
         picture = panel_png(self._grid, view, self.state, {"width": 640, "height": 480, "ratio": 2}, False)
@@ -445,22 +442,32 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _png(self) -> bytes:
         """The static picture; drawn once for a state of a cube, since it takes longer than the live view."""
-        from .page import picture
+        return self._kept_picture().get()
 
+    def _kept_picture(self) -> Kept:
         key = json.dumps([self.state, self.title, self._version])
         if self._drawn[0] != key:
             parts = {name: getattr(self, name) for name in ("_views", "state", "title")}
             parts["_layout"] = {**self._layout, "id": "", "version": 0}
             named = all(not isinstance(view, Own) or view.matplotlib is None for view in self._shown)
-            keep = picture.kept if named else lambda *_: picture.png(self.figure())  # a function has no name to keep by
-            self._drawn = (key, keep(parts, self._payload, lambda: picture.png(self.figure())))
+            # A function has no name to keep its picture by.
+            self._drawn = (key, Kept(parts if named else None, self._payload, lambda: png(self.figure())))
         return self._drawn[1]
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _live_bundle(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        picture = base64.b64encode(self._png()).decode("ascii")
-        return {**data, "text/plain": PLAIN_TEXT, "image/png": picture}, metadata
+        return {**data, "text/plain": PLAIN_TEXT}, metadata
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = self._live_bundle(**kwargs)
+        return {**data, "image/png": base64.b64encode(self._png()).decode("ascii")}, metadata
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        """In a cell: the live view first, where its static picture has still to be drawn."""
+        if not later.possible() or self._kept_picture().there():
+            raise NotImplementedError  # so IPython shows it as any other object
+        later.display(self._live_bundle(**kwargs), self._repr_mimebundle_)
 
 
 def _as_dataset(cube: Any) -> Any:

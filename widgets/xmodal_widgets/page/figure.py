@@ -231,7 +231,7 @@ def _draw_planes(
         axis.set_ylabel(plain(grid.named(view.y)), fontsize=8)
         values = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
         if span is None or np.isnan(values).all():
-            _notice(axis)
+            _notice(axis, grid, view, setting)
         elif isinstance(view, Surface):
             _draw_surface(axis, x, y, values, norm, log, state)
         elif isinstance(view, HeatMap):
@@ -239,7 +239,10 @@ def _draw_planes(
         else:
             _draw_contour(axis, x, y, values, norm, log)
             if path is not None:
-                _draw_path(axis, grid.take(path, setting, grid.axes[path][-2:]))
+                steps = grid.dims[grid.axes[path][-2]].values
+                time = setting.get(view.at) if view.at else None
+                at = None if time in (None, "mean") else np.interp(time, steps, np.arange(len(steps)))
+                _draw_path(axis, grid.take(path, setting, grid.axes[path][-2:]), at)
     return ScalarMappable(norm, _colors(view)) if span else None
 
 
@@ -252,14 +255,17 @@ def _one_of_means(grid: Grid, name: str, setting: Mapping[str, Any]) -> dict[str
     return {**setting, **{d: grid.dims[d].values[0] for d in _means(grid, name, setting)}}
 
 
-def _draw_path(axis: Axes, places: np.ndarray) -> None:
-    """The way across the plane: a ring where it begins, a dot where it ends."""
+def _draw_path(axis: Axes, places: np.ndarray, step: float | None = None) -> None:
+    """The way across the plane: a ring where it begins, a dot where it ends, a mark at ``step``."""
     there = places[np.isfinite(places).all(1)]
     if not len(there):
         return
     for color, wide in (("black", 3.4), ("white", 1.6)):
         axis.plot(*there.T, color=color, lw=wide, alpha=0.65 if wide > 2 else 1)
     axis.plot(*there[0], "o", mfc="none", mec="white", ms=8)
+    if step is not None:
+        spot = [np.interp(step, np.arange(len(places)), places[:, k]) for k in range(2)]
+        axis.plot(*spot, "o", mfc=MARKED, mec="white", ms=8, zorder=4)
     axis.plot(*there[-1], "o", color="white", mec="black", ms=6)
 
 
@@ -387,7 +393,7 @@ def _draw_series(
                 floor = grid.take(view.floor, at, (view.x,))
                 axis.plot(grid.dims[view.x].values, floor, "--", color="0.5", label=plain(grid.named(view.floor)))
         else:
-            _notice(axis)
+            _notice(axis, grid, view, setting)
         axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
         less = f" less that at {next(iter(view.versus.values()))}" if view.versus else ""
         axis.set_ylabel(plain(grid.named(view.var) + less), fontsize=8)
@@ -590,7 +596,7 @@ def _draw_intervals(axis: Axes, grid: Grid, view: Intervals, state: Mapping[str,
     read = {name: grid.take(name, state, (rows,), codes=name == view.color) for name in view.variables}
     kept = np.flatnonzero(np.isfinite(read[view.var]))
     if not kept.size:
-        return _notice(axis)
+        return _notice(axis, grid, view, state)
     low, high = view.limits or (
         min(0.0, float(np.nanmin(read[view.low][kept]))), max(0.0, float(np.nanmax(read[view.high][kept])))
     )  # fmt: skip
@@ -636,6 +642,19 @@ def _interval_legend(axis: Axes, grid: Grid, view: Intervals, tones: np.ndarray)
     axis.legend(handles=handles, fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=7)
 
 
-def _notice(axis: Any) -> None:
+def _notice(axis: Any, grid: Grid, view: View, setting: Mapping[str, Any]) -> None:
+    """Why a panel is empty: never computed, or computed and without a value."""
     text = axis.text2D if hasattr(axis, "text2D") else axis.text
-    text(0.5, 0.5, "nothing computed here yet", ha="center", va="center", transform=axis.transAxes, fontsize=8)
+    none = plain(getattr(view, "absent", None) or "has no value here", LINE)
+    words = none if _computed(grid, view.variables[0], setting) else "nothing computed here yet"
+    text(0.5, 0.5, "\n".join(textwrap.wrap(words, 40)), ha="center", va="center", transform=axis.transAxes, fontsize=8)
+
+
+def _computed(grid: Grid, name: str, setting: Mapping[str, Any]) -> bool:
+    """Whether another variable that hangs on the same controls has a number at ``setting``."""
+    wanted = {d for d in grid.axes[name] if d in setting}
+    others = [n for n in grid.arrays if n != name and not grid.attrs[n]["extra"] and wanted <= {*grid.axes[n]}]
+    return any(
+        bool(np.isfinite(grid.take(n, setting, tuple(d for d in grid.axes[n] if d not in setting))).any())
+        for n in others
+    )

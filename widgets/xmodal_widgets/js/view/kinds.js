@@ -10,7 +10,7 @@
 //   say(cube, spec, slice)         optional: { short, long }, a sentence below the heading
 // A panel holds { cube, spec, size, theme, slice, scale, setting, state }.
 
-import { take, extent } from "../data/cube.js";
+import { take, extent, locate } from "../data/cube.js";
 import { exchangeRate, localRate, rateWords } from "../data/exchange.js";
 import { isGeometric, nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
 import { PALETTES } from "../data/palette.js";
@@ -21,7 +21,7 @@ import { drawIntervals, pickInterval, readIntervals, rowAxis, spotInterval } fro
 import { drawHatch, cellEdges, drawCellValues, drawHeatMap, drawBands, drawLevels, drawPath } from "../draw/raster.js";
 import { readScatter, classesOf, drawCurves, drawPoints } from "../draw/scatter.js";
 import { readSeries, drawLines, drawCursor, drawFloor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
-import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, drawWire, pickSurface } from "../draw/surface.js";
+import { glPainter, meshPoints, drawSurfaceGl, drawSurfaceSoft, drawWire, pickSurface } from "../draw/surface.js";
 import { drawCorners } from "./corners.js";
 import { drawOwn, readOwn } from "./own.js";
 
@@ -154,7 +154,7 @@ function drawContourPanel(ctx, panel) {
   drawHatch(ctx, frame, panel.theme);
   drawBands(ctx, frame, panel.slice, panel.scale, contourLevels(panel), panel.shown, paletteOf(panel.spec));
   drawContourLines(ctx, frame, panel);
-  if (panel.slice.path) drawPath(ctx, frame, panel.slice.path);
+  if (panel.slice.path) drawPath(ctx, frame, panel.slice.path, stepAt(panel));
   drawAxes(ctx, frame, panel.theme);
 }
 
@@ -162,6 +162,16 @@ function drawContourPanel(ctx, panel) {
 function contourLevels(panel) {
   const { scale, shown } = panel;
   return valueScale(...shown, scale.log).ticks(9).filter((v) => v > shown[0] && v < shown[1] && scale.at(v) > 0 && scale.at(v) < 1);
+}
+
+// Where on the path the control of time stands: the place among its steps, between two of them too.
+function stepAt({ cube, spec, setting }) {
+  if (typeof setting[spec.at] !== "number") return null;
+  const dim = cube.dims.get(cube.vars.get(spec.path).dims.at(-2));
+  const last = dim.size - 1;
+  const time = Math.max(dim.values[0], Math.min(dim.values[last], setting[spec.at]));
+  const { index, share } = locate({ ...dim, kind: "float" }, time);
+  return index < 0 ? null : index + share;
 }
 
 function drawContourLines(ctx, frame, panel) {
@@ -206,7 +216,7 @@ function drawSurfacePanel(ctx, panel) {
   const painter = glPainter();
   const shape = [slice.x.length, slice.y.length];
   if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec));
-  else drawSurface2d(ctx, panel.projection, panel.points, ...shape, paletteOf(spec));
+  else drawSurfaceSoft(ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec));
   if (panel.ghost) drawWire(ctx, panel.projection, meshPoints({ ...panel.ghost, x: slice.x, y: slice.y }, axes, scale, panel.projection.tall), ...shape, theme);
   drawBoxLabels(ctx, panel.projection, axes, theme);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
+from PIL import Image
 from scipy.special import stdtrit
-from xmodal_widgets import Contour, Lines, SweepView
+from xmodal_widgets import Contour, HeatMap, Lines, Surface, SweepView
 from xmodal_widgets.page import assets, picture
-from xmodal_widgets.page.figure import LOOKS
+from xmodal_widgets.page.figure import DIVERGING, DIVERGING_DARK, LOOKS
 from xmodal_widgets.view import student
 
 import xmodal_lab.utils.cache as caches
@@ -111,6 +113,33 @@ def test_live_and_static_share_their_colours() -> None:
         assert look["line"] in re.findall(r"--xm-(?:grid|line): (?:var\(.*?, )?(#\w+)", part)
 
 
+def test_live_and_static_share_their_palettes() -> None:
+    text = (assets.FOLDER / "data" / "palette.js").read_text()
+    for name, anchors in (("DIVERGING", DIVERGING), ("DIVERGING_DARK", DIVERGING_DARK)):
+        (numbers,) = re.findall(rf"const {name} = between\(\[(.*)\]\);", text)
+        live = [
+            "#" + "".join(f"{int(part):02x}" for part in one.split(","))
+            for one in re.findall(r"\[([^\[\]]+)\]", numbers)
+        ]
+        assert live == list(anchors), name
+
+
+@pytest.mark.parametrize("kind", [HeatMap, Contour, Surface])
+def test_static_gains_have_zero_as_the_page(kind: type[HeatMap | Contour | Surface]) -> None:
+    coords = {"a": [0.0, 1.0, 2.0], "b": [0.0, 1.0, 2.0]}
+    one = SweepView(
+        xr.DataArray(np.arange(-4.0, 5.0).reshape(3, 3), coords, name="gain"), kind("gain", palette="diverging")
+    )
+    drawn = [np.asarray(Image.open(io.BytesIO(picture.png(one.figure(dark=dark))))) for dark in (False, True)]
+
+    def count(pixels: np.ndarray, color: str) -> int:
+        near = np.abs(pixels[..., :3].astype(int) - [int(color[k : k + 2], 16) for k in (1, 3, 5)])
+        return int((near.max(-1) < 10).sum())
+
+    for pixels, own, other in zip(drawn, (DIVERGING, DIVERGING_DARK), (DIVERGING_DARK, DIVERGING), strict=True):
+        assert count(pixels, own[-1]) > 30 and count(pixels, own[-1]) > 5 * count(pixels, other[-1])
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_static_picture_has_either_look(dark: bool) -> None:
     drawn = view().figure(dark=dark)
@@ -139,14 +168,18 @@ def test_a_look_that_is_undefined_says_why_and_one_that_was_never_computed_says_
 
 def test_training_stands_on_its_path_where_the_control_of_time_says() -> None:
     plane = {"ta": [-1.0, 0.0, 1.0], "tb": [-1.0, 0.0, 1.0]}
-    cube = xr.Dataset({
-        "loss": xr.DataArray(np.arange(9.0).reshape(3, 3), plane),
-        "path": (("moment", "axis"), [[-1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]),
-        "curve": (("epoch", "x"), np.ones((3, 2))),
-    }).assign_coords(moment=[0, 10, 20], axis=["ta", "tb"], epoch=[0, 5, 20], x=[0.0, 1.0])
+    cube = xr.Dataset(
+        {
+            "loss": xr.DataArray(np.arange(9.0).reshape(3, 3), plane),
+            "path": (("moment", "axis"), [[-1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]),
+            "curve": (("epoch", "x"), np.ones((3, 2))),
+        }
+    ).assign_coords(moment=[0, 10, 20], axis=["ta", "tb"], epoch=[0, 5, 20], x=[0.0, 1.0])
     views = [Contour("loss", x="ta", y="tb", path="path", at="epoch"), Lines("curve", x="x")]
     drawn = SweepView(cube, views, epoch=5).figure().subfigs[0].subfigs[0].axes[0]
-    assert [line.get_xydata().tolist() for line in drawn.lines if line.get_markerfacecolor() == "#d55e00"] == [[[-0.5, 0.5]]]
+    assert [line.get_xydata().tolist() for line in drawn.lines if line.get_markerfacecolor() == "#d55e00"] == [
+        [[-0.5, 0.5]]
+    ]
     with pytest.raises(ValueError, match="give path= as well"):
         SweepView(cube, Contour("loss", x="ta", y="tb", at="epoch"))
     with pytest.raises(ValueError, match="dimension at of the Contour"):

@@ -35,8 +35,7 @@ AXES: dict[str, list[Any]] = {
 CONTROLS = {
     "data": ["modalities", "pairing", "share"],
     "method": ["a_latent", "a_align", "b_align", "lam"],
-    "training": ["seed"],
-    "look": ["checkpoint"],
+    "training": ["seed", "checkpoint"],
 }
 # What the views read; the cube holds more.
 VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_under")
@@ -106,8 +105,10 @@ def open(
         Density("curve_density", log=True, title="spectrum while training"),
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "share": 0.0, "lam": 1.0}
+    if epochs:
+        opening["checkpoint"] = int(cube["checkpoint"][-1])
     opening["title"] = "bench: five papers in one net"
-    controls = controls or {k: v for k, v in CONTROLS.items() if epochs or k != "look"}
+    controls = controls or {k: [n for n in names if epochs or n != "checkpoint"] for k, names in CONTROLS.items()}
     compute = compute or partial(train_here, known=tuple(map(str, cube.data_vars)))
     if views is None:
         shown = [view for view in shown if set(view.variables) <= set(cube.data_vars)]  # a cube of fewer looks

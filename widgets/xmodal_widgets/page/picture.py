@@ -54,7 +54,7 @@ def panel_png(grid: Grid, view: Any, state: Mapping[str, Any], size: Mapping[str
 
 
 class Kept:
-    """The picture that ``parts`` and the cube's ``payload`` describe; without ``parts`` it is kept in this session only.
+    """The picture that ``parts`` and the cube's ``payload`` describe; without ``parts`` this session alone keeps it.
 
     Args:
         parts: all that it shows besides the payload.

@@ -13,7 +13,7 @@
 import { take, extent, locate } from "../data/cube.js";
 import { exchangeRate, localRate, rateWords } from "../data/exchange.js";
 import { isGeometric, nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
-import { PALETTES } from "../data/palette.js";
+import { PALETTES, paletteNamed } from "../data/palette.js";
 import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
 import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
 import { drawEigenvalues, fillUnder, floored, lambdaSpan, symlogAxis } from "../draw/density.js";
@@ -92,7 +92,7 @@ function tellHeatMap(panel, at) {
   return lines;
 }
 
-export const paletteOf = (spec) => PALETTES[spec.palette] || PALETTES.viridis;
+export const paletteOf = (spec, theme) => paletteNamed(spec.palette, theme.dark);
 
 // What a value scale spans: the view's limits, what is shown now ("fit"), or the whole cube.
 function valueSpan(cube, spec, slices, fit, log) {
@@ -152,7 +152,7 @@ const cellBorders = (dim) => (isEven(dim) ? cellEdges(dim.values) : Array.from({
 function drawContourPanel(ctx, panel) {
   const frame = planeFrame(ctx, panel, false);
   drawHatch(ctx, frame, panel.theme);
-  drawBands(ctx, frame, panel.slice, panel.scale, contourLevels(panel), panel.shown, paletteOf(panel.spec));
+  drawBands(ctx, frame, panel.slice, panel.scale, contourLevels(panel), panel.shown, paletteOf(panel.spec, panel.theme));
   drawContourLines(ctx, frame, panel);
   if (panel.slice.path) drawPath(ctx, frame, panel.slice.path, stepAt(panel));
   drawAxes(ctx, frame, panel.theme);
@@ -185,9 +185,9 @@ function drawHeatMapPanel(ctx, panel) {
   const borders = (x, y) => ({ x: cellBorders(cube.dims.get(x)), y: cellBorders(cube.dims.get(y)) });
   drawHatch(ctx, frame, panel.theme);
   if (spec.under) drawUnder(ctx, panel, borders);
-  drawHeatMap(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec), Boolean(spec.under));
+  drawHeatMap(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec, theme), Boolean(spec.under));
   if (spec.levels) drawContourLines(ctx, frame, panel);
-  else if (!spec.under) drawCellValues(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec), theme);
+  else if (!spec.under) drawCellValues(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec, theme), theme);
   drawAxes(ctx, frame, panel.theme);
 }
 
@@ -215,8 +215,8 @@ function drawSurfacePanel(ctx, panel) {
   drawBox(ctx, panel.projection, axes, theme);
   const painter = glPainter();
   const shape = [slice.x.length, slice.y.length];
-  if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec));
-  else drawSurfaceSoft(ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec));
+  if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec, theme));
+  else drawSurfaceSoft(ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec, theme));
   if (panel.ghost) drawWire(ctx, panel.projection, meshPoints({ ...panel.ghost, x: slice.x, y: slice.y }, axes, scale, panel.projection.tall), ...shape, theme);
   drawBoxLabels(ctx, panel.projection, axes, theme);
 }

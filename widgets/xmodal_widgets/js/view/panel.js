@@ -186,7 +186,7 @@ export function updateView(view) {
   view.drawn = look;
   const values = view.hasBar && view.spans.value && view.showBar;
   view.colorbar.hidden = !values;
-  if (values) drawColorbar(view.colorbar, view.barHeight, view.scale, colorTitle(app.cube, spec), app.theme, paletteOf(spec));
+  if (values) drawColorbar(view.colorbar, view.barHeight, view.scale, colorTitle(app.cube, spec), app.theme, paletteOf(spec, app.theme));
   for (const panel of view.panels) drawPanel(view, panel);
 }
 

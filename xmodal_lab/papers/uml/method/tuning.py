@@ -65,7 +65,7 @@ def full_accuracies(seeds: Sequence[int], grid: dict[str, Sequence[float]] | Non
 
 
 def last_layer(width: int) -> nn.Linear:
-    """A linear layer (width, width) on frozen embeddings that starts at the identity: it stands for the encoder's last."""
+    """The encoder's last layer, on its frozen embeddings: linear (width, width), the identity at the start."""
     layer = nn.Linear(width, width, bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.eye(width))

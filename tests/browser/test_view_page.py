@@ -420,6 +420,24 @@ def test_dark_and_light_follow_the_system(show: Callable[..., Any], view: SweepV
     assert fingerprint(page.locator(".xm-contour .xm-canvas")) != dark
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_page_may_have_a_theme_of_its_own(new_page: Callable[..., Any], tmp_path: Path, theme: str) -> None:
+    """As the page that frames it, whatever the system prefers; and then it looks as where the system prefers that."""
+    cube = cubes.landscapes()
+    shown = SweepView(cube, Contour("loss"))
+    pictures = []
+    for system, fixed in ((theme, None), ("dark", theme), ("light", theme)):
+        page = new_page(dark=system == "dark")
+        page.goto(shown.to_html(tmp_path / "page.html", theme=fixed).as_uri())
+        page.wait_for_selector(".xm-canvas")
+        settle(page)
+        pictures.append(page.screenshot())
+        assert page.problems == []
+    assert pictures[0] == pictures[1] == pictures[2]
+    with pytest.raises(ValueError, match="theme"):
+        shown.to_html(tmp_path / "page.html", theme="sepia")
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_contrast(show: Callable[..., Any], view: SweepView, dark: bool) -> None:
     """WCAG AA: 4.5 for text, 3 for the marks that carry meaning."""

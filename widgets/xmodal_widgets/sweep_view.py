@@ -31,7 +31,7 @@ from .view.grid import Grid, listed, one_of
 from .view.joining import joined, used_dims, with_places, with_settings
 from .view.kinds import HeatMap, View
 from .view.own import Own
-from .view.state import LOOK, checked_offers, checked_state, control_specs, dims_to_control, opening_state
+from .view.state import LOOK, TIMES, checked_offers, checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
 from .view.watching import Watcher, opened, stamp
 
@@ -54,7 +54,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             cube's dimensions when left out.
         controls: names of the controls to show, in this order; the others keep their value. A dict puts them under
             headings: ``{"data": ["modalities"], "training": ["lr", "seed"], "look": ["span"]}``; under "look" stand
-            those along which every result brings all values.
+            those along which every result brings all values, as it does along "epoch", "checkpoint" and "moment" anywhere.
         title: a heading.
         average: dimensions whose control offers "mean" and opens on it.
         compute: ``compute(setting, progress, cancelled) -> {variable: array}``; gives the view a
@@ -141,7 +141,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         dims = dims_to_control(grid, self._shown)
         known = checked_offers(grid, offers) if compute is not None else {}
         specs = control_specs(grid, dims, controls, self._average, known)
-        self._looked_at = tuple(spec["dim"] for spec in specs if spec["group"] == LOOK)
+        self._looked_at = tuple(spec["dim"] for spec in specs if spec["group"] == LOOK or spec["dim"] in TIMES)
         self._may_train = compute is not None
         start = opening_state(grid, dims, self._shown, self._average, self._may_train)
         self._last = checked_state(grid, start, state, self._average, self._may_train)
@@ -407,17 +407,23 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
         return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"], dark)
 
-    def to_html(self, path: str | Path) -> Path:
+    def to_html(self, path: str | Path, theme: str | None = None) -> Path:
         """Write one self-contained HTML file to ``path``: live controls, no kernel, no network.
 
+        Args:
+            path: of the file.
+            theme: "light" or "dark", as the page that frames it; the reader's own when left out.
+
         Raises:
-            ValueError: the folder does not exist.
+            ValueError: the folder does not exist; another theme.
         """
         from xmodal_lab.utils import checks as check  # at use: a view needs no torch
         from xmodal_lab.utils.files import beside
 
         from .page.html import page
 
+        if theme is not None:
+            one_of("theme", theme, ("light", "dark"))
         target = check.path("path", path)
         if not target.name or target.is_dir():
             raise ValueError(f"path must name a file to write, got {str(path)!r}.")
@@ -428,7 +434,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         }
         traits["_views"] = [self._still(view, spec) for view, spec in zip(self._shown, self._views, strict=True)]
         traits["_layout"] = {**self._layout, "id": "page"}  # alone on its page: the same view writes the same bytes
-        text = page(traits, self._payload, self._png())
+        text = page(traits, self._payload, self._png(), theme)
         with beside(target) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
         return target

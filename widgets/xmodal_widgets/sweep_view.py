@@ -54,7 +54,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             cube's dimensions when left out.
         controls: names of the controls to show, in this order; the others keep their value. A dict puts them under
             headings: ``{"data": ["modalities"], "training": ["lr", "seed"], "look": ["span"]}``; under "look" stand
-            those along which every result brings all values, as it does along "epoch", "checkpoint" and "moment" anywhere.
+            those along which every result brings all values, as along "epoch", "checkpoint" and "moment" anywhere.
         title: a heading.
         average: dimensions whose control offers "mean" and opens on it.
         compute: ``compute(setting, progress, cancelled) -> {variable: array}``; gives the view a

@@ -47,7 +47,7 @@ TRAINED: dict[str, Any] = {
 OFFERS: dict[str, list[Any]] = {
     "encoder": list(ENCODERS)[1:], "text_encoder": ["words", "letters", "lm"],
     "text_layer": ["trained"], "lam": [0.3, 3.0],
-    "ratio": [0.25, 0.5, 2.0, 4.0], "start": [50, 100],
+    "ratio": [0.25, 4.0], "start": [50, 100],
 }  # fmt: skip
 CONTROLS = {
     "data": ["image_shots", "text_shots", "relation", "modalities", "encoder", "text_encoder", "text_layer"],
@@ -61,10 +61,10 @@ LABELS = {
     "init": "start of the head",
     "encoder": "encoder of pictures",
     "text_encoder": "encoder of sentences",
-    "text_layer": "its last layer is",
-    "lam": "λ, weight of sentences",
-    "ratio": "r, their batches",
-    "start": "curriculum: steps without",
+    "text_layer": "last layer",
+    "lam": "λ, sentences",
+    "ratio": "r, batches",
+    "start": "curriculum",
 }
 
 

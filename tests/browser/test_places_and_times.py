@@ -112,6 +112,7 @@ def test_an_output_that_is_written_anew_shows_the_view_where_it_stood(bridge: Ca
     at.pump(lambda: view.state["alpha"] == 1.0)
     page.evaluate("() => { document.getElementById('view').textContent = ''; window.show(); }")
     page.wait_for_function(f"() => {APP}.theme && {APP}.state.alpha === 1 && {APP}.pin.alpha === 0.5")
+    page.wait_for_function("() => document.activeElement.getAttribute('aria-label') === 'alpha'")  # and the focus
     assert page.evaluate("() => globalThis[Symbol.for('xmodal_widgets')].cubes.values().next().value.places.size") == 1
     assert page.get_by_role("button", name="Unpin").is_visible()
     page.get_by_role("slider", name="alpha").press("ArrowLeft")

@@ -294,10 +294,14 @@ def figure(self, dark=False):
 SweepView.figure = figure"""
 
 
-def test_the_live_view_comes_before_its_static_picture(open_cells: Callable[..., Any], lab_root: Path) -> None:
+def test_the_live_view_comes_before_its_static_picture(lab: str, lab_root: Path, new_page: Callable[..., Any]) -> None:
     """It is drawn, and moves, while the kernel still draws; the picture comes into the same output, where the view stays."""
     gate = lab_root / "draw_now"
-    page = open_cells(IMPORTS, WAITS.format(cache=str(lab_root / "cache"), gate=str(gate)), VIEW, width=1400)
+    waits = WAITS.format(cache=str(lab_root / "cache"), gate=str(gate))
+    lab_server.write_notebook(lab_root / "later.ipynb", [IMPORTS, waits, VIEW])
+    page = new_page(width=1400)
+    lab_server.open_in_lab(page, lab, "later.ipynb", run=False)
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")  # not awaited: it cannot end yet
     page.wait_for_selector(".xm-canvas")
     busy = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
     outputs = """() => { const { model } = jupyterapp.shell.currentWidget.content;

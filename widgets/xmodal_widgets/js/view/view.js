@@ -21,14 +21,16 @@ export function render({ model, el }) {
   // An output that is written anew, as when its static picture comes, shows the view where it stood.
   const left = store.left();
   let app = left ? left.app() : null;
-  const here = { el, root, app: () => app, close: () => close() };
+  const here = { el, root, focused: null, app: () => app, close: () => close() };
+  const found = (name) => [...root.querySelectorAll("input, select, button, canvas")].find((e) => nameOf(e) === name);
+  watchFocus(root, here);
   store.enter(here);
   const build = box.guard(() => {
     const old = app;
     const focused = root.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     app = makeApp(model, root, box, store.cube(), old);
     if (old) old.close();
-    if (focused) [...root.querySelectorAll("input, select, button, canvas")].find((e) => nameOf(e) === focused)?.focus();
+    if (focused) found(focused)?.focus();
   });
   const rebuild = () => queueMicrotask(build); // layout and payload arrive together: build once, after both
   const onError = () => box.show(model.get("error"));
@@ -62,8 +64,29 @@ export function render({ model, el }) {
     if (app) app.close();
     root.remove();
   };
-  if (left) left.close();
+  if (left) {
+    const name = left.focused;
+    if (name) whenShown(root, () => document.activeElement === document.body && found(name)?.focus({ preventScroll: true }));
+    left.close();
+  }
   return close;
+}
+
+// By name, what has the focus here; kept when the root is taken from the page, since then nobody has moved on.
+function watchFocus(root, place) {
+  root.addEventListener("focusin", (event) => (place.focused = nameOf(event.target)));
+  root.addEventListener("focusout", () => setTimeout(() => {
+    if (root.isConnected && !root.contains(document.activeElement)) place.focused = null;
+  }));
+}
+
+function whenShown(root, then) {
+  const sizes = new ResizeObserver(() => {
+    if (!root.isConnected) return;
+    sizes.disconnect();
+    then();
+  });
+  sizes.observe(root);
 }
 
 // While the reader holds something, nothing is built anew under the hand: what came is shown on release.

@@ -303,7 +303,7 @@ def test_the_live_view_comes_before_its_static_picture(lab: str, lab_root: Path,
     lab_server.open_in_lab(page, lab, "later.ipynb", run=False)
     page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")  # not awaited: it cannot end yet
     page.wait_for_selector(".xm-canvas")
-    busy = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
+    busy = "() => [...jupyterapp.shell.currentWidget.content.model.cells].at(-1).executionCount === null"
     outputs = """() => { const { model } = jupyterapp.shell.currentWidget.content;
       return [...model.cells].at(-1).outputs.toJSON().map((o) => Object.keys(o.data).sort()); }"""
     assert page.evaluate(busy)

@@ -121,6 +121,23 @@ def test_a_sample_of_the_cube_computed_again(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(again["path"], known["path"], atol=0.05)
 
 
+def test_on_the_way_the_gap_comes_before_the_spectra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all moments: it takes a tenth of their time, and somebody looks on."""
+    told: list[str] = []
+
+    class Hears:
+        def __call__(self, share: float = 0.0, message: str = "") -> None: ...
+
+        def tell(self, found: dict[str, object]) -> None:
+            told.extend(name for name in found if name in ("curve_w2", "curve_density", "trajectory"))
+
+    quick = xl.bench(looks={"gap": True}, checkpoints=2, trajectory=3, epochs=2)
+    monkeypatch.setattr(bench, "experiment", lambda tolerance=None: quick)
+    found = bench.train_here({"seed": 1}, Hears(), lambda: False)
+    assert told == ["trajectory", *["curve_w2"] * 3, *["curve_density"] * 3]
+    assert np.isfinite(found["curve_density"]).all() and np.isfinite(found["curve_w2"]).all()
+
+
 # α (dml: share, synergy and wma: weights), β, pairing and modalities against the four pictures of the bench.
 CONTROLS = {
     "α": ("share", "a_latent", "a_align"),

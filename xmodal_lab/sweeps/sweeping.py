@@ -69,7 +69,7 @@ def sweep(
             context), or ``client.get_executor()`` of dask. None computes in this process, or in
             processes of its own where the members are many and long.
         how: "auto", "stacked" (members of one shape train together), "sequential", "processes".
-        stack: members in one stack at most; 16, or 256 on a GPU, when not given.
+        stack: members in one stack at most; 16, or 1024 on a GPU, when not given; where memory runs out, half as many.
         retries: how often a member may be lost with its worker.
         progress: show a tqdm bar.
         on_error: "raise" what a member raises: what is finished is kept, and the next call tries that member last;

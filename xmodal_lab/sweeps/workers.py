@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from ..utils.memory import in_halves
 from ..utils.torch_state import gradients
 from . import experiment as experiments
 from .cubes import Arrays, Layout
@@ -66,13 +67,11 @@ def work(
     found: Sequence[Any]
     if len(settings) > 1 and known.stack is not None:
         try:
-            found = known.stack([dict(s) for s in settings], say)
+            found = in_halves(partial(_stacked, known, say), settings, "members of a stack")
         except Exception:
             if on_error == "raise":
                 raise
             found = [_alone(known, dict(s), say, Exception) for s in settings]  # one of them: which?
-        if len(found) != len(settings):
-            raise ValueError(f"the stack of {known.name!r} gave {len(found)} results for {len(settings)} members.")
     else:
         caught = FloatingPointError if on_error == "raise" else Exception
         found = [_alone(known, dict(s), say, caught) for s in settings]
@@ -89,6 +88,16 @@ def work(
                 raise
             outcome.append(f"{RAISED}{type(error).__name__}: {error}")
     return outcome, time.perf_counter() - started
+
+
+def _stacked(experiment: Experiment, report: Report, settings: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+    """What the stack of these members gives; where memory left room for one alone, that member."""
+    if len(settings) == 1 or experiment.stack is None:
+        return [_alone(experiment, dict(s), report, FloatingPointError) for s in settings]
+    found: Sequence[Any] = experiment.stack([dict(s) for s in settings], report)
+    if len(found) != len(settings):
+        raise ValueError(f"the stack of {experiment.name!r} gave {len(found)} results for {len(settings)} members.")
+    return found
 
 
 def _alone(experiment: Experiment, settings: dict[str, Any], report: Report, caught: type[Exception]) -> Any:

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ...data.batches import out_of_memory
 from ...losses import Loss, Params, Term, as_loss
 from ...losses.directions import parameter_names
 from ...losses.precision import looked_at, value_in
 from ...utils import checks as check
+from ...utils.memory import out_of_memory
 from ...utils.shapes import Float
 from ...utils.torch_state import full_precision
 from .checked import check_derivatives, refused, symmetrised
@@ -154,11 +154,14 @@ class Operator:
         """
         if self.device.type == "cpu" or len(vectors) == 1:
             return torch.stack([self.matvec(vector) for vector in vectors])
-        found = self._together(vectors)
-        if found is None:
-            found = torch.stack([self.product(vector) for vector in vectors])
+        found = self.products_of(vectors)
         self._check(found)
         return found
+
+    def products_of(self, vectors: Tensor) -> Tensor:
+        """:meth:`many`, but no look at what comes out, for which the host would wait."""
+        found = self._together(vectors) if self.device.type != "cpu" and len(vectors) > 1 else None
+        return torch.stack([self.product(vector) for vector in vectors]) if found is None else found
 
     def _together(self, vectors: Tensor) -> Tensor | None:
         """All products in one backward pass; None where that fails or gives something else, tried on the first."""

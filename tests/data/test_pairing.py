@@ -194,8 +194,12 @@ def test_pools_are_kept_between_epochs_and_forgotten_when_labels_change(monkeypa
 
 
 @pytest.mark.parametrize("rows", ["complete", "all"])
-@pytest.mark.parametrize(("mode", "own"), [(mode, own) for mode in MODES for own in (True, False) if own or mode != "permuted"])
-def test_members_draw_together_what_each_draws_alone(mode: str, own: bool, rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("mode", "own"), [(mode, own) for mode in MODES for own in (True, False) if own or mode != "permuted"]
+)
+def test_members_draw_together_what_each_draws_alone(
+    mode: str, own: bool, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train = xl.load("digits", images_per_class=13, clips_per_class=13).train
     seen = [train.modalities, train.modalities, train.modalities[:2], train.modalities[1:], train.modalities[:1]]
     plans = [xl.Pairing(mode, share=share, own=own, rows=rows) for share in (0.0, 1 / 3, 0.5, 1.0, 0.1)] * 2

@@ -52,7 +52,12 @@ class Residual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.gate, self.scale, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Parameter(torch.ones(())), nn.Linear(8, 3)
+        self.a, self.gate, self.scale, self.head = (
+            nn.Linear(8, 8),
+            nn.Linear(8, 8),
+            nn.Parameter(torch.ones(())),
+            nn.Linear(8, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, 3)."""

@@ -74,7 +74,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _differentiable_recurrence(model: nn.Module) -> Iterator[None]:
-    """cuDNN off where ``model`` has RNN, LSTM or GRU layers on CUDA.
+    """CuDNN off where ``model`` has RNN, LSTM or GRU layers on CUDA.
 
     cuDNN's have no gradient in eval mode and no second one in any; torch's own kernels have both.
     """

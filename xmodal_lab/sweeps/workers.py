@@ -226,8 +226,12 @@ class Processes(ProcessPoolExecutor):
     """
 
     def __init__(self, count: int, known: bool) -> None:
-        super().__init__(count, get_context("spawn"), _ignore_interrupt)
+        super().__init__(count, get_context("spawn"), ignore_interrupt)
         self.count, self.known = count, known
+
+    def anew(self) -> Processes:
+        """The same, for one whose processes have died."""
+        return Processes(self.count, self.known)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Hand over one call; processes are started here, as they are needed."""
@@ -261,15 +265,15 @@ def terminate(pool: Executor) -> None:
         process.terminate()
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them."""
+def ignore_interrupt() -> None:
+    """In a worker: Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def like(executor: Executor) -> Executor | None:
     """A fresh process pool like a broken one."""
     if isinstance(executor, Processes):
-        return Processes(executor.count, executor.known)
+        return executor.anew()
     if not isinstance(executor, ProcessPoolExecutor):
         return None
     kept: Any = executor  # how it was made is in private attributes only

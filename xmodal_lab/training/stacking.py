@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ from ..models.copies import copy_of
 from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
+from ..utils.graphs import Graphed
 from ..utils.memory import in_halves
 from ..utils.torch_state import gradients, pick_device
 from .fitting import Run, as_history, epochs_kept, fit, objective_of, scored_epochs
@@ -157,6 +159,9 @@ class _StackedRun:
         self.stack = stack_of(nets, dataset)
         asked = options[0]
         self.stack.use(machine_for(asked.precision, asked.compile, device, dtypes_of(nets[0])))
+        self.fed = list(self.union)  # inputs in the order in which a step takes them
+        me = weakref.proxy(self)  # no circle: what a run holds goes with it
+        self.graphed = Graphed(lambda labels, *inputs: me._plain(labels, *inputs), "a stacked step")
         self.train = dataset.train.to(device)
         self.host_labels = dataset.train.labels.cpu()
         self.objective = objective_of(nets, dataset, self.train, options, device)
@@ -253,13 +258,19 @@ class _StackedRun:
         """Loss (K,), outputs and gradients of the batch; those of a recipe's own parameters behind the nets'."""
         objective = self.objective
         if objective is None:
-            return self.stack.gradients(batch, labels)
+            each, outputs, *raw = self.graphed(labels, *batch.values()) or ()
+            return each, outputs, dict(zip(self.stack.params, raw, strict=True))
 
         def loss(seen: Seen, alone: Alone, own: Params) -> Tensor:
             return objective(part, rows, labels, batch, seen, alone, own, again)
 
         each, outputs, ours, theirs = self.stack.under(batch, loss, objective.params)
         return each, outputs, {**ours, **theirs}
+
+    def _plain(self, labels: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Loss, outputs and gradients of a batch, without a recipe."""
+        each, outputs, raw = self.stack.gradients(dict(zip(self.fed, inputs, strict=True)), labels)
+        return each, outputs, *raw.values()
 
     def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
         """By modality the rows that each member's inputs come from, in its order; its own rows, on the CPU: (K, n)."""

@@ -153,3 +153,20 @@ def test_an_epoch_under_a_recipe_waits_four_times_at_most(gpu: Any, digits: xl.D
         nets = [net(digits, "mlp", s) for s in range(members)]
         asked: dict[str, Any] = {"seed": list(range(members)), "recipe": recipe, "device": gpu.type}
         assert an_epoch(gpu, lambda epochs, n=nets, a=asked: fit_stack(n, digits, epochs=epochs, **a)) <= 4
+
+
+def test_a_step_of_an_attack_does_not_wait(gpu: Any, digits: xl.Dataset) -> None:
+    """Labels, outputs and gradients were looked at in each, for which the host waited five times."""
+    attacked, rows = net(digits, "mlp").to(gpu.type), digits.test.subset(slice(0, 16))
+    if gpu.type == "mps":
+        pytest.skip("its steps are taken in float64, on the CPU")
+    waits = [
+        counts(gpu, lambda n=n: xl.robustness.pgd(attacked, rows, "image", 0.1, iterations=n))["waits"] for n in (3, 13)
+    ]
+    assert waits[0] == waits[1]
+
+
+def test_a_transport_plan_by_proximal_steps_waits_seldom(gpu: Any) -> None:
+    cost = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)).to(gpu.type)
+    waits = [counts(gpu, lambda n=n: xl.transport.ipot(cost, iterations=n, tol=10.0))["waits"] for n in (20, 80)]
+    assert waits[0] == waits[1]

@@ -211,27 +211,8 @@ def pgd(
         labels = samples.labels[rows].to(device)
         balls = {m: ball(x[m], samples.present[m][rows].to(device), radius[m], steps[m], limits[m]) for m in names}
         points = {m: balls[m].start(drawn[m][rows]) if random_start else x[m] for m in names}
-        inputs = {m: x[m] for m in seen}
-
-        def unlooked(*at: Tensor) -> tuple[Tensor, ...]:
-            return tuple(_gradients(model, inputs, dict(zip(names, at, strict=True)), labels, climbed, False).values())
-
         with _encoded_once(model, {m: x[m] for m in seen if m not in names}):
-            gradients = _gradients(model, inputs, points, labels, climbed)
-            none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
-            points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
-            # On a GPU only the first gradient is looked at before the last: the host would wait for each. A short
-            # attack is over before a graph of it is recorded.
-            repeated = Graphed(unlooked, "a step of an attack") if iterations >= GRAPHED_FROM else unlooked
-            spoilt = [torch.zeros((), dtype=torch.bool, device=device) for _ in names]
-            for _ in range(1, iterations):
-                if device.type == "cpu":
-                    gradients = _gradients(model, inputs, points, labels, climbed)
-                else:
-                    gradients = dict(zip(names, repeated(*(points[m] for m in names)) or (), strict=True))
-                    spoilt = [bad | g.isnan().any() for bad, g in zip(spoilt, gradients.values(), strict=True)]
-                points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
-            _refuse_nan(dict(zip(names, torch.stack(spoilt).tolist(), strict=True)))
+            points, none = _ascended(model, {m: x[m] for m in seen}, points, labels, climbed, balls, iterations)
         return {m: points[m].to(samples.inputs[m].device) for m in names}, none
 
     with eval_mode(model), torch.inference_mode(False):  # there, a gradient is not an error but missing
@@ -259,6 +240,41 @@ def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:
         return loss_of(outputs, labels, "sum")
     own = torch.zeros_like(outputs, dtype=torch.bool).scatter_(1, labels[:, None], True)
     return (outputs.masked_fill(own, -math.inf).logsumexp(1) - outputs.gather(1, labels[:, None])[:, 0]).sum()
+
+
+def _ascended(
+    model: nn.Module,
+    inputs: dict[str, Tensor],
+    points: dict[str, Tensor],
+    labels: Tensor,
+    climbed: Callable[[Tensor, Tensor], Tensor],
+    balls: Mapping[str, Any],
+    iterations: int,
+) -> tuple[dict[str, Tensor], int]:
+    """The points after all steps, and how many rows had no first gradient.
+
+    On a GPU the first gradient is looked at, and at the end whether there was NaN in any: the host would wait for each.
+    """
+    names = list(points)
+
+    def unlooked(*at: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_gradients(model, inputs, dict(zip(names, at, strict=True)), labels, climbed, False).values())
+
+    gradients = _gradients(model, inputs, points, labels, climbed)
+    none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
+    points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+    # A short attack is over before a graph of its step is recorded.
+    repeated = Graphed(unlooked, "a step of an attack") if iterations >= GRAPHED_FROM else unlooked
+    spoilt = [torch.zeros((), dtype=torch.bool, device=labels.device) for _ in names]
+    for _ in range(1, iterations):
+        if labels.device.type == "cpu":
+            gradients = _gradients(model, inputs, points, labels, climbed)
+        else:
+            gradients = dict(zip(names, repeated(*points.values()) or (), strict=True))
+            spoilt = [bad | g.isnan().any() for bad, g in zip(spoilt, gradients.values(), strict=True)]
+        points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+    _refuse_nan(dict(zip(names, torch.stack(spoilt).tolist(), strict=True)))
+    return points, none
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import xmodal_lab as xl
 from xmodal_lab.training.stacking import fit_stack
@@ -26,7 +28,7 @@ def test_a_stack_is_halved_where_memory_runs_out(gpu: Any, digits: xl.Dataset) -
     expected = fit_stack(nets, digits, **asked)
     told = []
     # A member takes its weights, their gradients, Adam's two moments and what a step makes; six of them not at once.
-    with gpu.limited(20 * size), warnings.catch_warnings(record=True) as caught:
+    with gpu.limited(40 * size), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = fit_stack(nets, digits, on_epoch=told.append, **asked)
     (said,) = [str(w.message) for w in caught if "out of memory" in str(w.message)]
@@ -58,3 +60,28 @@ def test_members_of_a_paper_are_halved_too(gpu: Any, paper: str) -> None:
     assert any("members of a stack at once" in str(w.message) for w in caught)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name].values, values.values, rtol=2e-3, atol=1e-4)
+
+
+def test_what_is_done_leaves_nothing_on_the_device(gpu: Any, digits: xl.Dataset) -> None:
+    """What hangs in a circle stays there until Python looks for circles, and memory runs out before."""
+    if gpu.type != "cuda":
+        pytest.skip("only CUDA tells how much memory is taken")
+    net = xl.LateFusion.for_dataset(digits, architecture="mlp")
+
+    def stacked() -> None:
+        fit_stack([net, net], digits, epochs=1, seed=[0, 1], device=gpu.type)
+
+    def alone() -> None:
+        xl.fit(net, digits, epochs=1, device=gpu.type)
+
+    gc.collect()
+    gc.disable()
+    try:
+        left = {}
+        for do in (stacked, alone):
+            before = torch.cuda.memory_allocated()
+            do()
+            left[do.__name__] = torch.cuda.memory_allocated() - before
+    finally:
+        gc.enable()
+    assert max(left.values()) < 1 << 16, left

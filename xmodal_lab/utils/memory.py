@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -111,7 +112,10 @@ def in_halves(together: Callable[[Sequence[T]], Sequence[R]], members: Sequence[
         except (RuntimeError, MemoryError) as error:
             if at_once == 1 or not out_of_memory(error):
                 raise
-            at_once = -(-at_once // 2)  # what the failed try held is let go of with its error
+            at_once = -(-at_once // 2)
+        else:
+            continue
+        gc.collect()  # what the failed try held may hang in a circle
     if at_once < most:
         warnings.warn(f"out of memory for {most} {what} at once: went on with {at_once}.", stacklevel=3)
     return found

@@ -56,6 +56,7 @@ def _bench(dataset: Dataset) -> None:
     sweep(xl.bench(dataset, looks={"gap": True}, **TINY), seed=[0, 1], progress=False)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("use", [_dml, _synergy, _cox, _uml, _wma, _bench])
 def test_a_dataset_is_forgotten_with_its_last_name(use: Callable[[Dataset], None]) -> None:
     seen = ("image", "audio", "text") if use is _cox else ("image", "audio")  # agreement is that of two, beside a third

@@ -147,8 +147,20 @@ class Ended:
             name = signal.Signals(-self.code).name
         except ValueError:
             name = f"signal {-self.code}"
-        killed = -self.code == getattr(signal, "SIGKILL", None)
-        return f"killed by {name}: " + ("out of memory, or by the system" if killed else "a crash in compiled code")
+        return f"killed by {name}: " + (
+            "a crash in compiled code" if self._crashed else "out of memory, or by the system"
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        if self._crashed:
+            return 'Run this member alone with how="sequential" under `python -X faulthandler` to see where it crashes.'
+        return "Give workers more memory, fewer workers, or a smaller stack=."
+
+    @property
+    def _crashed(self) -> bool:
+        return self.code < 0 and -self.code != getattr(signal, "SIGKILL", None)
 
 
 def packed(experiment: str | Experiment, pool: ProcessPoolExecutor) -> bytes:

@@ -1,6 +1,6 @@
 """The terms of a recipe: what is added up to a training loss, each weighed by a setting of its own.
 
-    Task        cross-entropy or squared error, by the labels
+    Task        cross-entropy (classes, or several at once) or squared error, by the labels
     Latent      a frozen teacher's latents as targets                         a_latent            synergy, Sec 3.3
     Alignment   transport between a sample's modalities, drawn to a target    a_align, b_align    wma, Eq 9, 10
     Shared      unpaired rows of a modality through the shared part           lam, ratio          uml, Alg 2
@@ -197,7 +197,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Task(Term):
-    """The task itself: mean cross-entropy for class labels, mean squared error for real-valued ones.
+    """The task itself, by the labels: cross-entropy for classes, binary for several at once (bool), or squared error.
 
     Args:
         label_smoothing: as in :func:`~xmodal_lab.fit`.

@@ -231,7 +231,7 @@ def _draw_planes(
         axis.set_ylabel(plain(grid.named(view.y)), fontsize=8)
         values = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
         if span is None or np.isnan(values).all():
-            _notice(axis)
+            _notice(axis, grid, view, setting)
         elif isinstance(view, Surface):
             _draw_surface(axis, x, y, values, norm, log, state)
         elif isinstance(view, HeatMap):
@@ -387,7 +387,7 @@ def _draw_series(
                 floor = grid.take(view.floor, at, (view.x,))
                 axis.plot(grid.dims[view.x].values, floor, "--", color="0.5", label=plain(grid.named(view.floor)))
         else:
-            _notice(axis)
+            _notice(axis, grid, view, setting)
         axis.set_xlabel(plain(grid.named(view.x)), fontsize=8)
         less = f" less that at {next(iter(view.versus.values()))}" if view.versus else ""
         axis.set_ylabel(plain(grid.named(view.var) + less), fontsize=8)
@@ -400,9 +400,10 @@ def _draw_series(
             _set_span(axis, view, span, log)
         if isinstance(view, Density):
             _draw_spectrum(axis, grid, view, table, setting)
-        if view.floor is not None and not view.hue:
+        drawn = bool(axis.get_legend_handles_labels()[0])
+        if view.floor is not None and not view.hue and drawn:
             axis.legend(fontsize=7, frameon=False)
-        if view.hue:
+        if view.hue and drawn:
             dim = grid.dims[view.hue]
             title = plain(grid.named(dim.name))
             axis.legend(fontsize=7, title_fontsize=7, frameon=False, title=title)
@@ -590,7 +591,7 @@ def _draw_intervals(axis: Axes, grid: Grid, view: Intervals, state: Mapping[str,
     read = {name: grid.take(name, state, (rows,), codes=name == view.color) for name in view.variables}
     kept = np.flatnonzero(np.isfinite(read[view.var]))
     if not kept.size:
-        return _notice(axis)
+        return _notice(axis, grid, view, state)
     low, high = view.limits or (
         min(0.0, float(np.nanmin(read[view.low][kept]))), max(0.0, float(np.nanmax(read[view.high][kept])))
     )  # fmt: skip
@@ -636,6 +637,7 @@ def _interval_legend(axis: Axes, grid: Grid, view: Intervals, tones: np.ndarray)
     axis.legend(handles=handles, fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=7)
 
 
-def _notice(axis: Any) -> None:
+def _notice(axis: Any, grid: Grid, view: View, setting: Mapping[str, Any]) -> None:
     text = axis.text2D if hasattr(axis, "text2D") else axis.text
-    text(0.5, 0.5, "nothing computed here yet", ha="center", va="center", transform=axis.transAxes, fontsize=8)
+    words = textwrap.fill(plain(grid.why(view.variables, setting)) or "nothing computed here yet", 36)
+    text(0.5, 0.5, words, ha="center", va="center", transform=axis.transAxes, fontsize=8)

@@ -292,8 +292,11 @@ class Operator:
         storages: dict[int, int] = {}
 
         def count(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+            if tensor.layout is torch.strided:
+                storage = tensor.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+            else:  # entries and where they stand
+                storages[id(tensor)] = tensor._nnz() * (tensor.element_size() + 8 * tensor.ndim)
             return tensor.detach()
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):

@@ -1,6 +1,6 @@
 // A view's element: header, legend, one canvas per panel, colour bar, read-out. Pointer and keys.
 
-import { extent } from "../data/cube.js";
+import { extent, whyNothing } from "../data/cube.js";
 import { readable, titled, valueScale } from "../data/numbers.js";
 import { nameColor, nameDash } from "../data/palette.js";
 import { fitCanvas, drawMark, drawMarkValue, drawNotice, drawColorbar } from "../draw/canvas.js";
@@ -234,7 +234,10 @@ function drawPanel(view, panel) {
   Object.assign(panel, { size, theme: app.theme, state: app.state, compact: view.compact });
   panel.ready = Boolean(view.scale && panel.shown) && panel.slice.values.some(Number.isFinite);
   if (panel.ready) kind.draw(ctx, panel);
-  else drawNotice(ctx, size, app.theme, app.mayTrain ? "nothing computed here yet: Train here" : "nothing computed here yet");
+  else {
+    panel.why = whyNothing(app.cube, variablesOf(view.spec), panel.setting);
+    drawNotice(ctx, size, app.theme, panel.why || (app.mayTrain ? "nothing computed here yet: Train here" : "nothing computed here yet"));
+  }
   const at = panel.ready && markOf(view);
   const spot = at && kind.spot(panel, at);
   if (spot) drawMark(ctx, spot.x, spot.y, app.theme);
@@ -256,7 +259,7 @@ export function describePanel(view, panel) {
   const { spec, app: { cube } } = view;
   const word = spec.kind === "own" ? "panel" : spec.kind === "heatmap" ? "heat map" : spec.kind === "density" ? "spectral density" : spec.kind;
   const column = panel.column ? `, ${panel.column}` : "";
-  if (!panel.ready) return `${word}${column}: nothing computed here yet`;
+  if (!panel.ready) return `${word}${column}: ${panel.why || "nothing computed here yet"}`;
   if (panel.words) return panel.words;
   const range = extent([panel.slice], false);
   const what = viewTitle(cube, spec);

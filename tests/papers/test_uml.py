@@ -554,6 +554,25 @@ def test_transfer_takes_bert_and_gpt2_and_freezes_what_it_says(kind: str, tmp_pa
     assert not torch.allclose(net(x), net(changed)) if kind == "bert" else True
 
 
+def test_rows_of_unknown_class_are_neither_trained_on_nor_called_wrong() -> None:
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    model = BertModel(
+        BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    )
+    data = xl.load("digits", modalities="image", images_per_class=5, test_per_class=5)
+    unknown = torch.zeros(len(data.train), dtype=torch.bool)
+    unknown[:3] = True
+    train = replace(data.train, labels=torch.where(unknown, -1, data.train.labels))
+    test = replace(data.test, labels=torch.where(data.test.labels > 4, -1, data.test.labels))
+    known = replace(data, train=train.subset(~unknown), test=test.subset(test.labels >= 0))
+    found = [
+        transfer.transfer(d, transfer.Transfer(steps=2), model) for d in (replace(data, train=train, test=test), known)
+    ]
+    assert found[0].accuracy == found[1].accuracy and found[0].curve == found[1].curve
+
+
 # -- experiment and claims ---------------------------------------------------------------------------
 
 

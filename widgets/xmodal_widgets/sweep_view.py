@@ -28,7 +28,7 @@ from .page.picture import Kept, panel_png, png
 from .view import student
 from .view.chosen import checked_views
 from .view.grid import Grid, listed, one_of
-from .view.joining import joined, used_dims, with_places, with_settings
+from .view.joining import WHY, joined, parted, used_dims, with_places, with_settings
 from .view.kinds import HeatMap, View
 from .view.own import Own
 from .view.state import LOOK, TIMES, checked_offers, checked_state, control_specs, dims_to_control, opening_state
@@ -59,7 +59,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         average: dimensions whose control offers "mean" and opens on it.
         compute: ``compute(setting, progress, cancelled) -> {variable: array}``; gives the view a
             "Train here" button and a "Follow" switch. ``setting`` holds the exact value of each control, each array
-            has the variable's other dimensions, ``progress(0.3)`` or ``progress(0.3, "epoch 3")`` reports,
+            has the variable's other dimensions (and ``"why": {variable: sentence}`` says why one is NaN),
+            ``progress(0.3)`` or ``progress(0.3, "epoch 3")`` reports,
             ``progress.tell({variable: array})`` shows what is known so far, ``cancelled()`` says whether to stop.
             Runs in a background thread; the result joins the cube. Where the cube tells its sweep's fixed settings
             (``attrs["settings"]``), ``setting`` holds them too.
@@ -316,10 +317,11 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         with self._guarding:
             self._draft = None
             self.cube = joined(self.cube, setting, result)
+            result, why = parted(self.cube, result)
             known, self._grid = self._grid, Grid.of(self.cube)
             at = {name: value for name, value in setting.items() if name in self._grid.dims}
             if self._store is not None:
-                self._keep(self._store, at, result)
+                self._keep(self._store, at, result, why)
             version = next(self._versions)
             slabs = self._grid.slabs(list(result), at, {n: _dims_of(v) for n, v in result.items()})
             self._kept_here = ("_layout", "_payload")
@@ -337,14 +339,14 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             }
             self.send(message, [b"".join(values.astype("<f4").tobytes() for _, _, values in slabs)])
 
-    def _keep(self, store: Path, setting: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    def _keep(self, store: Path, setting: Mapping[str, Any], result: Mapping[str, Any], why: Mapping[str, str]) -> None:
         """Write a result into the store, where later views and sweeps find it."""
         from xmodal_lab.sweeps import trained
 
         by = None
         if self._experiment is not None:
             by = trained.source(self._experiment, {k: v for k, v in setting.items() if k in self._experiment.defaults})
-        trained.write(store, setting, _fixed(self.cube), _parts(self.cube, setting, result), by)
+        trained.write(store, setting, _fixed(self.cube), _parts(self.cube, setting, result), by, why)
 
     def _show_draft(self, setting: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Send what is known so far of a setting; the cube and what a new page gets stay as they are."""
@@ -504,6 +506,10 @@ class _Host:
     def fixed(self) -> Mapping[str, Any]:
         return _fixed(self._view.cube)
 
+    def drawn(self) -> tuple[str, ...]:
+        settings = getattr(self._view._experiment, "defaults", ())
+        return tuple(name for name in self._view._grid.dims if name in settings)
+
     def known(self, setting: Mapping[str, Any]) -> bool:
         return self._view._grid.holds(setting, self._view._looked_at)
 
@@ -571,7 +577,7 @@ def _with_stored(cube: xr.Dataset, store: Path) -> xr.Dataset:
     from xmodal_lab.sweeps import trained  # at use: a view needs no torch
 
     for setting, arrays in trained.read(store, _fixed(cube)):
-        known = {name: array for name, array in arrays.items() if name in cube.data_vars}
+        known = {name: array for name, array in arrays.items() if name in cube.data_vars or name == WHY}
         if known and all(name in cube.dims for name in setting):
             cube = joined(cube, setting, known)
     return cube

@@ -58,7 +58,7 @@ def experiment(tolerance: float | None = None) -> Experiment:
     """What the cube repeats, and "Train here" runs: every look and the isolines of one setting.
 
     ``tolerance`` is how far landscape and trajectory may be off for the sake of fewer points, where their shape allows
-    that; None computes every point.
+    that; None computes every point. Planes as coarse as these, up to 11 points along a side, are computed whole anyway.
     """
     import xmodal_lab as xl
     from xmodal_lab.experiments.bench import ISOLINES, LOOKS
@@ -176,6 +176,8 @@ def _as_cube(known: Collection[str] | None, found: Mapping[str, Any]) -> dict[st
     import xarray as xr
 
     kept = {n: value for n, value in found.items() if (known is None or n in known) and value is not None}
+    if why := {n: sentence for n, sentence in found.get("why", {}).items() if known is None or n in known}:
+        kept["why"] = why
     under = {"clean": found["accuracy"]} if "accuracy" in found else {}
     for name in CONDITIONS[1:]:
         modality, how = name.split()

@@ -416,9 +416,10 @@ def _draw_series(
             _set_span(axis, view, span, log)
         if isinstance(view, Density):
             _draw_spectrum(axis, grid, view, table, setting)
-        if view.floor is not None and not view.hue:
+        drawn = bool(axis.get_legend_handles_labels()[0])
+        if view.floor is not None and not view.hue and drawn:
             axis.legend(fontsize=7, frameon=False)
-        if view.hue:
+        if view.hue and drawn:
             dim = grid.dims[view.hue]
             title = plain(grid.named(dim.name))
             axis.legend(fontsize=7, title_fontsize=7, frameon=False, title=title)
@@ -653,11 +654,13 @@ def _interval_legend(axis: Axes, grid: Grid, view: Intervals, tones: np.ndarray)
 
 
 def _notice(axis: Any, grid: Grid, view: View, setting: Mapping[str, Any]) -> None:
-    """Why a panel is empty: never computed, or computed and without a value."""
+    """Why a panel is empty: its sweep said so; or it was computed, and the view says why; or it was not computed."""
     text = axis.text2D if hasattr(axis, "text2D") else axis.text
-    none = plain(getattr(view, "absent", None) or "has no value here", LINE)
-    words = none if _computed(grid, view.variables[0], setting) else "nothing computed here yet"
-    text(0.5, 0.5, "\n".join(textwrap.wrap(words, 40)), ha="center", va="center", transform=axis.transAxes, fontsize=8)
+    words = grid.why(view.variables, setting)
+    if not words and _computed(grid, view.variables[0], setting):
+        words = getattr(view, "absent", None) or "has no value here"
+    words = textwrap.fill(plain(words) or "nothing computed here yet", 36)
+    text(0.5, 0.5, words, ha="center", va="center", transform=axis.transAxes, fontsize=8)
 
 
 def _computed(grid: Grid, name: str, setting: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from ...data import sentences as texts
 from ...data.samples import Dataset, rows_said, scored_on
 from ...data.unpaired import Unpaired, unpaired
 from ...experiments.world import StackedWorld
-from ...sweeps.experiment import Experiment, Report, Variable, on_demand
+from ...sweeps.experiment import WHY, Experiment, Report, Variable, on_demand
 from ...utils import checks as check
 from ...utils.torch_state import pick_device
 from .method import grids
@@ -84,7 +84,8 @@ class UmlWorld(StackedWorld):
         data = self.load(members[0])
         if members[0]["classifier"] != "head":
             scores = [grids.baseline(data, head_of(s), s["classifier"]) for s in members]
-            return [{"accuracy": test, "val_accuracy": val, "loss": float("nan")} for test, val in scores]
+            none = {"loss": f"the {members[0]['classifier']} baseline is in closed form and has no loss"}
+            return [{"accuracy": test, "val_accuracy": val, "loss": float("nan"), WHY: none} for test, val in scores]
         heads = [head_of(s) for s in members]
         tuned = {m: last_layer(data.train[m][0].shape[1]) for m in heads[0].tune}
         trained = train_heads(data, heads, tuned, report=report, device=members[0]["device"])

@@ -1,6 +1,6 @@
 // A view's element: header, legend, one canvas per panel, colour bar, read-out. Pointer and keys.
 
-import { extent, take } from "../data/cube.js";
+import { extent, take, whyNothing } from "../data/cube.js";
 import { readable, titled, valueScale } from "../data/numbers.js";
 import { nameColor, nameDash } from "../data/palette.js";
 import { fitCanvas, drawMark, drawMarkValue, drawNotice, drawColorbar } from "../draw/canvas.js";
@@ -243,8 +243,10 @@ function drawPanel(view, panel) {
   panel.canvas.setAttribute("aria-label", describePanel(view, panel));
 }
 
-// Why a panel is empty: its setting was never computed, or it was and the variable has no value there.
+// Why a panel is empty: as its sweep said; else as the view says, where its setting was computed; else it was not.
 function noticeOf({ app, spec }, panel) {
+  const told = whyNothing(app.cube, variablesOf(spec), panel.setting);
+  if (told) return told;
   if (spec.kind !== "own" && isComputed(app, variablesOf(spec)[0], panel.setting)) return spec.absent || "has no value here";
   return app.mayTrain ? `${NOTHING}: Train here` : NOTHING;
 }

@@ -416,6 +416,9 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             path: of the file.
             theme: "light" or "dark", as the page that frames it; the reader's own when left out.
 
+        Returns:
+            The path of the file.
+
         Raises:
             ValueError: the folder does not exist; another theme.
         """

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..data.samples import Dataset
+from ..data.samples import Dataset, Samples, rows_said
 from ..sweeps import experiment as experiments
 from ..sweeps import sweep
 from ..sweeps.experiment import Experiment, Report
@@ -115,6 +115,16 @@ class Conditions:
         self.devices.add(str(cube.attrs.get("device", "")))
         self.rows.update({known.scored} - {""})
         return cube
+
+    def scores_on(self, samples: Samples, modalities: Sequence[str]) -> None:
+        """Note on how many test rows the arms are scored, for a claim that makes no sweep: a sweep tells it itself.
+
+        Args:
+            samples: the test split.
+            modalities: what a row must have to be scored.
+        """
+        here = sum(samples.present[m].int() for m in modalities) == len(modalities)
+        self.rows.update({rows_said(int(here.sum()), len(samples), modalities)} - {""})
 
     def setting(self, name: str, default: Found) -> Found:
         """The user's setting of this name, else ``default``: for a claim that works other settings out of it."""

@@ -64,7 +64,7 @@ def scores(model: Any, samples: Any, *, batch_size: int = 1024) -> dict[str, flo
         labels = samples.labels
     else:
         outputs, labels = check.finite("outputs", floating("outputs", model)), as_labels(samples)
-    outputs, labels = outputs.detach().cpu().double(), labels.cpu()
+    outputs, labels = outputs.detach().cpu().double(), labels.detach().cpu()
     objectives.check_known(labels)
     objectives.check_outputs(outputs, labels)
     objectives.check_range(outputs, labels)

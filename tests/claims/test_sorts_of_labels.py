@@ -41,7 +41,9 @@ def test_what_needs_classes_says_so_before_anything_is_trained(paper: str, monke
 
 
 def test_dml_is_measured_where_a_row_has_several_classes() -> None:
-    rows = xl.claims.run("dml.A", dataset=several(), seeds=range(5), settings={"epochs": 12, "lr": 0.01}, progress=False)
+    rows = xl.claims.run(
+        "dml.A", dataset=several(), seeds=range(5), settings={"epochs": 12, "lr": 0.01}, progress=False
+    )
     row = rows.iloc[0]
     assert "needs" not in row.verdict and row.verdict != "not measured" and row.n == 5, row.note
 

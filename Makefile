@@ -7,7 +7,7 @@ APP := $(VENV)/.app
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab app test check fast everywhere bench claims cubes docs clean format notebooks
+.PHONY: help lab app dask test check fast everywhere bench claims cubes docs clean format notebooks
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ lab: $(LAB)  ## open JupyterLab on notebooks/00_start_here.ipynb
 
 app: $(APP)  ## the lessons as apps (Voila): code hidden, views live
 	JUPYTER_PATH=widgets/app $(BIN)/python -m voila --template=xmodal --classic-tree --Voila.ip=127.0.0.1 --progressive_rendering=True $(APP_ARGS) notebooks
+
+dask: $(LAB)  ## what sweeps on a cluster need: Dask, and its jobs for Slurm
+	@$(PYTHON) scripts/set_up.py $(VENV) distributed
 
 test: $(STAMP)  ## every test: unit, property, notebooks, browser
 	$(BIN)/python tests/run_all.py

@@ -227,6 +227,8 @@ def evaluate_under(
     batch_size = check.integer("batch_size", batch_size, at_least=1)
     if transform is not None:
         check.function("transform", transform, "from samples to samples, or from features to features")
+    if criterion is not None:
+        check.function("criterion", criterion, "from (outputs, labels) to a scalar")
     device = device_of(model, samples.labels.device)
     with eval_mode(model):
         if where == "inputs":

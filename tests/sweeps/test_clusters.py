@@ -117,7 +117,7 @@ def test_a_scheduler_that_dies_and_another_one_that_goes_on(slurm, tmp_path) -> 
         cluster = distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=":0")
         client = distributed.Client(cluster)
         killer = when(store, 3, lambda: cluster.close(timeout=1))
-        with pytest.raises(Exception) as caught:  # noqa: PT011 (dask's own; what counts is what it says)
+        with pytest.raises(Exception) as caught:
             sweep(executor=client.get_executor(), store=store, log=str(log), nap=0.2, **ASKED)
         killer.join()
         client.close(timeout=1)

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import out_of_memory
 from ..data.samples import Samples
 from ..losses import Loss, Params
 from ..losses.module_loss import loss_on
@@ -30,6 +29,7 @@ from ..models.latents import answering, apart, latents_of, pooled
 from ..sweeps.experiment import Variable
 from ..training.alignment import Transport, token_distances
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from ..utils.registry import Registry
 from . import curvature, flatness, robustness, transport
 from . import landscape as landscapes

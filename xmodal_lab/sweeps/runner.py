@@ -267,7 +267,7 @@ class Runner:
         if self.losses[task.places] > self.retries:
             raise RuntimeError(
                 f"the worker of {self._named(task)} died {self.retries + 1} times ({ended.told}); finished members are "
-                "kept. Give workers more memory, fewer workers, or a smaller stack=."
+                f"kept. {ended.remedy}"
             ) from error
         if isinstance(error, BrokenExecutor) and getattr(self.executor, "_broken", True):
             fresh, self.pool = like(self.executor), {}

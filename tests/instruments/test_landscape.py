@@ -182,6 +182,15 @@ def test_a_spike_between_the_points_that_were_looked_at_is_found_where_it_is_hel
     np.testing.assert_allclose(found.values, truth, atol=1e-2)
 
 
+@pytest.mark.parametrize(("points", "share"), [(5, 1.0), (11, 1.0), (13, 0.4), (21, 0.3), (41, 0.1)])
+def test_a_tolerance_saves_nothing_on_coarse_planes(points: int, share: float) -> None:
+    """As the docstrings say it, at 1e-2 and where it saves most: a bowl."""
+    at = np.linspace(-1, 1, points)
+    found = adaptive(lambda i: at[i[:, 0]] ** 2 + 0.3 * at[i[:, 1]] ** 2, points, 1e-2)
+    computed = found.computed / points**2
+    assert computed == 1 if share == 1 else share - 0.1 < computed <= share
+
+
 @pytest.mark.parametrize("points", [3, 4, 7, 10, 12, 33])
 def test_strides_end_at_the_last_point_and_nest(points: int) -> None:
     axes = strides(points)
@@ -241,6 +250,21 @@ def test_trajectory_plane_holds_the_path_and_shares_it_between_runs() -> None:
     step = result.path.sel(run="one").values[0] - result.path.sel(run="two").values[0]
     distance = torch.cat([(u[k] - v[k]).reshape(-1) for k in theta]).norm()
     assert np.linalg.norm(step) == pytest.approx(float(distance))  # the plane is isometric
+
+
+@pytest.mark.parametrize("size", [1.0, -1.0])
+def test_training_begins_left_of_its_end_and_below_it(size: float) -> None:
+    """Whatever the signs of the parameters, so that one training is not seen mirrored beside another."""
+    loss, _, _ = quadratic()
+    g = torch.Generator().manual_seed(1)
+    u, v = ({k: size * torch.randn(p.shape, generator=g, dtype=p.dtype) for k, p in loss.params.items()} for _ in "ab")
+    steps = [(1.0, 0.3), (0.5, 0.4), (0.2, 0.1), (0.0, 0.0)]
+    path = [{k: p + s * u[k] + t * v[k] for k, p in loss.params.items()} for s, t in steps]
+    result = landscape.trajectory_plane(loss, path, 41)
+    first = result.path.sel(run="run")[0].values
+    assert (first < 0).all()
+    there = float(result.loss.interp(a=first[0], b=first[1]))
+    assert there == pytest.approx(loss.at(path[0]).value(), rel=1e-3), "the plane is turned with it"
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,18 @@ style-src {style_hash}; img-src data:; base-uri 'none'; form-action 'none'">
 </html>
 """
 
-STYLE = """
+FOLLOWS = """
 :root { color-scheme: light dark; }
-body { margin: 0 auto; padding: 16px; max-width: 1880px; background: #ffffff; }
+body { background: #ffffff; }
 @media (prefers-color-scheme: dark) { body { background: #141414; } }
+"""
+FIXED = """
+:root {{ color-scheme: {theme}; }}
+body {{ background: {page}; }}
+.xm-root {{ --xm-page: {page}; --xm-raised: {raised}; --xm-ink: {ink}; --xm-muted: {muted}; }}
+"""
+STYLE = """
+body { margin: 0 auto; padding: 16px; max-width: 1880px; }
 noscript img { max-width: 100%; }
 .words { max-width: 46em; margin: 0 auto 1.2em; font: 16px/1.55 system-ui, sans-serif; color: #1f2328; }
 .words + noscript, main + .words { margin-top: 1.6em; }
@@ -93,14 +101,23 @@ noscript img { max-width: 100%; }
   .words th, .words td { border-color: #444444; }
 }
 """
+RAISED = {False: "#ffffff", True: "#1f1f1f"}
 
 
-def page(traits: Mapping[str, Any], payload: bytes, picture: bytes, text: str = "", below: str = "") -> str:
+def page(
+    traits: Mapping[str, Any],
+    payload: bytes,
+    picture: bytes,
+    theme: str | None = None,
+    text: str = "",
+    below: str = "",
+) -> str:
     """The page's source. Its policy lets its own scripts run and nothing be fetched or sent, whatever the cube says.
 
-    ``text`` and ``below`` are Markdown, above and below the view.
+    ``theme`` is "light" or "dark", or None for the reader's; ``text`` and ``below`` are Markdown, above and below the
+    view.
     """
-    script, style = assets.script() + MODEL, STYLE + assets.style()
+    script, style = assets.script() + MODEL, STYLE + assets.style() + _colors(theme)
     views, own = _apart(traits["_views"])
     everything = {**traits, "_views": views, "error": "", "_job": {"possible": False}}
     return PAGE.format(
@@ -126,6 +143,13 @@ def _words(text: str) -> str:
 
     made = mistune.create_markdown(escape=True, plugins=["table"])(text)
     return f'<section class="words">{made}</section>\n'
+
+
+def _colors(theme: str | None) -> str:
+    from .figure import LOOKS
+
+    dark = theme == "dark"
+    return FOLLOWS if theme is None else FIXED.format(theme=theme, raised=RAISED[dark], **LOOKS[dark])
 
 
 def _apart(views: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:

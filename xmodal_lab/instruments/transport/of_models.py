@@ -28,6 +28,8 @@ def modality_gaps(
 ) -> dict[tuple[str, str], ModalityGap]:
     """:func:`modality_gap` between each two modalities of a model, on rows that have them all.
 
+    Latents of length 0 have no direction and are left out.
+
     Args:
         model: what :func:`~xmodal_lab.fit` returned, or a module with ``latents(inputs)``, as ``LateFusion`` has; with
             ``latents`` any module.
@@ -70,5 +72,7 @@ def modality_gaps(
         found = latents_of(net, {m: whole.inputs[m] for m in names}, batch_size)
     if len(found) < 2:
         raise ValueError(f"a gap is between modalities; there are latents of {', '.join(found)} alone.")
-    pairs = combinations(found, 2)
-    return {(a, b): modality_gap(found[a].cpu(), found[b].cpu(), method, **options) for a, b in pairs}
+    clouds = {m: z[z.norm(dim=1) > 0].cpu() for m, z in found.items()}  # some encoders give zeros, too
+    if none := [m for m, z in clouds.items() if not len(z)]:
+        raise ValueError(f"the latents of {none[0]!r} are all zero; none has a direction.")
+    return {(a, b): modality_gap(clouds[a], clouds[b], method, **options) for a, b in combinations(clouds, 2)}

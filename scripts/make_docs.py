@@ -117,10 +117,10 @@ def requests(site: Path) -> list[str]:
 
 
 def heavy(site: Path) -> Iterator[str]:
-    """Pages that take too long to come."""
-    for path in sorted(site.glob("*.html")):
+    """Pages that take too long to come, those of live views among them."""
+    for path in sorted(site.rglob("*.html")):
         if (size := path.stat().st_size) > MOST:
-            yield f"{path.name} has {size / 1e6:.1f} MB, more than {MOST / 1e6:.0f}"
+            yield f"{path.relative_to(site)} has {size / 1e6:.1f} MB, more than {MOST / 1e6:.0f}"
 
 
 def reference(out: Path) -> list[str]:

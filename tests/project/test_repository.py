@@ -128,9 +128,11 @@ def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
 def test_what_a_page_would_fetch_and_what_is_too_heavy_is_told(builder, tmp_path: Path) -> None:
     page = '<p><a href="https://e.org">x</a><script src="https://e.org/a.js"></script><link rel="x" href="http://e.org/b.css">'
     (tmp_path / "a.html").write_text(page)
-    (tmp_path / "b.html").write_text("x" * (builder.MOST + 1))
+    (tmp_path / "views").mkdir()
+    for name in ("b.html", "views/c.html"):
+        (tmp_path / name).write_text("x" * (builder.MOST + 1))
     assert builder.requests(tmp_path) == ["a.html asks https://e.org/a.js", "a.html asks http://e.org/b.css"]
-    assert list(builder.heavy(tmp_path)) == ["b.html has 3.0 MB, more than 3"]
+    assert list(builder.heavy(tmp_path)) == [f"{name} has 3.0 MB, more than 3" for name in ("b.html", "views/c.html")]
 
 
 def test_a_notebook_that_raises_does_not_end_the_site(builder, tmp_path: Path) -> None:

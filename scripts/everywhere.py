@@ -1,14 +1,17 @@
 """The fast tier and the notebooks as other processors would run them; prints what differs.
 
-    python scripts/everywhere.py                 # every setting, fast tier and notebooks: an hour or two on two cores
+    python scripts/everywhere.py                 # four machines, fast tier and notebooks: half an hour on two cores
+    python scripts/everywhere.py --singly        # one knob at a time, nine of them: what a difference is due to
     python scripts/everywhere.py --only avx2     # one or several, by name
-    python scripts/everywhere.py --far           # the setting farthest from this machine, fast tier, short: see below
+    python scripts/everywhere.py --far           # the machine farthest from this one, fast tier
+    python scripts/everywhere.py --whole         # with the tests that rounding does not reach
 
 A processor shows in the instructions that PyTorch (ATEN_CPU_CAPABILITY), oneDNN, MKL, NumPy, its OpenBLAS and Numba
 choose, in how many threads share a sum, and in the order in which tests happen to run. All of these can be asked for
 on one machine, downwards; an unknown one is ignored by the library that it speaks to. Farthest from any machine of
-today is the oldest set of all of them; that short run leaves out the tests marked ``once``, which rounding does not
-reach. A run ends with what differs between settings, and with status 1 if anything failed.
+today is the oldest set of all of them. Each value of each knob is part of one of four machines, so that four runs stand
+for all; the tests marked ``once``, which rounding does not reach, are left out. A run ends with what differs between
+settings, and with status 1 if anything failed.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "runs" / "everywhere"
 OLD = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,10 @@ class Setting:
     shuffle: int | None = None
 
 
-SETTINGS = {
-    "as it is": Setting(),
+# One knob at a time: what a difference that some machine shows is due to.
+SINGLY = {
     "default": Setting({"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
-    "avx2": Setting({"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    "avx2": Setting(AVX2),
     "avx512": Setting({"ATEN_CPU_CAPABILITY": "avx512"}),
     "haswell": Setting({"OPENBLAS_CORETYPE": "Haswell"}),
     "skylakex": Setting({"OPENBLAS_CORETYPE": "SkylakeX"}),
@@ -48,8 +52,15 @@ SETTINGS = {
     "compatible": Setting({"MKL_CBWR": "COMPATIBLE"}),
     "two threads": Setting(threads=2),
     "shuffled": Setting(shuffle=1),
+}
+# Machines: each value of each knob in one of four runs.
+MACHINES = {
+    "old intel": Setting({**OLD, "OPENBLAS_CORETYPE": "Haswell"}, shuffle=1),
+    "amd": Setting({**AVX2, "OPENBLAS_CORETYPE": "Zen"}, threads=2),
+    "new intel": Setting({"ATEN_CPU_CAPABILITY": "avx512", "OPENBLAS_CORETYPE": "SkylakeX"}),
     "far": Setting({**OLD, "OPENBLAS_CORETYPE": "Prescott", "NUMBA_CPU_NAME": "generic"}, shuffle=2),
 }
+SETTINGS = {"as it is": Setting(), **MACHINES, **SINGLY}
 TIERS = {"fast": ["tests"], "notebooks": ["notebooks"]}
 OPTIONS = {
     "fast": ["--ignore=tests/browser", "--dist", "loadfile"],
@@ -62,7 +73,9 @@ def main() -> int:
     given.add_argument("--only", nargs="+", choices=SETTINGS, metavar="NAME", help=f"of {', '.join(SETTINGS)}")
     given.add_argument("--tiers", nargs="+", choices=TIERS, default=list(TIERS))
     given.add_argument("--paths", nargs="+", metavar="PATH", help="folders or files of the one tier asked for")
-    given.add_argument("--far", action="store_true", help="only what differs most from this machine, fast tier, short")
+    given.add_argument("--far", action="store_true", help="only what differs most from this machine, fast tier")
+    given.add_argument("--singly", action="store_true", help="one knob at a time, in place of machines")
+    given.add_argument("--whole", action="store_true", help="also tests that rounding does not reach")
     given.add_argument("--compare", action="store_true", help="run nothing: compare the reports that are there")
     asked = given.parse_args()
     if asked.far:
@@ -73,8 +86,9 @@ def main() -> int:
         return tell(kept())
     found = {}
     for tier in asked.tiers:
-        for name in asked.only or SETTINGS:
-            found[tier, name] = run(name, tier, asked.paths, ["-m", "not once"] if asked.far else [])
+        some = [] if asked.whole or tier != "fast" else ["-m", "not once"]
+        for name in asked.only or (SINGLY if asked.singly else MACHINES):
+            found[tier, name] = run(name, tier, asked.paths, some)
     return tell(found)
 
 

@@ -49,10 +49,11 @@ def _exported(self, **kwargs):
     import pathlib
     _shown_.append(self)
     page = pathlib.Path(_site_) / "views" / f"{{_name_}}-{{len(_shown_)}}.html"
-    self.to_html(page)
+    self.to_html(page, theme="light")  # as the site
     return {{"text/html": {frame!r}.format(page.name), "text/plain": "live view"}}, {{}}
 import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
+del xmodal_widgets.SweepView._ipython_display_  # which shows the live view first
 """
 FIT = "new ResizeObserver(() => this.style.height = this.contentDocument.body.offsetHeight + 24 + 'px')"
 FRAME = (
@@ -101,7 +102,7 @@ def landing(out: Path) -> None:
     """The live picture of the first page, from the cube that ships with the project."""
     from xmodal_widgets import explore
 
-    explore("dml").to_html(out / "views" / "landing.html")
+    explore("dml").to_html(out / "views" / "landing.html", theme="light")
 
 
 def requests(site: Path) -> list[str]:

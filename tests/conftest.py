@@ -26,8 +26,8 @@ hypothesis.settings.load_profile("shared machine")
 ONCE = {
     "app", "hostile", "project",
     "test_claims", "test_cubes_are_files", "test_datasets", "test_datasets_worlds", "test_determinism",
-    "test_feature_cache", "test_javascript", "test_layouts", "test_own_data", "test_own_ledger", "test_real_data",
-    "test_store", "test_stores_grow", "test_tables", "test_train_here", "test_widgets",
+    "test_feature_cache", "test_javascript", "test_layouts", "test_own_data", "test_own_ledger", "test_power",
+    "test_real_data", "test_store", "test_stores_grow", "test_tables", "test_train_here", "test_widgets",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def exactly(c: Conditions) -> Measured:
     return exact(3, 3, "cases")
 
 
-RISES = Claim("mine.rises", "The score rises with x.", "Tab 1", "1.0", rises, effect=1.0, cost="seconds")
+RISES = Claim(
+    "mine.rises", "The score rises with x.", "Tab 1", "1.0", rises, effect=1.0, unit="of the score", cost="seconds"
+)
 CLAIMS = [RISES, Claim("mine.exact", "It is exact.", "Thm 1", "", exactly, trained=False)]
 HERE = f"{__name__}:CLAIMS"
 
@@ -55,6 +58,13 @@ def test_a_ledger_of_ones_own_needs_no_edit_of_the_package() -> None:
     assert row["seeds"] == list(range(20)) and row["n"] == 20, "as many as its cost says"
     assert row["effect"] == 1.0 and 0 < row["mde"] < 0.2 and row["unit"] == "of the score" and row["device"] == "cpu"
     assert len(row["steps"][0]["outcomes"]) == 20 and row["steps"][0]["word"] == "holds"
+    assert 0 < row["effort"] < 60, "seconds of processor time"
+
+
+def test_a_row_without_a_sweep_tells_its_device_too() -> None:
+    bare = Claim("mine.bare", "No sweep.", "Tab 1", "", lambda c: gain([0.1, 0.2, 0.1]), cost="minutes")
+    rows = xl.claims.run([bare, CLAIMS[1]], progress=False)
+    assert list(rows["device"]) == [ledger.device_name(), ""], "an exact check trains nothing"
 
 
 def test_claims_that_are_none_are_refused() -> None:
@@ -126,10 +136,21 @@ def test_rows_of_other_settings_are_other_rows(tmp_path: Path) -> None:
 
 def test_a_finished_row_is_judged_beside_the_effect_of_now(tmp_path: Path) -> None:
     xl.claims.run(RISES, store=tmp_path, progress=False)
-    more = Claim("mine.rises", RISES.text, "Tab 1", "40", rises, effect=40.0, cost="seconds")
+    more = Claim("mine.rises", RISES.text, "Tab 1", "40", rises, effect=40.0, unit="of the score", cost="seconds")
     row = xl.claims.run(more, store=tmp_path, progress=False).iloc[0]
     assert row["verdict"] == "smaller than printed" and row["printed"] == "40"
     assert len(list((tmp_path / "rows").glob("*.json"))) == 1, "judged again, not measured again"
+
+
+def test_an_effect_in_another_unit_is_refused_by_name(tmp_path: Path) -> None:
+    """Kept outcomes in one unit, a printed number in another: the judge used to compare the two."""
+    kept = xl.claims.run(RISES, store=tmp_path, progress=False).to_dict("records")[0]
+    percent = replace(RISES, effect=100.0, unit="%")
+    with pytest.raises(ValueError, match=r"mine.rises states its effect in '%', .* are in 'of the score'"):
+        ledger.judged_again(kept, percent)
+    with pytest.warns(RuntimeWarning, match="states its effect in '%'"):
+        assert xl.claims.run(percent, progress=False).iloc[0]["verdict"] == ledger.NOT_MEASURED
+    assert ledger.judged_again(kept, replace(RISES, effect=None, unit="%"))["verdict"] == "holds", "no effect, no unit"
 
 
 def test_two_processes_give_the_rows_in_the_order_asked(tmp_path: Path) -> None:
@@ -205,6 +226,14 @@ def test_the_command_takes_claims_and_settings_of_ones_own(tmp_path: Path, capsy
     assert cli.main(["claims", HERE, "--run", "--set", "slope=0.001", "--store", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert re.search(r"mine\.rises\s+smaller than printed", said) and "“The score rises with x.”" in said
+
+
+def test_the_page_says_what_all_rows_cost() -> None:
+    rows = [{**row, "seconds": 999.0, "effort": effort}
+            for row, effort in zip(ledger.shipped().values(), (60.0, 180.0), strict=False)]  # fmt: skip
+    assert "- 4 minutes of one core in all (synergy 4), so 2 minutes on two." in ledger.render(rows)
+    older = [rows[0], {k: v for k, v in rows[1].items() if k != "effort"}]  # by the clock: 16.7 minutes
+    assert "(synergy 18), so 9 minutes on two. 1 rows from before" in ledger.render(older)
 
 
 def test_the_page_opens_with_a_picture_that_is_the_same_every_time(own: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_ledger_that_cannot_be_written(tmp_path: Path, faults: Callable[..., N
 
 
 def test_the_merged_ledger_is_the_old_or_the_new_one(tmp_path: Path, faults: Callable[..., None]) -> None:
-    rows = [_ledger.row_of(c, Conditions(None, range(5), "quick", None, None), c.measure(None), 1.0)
+    rows = [_ledger.row_of(c, Conditions(None, range(5), "quick", None, None), c.measure(None), 1.0, 1.0)
             for c in harm.toy_claims(tmp_path / "log")]  # fmt: skip
     ids = [row["id"] for row in rows]
 

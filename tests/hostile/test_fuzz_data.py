@@ -374,6 +374,7 @@ def sweeps() -> Calls:
         "sweeps.choose": Call(
             xl.sweeps.choose, {"cube": cube, "over": ["x"], "by": "v", "across": ["seed"]}, guises=False
         ),
+        "sweeps.Devices": Call(lambda devices: len(xl.sweeps.Devices(devices).devices), {"devices": ["cpu", "cpu"]}),
         "sweeps.band": Call(xl.sweeps.band, {"values": cube, "dim": "seed", "level": 0.95}),
         "sweeps.trainer": Call(xl.sweeps.trainer, {"cube": named}),
         "sweeps.environment": Call(xl.sweeps.environment, {"experiment": mine, "fixed": {"x": 1.0}}),

@@ -183,7 +183,7 @@ def test_the_ledgers_page_has_no_tags_and_one_line_a_row(word: str) -> None:
     word = f"{word} | `code` [here](javascript:alert(1)) <img src=x onerror=alert(1)>"
     claim = Claim("dml.A", word, word, word, lambda conditions: None)
     measured = Measured("holds", word, 1.0, (0.5, 1.5), 5, note=word)
-    row = ledger.row_of(claim, Conditions(None, range(5), "quick", None, None), measured, 1.0)
+    row = ledger.row_of(claim, Conditions(None, range(5), "quick", None, None), measured, 1.0, 1.0)
     page = ledger.render([{**row, "dataset": word, "data": word}])
     assert not re.search(r"(?<!\\)<[a-zA-Z/!?]", page), "no HTML"
     assert not re.search(r"(?<!\\)\[[^\[\]]*\]\(", page), "no links"

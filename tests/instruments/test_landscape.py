@@ -182,6 +182,15 @@ def test_a_spike_between_the_points_that_were_looked_at_is_found_where_it_is_hel
     np.testing.assert_allclose(found.values, truth, atol=1e-2)
 
 
+@pytest.mark.parametrize(("points", "share"), [(5, 1.0), (11, 1.0), (13, 0.4), (21, 0.3), (41, 0.1)])
+def test_a_tolerance_saves_nothing_on_coarse_planes(points: int, share: float) -> None:
+    """As the docstrings say it, at 1e-2 and where it saves most: a bowl."""
+    at = np.linspace(-1, 1, points)
+    found = adaptive(lambda i: at[i[:, 0]] ** 2 + 0.3 * at[i[:, 1]] ** 2, points, 1e-2)
+    computed = found.computed / points**2
+    assert computed == 1 if share == 1 else share - 0.1 < computed <= share
+
+
 @pytest.mark.parametrize("points", [3, 4, 7, 10, 12, 33])
 def test_strides_end_at_the_last_point_and_nest(points: int) -> None:
     axes = strides(points)

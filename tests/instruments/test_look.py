@@ -75,6 +75,31 @@ def test_what_a_net_cannot_answer_is_nan_and_says_why(world: tuple[xl.Dataset, x
     assert json.loads(seen.attrs["why"])["mine"] == "no such thing"
 
 
+@pytest.mark.parametrize(("dead", "answers"), [(slice(0, 30), True), (slice(None), False)])
+def test_a_gap_is_between_the_latents_that_have_a_direction(
+    world: tuple[xl.Dataset, xl.Run], dead: slice, answers: bool
+) -> None:
+    ds, _ = world
+    net = xl.LateFusion.for_dataset(ds, architecture="mlp", width=8)
+    latents = net.latents
+
+    def some_are_zero(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = {m: z.clone() for m, z in latents(inputs).items()}
+        found["audio"][dead] = 0
+        return found
+
+    net.latents = some_are_zero  # type: ignore[method-assign]
+    seen = xl.look(net, ds.test, gap=True, rows=100)
+    with torch.no_grad():
+        z = {m: v[30:100] if m == "audio" else v[:100] for m, v in latents(ds.test.inputs).items()}
+    if answers:
+        want = xl.transport.modality_gap(*(v[v.norm(dim=1) > 0] for v in z.values()))
+        assert float(seen.w2) == pytest.approx(want.w2_squared**0.5, rel=1e-5) and bool(seen.w2_bias > 0)
+    else:
+        assert bool(seen.w2.isnull())
+        assert json.loads(seen.attrs["why"])["w2"] == "the latents of 'audio' are all zero; none has a direction"
+
+
 def test_a_look_that_a_member_cannot_answer_does_not_end_the_sweep() -> None:
     def fused(model: torch.nn.Module, samples: xl.Samples) -> float:
         if len(model.modalities) < 2:

@@ -457,3 +457,21 @@ def test_bad_clouds_for_mmd_are_named() -> None:
         metrics.mmd(normal(3, 2), normal(3, 2), bandwidth=0)
     with pytest.raises(ValueError, match="permutations must be at least 0"):
         metrics.mmd(normal(3, 2), normal(3, 2), permutations=-1)
+
+
+def test_labels_beyond_the_scores_are_no_wrong_answers() -> None:
+    """Of labels from 1 on, each was called wrong without a word."""
+    scores, labels = torch.eye(3), [0, 1, 2]
+    assert metrics.accuracy(scores, labels) == metrics.f1_macro(scores, labels) == 1
+    for score in (metrics.accuracy, metrics.f1_macro, metrics.auroc, metrics.expected_calibration_error):
+        with pytest.raises(ValueError, match=r"labels holds 3, but there are only 3 \(0 to 2\)"):
+            score(scores, [1, 2, 3])
+    assert metrics.accuracy([1, 2, 3], [1, 2, 3]) == 1  # of class numbers any will do
+
+
+def test_sums_of_single_precision_are_taken_in_double() -> None:
+    """Far from 0 the means of classes lost 6 % of the Davies-Bouldin index."""
+    points = torch.randn(30, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float32) + 1e6
+    labels = torch.arange(30) % 3
+    for score in (metrics.davies_bouldin, metrics.silhouette):
+        assert score(points, labels) == pytest.approx(score(points.double(), labels), rel=1e-9)

@@ -751,3 +751,112 @@ def test_a_compiled_part_is_looked_at_as_it_was_written() -> None:
     assert xl.curvature.trace(loss, probes=2).value == pytest.approx(
         xl.curvature.trace(Loss.from_module(plain, (x, y)), probes=2).value
     )
+
+
+# -- what came to light by trying: each gave a number without a word, or torch's own refusal ---------------------
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:Sparse invariant checks")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_sparse_batch_is_cut_and_joined_like_a_dense_one(layout: torch.layout, several: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.weight = nn.Parameter(torch.randn(5, 3, dtype=DOUBLE))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sparse.mm(x, self.weight) if x.layout is torch.sparse_coo else x.to_dense() @ self.weight
+
+    x, y = rows()
+    x, module, found = x.relu(), Net(), []
+    for make in (lambda part: part, lambda part: part.to_sparse(layout=layout)):
+        cuts = [slice(0, 11), slice(11, 40)] if several else [slice(0, 40)]
+        loss = Loss.from_module(module, [(make(x[k]), y[k]) for k in cuts])
+        trace, line = xl.curvature.trace(loss, probes=2).value, xl.landscape.line(loss, points=3).values
+        found.append([loss.value(), trace, float(xl.curvature.ggn(loss, rows=7).dense().trace()), *line])
+    part = loss.chunks(7)[0][1][0]
+    assert part.layout is layout and part.shape == (7, 5)
+    assert_close(torch.tensor(found[1]), torch.tensor(found[0]))
+
+
+def test_a_table_with_sparse_gradients_is_looked_at_and_stays_sparse() -> None:
+    class Net(nn.Module):
+        def __init__(self, sparse: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.head = nn.Embedding(5, 4, sparse=sparse), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.table(x).mean(1).tanh())
+
+    tokens = torch.randint(0, 5, (20, 3), generator=torch.Generator().manual_seed(0))
+    plain, sparse = (Net(kind) for kind in (False, True))
+    found = [xl.curvature.trace(Loss.from_module(m, (tokens, rows(20)[1])), probes=2).value for m in (plain, sparse)]
+    assert found[0] == found[1] and sparse.table.sparse and not plain.table.sparse
+
+
+def test_a_function_that_takes_its_parameters_from_elsewhere_is_refused() -> None:
+    """Its plane was flat and its trace 0."""
+    module, (x, y) = net(), rows()
+    named = dict(module.named_parameters())
+
+    def beside(params: dict[str, torch.Tensor]) -> torch.Tensor:
+        with torch.no_grad():
+            return F.cross_entropy(module(x), y)
+
+    wrong: list[Callable[[dict[str, torch.Tensor]], torch.Tensor]] = [
+        lambda params: F.cross_entropy(module(x), y),
+        lambda params: (x @ params["0.weight"].T + module[0].bias).square().mean(),  # type: ignore[index]
+        beside,
+    ]
+    looks: list[Callable[[Loss], object]] = [
+        Loss.value,
+        lambda loss: loss.along([named], [[0.0], [1.0]]),
+        lambda loss: xl.landscape.plane(loss, points=3),
+        lambda loss: xl.flatness.gap(loss, directions=2),
+        lambda loss: xl.curvature.trace(loss, probes=2),
+        lambda loss: xl.curvature.trace(loss, probes=2, dtype=torch.float32),
+    ]
+    for fn in wrong:
+        for look in looks:
+            with pytest.raises(ValueError, match=r"mine takes 0\..* from elsewhere than the params that it is given"):
+                look(Loss(fn, named, name="mine"))
+
+
+def test_a_function_may_hold_constants_and_move_some_parameters_only() -> None:
+    module, (x, y) = net(), rows()
+    some = {"3.weight": module[3].weight}  # type: ignore[index]
+    before = {name: p.detach() for name, p in module.named_parameters()}
+    part = Loss(lambda p: F.cross_entropy(torch.func.functional_call(module, p, (x,)), y), some)
+    near = Loss(lambda p: sum((p[n] - before[n]).square().sum() for n in p), before)
+    assert part.value() == pytest.approx(float(F.cross_entropy(module(x), y).detach()))
+    assert near.value() == 0 and xl.curvature.trace(near, probes=2).value == pytest.approx(2 * near.size)
+    assert Loss(lambda p: torch.tensor(1.0), before).value() == 1
+
+
+def test_numbers_that_would_be_compared_each_with_each_are_refused() -> None:
+    x, _ = rows()
+    module = nn.Linear(5, 1).double()
+    for criterion in (F.mse_loss, nn.MSELoss(), F.l1_loss, nn.HuberLoss()):
+        with pytest.raises(ValueError, match=r"outputs \(N, 1\) for targets \(N,\), .* use target.unsqueeze\(-1\)"):
+            Loss.from_module(module, (x, x[:, 0]), criterion)
+    with pytest.raises(ValueError, match=r"outputs \(N, 1\) for targets \(N, 5\), which would be compared each"):
+        Loss.from_module(module, (x, x), F.mse_loss)
+    with pytest.raises(ValueError, match=r"use target.squeeze\(-1\)"):
+        Loss.from_module(nn.Sequential(module, nn.Flatten(0)), (x, x[:, :1]), F.mse_loss)
+    assert Loss.from_module(module, (x, x[:, :1]), F.mse_loss).value() > 0
+
+
+def test_one_output_is_no_choice_of_classes() -> None:
+    x, _ = rows()
+    with pytest.raises(ValueError, match="one output, of which cross-entropy is 0 whatever it says"):
+        Loss.from_module(nn.Linear(5, 1).double(), (x, torch.zeros(40, dtype=torch.int64)))
+
+
+def test_a_generator_that_was_read_before_is_told() -> None:
+    batches = iter([rows()])
+    assert Loss.from_module(net(), batches).value() > 0
+    with pytest.raises(ValueError, match="gave no batch; a generator can be read only once"):
+        Loss.from_module(net(), batches)

@@ -21,7 +21,7 @@ from xmodal_lab.papers.cox.claims import rows as claims
 from xmodal_lab.papers.cox.method import nets, staged
 from xmodal_lab.papers.cox.method.nets import connect, connections, mapped, optimal_classifiers
 from xmodal_lab.papers.cox.method.scoring import agreement_accuracy, in_modal_posterior, retrieval
-from xmodal_lab.papers.cox.worlds import sources
+from xmodal_lab.papers.cox.worlds import perceptors, sources
 from xmodal_lab.utils.random import Streams
 
 NAMES = ("touch", "sight", "word", "smell")
@@ -375,3 +375,27 @@ def test_scores_tell_a_learner_from_a_guess_of_the_largest_class() -> None:
     learned = cox.run(p, algorithm="erm", **SMALL | {"steps": 60})
     each = [float((learned.predictions[p.test.labels == k] == k).float().mean()) for k in range(3)]
     assert learned.balanced == pytest.approx(np.mean(each))
+
+
+def test_perceptors_are_trained_once_for_all_sweeps_of_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim goes over its ten data seeds again and again, on two splits; a memory of eight forgot each in time."""
+    trained = []
+
+    def drawn(name: str, seed: int, *dials: float) -> xl.Dataset:
+        given, labels = views(seed=seed)
+        samples = xl.Samples({m: given[n] for m, n in zip(("upper", "lower", "audio"), NAMES, strict=False)}, labels)
+        return xl.Dataset("views", samples, samples, ("a", "b", "c"), val=samples)
+
+    monkeypatch.setattr(bench, "load_world", drawn)
+    monkeypatch.setattr(perceptors, "_supervise", lambda net, *rest: trained.append(net))
+    asked: dict[str, Any] = {
+        "dataset": "halves",
+        "out": "upper",
+        "data_seed": None,
+        "seed": list(range(10)),
+        "steps": 5,
+    }
+    experiment = bench.CoxWorld().experiment()
+    for split in ("test", "val", "test", "val"):
+        xl.sweep(experiment, algorithm="random", split=split, progress=False, **asked)
+    assert len(trained) == 2 * 10 * 2, "two perceptors of each draw, for each split"

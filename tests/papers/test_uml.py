@@ -554,6 +554,25 @@ def test_transfer_takes_bert_and_gpt2_and_freezes_what_it_says(kind: str, tmp_pa
     assert not torch.allclose(net(x), net(changed)) if kind == "bert" else True
 
 
+def test_rows_of_unknown_class_are_neither_trained_on_nor_called_wrong() -> None:
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    model = BertModel(
+        BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    )
+    data = xl.load("digits", modalities="image", images_per_class=5, test_per_class=5)
+    unknown = torch.zeros(len(data.train), dtype=torch.bool)
+    unknown[:3] = True
+    train = replace(data.train, labels=torch.where(unknown, -1, data.train.labels))
+    test = replace(data.test, labels=torch.where(data.test.labels > 4, -1, data.test.labels))
+    known = replace(data, train=train.subset(~unknown), test=test.subset(test.labels >= 0))
+    found = [
+        transfer.transfer(d, transfer.Transfer(steps=2), model) for d in (replace(data, train=train, test=test), known)
+    ]
+    assert found[0].accuracy == found[1].accuracy and found[0].curve == found[1].curve
+
+
 # -- experiment and claims ---------------------------------------------------------------------------
 
 
@@ -569,6 +588,25 @@ def test_settings_without_effect_share_one_member() -> None:
         known.settings(text_shots=0, init="text")
     with pytest.raises(ValueError, match="geometry looks at a shared head"):
         known.settings(classifier="lda", geometry=True)
+
+
+def test_the_last_layer_of_the_sentence_encoder_is_trained_where_it_is_asked() -> None:
+    """As a head whose texts are tuned (Tab 29); it makes no difference where no text is read."""
+    at = {"image_shots": 2, "text_shots": 12, "lr": 0.3, "steps": 60}
+    cube = xl.sweep("uml", text_layer=["frozen", "trained"], seed=[0, 1], **at)
+    data = worlds.world()
+    head = Head(auxiliary=("caption",), shots=2, aux_shots=12, lr=0.3, steps=60)
+    for layer, tune in (("frozen", ()), ("trained", ("caption",))):
+        heads = [replace(head, seed=seed, tune=tune) for seed in (0, 1)]
+        encoders = {"caption": tuning.last_layer(data.train["caption"][0].shape[1])} if tune else {}
+        right = [t.loss for t in uml.train_heads(data, heads, encoders)]
+        np.testing.assert_allclose(cube["loss"].sel(text_layer=layer), right, rtol=1e-4)
+    assert float(abs(cube["loss"].diff("text_layer")).min()) > 0
+    for unread in ({"auxiliary": "audio"}, {"text_shots": 0}, {"classifier": "lda"}):
+        normal = uml.EXPERIMENT.normal(uml.EXPERIMENT.settings(**{**at, **unread, "text_layer": "trained"}))
+        assert normal["text_layer"] == "frozen", unread
+    with pytest.raises(ValueError, match="text_layer"):
+        xl.sweep("uml", text_layer=["melted"])
 
 
 def test_words_buy_accuracy_on_real_digits() -> None:

@@ -87,6 +87,14 @@ def test_settings_name_what_the_issue_of_rounding_needs(everywhere: Any) -> None
     assert any(s.shuffle is not None for s in everywhere.SETTINGS.values())
 
 
+def test_four_machines_stand_for_each_knob_alone(everywhere: Any) -> None:
+    together = {(k, v) for s in everywhere.MACHINES.values() for k, v in s.environment.items()}
+    for name, setting in everywhere.SINGLY.items():
+        assert set(setting.environment.items()) <= together, name
+    assert {s.threads for s in everywhere.MACHINES.values()} == {1, 2}
+    assert any(s.shuffle is not None for s in everywhere.MACHINES.values())
+
+
 def test_what_is_left_out_of_a_second_run_exists() -> None:
     once = _module("conftest_alone", CONFTEST).ONCE
     files = list(CONFTEST.parent.rglob("test_*.py"))

@@ -458,6 +458,7 @@ def test_lost_tasks_are_run_again_a_bounded_number_of_times() -> None:
         quiet(CHEAP, executor=Flaky(OSError("disk")), seed=range(5))
 
 
+@pytest.mark.once
 def test_processes_survive_a_killed_worker(tmp_path) -> None:
     asked = {"seed": range(5), "flag": str(tmp_path / "flag"), "log": str(tmp_path / "log")}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
@@ -470,6 +471,7 @@ def test_processes_survive_a_killed_worker(tmp_path) -> None:
     assert len(lines(tmp_path / "log")) <= 5 + 4
 
 
+@pytest.mark.once
 def test_a_member_that_always_kills_its_worker_ends_the_sweep() -> None:
     with (
         ProcessPoolExecutor(1, get_context("spawn")) as pool,
@@ -488,6 +490,7 @@ print(cube["accuracy"].notnull().all().item())
 """
 
 
+@pytest.mark.once
 def test_processes_of_our_own_need_no_guard_in_the_script(tmp_path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -495,6 +498,7 @@ def test_processes_of_our_own_need_no_guard_in_the_script(tmp_path) -> None:
     assert done.stdout.split() == ["imported", "True"], done.stderr
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_a_dask_cluster_that_loses_a_worker(tmp_path) -> None:
     distributed = pytest.importorskip("distributed")
@@ -635,6 +639,7 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
     assert "0:1:21" in shown
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_control_c_leaves_a_store_and_says_how_to_go_on(tmp_path) -> None:
     line = [sys.executable, "-m", "xmodal_lab", "sweep", "toy_experiments:CHEAP", "--seed", "0:60", "--nap", "0.1"]

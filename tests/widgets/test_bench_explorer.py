@@ -24,6 +24,7 @@ def small() -> xr.Dataset:
         "landscape": {"a": [-1.0, 0.0, 1.0], "b": [-1.0, 0.0, 1.0]},
         "density": {"lambda_": 0.1 * np.sinh(np.linspace(-5, 5, 21))},
         "eigenvalue": {"k": [1, 2, 3]},
+        "curve_density": {"checkpoint": [0, 13, 26], "lambda_": 0.1 * np.sinh(np.linspace(-5, 5, 21))},
         "curve_w2": {"checkpoint": [0, 13, 26]},
         "curve_w2_bias": {"checkpoint": [0, 13, 26]},
         "trajectory": {"ta": [-1.0, 0.0, 1.0], "tb": [-1.0, 0.0, 1.0]},
@@ -57,9 +58,9 @@ def test_the_explorer_is_registered_and_says_when_its_cube_is_missing(
     assert ready() == ("uml_theory", "bench", "claims")
     view = explore("bench", modalities="image+audio", share=0.5)
     assert view.state["share"] == 0.5 and view.state["seed"] == "mean"
-    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Bars, Contour]
+    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Bars, Contour, Density]
     assert {v for one in view._shown for v in one.variables} == {*bench.VARIABLES, *bench.ALONG}
-    assert [c["dim"] for c in view._controls] == list(bench.AXES)
+    assert [c["dim"] for c in view._controls] == [*bench.AXES, "checkpoint"]
     assert view.figure().axes and view.error == ""
     shipped.save(small().drop_vars(bench.ALONG), "bench")
     former = explore("bench")
@@ -118,6 +119,23 @@ def test_a_sample_of_the_cube_computed_again(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("curve_w2", "curve_w2_bias", "landscape", "trajectory", "eigenvalue"):
         np.testing.assert_allclose(np.asarray(again[name]), known[name].values, rtol=0.1, atol=0.1, err_msg=name)
     np.testing.assert_allclose(again["path"], known["path"], atol=0.05)
+
+
+def test_on_the_way_the_gap_comes_before_the_spectra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all moments: it takes a tenth of their time, and somebody looks on."""
+    told: list[str] = []
+
+    class Hears:
+        def __call__(self, share: float = 0.0, message: str = "") -> None: ...
+
+        def tell(self, found: dict[str, object]) -> None:
+            told.extend(name for name in found if name in ("curve_w2", "curve_density", "trajectory"))
+
+    quick = xl.bench(looks={"gap": True}, checkpoints=2, trajectory=3, epochs=2)
+    monkeypatch.setattr(bench, "experiment", lambda tolerance=None: quick)
+    found = bench.train_here({"seed": 1}, Hears(), lambda: False)
+    assert told == ["trajectory", *["curve_w2"] * 3, *["curve_density"] * 3]
+    assert np.isfinite(found["curve_density"]).all() and np.isfinite(found["curve_w2"]).all()
 
 
 # α (dml: share, synergy and wma: weights), β, pairing and modalities against the four pictures of the bench.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import xarray as xr
@@ -12,6 +17,7 @@ from xmodal_widgets.explorers import shipped
 import xmodal_lab as xl
 from xmodal_lab.sweeps.cubes import fact
 
+ROOT = Path(__file__).parents[2]
 CUBES = sorted(path.name.removesuffix(".zarr.zip") for path in shipped.FOLDER.glob("*.zarr.zip"))
 SMALL = {  # the cheapest settings of each, with axes of numbers, words, yes and no
     "dml": {"alpha": [0.0, 1.0], "epochs": 1, "width": 4},
@@ -61,3 +67,34 @@ def test_a_swept_cube_survives_netcdf_and_zarr(name: str, tmp_path: Path) -> Non
 
 def test_every_experiment_is_tried() -> None:
     assert set(SMALL) == set(xl.sweeps.names())
+
+
+STACKS = """
+import os
+from xmodal_lab.sweeps.experiment import Experiment
+def member(s, report):
+    return stack([s], report)[0]
+def stack(members, report):
+    return [{"pid": os.getpid(), "together": len(members)} for _ in members]
+WHERE = Experiment("where", {"seed": 0}, member, ["pid", "together"], stack=stack)
+"""
+
+
+def test_cubes_are_made_by_a_process_on_each_core_in_stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stacks_on_cores.py").write_text(STACKS, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = importlib.util.spec_from_file_location("make_cubes", ROOT / "scripts" / "make_cubes.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def compute_cube(**options: Any) -> xr.Dataset:
+        return xl.sweep(importlib.import_module("stacks_on_cores").WHERE, seed=range(6), **options)
+
+    monkeypatch.setattr(script, "cores", lambda: 2)
+    monkeypatch.setattr(script.explorers, "module", lambda name: SimpleNamespace(compute_cube=compute_cube))
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "cubes")
+    path, took = script.make("where")
+    cube = shipped.load("where")
+    assert path.is_file() and cube.attrs["processor_seconds"] == pytest.approx(took, abs=1)
+    assert os.getpid() not in cube["pid"].values and bool((cube["together"] == 3).all()), "two stacks, elsewhere"

@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from xmodal_widgets import Lines, Scatter, SweepView, explore
+from xmodal_widgets import HeatMap, Lines, Scatter, SweepView, explore
 from xmodal_widgets.view.grid import Grid
 from xmodal_widgets.view.joining import joined
 
@@ -225,6 +225,22 @@ def test_the_fixed_settings_of_the_sweep_apply(how: str) -> None:
     view.train()
     assert view.error == ""
     assert view.cube["y"].sel(name="bb").values.tolist() == [1000.0, 1000.5, 1001.0]
+
+
+@pytest.mark.parametrize(
+    ("view", "free"), [(Lines("y", x="alpha"), {"free": True, "name": "ccc"}), (HeatMap("y", x="alpha", y="name"), {})]
+)
+def test_settings_that_are_drawn_are_trained_at_each_of_their_values(view: Any, free: dict[str, Any]) -> None:
+    mine = toy()
+    cube = swept(mine)
+    cube["y"][:] = np.nan
+    shown = explore(cube, [view], experiment=mine)
+    shown.set(**free)
+    shown.train()
+    assert shown.error == ""
+    found = shown.cube["y"].sel({k: v for k, v in free.items() if k == "name"})
+    assert found.notnull().all() and found.sel(alpha=1.0).values.flat[0] == found.sel(alpha=0.0).values.flat[0] + 1
+    assert view.kind != "lines" or bool(shown.cube["y"].sel(name=["a", "bb"]).isnull().all()), "no other name"
 
 
 def test_an_experiment_that_is_not_the_cubes() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..data.samples import Dataset
+from ..data.samples import Dataset, Samples, rows_said
 from ..sweeps import experiment as experiments
 from ..sweeps import sweep
 from ..sweeps.experiment import Experiment, Report
@@ -116,6 +116,16 @@ class Conditions:
         self.rows.update({known.scored} - {""})
         return cube
 
+    def scores_on(self, samples: Samples, modalities: Sequence[str]) -> None:
+        """Note on how many test rows the arms are scored, for a claim that makes no sweep: a sweep tells it itself.
+
+        Args:
+            samples: the test split.
+            modalities: what a row must have to be scored.
+        """
+        here = sum(samples.present[m].int() for m in modalities) == len(modalities)
+        self.rows.update({rows_said(int(here.sum()), len(samples), modalities)} - {""})
+
     def setting(self, name: str, default: Found) -> Found:
         """The user's setting of this name, else ``default``: for a claim that works other settings out of it."""
         self.told[name] = {"taken"}
@@ -172,6 +182,7 @@ class Claim:
         effect: the printed effect as a number, in the unit of the row, positive as the claim says; of a claim of
             several steps, name of the step -> effect. A null is "smaller than printed" only where it excludes this.
         sesoi: the smallest effect of interest, likewise (or one for all steps), where the paper prints none.
+        unit: of both numbers. Outcomes in another unit are refused: 1.39 points beside a fall of 1.39 % say nothing.
         cost: what one seed costs, a key of ``seeds.SEEDS``; it fixes the number of seeds beforehand.
         shares: claims of one word share sweeps and are measured in one process; by default all of a paper.
         first: its first seed. Where a setting was fixed after a look at the seeds from 0 on, the row is measured on
@@ -190,13 +201,14 @@ class Claim:
     trained: bool = True
     effect: Effect = None
     sesoi: Effect = None
+    unit: str = "points"
     cost: str = "minutes"
     shares: str = ""
     first: int = 0
 
     def __post_init__(self) -> None:
         check.integer("first", self.first, at_least=0)
-        for name in ("id", "text", "source", "printed", "shares"):
+        for name in ("id", "text", "source", "printed", "unit", "shares"):
             check.instance(name, getattr(self, name), str)
         check.function("measure", self.measure, "of Conditions that gives what a rule of verdicts made")
         check.one_of("cost", self.cost, COSTS)
@@ -229,14 +241,43 @@ class Claim:
             What was measured, with its word.
 
         Raises:
-            ValueError: a setting that none of its experiments knows; an effect for a step that there is not.
+            ValueError: a setting that none of its experiments knows; an effect for a step that there is not, or in
+                another unit than its outcomes have.
             What ``measure`` raises.
         """
         found = self.measure(conditions)
         if unknown := [name for name in conditions.settings if name not in conditions.told and self.trained]:
             raise ValueError(f"{self.id} takes no setting {unknown[0]!r}.")
         note = " ".join(part for part in (found.note, *sorted(conditions.rows)) if part)
-        return replace(found, note=note).beside(self.effect, self.sesoi, partial=conditions.dataset is not None)
+        return self.beside(replace(found, note=note), partial=conditions.dataset is not None)
+
+    def beside(self, found: Measured, partial: bool = False) -> Measured:
+        """What was measured beside the effect of this claim, which has to be in its unit.
+
+        Args:
+            found: outcomes, of now or of a row that was kept.
+            partial: effects of steps that it does not have are left out; else they are an error.
+
+        Returns:
+            The same outcomes with their word.
+
+        Raises:
+            ValueError: an effect for a step that there is not, or in another unit than its outcomes have.
+        """
+        for step in found.steps:
+            stated = any(
+                step.name in sizes
+                if isinstance(sizes, Mapping)
+                else sizes is not None and step.rule in ("win", "ratio")
+                for sizes in (self.effect, self.sesoi)
+            )
+            if stated and step.unit != self.unit:
+                where = f" of {step.name!r}" if step.name else ""
+                raise ValueError(
+                    f"{self.id} states its effect in {self.unit!r}, but the outcomes{where} are in {step.unit!r}: give "
+                    "Claim(unit=…) and the effect in that, or measure the row again."
+                )
+        return found.beside(self.effect, self.sesoi, partial=partial)
 
 
 def _digest(what: Mapping[str, Any]) -> str:

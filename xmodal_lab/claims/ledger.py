@@ -34,6 +34,7 @@ FORMAT = 2
 PARTS = ("steps", "controls", "readings")
 SHIPPED = Path(__file__).parent / "shipped" / "claims.json"
 NOT_MEASURED = "not measured"
+LATER = ("former", "effort")  # what only some rows have: a frame of all gives the others None
 TITLE = "The ledger of claims"
 INTRO = """\
 Every claim of the five papers, the number the paper prints, what was measured here, and the verdict
@@ -85,9 +86,9 @@ class Rows:
         except (ValueError, KeyError, TypeError, RecursionError):  # cut short, or damaged on disk: measure it again
             return None
 
-    def keep(self, claim: Claim, measured: Measured | Exception, seconds: float) -> Row:
+    def keep(self, claim: Claim, measured: Measured | Exception, seconds: float, effort: float) -> Row:
         """The row of what was measured; written unless it is an error."""
-        row = row_of(claim, self.conditions, measured, seconds)
+        row = row_of(claim, self.conditions, measured, seconds, effort)
         if self.folder is not None and not isinstance(measured, Exception):
             held = json.loads(json.dumps(row))  # as it will be read
             write_text(self._path(claim), json.dumps({"seal": seal(held), "row": held}, ensure_ascii=False, indent=1))
@@ -106,19 +107,22 @@ class Rows:
         return self.folder / f"{claim.id}-{digest}.json"
 
 
-def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float) -> Row:
-    """One row: the claim, what was measured, and how."""
+def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float, effort: float) -> Row:
+    """One row: the claim, what was measured, and how; ``seconds`` by the clock, ``effort`` of processor time."""
     if isinstance(measured, Exception):
         measured = Measured(f"{NEEDS} …", "", note=f"{type(measured).__name__}: {measured}")
         measured_part = judged(measured) | {"verdict": NOT_MEASURED}
     else:  # from what the row keeps, which is rounded: it reads the same when it is judged again
         measured_part = judged(measured_of(judged(measured)).beside(None, partial=True))
+    told = ", ".join(sorted(conditions.devices - {""}))
+    if not told and claim.trained:  # nets that no sweep trained are trained on "auto"
+        told = device_name()
     return {
         "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
         **measured_part,
         "budget": conditions.budget, "seeds": list(conditions.seeds) if claim.trained else [],
-        "settings": dict(conditions.settings), "device": ", ".join(sorted(conditions.devices - {""})),
-        **_data(conditions), "seconds": round(seconds, 2),
+        "settings": dict(conditions.settings), "device": told,
+        **_data(conditions), "seconds": round(seconds, 2), "effort": round(effort, 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
         "versions": versions(), "machine": machine(),
     }  # fmt: skip
@@ -155,8 +159,11 @@ def judged_again(row: Row, claim: Claim, partial: bool = True) -> Row:
         row: as :func:`row_of` made it.
         claim: of the same id.
         partial: whether effects of steps that the row does not have are left out; else they are an error.
+
+    Raises:
+        ValueError: an effect in another unit than the kept outcomes have.
     """
-    found = measured_of(row).beside(claim.effect, claim.sesoi, partial=partial)
+    found = claim.beside(measured_of(row), partial=partial)
     return {**row, "printed": claim.printed, "source": claim.source, **judged(found)}
 
 
@@ -247,7 +254,8 @@ def write(
     merged = rows_in(json_path) if json_path.is_file() else {}
     for row in rows:
         if row["verdict"] != NOT_MEASURED:  # what to cite follows from paper and dataset, and is not written
-            merged[row["id"]] = {name: value for name, value in row.items() if name != "cites"}
+            known = {k: v for k, v in row.items() if k != "cites" and not (k in LATER and v is None)}
+            merged[row["id"]] = known
     if others := sorted({row["dataset"] for row in merged.values()} - {dataset}):
         named = [name or "the claims' own worlds" for name in (dataset, *others)]
         raise ValueError(f"this ledger is about {named[0]}, but there are rows about {', '.join(named[1:])}.")
@@ -327,8 +335,22 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
         lines += ["", FORMER]
     stories = dict.fromkeys(_story(row) for row in held)
     lines += ["", "## How the rows were made", "", *[f"- {_words(story)}" for story in stories]]
-    lines.append(f"- {sum(row['seconds'] for row in held):.0f} seconds in all, measured on a shared machine.")
+    lines.append(f"- {_cost(held)}")
     return "\n".join(lines) + "\n"
+
+
+def _cost(held: Iterable[Row]) -> str:
+    """What the rows cost in processor time, by paper, and so on two cores; older rows count by the clock."""
+    spent: dict[str, float] = {}
+    older = 0
+    for row in held:
+        older += row.get("effort") is None
+        seconds = row["seconds"] if row.get("effort") is None else row["effort"]
+        spent[row["paper"]] = spent.get(row["paper"], 0.0) + seconds / 60
+    total = sum(spent.values())
+    each = ", ".join(f"{paper} {minutes:.0f}" for paper, minutes in spent.items())
+    clock = f" {older} rows from before it was kept count by the clock of a shared machine." if older else ""
+    return f"{total:.0f} minutes of one core in all ({each}), so {total / 2:.0f} minutes on two.{clock}"
 
 
 def _pictured(held: list[Row]) -> list[str]:

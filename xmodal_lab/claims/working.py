@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -45,12 +46,18 @@ def row_of(claim: Claim, conditions: Conditions, seeds: Sequence[int] | None) ->
     kept = Rows(None if own.store is None else own.store / "rows", own)
     if (found := kept.get(claim)) is not None:
         return found
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), _processor()
     try:
         result: Any = claim.judged(own)
     except Exception as error:  # one claim's fault must not cost the others
         result = error
-    return kept.keep(claim, result, time.perf_counter() - started)
+    return kept.keep(claim, result, time.perf_counter() - started, _processor() - spent)
+
+
+def _processor() -> float:
+    """Seconds of processor time that this process and its ended children have used so far."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def in_order(claims: Sequence[Claim]) -> list[Group]:

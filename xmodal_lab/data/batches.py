@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from ..utils.torch_state import wide
 
 T = TypeVar("T")
@@ -36,7 +37,8 @@ def batches_of(data: Any, most: int | None = None) -> list[Any]:
         )
     batches = [data] if is_batch else _read(data, most)
     if not batches:
-        raise ValueError("the loader gave no batch.")
+        used_up = "; a generator can be read only once" if isinstance(data, Iterator) else ""
+        raise ValueError(f"the loader gave no batch{used_up}.")
     for batch in batches:
         ok = isinstance(batch, Mapping) or (isinstance(batch, (tuple, list)) and len(batch) >= 2)
         if not ok:
@@ -126,7 +128,9 @@ def telling_rows(batch: Any, rows: int, most: int) -> Tensor:
     """
     first, middle, last = [], torch.linspace(0, rows - 1, min(rows, most)).long().tolist(), []
     for tensor in tensors_in(batch):
-        if not _has_rows(tensor, rows) or not tensor.numel() or tensor.is_complex() or tensor.is_sparse:
+        if not _has_rows(tensor, rows) or not tensor.numel() or tensor.is_complex():
+            continue
+        if tensor.layout is not torch.strided:
             continue
         size = wide(tensor.detach().reshape(rows, -1).sum(1)).nan_to_num()
         first.append(int(size.argmin()))
@@ -144,9 +148,20 @@ def pick(batch: Any, rows: int, which: slice | Tensor) -> Any:
     def picked(tensor: Tensor) -> Tensor:
         if not _has_rows(tensor, rows):
             return tensor
-        return tensor[which if isinstance(which, slice) else which.to(tensor.device)]
+        at = which if isinstance(which, slice) else which.to(tensor.device)
+        return tensor[at] if tensor.layout is torch.strided else _of_sparse(tensor, at)
 
     return each(batch, picked)
+
+
+def _of_sparse(tensor: Tensor, which: slice | Tensor) -> Tensor:
+    """Rows of a sparse tensor, in its own layout; only one that lists its entries can be asked for some."""
+    rows = torch.arange(len(tensor), device=tensor.device)[which]
+    return _in_layout_of(tensor, tensor.to_sparse_coo().index_select(0, rows))
+
+
+def _in_layout_of(like: Tensor, tensor: Tensor) -> Tensor:
+    return tensor if like.layout is tensor.layout else tensor.to_sparse(layout=like.layout)
 
 
 def joined(batches: Sequence[Any]) -> Any:
@@ -168,7 +183,9 @@ def joined(batches: Sequence[Any]) -> Any:
             return tensor
         if len({(t.shape[1:], t.dtype) for t in alike}) != 1:
             raise ValueError(f"the batches have different shapes, {', '.join(str(tuple(t.shape)) for t in alike[:3])}.")
-        return torch.cat(alike)
+        if tensor.layout is torch.strided:
+            return torch.cat(alike)
+        return _in_layout_of(tensor, torch.cat([t.to_sparse_coo() for t in alike]))
 
     return each(batches[0], join)
 
@@ -232,14 +249,6 @@ def each(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
             return type(batch)(*items)
         return items if isinstance(batch, list) else tuple(items)
     return batch
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out, on a GPU or a CPU, so that smaller batches may help."""
-    text = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
-    )
 
 
 def within_memory(

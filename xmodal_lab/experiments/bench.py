@@ -10,7 +10,7 @@ both under the present recipe.
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ from ..instruments.landscape import trajectory_plane
 from ..instruments.look import Looks, looks_of
 from ..losses.module_loss import loss_on
 from ..models.fusion import FUSIONS, LateFusion
-from ..sweeps.experiment import Experiment, Report, Variable, tell
+from ..sweeps.experiment import WHY, Experiment, Report, Variable, tell
 from ..training import DivergedError, Options, Run, recipes, settings_of, stacking
 from ..training.fitting import share_teachers
 from ..training.options import OWN
@@ -32,7 +32,7 @@ from ..training.recipe import Recipe
 from ..training.terms import Alignment, Connection, Latent, Shared, Task, Term
 from ..utils import checks as check
 from ..utils.random import seed_of
-from .late_fusion import Curves, val_accuracy
+from .late_fusion import UNSPLIT, Curves, val_accuracy
 from .world import DATA as DIGITS
 from .world import DatasetWorld, Values
 
@@ -56,6 +56,11 @@ LABELS = {  # short: on a laptop all controls stand beside the pictures
 LOOKS = Looks(landscape=11, density=True, eigenvalues=3, lpf=0.1, f_gap=(0.5,), gap=True, missing=0.5, noise=1.0)
 ISOLINES = {"image": (1, 4, 16), "text": (0, 1, 4, 12)}
 MOST_CHECKPOINTS = 8
+# A look -> the variable that it fills at every checkpoint.
+OVER = {
+    "density": "curve_density", "w2": "curve_w2", "w2_bias": "curve_w2_bias", "eigenvalue": "curve_lambda",
+    "loss": "curve_loss",
+}  # fmt: skip
 # How far a member is once its net is trained, and looked at; as measured (ours).
 TRAINED, LOOKED = 0.25, 0.6
 NEVER = 1 << 30  # epochs between two scores: after the last alone
@@ -341,7 +346,7 @@ class Bench(DatasetWorld):
         if self.isolines:
             for one, grid in zip(found, self._at_shots(members, report), strict=True):
                 if isinstance(one, dict):
-                    one |= grid
+                    one |= {**grid, WHY: one[WHY] | grid.get(WHY, {})}
         return found
 
     def _train(self, members: Sequence[Values], dataset: Dataset, **how: Any) -> Sequence[Run | DivergedError]:
@@ -362,45 +367,53 @@ class Bench(DatasetWorld):
             report(TRAINED, f"looked: {', '.join(new)}")
 
         history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
-        found, _ = self.looks.of(run.model, dataset.test, on_look=on_look)
+        found, why = self.looks.of(run.model, dataset.test, on_look=on_look)
         found |= {
             "val_accuracy": val_accuracy(run, s["choose"]),
             "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
             "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
         }
         if self.checkpoints:
-            found |= self._curves(run, dataset.test, s["epochs"], report)
-        return found
+            curves, unanswered = self._curves(run, dataset.test, s["epochs"], report)
+            found, why = found | curves, why | unanswered
+        if "val_accuracy" not in history:
+            why["val_accuracy"] = UNSPLIT
+        return {**found, WHY: why}
 
-    def _curves(self, run: Run, samples: Samples, epochs: int, report: Report) -> dict[str, Any]:
+    def _curves(self, run: Run, samples: Samples, epochs: int, report: Report) -> tuple[dict[str, Any], dict[str, str]]:
+        """The looks over training, and why one of them is NaN."""
         import xarray as xr
 
         from ..instruments.look import along
 
-        led = self._led(run, samples) if self.trajectory else {}
+        led, why = self._led(run, samples) if self.trajectory else ({}, {})
         tell(report, led)
 
         def told(epoch: int, one: Any) -> None:
-            here = {f"curve_{n}": one[n].expand_dims(checkpoint=[epoch]) for n in ("w2", "w2_bias")}
-            tell(report, here)
+            taken = [n for n in ("w2", "w2_bias", "density") if n in one]
+            tell(report, {f"curve_{n}": one[n].expand_dims(checkpoint=[epoch]) for n in taken})
             report(LOOKED, f"looked at epoch {epoch}")
 
         kept = {epoch: run.snapshots[epoch] for epoch in self.moments(epochs) if epoch in run.snapshots}
-        looks: dict[str, Any] = {"density": True, "eigenvalues": 1, "gap": True, "rows": self._curve().rows}
-        path = along(kept, samples, model=run.model, on_checkpoint=told, **looks)
+        rows = self._curve().rows
+        # The gap first, which takes a tenth of a spectrum's time: somebody may look on.
+        gaps = along(kept, samples, model=run.model, on_checkpoint=told, gap=True, rows=rows)
+        path = along(kept, samples, model=run.model, on_checkpoint=told, density=True, eigenvalues=1, rows=rows)
+        said = {**json.loads(path.attrs["why"]), **json.loads(gaps.attrs["why"])}
+        why |= {OVER[name]: sentence for name, sentence in said.items() if name in OVER}
         at = {"checkpoint": path["epoch"].to_numpy()}
         grid = {**at, "lambda_": path["lambda_"].to_numpy()}
         found = {
             "curve_density": xr.DataArray(path["density"].to_numpy(), grid),
-            "curve_w2": xr.DataArray(path["w2"].to_numpy(), at),
-            "curve_w2_bias": xr.DataArray(path["w2_bias"].to_numpy(), at),
+            "curve_w2": xr.DataArray(gaps["w2"].to_numpy(), at),
+            "curve_w2_bias": xr.DataArray(gaps["w2_bias"].to_numpy(), at),
             "curve_lambda": xr.DataArray(path["eigenvalue"].to_numpy()[:, 0], at),
             "curve_loss": xr.DataArray(path["loss"].to_numpy(), at),
         }
-        return found | led
+        return found | led, why
 
-    def _led(self, run: Run, samples: Samples) -> dict[str, Any]:
-        """The plane that training took, in half widths of itself; NaN where it led along a line."""
+    def _led(self, run: Run, samples: Samples) -> tuple[dict[str, Any], dict[str, str]]:
+        """The plane that training took, in half widths of itself; NaN, and why, where it led along a line."""
         import xarray as xr
 
         names_seen: Any = run.model.modalities
@@ -410,17 +423,19 @@ class Bench(DatasetWorld):
         try:
             loss, tolerance = loss_on(run.model, seen), self.looks.tolerance
             plane = trajectory_plane(loss, list(path.values()), self.trajectory, tolerance=tolerance)
-        except ValueError:
-            return {"trajectory": np.full((self.trajectory,) * 2, np.nan), "path": None}
+        except ValueError as error:
+            nothing = {"trajectory": np.full((self.trajectory,) * 2, np.nan), "path": None}
+            return nothing, dict.fromkeys(nothing, str(error))
         ends = np.array([[float(plane[n][0]), float(plane[n][-1])] for n in ("a", "b")])
         places = (plane["path"].to_numpy()[0] - ends.mean(1)) / ((ends[:, 1] - ends[:, 0]) / 2)
         at = {"moment": list(path), "axis": ["ta", "tb"]}
-        return {"trajectory": plane["loss"].to_numpy(), "path": xr.DataArray(places, at)}
+        return {"trajectory": plane["loss"].to_numpy(), "path": xr.DataArray(places, at)}, {}
 
     def _at_shots(self, members: Sequence[Values], report: Report) -> list[dict[str, Any]]:
         """Test accuracy in every cell of the shots, under each member's recipe: a stack in each cell."""
         images, texts = (tuple(self.isolines[m]) for m in (self.target, str(self.auxiliary)))
         found = np.full((len(members), len(images), len(texts)), np.nan)
+        why: list[dict[str, str]] = [{} for _ in members]
         # Each cell is a training of its own: shots change the data, which members of a stack share.
         for i, image in enumerate(images):
             for j, text in enumerate(texts):
@@ -433,11 +448,14 @@ class Bench(DatasetWorld):
                 for rows in groups.values():
                     runs = self._train([normal[k] for k in rows], self.load(normal[rows[0]]), score_every=every)
                     for k, run in zip(rows, runs, strict=True):
-                        found[k, i, j] = math.nan if isinstance(run, DivergedError) else run.score
+                        if isinstance(run, DivergedError):
+                            why[k].setdefault("accuracy_at_shots", f"{image} pictures, {text} texts: {run}")
+                        else:
+                            found[k, i, j] = run.score
                 done = (i * len(texts) + j + 1) / (len(images) * len(texts))
                 report(LOOKED + (1 - LOOKED) * done, f"{image} pictures and {text} texts of each class")
                 tell(report, {"accuracy_at_shots": found[0]})
-        return [{"accuracy_at_shots": one} for one in found]
+        return [{"accuracy_at_shots": one, WHY: reasons} for one, reasons in zip(found, why, strict=True)]
 
 
 def applies(part: Term, modalities: Sequence[str]) -> bool:

@@ -158,9 +158,14 @@ def adds_up(c: Conditions) -> Measured:
 
 
 def _claim(
-    name: str, text: str, measure: Callable[[Conditions], Measured], sesoi: float, cost: str = "seconds"
+    name: str,
+    text: str,
+    measure: Callable[[Conditions], Measured],
+    sesoi: float,
+    unit: str = "%",
+    cost: str = "seconds",
 ) -> Claim:
-    return Claim(f"cross.{name}", text, "ours", "", measure, sesoi=sesoi, cost=cost)
+    return Claim(f"cross.{name}", text, "ours", "", measure, sesoi=sesoi, unit=unit, cost=cost)
 
 
 # The smallest effects of interest (ours): a tenth of the mean, a rank correlation of .3, one point of accuracy.
@@ -170,12 +175,12 @@ CLAIMS: tuple[Claim, ...] = (
     _claim("LG", "a latent target (synergy) narrows the gap more than a constant target", latent_narrows, 10.0),
     _claim("SG", "a shared head (uml) narrows the gap", shared_narrows, 10.0),
     _claim("GX", "over recipes, a smaller gap goes with texts that are worth more images", gap_and_rate, 0.3,
-           "minutes"),
+           "ρ", "minutes"),
     _claim(
         "FR", "over recipes, flatter nets lose less under noise and missing modalities, at equal clean loss",
-        flat_and_robust, 0.3,
+        flat_and_robust, 0.3, "ρ",
     ),
-    _claim("C", "the gains add up: all terms together beat the best one", adds_up, 1.0),
+    _claim("C", "the gains add up: all terms together beat the best one", adds_up, 1.0, "points"),
 )  # fmt: skip
 
 

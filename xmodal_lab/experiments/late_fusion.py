@@ -20,7 +20,7 @@ from ..data.pairing import Pairing
 from ..data.samples import Dataset
 from ..losses.module_loss import loss_on
 from ..models.fusion import FUSIONS, LateFusion
-from ..sweeps.experiment import Report, Result, Variable, listens, tell
+from ..sweeps.experiment import WHY, Report, Result, Variable, listens, tell
 from ..training import DivergedError, Options, Run, fit, settings_of, stacking
 from ..training.options import OWN, PLAIN
 from ..training.stacks import why_not_mapped, why_not_products
@@ -133,6 +133,7 @@ class LateFusionWorld(DatasetWorld):
             "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
             "loss_curve": xr.DataArray(history["test_loss"].to_numpy(), epoch),
             "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
+            **({} if "val_accuracy" in history else {WHY: {"val_accuracy": UNSPLIT}}),
         }
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
@@ -198,6 +199,10 @@ class LateFusionWorld(DatasetWorld):
         # A backward pass costs two forward passes, and SAM does everything twice.
         backward = 6 if s["sam"] else 3
         return counter.get_total_flops() / 2 * (backward * train + held_out) * float(s["epochs"]) / _RATE
+
+
+# Why a net of a dataset that is not split has no validation accuracy.
+UNSPLIT = "the dataset has no validation split"
 
 
 def val_accuracy(run: Run, choose: str) -> float:

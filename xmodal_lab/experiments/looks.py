@@ -14,7 +14,7 @@ from ..losses import Loss
 from ..losses.module_loss import loss_on
 from ..models.evaluation import device_of
 from ..models.fusion import LateFusion
-from ..sweeps.experiment import Report, Variable, on_demand, tell
+from ..sweeps.experiment import WHY, Report, Variable, on_demand, tell
 from ..training import Run
 from ..utils import checks as check
 from .attacks import EPS, REACHES, drops, under_attack
@@ -96,7 +96,7 @@ def look(run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any
         report: as a member gets it.
 
     Returns:
-        Variable -> number, array or DataArray.
+        Variable -> number, array or DataArray; under "why" variable -> why it is NaN, where the net has no answer.
     """
     net = run.model
     loss = loss_on(net, dataset.splits[s["look_at"]])
@@ -110,13 +110,15 @@ def look(run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any
         "latents": lambda: _latents(net, dataset.test),
     }
     answers: dict[str, Any] = {}
+    why: dict[str, str] = {}
     for asked, answer in questions.items():
         if s[asked]:
             new = answer()
+            why |= new.pop(WHY, {})
             tell(report, new)
             report(1.0, f"looked: {', '.join(new)}")
             answers |= new
-    return answers
+    return {**answers, WHY: why} if why else answers
 
 
 def _landscape(loss: Loss, s: Values) -> dict[str, Any]:
@@ -177,7 +179,9 @@ def _curve(run: Run, dataset: Dataset) -> dict[str, Any]:
 def _latents(net: torch.nn.Module, samples: Samples) -> dict[str, Any]:
     """Sec 5.2 on the test split, and how far x_j moves f given the label (Def 2); NaN for a lone modality."""
     if not isinstance(net, LateFusion) or len(net.modalities) < 2:
-        return dict.fromkeys(("variance_ratio", "w2_squared", "shift_spread"), float("nan"))
+        none: Any = ("variance_ratio", "w2_squared", "shift_spread")
+        lone = "a gap is between two modalities of a late fusion; this net has none"
+        return {**dict.fromkeys(none, float("nan")), WHY: dict.fromkeys(none, lone)}
     seen = samples.complete(net.modalities)
     seen = seen.to(device_of(net, seen.labels.device))
     with torch.no_grad():
@@ -191,7 +195,8 @@ def _latents(net: torch.nn.Module, samples: Samples) -> dict[str, Any]:
         inside[seen.labels == c] -= shift[seen.labels == c].mean(0)
     spread = inside.square().sum(1).mean().sqrt() / (alone - alone.mean(0)).square().sum(1).mean().sqrt()
     if not len(first) or not len(second):  # an encoder that gives zeros alone: no latent has a direction
-        return {"variance_ratio": float("nan"), "w2_squared": float("nan"), "shift_spread": float(spread)}
+        zero = dict.fromkeys(("variance_ratio", "w2_squared"), "all latents of a modality are zero, without direction")
+        return {**dict.fromkeys(zero, float("nan")), "shift_spread": float(spread), WHY: zero}
     gap = transport.modality_gap(first, second)
     return {"variance_ratio": gap.variance_ratio, "w2_squared": gap.w2_squared, "shift_spread": float(spread)}
 

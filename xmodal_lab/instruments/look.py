@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import out_of_memory
 from ..data.samples import Samples
 from ..losses import Loss, Params
 from ..losses.module_loss import loss_on
@@ -30,6 +29,7 @@ from ..models.latents import answering, apart, latents_of, pooled
 from ..sweeps.experiment import Variable
 from ..training.alignment import Transport, token_distances
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from ..utils.registry import Registry
 from . import curvature, flatness, robustness, transport
 from . import landscape as landscapes
@@ -227,12 +227,13 @@ def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> 
         looks: which:
 
             - ``landscape``: points along a side of a filter-normalised plane; ``span``: how far it reaches (1);
-              ``tolerance``: as in :func:`~xmodal_lab.landscape.plane`, for fewer points (every point);
+              ``tolerance``: as in :func:`~xmodal_lab.landscape.plane`, for fewer points (every point; it saves some
+              from about 15 points along a side on, and none up to 11);
             - ``density``: True for the Hessian's spectral density (stochastic Lanczos) on :func:`lambdas`, "block"
               for each block of parameters as well; ``eigenvalues``: how many leading ones;
             - ``lpf``: σ of the low-pass filter, a share of each filter's norm; ``f_gap``: radii, likewise;
-            - ``gap``: W2 between the modalities' latents, its sampling bias, the ratio of their variances, and D, the
-              mean cost between a row's own latents (wma Eq 5);
+            - ``gap``: W2 between the modalities' latents (those that are not zero), its sampling bias, the ratio of
+              their variances, and D, the mean cost between a row's own latents (wma Eq 5);
             - ``pgd``: radii of attacks on each modality, in the units of its input; ``missing``: the share of rows
               that lose it; ``noise``: amplitude in its standard deviations;
             - ``looks``: your own :class:`Look`, its place "package.module:NAME", the name that an installed package
@@ -301,6 +302,8 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
         if on_checkpoint is not None:
             on_checkpoint(epoch, seen[-1])
     found = xr.concat(seen, "epoch", combine_attrs="override").assign_coords(epoch=list(kept))
+    why = [json.loads(one.attrs["why"]) for one in reversed(seen)]  # what only one epoch cannot answer is told, too
+    found.attrs["why"] = json.dumps({name: s for each in why for name, s in each.items()}, ensure_ascii=False)
     if trajectory:
         names = {name for name, _ in copy.named_parameters()}
         paths = [{n: p for n, p in params.items() if n in names} for params in kept.values()]
@@ -436,15 +439,18 @@ class _Taking:
         return {"f_gap": found.values.numpy()}
 
     def _gap(self) -> dict[str, Any]:
-        """Means over the pairs of modalities."""
+        """Means over the pairs of modalities, of the latents that have a direction: some encoders give zeros, too."""
         w2, bias, ratio = [], [], []
+        clouds = {m: z[z.norm(dim=1) > 0] for m, z in self.latents.items()}
+        for m, z in clouds.items():
+            if not len(z):
+                raise ValueError(f"the latents of {m!r} are all zero; none has a direction")
         for a, b in combinations(self.names, 2):
-            found = transport.modality_gap(self.latents[a], self.latents[b])
+            found = transport.modality_gap(clouds[a], clouds[b])
             w2.append(math.sqrt(found.w2_squared))
             ratio.append(found.variance_ratio)
-        for z in self.latents.values():
-            norm = z.norm(dim=1, keepdim=True)
-            unit = z[norm[:, 0] > 0] / norm[norm[:, 0] > 0]
+        for z in clouds.values():
+            unit = z / z.norm(dim=1, keepdim=True)
             bias.append(transport.sampling_bias(unit, splits=BIAS_SPLITS, seed=self.looks.seed).value)
         return {"w2": np.mean(w2), "w2_bias": np.mean(bias), "variance_ratio": np.mean(ratio)}
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..data.batches import each, out_of_memory, parts_of, said, tensors_in
+from ..data.batches import each, parts_of, said, tensors_in
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from .cross_entropy import cross_entropy
 
 IGNORED = -100  # torch's own mark of a target that does not count
@@ -68,6 +69,11 @@ def check_labels(outputs: Any, target: Any, everything: Sequence[Any], criterion
         return
     if outputs.ndim < 2 or not isinstance(target, Tensor) or not target.ndim:
         return
+    if outputs.shape[1] == 1:
+        raise ValueError(
+            "the module has one output, of which cross-entropy is 0 whatever it says; give it one for each class, or "
+            "criterion=torch.nn.functional.binary_cross_entropy_with_logits and labels.float() of the outputs' shape."
+        )
     if len(outputs) != len(target):
         raise ValueError(f"the module gives {len(outputs)} rows of outputs for {len(target)} labels.")
     classes = outputs.shape[1]
@@ -104,6 +110,37 @@ def _check_classes(labels: Tensor, classes: int) -> None:
             f"labels run from {low} to {high}, and the module has {classes} outputs, for the classes 0 to "
             f"{classes - 1}; {remedy}."
         )
+
+
+# Functions, and their modules, that compare number by number.
+_EACH = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_EACH_MODULES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+
+
+def check_alike(outputs: Any, target: Any, criterion: object) -> None:
+    """Refuse targets of another shape than the outputs for a criterion that compares number by number.
+
+    Torch would compare each number with each, (N, 1) with (N,), and give a number for it.
+
+    Raises:
+        ValueError: the shapes differ; says what to do.
+    """
+    known = any(criterion is getattr(nn.functional, name) for name in _EACH) or isinstance(criterion, _EACH_MODULES)
+    if not (known and isinstance(outputs, Tensor) and isinstance(target, Tensor)) or outputs.shape == target.shape:
+        return
+    remedy = ""
+    if target.ndim + 1 == outputs.ndim and outputs.shape[-1] == 1:
+        remedy = "; use target.unsqueeze(-1)"
+    elif outputs.ndim + 1 == target.ndim and target.shape[-1] == 1:
+        remedy = "; use target.squeeze(-1)"
+    raise ValueError(
+        f"this criterion compares number by number, and the module gives outputs {_rows_by(outputs)} for targets "
+        f"{_rows_by(target)}, which would be compared each with each{remedy}."
+    )
+
+
+def _rows_by(tensor: Tensor) -> str:
+    return f"({', '.join(['N', *map(str, tensor.shape[1:])])}{',' if tensor.ndim == 1 else ''})"
 
 
 # -- what a criterion reads --------------------------------------------------------------------------
@@ -304,6 +341,37 @@ def check_graph(value: Any, given: Any, module: nn.Module) -> None:
             f"{type(module).__name__} reads {_few([f'a tensor {said(t)}' for t in strange])} that wants a gradient and "
             "is none of its parameters, so it would be left out of θ. Register it (nn.Parameter, nn.ModuleList, "
             "nn.ModuleDict), or take it as a constant with requires_grad_(False)."
+        )
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def check_function(fn: Callable[[dict[str, Tensor]], Any], params: Mapping[str, Tensor], name: str) -> None:
+    """Refuse a function of parameters that takes them from elsewhere than its argument, and so would not see them move.
+
+    Found by running it once with copies: what still reaches the originals is not what it was given. That it reads
+    an original beside its argument, as a constant without a gradient, is its own business.
+
+    Raises:
+        ReadsMore: it does; names them.
+    """
+    copies = {n: check.ordinary(p.detach()).clone().requires_grad_() for n, p in params.items()}
+    places = {address: n for n, p in params.items() if (address := _address(p))}
+    reads = _Reads({**places, **{_address(c): "" for c in copies.values() if c.numel()}})
+    try:
+        with reads:
+            value = fn(dict(copies))
+    except (*FAILURES, MemoryError):  # told where it is asked for a number
+        return
+    kept = {places[_address(t)] for t in _leaves_of(value) if t.requires_grad and _address(t) in places}
+    if not kept and "" not in reads.seen:
+        kept = set(reads.seen)
+    if kept:
+        listed = _few([n for n in params if n in kept])
+        raise ReadsMore(
+            f"{name} takes {listed} from elsewhere than the params that it is given, and would see them unmoved "
+            "wherever the loss is looked at. Let fn use its argument, as by torch.func.functional_call(module, params, "
+            "inputs), and .detach() what is to be a constant."
         )
 
 

@@ -27,6 +27,7 @@ from ..models.modules import Params as Params
 from ..utils import checks as check
 from ..utils.torch_state import full_precision, has_float64
 from . import standins
+from .criteria import check_function
 from .on_batches import OnBatches
 from .parameters import Halves as Halves
 from .parameters import Points, blocks_of, fitted, fitted_stack, moved, scalar, value_of
@@ -62,6 +63,7 @@ class Loss:
         self.fn = fn
         self.name = name
         self._vmaps: bool | None = None  # whether vmap gives what it should; None: not tried yet
+        self._looked = False  # at whether fn reads what it is given
         self.params: Params = {}
         for key, value in check.mapping("params", params, "tensors").items():
             tensor = check.as_tensor(f"params[{key!r}]", value).detach()
@@ -82,7 +84,15 @@ class Loss:
         """The loss at ``params`` (at θ when none are given), a scalar tensor that can be differentiated."""
         if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"params must be a dict of tensors named like the parameters, got {type(params).__name__}.")
+        self._look()
         return scalar(self.fn({**self.params, **(params or {})}), self.name)
+
+    def _look(self) -> None:
+        """At the first evaluation: whether ``fn`` reads what it is given."""
+        if self._looked or torch._C._functorch.peek_interpreter_stack() is not None:
+            return
+        check_function(self.fn, self.params, self.name)
+        self._looked = True
 
     def at(self, params: Mapping[str, Tensor]) -> Loss:
         """The same loss looked at elsewhere: every instrument takes what this returns.
@@ -247,6 +257,7 @@ class Loss:
 
     def to(self, dtype: torch.dtype) -> Loss:
         """The same loss with θ in another floating dtype (``fn`` must follow the dtype it is given)."""
+        self._look()
         return Loss(self.fn, {k: v.to(dtype) for k, v in self.params.items()}, name=self.name)
 
     def check_directions(
@@ -347,6 +358,9 @@ class ModuleLoss(Loss):
 
     def _evaluate(self, params: Params) -> Tensor:
         return self.data(params)
+
+    def _look(self) -> None:
+        """The data look, at what criterion and module read."""
 
     def _settle(self, held: Params) -> None:
         self.fn, self.data = self._evaluate, self.data.at(self.params, held)

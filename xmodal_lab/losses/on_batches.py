@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import each, on_device, ordinary, out_of_memory, own, said, tensors_in, versions
+from ..data.batches import each, on_device, ordinary, own, said, tensors_in, versions
 from ..models.copies import bare, uncompiled
 from ..models.evaluation import eval_mode
 from ..models.modules import Params, call_with, places_of
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from . import standins
 from .chunks import Chunks
 from .criteria import (
@@ -28,6 +29,7 @@ from .criteria import (
     HalfPrecision,
     ReadsMore,
     as_labels,
+    check_alike,
     check_criterion,
     check_graph,
     check_labels,
@@ -71,6 +73,9 @@ class OnBatches:
         self._writes_batch = False  # likewise to its batch
         self._looked = False  # at what the criterion reads, and at whether batches may be averaged
         self._places = places_of(self.module)
+        # Of a sparse gradient torch takes no second derivative; which kind it is changes no number.
+        kinds = (nn.Embedding, nn.EmbeddingBag)
+        self._sparse = [m for m in self.module.modules() if isinstance(m, kinds) and m.sparse]
         self.batches = [self._ready(batch) for batch in batches]
         self.params, self.held = params, Params()
         self._follow()
@@ -172,7 +177,13 @@ class OnBatches:
                 for m in self.module.modules():
                     if isinstance(m, nn.modules.batchnorm._BatchNorm):
                         m.training = True
-            yield
+            for table in self._sparse:
+                table.sparse = False
+            try:
+                yield
+            finally:
+                for table in self._sparse:
+                    table.sparse = True
 
     def has_scratch(self) -> bool:
         """Whether a copy of the module gives what the module gives."""
@@ -234,6 +245,8 @@ class OnBatches:
             if isinstance(outputs, Tensor) and len(outputs) != len(target):
                 outputs, target = self._outputs(self.batches[0])
             check_labels(outputs, target, targets, self.criterion)
+        else:
+            check_alike(outputs, target, self.criterion)
 
     @torch.inference_mode(False)
     @torch.no_grad()

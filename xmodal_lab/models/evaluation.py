@@ -60,9 +60,9 @@ def device_of(model: nn.Module, fallback: torch.device) -> torch.device:
 def eval_mode(model: nn.Module) -> Iterator[None]:
     """The model in eval mode while the context lasts, for one thread at a time; then every module as it was.
 
-    Meanwhile its forward runs once, also where it checkpoints activations.
+    Meanwhile its forward runs once, also where it checkpoints activations, and recurrent layers can be differentiated.
     """
-    with alone_with(model), without_recomputing():
+    with alone_with(model), without_recomputing(), _differentiable_recurrence(model):
         modes = {m: m.training for m in model.modules()}
         model.eval()
         try:
@@ -72,6 +72,26 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
                 m.training = mode
 
 
+@contextmanager
+def _differentiable_recurrence(model: nn.Module) -> Iterator[None]:
+    """CuDNN off where ``model`` has RNN, LSTM or GRU layers on CUDA.
+
+    cuDNN's have no gradient in eval mode and no second one in any; torch's own kernels have both.
+    """
+    recurrent = [m for m in model.modules() if isinstance(m, nn.RNNBase)]
+    if not any(p.device.type == "cuda" for m in recurrent for p in m.parameters()):
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    with _NO_CUDNN:
+        before, cudnn.enabled = cudnn.enabled, False
+        try:
+            yield
+        finally:
+            cudnn.enabled = before
+
+
+_NO_CUDNN = RLock()  # the switch is one for all threads
 # Whoever looks at a model changes it for that time (its mode, the tensors in the places of its parameters), and two
 # threads at once would see, and leave behind, what the other one has put there.
 _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
@@ -86,8 +106,8 @@ def alone_with(model: nn.Module) -> Any:
 
 def _forget_locks() -> None:
     """In a forked process, where the threads that held them do not exist."""
-    global _MAKING
-    _MAKING = Lock()
+    global _MAKING, _NO_CUDNN
+    _MAKING, _NO_CUDNN = Lock(), RLock()
     _LOCKS.clear()
 
 

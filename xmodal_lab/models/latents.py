@@ -46,9 +46,9 @@ def answering(model: nn.Module) -> nn.Module:
     lacking = [name for name in METHODS if not hasattr(model, name)]
     if lacking:
         raise TypeError(
-            f"a recipe needs a model with {', '.join(METHODS)}; {type(model).__name__} lacks {', '.join(lacking)}. "
-            "latents(inputs) gives {modality: (N, d)}, classify(latents, only=None) logits (N, C), modalities their "
-            "names; LateFusion and OneTower have all three."
+            f"recipes and gaps need a model with {', '.join(METHODS)}; {type(model).__name__} lacks "
+            f"{', '.join(lacking)}. latents(inputs) gives {{modality: (N, d)}}, classify(latents, only=None) logits "
+            "(N, C), modalities their names; LateFusion and OneTower have all three."
         )
     return model
 

@@ -4,12 +4,13 @@
     cube["accuracy"].sel(pairing="same_class").mean("seed")
 
 The same line runs on a laptop (small nets of one shape train together), on all its cores,
-or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
+on several GPUs (``executor=Devices()``), or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
 """
 
 from __future__ import annotations
 
 from .circumstances import commit as commit
+from .devices import Devices as Devices
 from .experiment import Experiment as Experiment
 from .experiment import Variable as Variable
 from .experiment import listens as listens

@@ -13,16 +13,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..utils import checks as check
-from .experiment import MOST, Experiment, Variable, not_too_many, plain_value
+from .experiment import MOST, WHY, Experiment, Variable, not_too_many, plain_value
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Place = tuple[int, ...]
 Arrays = dict[str, np.ndarray]
+# Variable -> why it is NaN, of one member.
+Reasons = Mapping[str, str]
 # Numbers so many units in the last place apart are one setting (ours): 3 * 0.1 and 0.3 are one apart, the values of a
 # linspace and those that one types a few.
 ULPS = 4
+
+
+class Answers(Arrays):
+    """The arrays of one member, and ``why`` some of them are NaN, where it says so."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], why: Reasons | None = None) -> None:
+        super().__init__(arrays)
+        self.why: dict[str, str] = dict(why or {})
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Layout:
         """All variables, full of NaN."""
         return {n: np.full((*self.shape, *v.shape), np.nan, dtype=v.dtype) for n, v in self.variables.items()}
 
-    def checked(self, result: Any) -> Arrays:
+    def checked(self, result: Any) -> Answers:
         """One member's result as arrays of the declared shapes; an optional variable that is left out is NaN.
 
         Raises:
@@ -68,7 +78,9 @@ class Layout:
         """
         if not isinstance(result, Mapping):
             raise TypeError(f"a member must return a dict {{variable: value}}, got {type(result).__name__}.")
-        for name in result:
+        told = result.get(WHY) or {}
+        result = {name: value for name, value in result.items() if name != WHY}
+        for name in (*result, *check.mapping(f"{WHY!r} of a member's result", told, "sentences")):
             check.one_of(
                 "variable returned by a member (declare it in the experiment's variables)", name, self.variables
             )
@@ -79,7 +91,7 @@ class Layout:
                 f"a member returned no {', '.join(map(repr, missing))}, only {came}; return every declared variable, "
                 "or declare it Variable(optional=True), which is NaN where it is left out."
             )
-        return found
+        return Answers(found, {name: str(sentence) for name, sentence in told.items()})
 
     def _value(self, name: str, value: Any) -> np.ndarray:
         variable = self.variables[name]
@@ -126,6 +138,42 @@ class Layout:
         coords = {name: ((name,), values, self.words(name)) for name, values in self.coordinates().items()}
         data = {name: (self.dims(name), arrays[name], self.words(name)) for name in self.variables}
         return xr.Dataset(data, coords, attributes(attrs))
+
+
+def grouped(axes: Mapping[str, Sequence[Any]], why: Mapping[Place, Reasons]) -> dict[str, list[dict[str, Any]]]:
+    """Why variables are NaN, and where: one entry for each reason and box of members that have it.
+
+    Args:
+        axes: of the cube, name -> values.
+        why: place -> variable -> reason.
+
+    Returns:
+        Variable -> [{"why": reason, "at": {axis: values}}]. An axis along which a reason always holds is not named.
+    """
+    places: dict[tuple[str, str], set[Place]] = {}
+    for place, reasons in why.items():
+        for name, sentence in reasons.items():
+            places.setdefault((name, sentence), set()).add(place)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for (name, sentence), held in sorted(places.items()):
+        for box in _boxes(held, tuple(map(len, axes.values()))):
+            at = {axis: [axes[axis][i] for i in some] for axis, some in zip(axes, box, strict=True) if some is not None}
+            found.setdefault(name, []).append({"why": sentence, "at": at})
+    return found
+
+
+def _boxes(held: set[Place], shape: Place) -> list[list[tuple[int, ...] | None]]:
+    """``held`` as boxes, one choice per axis, None where that is all of it: one box if they are one, else points."""
+    mask = np.zeros(shape, dtype=bool)
+    mask[tuple(np.transpose(sorted(held)))] = True
+    free = [bool((mask.all(k) == mask.any(k)).all()) for k in range(len(shape))]
+    rest = mask[tuple(slice(1) if is_free else slice(None) for is_free in free)]
+    spans = [np.flatnonzero(rest.any(tuple(j for j in range(len(shape)) if j != k))) for k in range(len(shape))]
+    if rest[np.ix_(*spans)].all():
+        boxes = [[tuple(span.tolist()) for span in spans]]
+    else:
+        boxes = [[(i,) for i in at] for at in np.argwhere(rest).tolist()]
+    return [[None if is_free else some for some, is_free in zip(box, free, strict=True)] for box in boxes]
 
 
 def attributes(facts: Mapping[str, Any]) -> dict[str, str | int | float]:

@@ -78,6 +78,8 @@ KNOWN: dict[str, str] = {"bench": "xmodal_lab.experiments.bench", **{p: f"xmodal
 EXPERIMENTS = Registry("experiment", {name: f"{module}:EXPERIMENT" for name, module in KNOWN.items()})
 # Packages that hold EXPERIMENT and, of a paper with a ledger, CLAIMS.
 PAPERS_OF_OTHERS = Registry("paper", dict.fromkeys(KNOWN))
+# Under this name a member's result may say why variables of it are NaN: variable -> a sentence.
+WHY = "why"
 # Arguments of sweep itself.
 RESERVED = (
     "experiment",
@@ -141,7 +143,8 @@ class Experiment:
         name: what cubes and stores call it.
         defaults: every setting with its default; str, int, float, bool or None.
         member: ``member(settings, report) -> {variable: number, array or DataArray}``. A DataArray may
-            cover a part of the coordinates. ``report(share, message)`` moves the progress bar.
+            cover a part of the coordinates. ``report(share, message)`` moves the progress bar. Beside its variables it
+            may give ``{"why": {variable: sentence}}``, why one is NaN: the cube keeps that in ``attrs["why"]``.
         variables: name -> :class:`Variable`, or names alone for numbers; or a function of the values that
             the settings take (name -> tuple), for variables whose size depends on them.
         stack: ``stack(list of settings, report) -> list of results``, where members can be computed
@@ -209,6 +212,8 @@ class Experiment:
                 raise TypeError(f"variable {name!r} of {self.name!r} must be a Variable, got {variable!r}.")
             if name in self.defaults:
                 raise ValueError(f"{self.name!r} has a variable and a setting called {name!r}; rename one.")
+            if name == WHY:
+                raise ValueError(f"a variable cannot be called {WHY!r}: there a member says why one is NaN. Rename it.")
             for dim, coordinates in variable.dims.items():
                 if dim in self.defaults or dim in named:
                     raise ValueError(f"dimension {dim!r} of variable {name!r} has the name of a setting or variable.")

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .cubes import Arrays, Layout, Place
+from .cubes import Answers, Arrays, Layout, Place, Reasons
 from .experiment import Experiment
 from .locks import TaskLock
 from .store import Store
@@ -48,6 +48,7 @@ class Results:
     arrays: Arrays = field(default_factory=dict)
     here: set[Place] = field(default_factory=set)
     failures: dict[Place, str] = field(default_factory=dict)
+    why: dict[Place, Reasons] = field(default_factory=dict)
     seconds: float = 0.0
     next_look: float = 0.0
 
@@ -77,7 +78,9 @@ class Results:
             found = self.store.read(known[:1]) if why is None else {}
             if any(np.isnan(a[known[0]]).all() for a in found.values()):  # damaged, perhaps: compute it anew
                 continue
-            one: Arrays | str = why if why is not None else {name: a[known[0]] for name, a in found.items()}
+            reasons = self.store.why().get(known[0])
+            arrays = {name: a[known[0]] for name, a in found.items()}
+            one: Arrays | str = why if why is not None else Answers(arrays, reasons)
             self.add(Task((Job(job.settings, left),)), [one], 0.0)
 
     def adopt(self, members: Iterable[tuple[Job, Arrays]]) -> None:
@@ -96,6 +99,8 @@ class Results:
                 if isinstance(arrays, str):
                     self.failures[place] = arrays
                     continue
+                if reasons := getattr(arrays, "why", None):
+                    self.why[place] = reasons
                 for name, array in arrays.items():
                     self.arrays[name][place] = array
         self.here |= set(task.places)
@@ -110,6 +115,7 @@ class Results:
         found = self.store.read(others)
         damaged = self.store.forget_damaged(found, others)
         self.failures |= self.store.failed()
+        self.why |= self.store.why()
         self.seconds = self.store.seconds()
         for name, array in found.items():
             for place in others - damaged:
@@ -261,7 +267,7 @@ class Runner:
         if self.losses[task.places] > self.retries:
             raise RuntimeError(
                 f"the worker of {self._named(task)} died {self.retries + 1} times ({ended.told}); finished members are "
-                "kept. Give workers more memory, fewer workers, or a smaller stack=."
+                f"kept. {ended.remedy}"
             ) from error
         if isinstance(error, BrokenExecutor) and getattr(self.executor, "_broken", True):
             fresh, self.pool = like(self.executor), {}

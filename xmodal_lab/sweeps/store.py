@@ -39,8 +39,8 @@ import numpy as np
 from ..utils.files import beside, seal, write_text
 from . import compact, window
 from . import edited as _edited
-from .cubes import Arrays, Layout, Place, alike, attributes, fact, places_of
-from .experiment import as_json
+from .cubes import Arrays, Layout, Place, Reasons, alike, attributes, fact, grouped, places_of
+from .experiment import WHY, as_json
 from .locks import TaskLock
 from .window import Window
 
@@ -71,17 +71,19 @@ class StoreError(ValueError):
 
 @dataclass(frozen=True)
 class Mark:
-    """What stands in ``done`` for one task: its places, seconds, and reasons of members that diverged."""
+    """What stands in ``done`` for one task: its places, seconds, reasons of members that diverged, and of NaN."""
 
     places: tuple[Place, ...]
     seconds: float
     failed: Mapping[Place, str] = field(default_factory=dict)
     data: str = ""  # checksum of what was computed; empty in stores of earlier versions
+    why: tuple[tuple[Reasons, tuple[Place, ...]], ...] = ()  # variable -> why it is NaN, and where
 
     def dumps(self) -> str:
         """As JSON, with a checksum of its own."""
         failed = {json.dumps(place): reason for place, reason in self.failed.items()}
         raw = {"places": self.places, "seconds": self.seconds, "failed": failed, "data": self.data}
+        raw |= {"why": self.why} if self.why else {}
         return json.dumps({**raw, "seal": seal(raw)})
 
     @classmethod
@@ -96,7 +98,8 @@ class Mark:
             if raw.pop("seal", None) not in (None, seal(raw)):
                 raise ValueError("the mark does not fit its checksum")
             failed = {tuple(json.loads(place)): reason for place, reason in raw["failed"].items()}
-            return cls(tuple(tuple(p) for p in raw["places"]), raw["seconds"], failed, raw.get("data", ""))
+            why = tuple((dict(reasons), _tuples(places)) for reasons, places in raw.get("why", ()))
+            return cls(_tuples(raw["places"]), raw["seconds"], failed, raw.get("data", ""), why)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no mark of a finished task: {error!r}") from None
 
@@ -194,6 +197,11 @@ class Store:
         found = ((self._here(p), reason) for mark in self.marks.values() for p, reason in mark.failed.items())
         return {place: reason for place, reason in found if place is not None}
 
+    def why(self) -> dict[Place, Reasons]:
+        """Members some of whose variables are NaN, and why."""
+        found = ((self._here(p), r) for mark in self.marks.values() for r, places in mark.why for p in places)
+        return {place: reasons for place, reasons in found if place is not None}
+
     def seconds(self) -> float:
         """Time that went into all finished members of this sweep, over all runs and workers."""
         return sum(m.seconds for m in self.marks.values() if any(self._here(p) is not None for p in m.places))
@@ -255,6 +263,15 @@ class Store:
             compact.write(self.path, self._whole, whole, list(self.marks), told)
             self._copy = compact.Copy.at(self.path)
 
+    def tell_why(self) -> None:
+        """Say in the store's attributes why variables are NaN, as :func:`why_at` finds it now."""
+        found = attributes({WHY: why_at(self.path)})
+        with compact.alone(self.path):
+            held = compact.root(self.path)
+            if found[WHY] != held["attributes"].get(WHY, "{}"):
+                held["attributes"] |= found
+                write_text(self.path / "zarr.json", json.dumps(held, indent=2, ensure_ascii=False))
+
     def forget_damaged(self, arrays: Arrays, places: Iterable[Place]) -> set[Place]:
         """Take back the marks of members that were read otherwise than they were written.
 
@@ -305,9 +322,12 @@ class Store:
         """
         failed: dict[Place, str] = {}
         computed: dict[Place, Arrays] = {}
+        why: list[tuple[Reasons, tuple[Place, ...]]] = []
         with compact.alone(self.path, others=True):
             self._settle()
             for places, arrays in results:
+                if reasons := getattr(arrays, "why", None):
+                    why.append((reasons, tuple(map(self._there, places))))
                 for place in map(self._there, places):
                     if isinstance(arrays, str):
                         failed[place] = arrays
@@ -316,7 +336,8 @@ class Store:
                     for name, array in self._arrays.items():
                         array[place] = arrays[name]
             data = _checksum(computed, lambda name, place: computed[place][name], self.layout)
-            mark = Mark(tuple(self._there(p) for places, _ in results for p in places), seconds, failed, data)
+            whole = tuple(self._there(p) for places, _ in results for p in places)
+            mark = Mark(whole, seconds, failed, data, tuple(why))
             name = f"{_key(mark.places)}.json"
             with beside(self.path / "done" / name) as unfinished:
                 unfinished.write_text(mark.dumps(), encoding="utf-8")
@@ -666,7 +687,8 @@ def _deeper(text: str, count: int) -> tuple[str, str]:
     mark, more = Mark.loads(text), (0,) * count
     places = tuple((*place, *more) for place in mark.places)
     failed = {(*place, *more): why for place, why in mark.failed.items()}
-    return f"{_key(places)}.json", replace(mark, places=places, failed=failed).dumps()
+    reasons = tuple((told, tuple((*place, *more) for place in at)) for told, at in mark.why)
+    return f"{_key(places)}.json", replace(mark, places=places, failed=failed, why=reasons).dumps()
 
 
 def _joined(path: Path, held: Mapping[str, tuple[Any, ...]], asked: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
@@ -688,6 +710,31 @@ def _joined(path: Path, held: Mapping[str, tuple[Any, ...]], asked: Mapping[str,
             )
         found[name] = (*values, *new)
     return found
+
+
+def why_at(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Why variables of the store at ``path`` are NaN, as :func:`~xmodal_lab.sweeps.cubes.grouped` tells it.
+
+    Args:
+        path: of a store, which may be filling.
+
+    Returns:
+        Variable -> reasons and where; nothing for a folder that is no store.
+    """
+    found: dict[Place, Reasons] = {}
+    try:
+        axes = _facts_at(path)["axes"]
+        for name in compact.names(path / "done"):
+            with contextlib.suppress(ValueError, FileNotFoundError):
+                mark = Mark.loads((path / "done" / name).read_text(encoding="utf-8"))
+                found |= {place: reasons for reasons, places in mark.why for place in places}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return grouped(axes, found)
+
+
+def _tuples(places: Iterable[Iterable[int]]) -> tuple[Place, ...]:
+    return tuple(tuple(place) for place in places)
 
 
 def _checksum(places: Iterable[Place], value: Callable[[str, Place], Any], layout: Layout) -> str:

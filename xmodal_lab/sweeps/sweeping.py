@@ -28,8 +28,9 @@ from ..utils.version import __version__
 from . import edited, trained
 from . import experiment as experiments
 from .circumstances import command, commit, user_commit
-from .cubes import fact, layout_of
-from .experiment import Experiment
+from .cubes import fact, grouped, layout_of
+from .devices import Devices
+from .experiment import WHY, Experiment
 from .runner import Results, Runner
 from .store import Store, StoreError, settled
 from .tasks import STACK, STACK_ON_GPU, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
@@ -66,10 +67,10 @@ def sweep(
             A finished grid of many members gets a copy that is read at once, in ``compact/``. What a live view has
             trained into it (``trained/``) is not computed again.
         executor: any ``concurrent.futures.Executor``: a ``ProcessPoolExecutor`` (give it the spawn
-            context), or ``client.get_executor()`` of dask. None computes in this process, or in
-            processes of its own where the members are many and long.
+            context), :class:`Devices` for several GPUs, or ``client.get_executor()`` of dask. None computes in this
+            process, or in processes of its own where the members are many and long.
         how: "auto", "stacked" (members of one shape train together), "sequential", "processes".
-        stack: members in one stack at most; 16, or 256 on a GPU, when not given.
+        stack: members in one stack at most; 16, or 1024 on a GPU, when not given; where memory runs out, half as many.
         retries: how often a member may be lost with its worker.
         progress: show a tqdm bar.
         on_error: "raise" what a member raises: what is finished is kept, and the next call tries that member last;
@@ -80,7 +81,8 @@ def sweep(
 
     Returns:
         Dataset with one dimension per axis, and the experiment's own (epoch, a, b, k, …). Members that
-        diverged are NaN and listed in ``attrs["diverged"]``. Attributes also hold versions, device,
+        diverged are NaN and listed in ``attrs["diverged"]``; ``attrs["why"]`` says of single variables why and where
+        they are NaN, as far as members say so. Attributes also hold versions, device,
         commit, the commit of the repository that one works in (``user_commit``), the command, seconds, the
         experiment's name, its defaults and the fixed settings; lists and dicts as JSON (``json.loads`` reads them), so
         that ``xl.save(cube, "cube.nc")``, ``cube.to_netcdf`` and ``cube.to_zarr`` can write them.
@@ -128,6 +130,8 @@ def sweep(
         # Processes find an experiment by its name; one made in a notebook they could not import.
         if executor is None and by_name and how == "auto" and facts["device"] == "cpu":
             how = "processes" if worth_processes(known, tasks) else how
+        if isinstance(executor, Devices):
+            executor.known = by_name
         if how == "processes":
             executor = leaving.enter_context(processes(min(cores(), len(tasks)), by_name))
         here = Here(lambda share=0.0, message="": bar.set_postfix_str(message or f"{share:.0%}"))
@@ -136,6 +140,7 @@ def sweep(
         try:
             _run(runner, tasks, results, store)
             if opened is not None:
+                opened.tell_why()
                 opened.pack(results.arrays)
         except BaseException as error:
             if opened is not None:
@@ -156,6 +161,7 @@ def sweep(
         "compute_seconds": results.seconds,
         "members": total,
         "diverged": diverged,
+        "why": grouped(layout.axes, results.why),
     }
     return layout.dataset(results.arrays, attrs)
 
@@ -209,7 +215,7 @@ def names() -> list[str]:
     return experiments.names()
 
 
-def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Callable[..., dict[str, np.ndarray]]:
+def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Callable[..., dict[str, Any]]:
     """A function that computes one more member of ``cube``, made to be a live view's ``compute=``.
 
     ``compute(setting, progress, cancelled)`` takes any values of the axes, on the grid, between or beyond, and gives
@@ -220,7 +226,8 @@ def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Cal
         experiment: what it was swept with, where that is not known by name.
 
     Returns:
-        A function of (settings, progress, cancelled) that returns name -> array of one member.
+        A function of (settings, progress, cancelled) that returns name -> array of one member, and "why": name -> why
+        it is NaN, where the member says so.
 
     Raises:
         ValueError: the cube does not say which known experiment it came from, comes from a later version or from
@@ -246,9 +253,11 @@ def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Cal
         setting: Mapping[str, Any],
         progress: Callable[..., None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         arrays = layout.checked(known.compute(setting, progress, cancelled))
-        return {name: values for name, values in arrays.items() if name in cube.data_vars}
+        found: dict[str, Any] = {name: values for name, values in arrays.items() if name in cube.data_vars}
+        why = {name: sentence for name, sentence in arrays.why.items() if name in found}
+        return {**found, WHY: why} if why else found
 
     compute.experiment = known  # type: ignore[attr-defined]
     return compute

@@ -22,8 +22,8 @@ import numpy as np
 from ..utils.files import beside
 from ..utils.version import __version__
 from . import edited
-from .cubes import Arrays, Layout
-from .experiment import Experiment, as_json
+from .cubes import Arrays, Layout, Reasons
+from .experiment import WHY, Experiment, as_json
 from .tasks import Job
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def write(
     fixed: Mapping[str, Any],
     arrays: Mapping[str, xr.DataArray],
     source: Mapping[str, Any] | None = None,
+    why: Reasons | None = None,
 ) -> Path:
     """Keep what was computed; an older result for the same settings is replaced.
 
@@ -72,6 +73,7 @@ def write(
         fixed: the settings that were the same for its cube.
         arrays: variable -> array with its dimensions.
         source: as :func:`source` tells it; None where the computation is nobody's experiment.
+        why: variable -> why it is NaN.
 
     Returns:
         The file.
@@ -79,6 +81,7 @@ def write(
     (store / FOLDER).mkdir(parents=True, exist_ok=True)
     told = {"setting": dict(setting), "fixed": dict(fixed), "dims": {name: list(a.dims) for name, a in arrays.items()}}
     told |= {} if source is None else {"source": dict(source)}
+    told |= {WHY: dict(why)} if why else {}
     words = json.dumps(told, sort_keys=True, default=_plain)
     name = hashlib.sha256(json.dumps([told["setting"], told["fixed"]], sort_keys=True, default=_plain).encode())
     held: dict[str, Any] = {f"value:{name}": np.asarray(a.values) for name, a in arrays.items()}
@@ -94,7 +97,7 @@ def write(
     return path
 
 
-def read(store: Path, fixed: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, xr.DataArray]]]:
+def read(store: Path, fixed: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Setting and arrays of every file whose fixed settings are these; damaged files are passed over.
 
     Args:
@@ -102,11 +105,11 @@ def read(store: Path, fixed: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any]
         fixed: the settings that are the same for the cube which the results are to join.
 
     Returns:
-        (setting, variable -> array) of each.
+        (setting, variable -> array) of each; under "why" variable -> why it is NaN, where it was told.
     """
     for told, arrays in _files(store):
         if told["fixed"] == json.loads(json.dumps(dict(fixed), default=_plain)):
-            yield told["setting"], arrays
+            yield told["setting"], {**arrays, WHY: told[WHY]} if WHY in told else arrays
 
 
 def members(store: Path, experiment: Experiment, layout: Layout, jobs: Sequence[Job]) -> Iterator[tuple[Job, Arrays]]:
@@ -131,7 +134,8 @@ def members(store: Path, experiment: Experiment, layout: Layout, jobs: Sequence[
         if job is None or edited.differing(by["code"], code) or by != {**_facts(experiment, job.settings, by["code"])}:
             continue
         try:
-            yield job, layout.checked({name: array for name, array in arrays.items() if name in layout.variables})
+            known = {name: array for name, array in arrays.items() if name in layout.variables}
+            yield job, layout.checked({**known, WHY: {n: why for n, why in told.get(WHY, {}).items() if n in known}})
         except (ValueError, TypeError):  # of a view that kept some of the variables
             continue
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from ..utils.memory import in_halves
 from ..utils.torch_state import gradients
 from . import experiment as experiments
 from .cubes import Arrays, Layout
@@ -66,13 +67,11 @@ def work(
     found: Sequence[Any]
     if len(settings) > 1 and known.stack is not None:
         try:
-            found = known.stack([dict(s) for s in settings], say)
+            found = in_halves(partial(_stacked, known, say), settings, "members of a stack")
         except Exception:
             if on_error == "raise":
                 raise
             found = [_alone(known, dict(s), say, Exception) for s in settings]  # one of them: which?
-        if len(found) != len(settings):
-            raise ValueError(f"the stack of {known.name!r} gave {len(found)} results for {len(settings)} members.")
     else:
         caught = FloatingPointError if on_error == "raise" else Exception
         found = [_alone(known, dict(s), say, caught) for s in settings]
@@ -89,6 +88,16 @@ def work(
                 raise
             outcome.append(f"{RAISED}{type(error).__name__}: {error}")
     return outcome, time.perf_counter() - started
+
+
+def _stacked(experiment: Experiment, report: Report, settings: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+    """What the stack of these members gives; where memory left room for one alone, that member."""
+    if len(settings) == 1 or experiment.stack is None:
+        return [_alone(experiment, dict(s), report, FloatingPointError) for s in settings]
+    found: Sequence[Any] = experiment.stack([dict(s) for s in settings], report)
+    if len(found) != len(settings):
+        raise ValueError(f"the stack of {experiment.name!r} gave {len(found)} results for {len(settings)} members.")
+    return found
 
 
 def _alone(experiment: Experiment, settings: dict[str, Any], report: Report, caught: type[Exception]) -> Any:
@@ -138,8 +147,20 @@ class Ended:
             name = signal.Signals(-self.code).name
         except ValueError:
             name = f"signal {-self.code}"
-        killed = -self.code == getattr(signal, "SIGKILL", None)
-        return f"killed by {name}: " + ("out of memory, or by the system" if killed else "a crash in compiled code")
+        return f"killed by {name}: " + (
+            "a crash in compiled code" if self._crashed else "out of memory, or by the system"
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        if self._crashed:
+            return 'Run this member alone with how="sequential" under `python -X faulthandler` to see where it crashes.'
+        return "Give workers more memory, fewer workers, or a smaller stack=."
+
+    @property
+    def _crashed(self) -> bool:
+        return self.code < 0 and -self.code != getattr(signal, "SIGKILL", None)
 
 
 def packed(experiment: str | Experiment, pool: ProcessPoolExecutor) -> bytes:
@@ -217,8 +238,12 @@ class Processes(ProcessPoolExecutor):
     """
 
     def __init__(self, count: int, known: bool) -> None:
-        super().__init__(count, get_context("spawn"), _ignore_interrupt)
+        super().__init__(count, get_context("spawn"), ignore_interrupt)
         self.count, self.known = count, known
+
+    def anew(self) -> Processes:
+        """The same, for one whose processes have died."""
+        return Processes(self.count, self.known)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Hand over one call; processes are started here, as they are needed."""
@@ -252,15 +277,15 @@ def terminate(pool: Executor) -> None:
         process.terminate()
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them."""
+def ignore_interrupt() -> None:
+    """In a worker: Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def like(executor: Executor) -> Executor | None:
     """A fresh process pool like a broken one."""
     if isinstance(executor, Processes):
-        return Processes(executor.count, executor.known)
+        return executor.anew()
     if not isinstance(executor, ProcessPoolExecutor):
         return None
     kept: Any = executor  # how it was made is in private attributes only

@@ -3,9 +3,10 @@
 A preset has no precision of its own: terms compute in that of the net and the data, float32 unless you say otherwise
 (``net.double()``, ``dataset.to(dtype=torch.float64)``), and so do the nets behind the rows of the ledger. Two things
 there are made in float64 before, and no preset makes them: the frozen perceptors of cox (their features are given to
-the learner in float32), and the principal axes, alignments and small encoders of uml's worlds. Differences to the
-papers' own code on small settings, seed by seed (``tests/training/test_recipes.py``): dml none, wma, synergy and uml
-within float32's rounding of one step, cox likewise (its features are layer-normalised twice).
+the learner in float32), and the principal axes, alignments and small encoders of uml's worlds. Each paper's trainer,
+run once with its own loss and once with its preset's, gives the same accuracies on small settings, three seeds each,
+and the same trained parameters to float32's rounding (``tests/training/test_presets.py``; cox to 1e-4, since its
+features are layer-normalised twice there, and without exploration, which its preset has not).
 
 >>> import xmodal_lab as xl
 >>> xl.recipes.dml(alpha=0.5).settings

@@ -1,6 +1,6 @@
 """The terms of a recipe: what is added up to a training loss, each weighed by a setting of its own.
 
-    Task        cross-entropy or squared error, by the labels
+    Task        cross-entropy (classes, or several at once) or squared error, by the labels
     Latent      a frozen teacher's latents as targets                         a_latent            synergy, Sec 3.3
     Alignment   transport between a sample's modalities, drawn to a target    a_align, b_align    wma, Eq 9, 10
     Shared      unpaired rows of a modality through the shared part           lam, ratio          uml, Alg 2
@@ -36,7 +36,7 @@ from ..models.stacked import affine, uniform
 from ..utils import checks as check
 from ..utils.random import seed_of
 from ..utils.registry import Registry
-from .alignment import REFERENCES, SOLVERS, Transport, penalty, token_distances
+from .alignment import REFERENCES, SOLVERS, Transport, off_reference, token_distances
 from .stacks import member_losses
 from .targets import LOSSES, Pool, controls, drawn, latent_losses
 
@@ -197,7 +197,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Task(Term):
-    """The task itself: mean cross-entropy for class labels, mean squared error for real-valued ones.
+    """The task itself, by the labels: cross-entropy for classes, binary for several at once (bool), or squared error.
 
     Args:
         label_smoothing: as in :func:`~xmodal_lab.fit`.
@@ -367,7 +367,7 @@ class Alignment(Term):
         first = None
         if self.reference == "first_batch":
             first = view.memory.setdefault("first", distance.detach().mean(-2))
-        return penalty(distance, 1.0, view.settings["b_align"], first)
+        return off_reference(distance, view.settings["b_align"], first)
 
     def distance(self, latents: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
         """D of ``latents`` with their ``masks``: (K, B, pairs) over tokens, (K, 1, pairs) over the batch."""

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { extent, locate, onGrid, overBand, readCube, take } from "../../../widgets/xmodal_widgets/js/data/cube.js";
+import { extent, locate, onGrid, overBand, readCube, take, whyNothing } from "../../../widgets/xmodal_widgets/js/data/cube.js";
 
 const dim = (name, kind, values) => ({ name, kind, values, label: name, units: "" });
 const DIMS = [
@@ -80,4 +80,21 @@ test("an extent holds its intervals and skips gaps", () => {
   assert.deepEqual(extent([slice], false), [0.5, 5]);
   assert.equal(extent([{ values: [NaN, Infinity] }], false), null);
   assert.deepEqual(extent([{ values: [-1, 2, 3] }], true), [2, 3]);
+});
+
+test("why nothing is known holds where its sweep said so, and nowhere else", () => {
+  const cube = makeCube();
+  const v = cube.vars.get("v");
+  const why = (told, setting = at) => {
+    v.why = told;
+    return whyNothing(cube, ["v"], setting);
+  };
+  assert.equal(why(undefined), "");
+  assert.equal(why([{ why: "no", at: {} }]), "no");
+  assert.equal(why([{ why: "no", at: { name: ["one"] } }]), "");
+  const told = [{ why: "no", at: { name: ["one", "two"], alpha: [2] } }, { why: "never", at: { alpha: [0.5] } }];
+  assert.equal(why(told), "never");
+  assert.equal(why(told, { ...at, alpha: 2 }), "no");
+  assert.equal(why(told, { ...at, alpha: 1.9 }), "", "between two steps nothing was said");
+  assert.equal(why([{ why: "no", at: { seed: [0] } }], { ...at, seed: "mean" }), "no", "a mean is over all of them");
 });

@@ -73,17 +73,29 @@ style-src {style_hash}; img-src data:; base-uri 'none'; form-action 'none'">
 </html>
 """
 
-STYLE = """
+FOLLOWS = """
 :root { color-scheme: light dark; }
-body { margin: 0 auto; padding: 16px; max-width: 1880px; background: #ffffff; }
+body { background: #ffffff; }
 @media (prefers-color-scheme: dark) { body { background: #141414; } }
+"""
+FIXED = """
+:root {{ color-scheme: {theme}; }}
+body {{ background: {page}; }}
+.xm-root {{ --xm-page: {page}; --xm-raised: {raised}; --xm-ink: {ink}; --xm-muted: {muted}; }}
+"""
+STYLE = """
+body { margin: 0 auto; padding: 16px; max-width: 1880px; }
 noscript img { max-width: 100%; }
 """
+RAISED = {False: "#ffffff", True: "#1f1f1f"}
 
 
-def page(traits: Mapping[str, Any], payload: bytes, picture: bytes) -> str:
-    """The page's source. Its policy lets its own scripts run and nothing be fetched or sent, whatever the cube says."""
-    script, style = assets.script() + MODEL, STYLE + assets.style()
+def page(traits: Mapping[str, Any], payload: bytes, picture: bytes, theme: str | None = None) -> str:
+    """The page's source. Its policy lets its own scripts run and nothing be fetched or sent, whatever the cube says.
+
+    ``theme`` is "light" or "dark", or None for the reader's.
+    """
+    script, style = assets.script() + MODEL, STYLE + assets.style() + _colors(theme)
     views, own = _apart(traits["_views"])
     packed = gzip.compress(payload, compresslevel=6, mtime=0)  # without a time, the same view writes the same bytes
     everything = {**traits, "_views": views, "error": "", "_job": {"possible": False}}
@@ -98,6 +110,13 @@ def page(traits: Mapping[str, Any], payload: bytes, picture: bytes) -> str:
         payload=base64.b64encode(packed).decode("ascii"),
         script=script,
     )
+
+
+def _colors(theme: str | None) -> str:
+    from .figure import LOOKS
+
+    dark = theme == "dark"
+    return FOLLOWS if theme is None else FIXED.format(theme=theme, raised=RAISED[dark], **LOOKS[dark])
 
 
 def _apart(views: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:

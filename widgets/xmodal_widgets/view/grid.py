@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .joining import CODES
+from .joining import CODES, reasons_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -105,13 +105,13 @@ class Grid:
         for dim in dims.values():  # sliders and axes run upwards
             if dim.numeric and list(dim.values) != sorted(dim.values):
                 return cls.of(cube.sortby(dim.name))
-        axes, arrays, attrs = {}, {}, {}
+        axes, arrays, attrs, why = {}, {}, {}, reasons_of(cube)
         for key in [*cube.data_vars, *_numeric_extras(cube)]:
             name = str(key)
             axes[name] = tuple(str(d) for d in cube[key].dims)
             with np.errstate(over="ignore"):  # beyond float32 is drawn as a gap, like Inf
                 arrays[name] = np.ascontiguousarray(cube[key].values, dtype=np.float32)
-            attrs[name] = {**_attrs(cube[key], name), "extra": key in cube.coords}
+            attrs[name] = {**_attrs(cube[key], name), "extra": key in cube.coords, "why": why.get(name, [])}
         return cls(dims, axes, arrays, attrs)
 
     def layout(self) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class Grid:
             size = math.prod(var["shape"])
             arrays[var["name"]] = flat[var["offset"] : var["offset"] + size].reshape(var["shape"])
             axes[var["name"]] = tuple(var["dims"])
-            attrs[var["name"]] = {key: var[key] for key in ("label", "units", "meanings", "whole", "extra")}
+            attrs[var["name"]] = {key: var[key] for key in ("label", "units", "meanings", "whole", "extra", "why")}
         return cls(dims, axes, arrays, attrs)
 
     def named(self, name: str) -> str:
@@ -234,6 +234,22 @@ class Grid:
             left = [d for d in left if d not in means]
         shown: np.ndarray = part.transpose([left.index(d) for d in keep if d in left])
         return shown
+
+    def why(self, names: Iterable[str], setting: Mapping[str, Value]) -> str:
+        """Why nothing of these variables is known at a setting, where their sweep has said so; as ``js/data/cube.js``.
+
+        "" where it has not.
+        """
+        for one in (one for name in names for one in self.attrs[name]["why"]):
+            if all(d not in setting or self._among(d, setting[d], values) for d, values in one["at"].items()):
+                return str(one["why"])
+        return ""
+
+    def _among(self, dim: str, value: Value, values: Iterable[Value]) -> bool:
+        here = self.dims[dim].index(value)
+        if value == "mean" and here is None:
+            return True
+        return here is not None and here in map(self.dims[dim].index, values)
 
     def between(self, name: str, setting: Mapping[str, Value], keep: Sequence[str]) -> bool:
         """Whether what a setting shows of a variable is interpolated, not computed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 # The attribute of a variable whose whole numbers became floats because a gap needs NaN; holds the dtype they had.
 CODES = "codes"
+# Where a result, and a cube's attributes, say why variables are NaN; as xmodal_lab.sweeps.experiment has it.
+WHY = "why"
 Places = Mapping[str, int]
 
 
@@ -25,7 +28,8 @@ def joined(cube: xr.Dataset, setting: Mapping[str, Any], result: Any) -> xr.Data
         cube: the cube; it is left as it is.
         setting: dimension -> value; names that are no dimension are passed over.
         result: variable -> array of the variable's other dimensions. A DataArray may bring dimensions of the setting
-            itself (all strengths of a test, say): it is then placed by its own coordinates.
+            itself (all strengths of a test, say): it is then placed by its own coordinates. Under "why": variable ->
+            why it is NaN.
 
     Returns:
         A new Dataset.
@@ -36,6 +40,7 @@ def joined(cube: xr.Dataset, setting: Mapping[str, Any], result: Any) -> xr.Data
     """
     if not isinstance(result, Mapping) or not result:
         raise TypeError(f"compute must return a dict such as {{'loss': array}}, got {type(result).__name__}.")
+    result, why = parted(cube, result)
     for name in result:
         if name not in cube.data_vars:
             known = ", ".join(repr(str(v)) for v in cube.data_vars)
@@ -43,7 +48,54 @@ def joined(cube: xr.Dataset, setting: Mapping[str, Any], result: Any) -> xr.Data
     grown, _ = with_places(cube, {dim: setting[dim] for dim in used_dims(cube, setting, result)})
     for name, value in result.items():
         grown[name] = _written(grown, name, setting, value)
+    if why:
+        at = {dim: [setting[dim]] for dim in setting if dim in cube.dims}
+        told = {name: [one for one in held if one["at"] != at] for name, held in reasons_of(cube).items()}
+        for name, sentence in why.items():
+            told.setdefault(name, []).append({"why": str(sentence), "at": at})
+        grown.attrs = {**grown.attrs, WHY: json.dumps(told, ensure_ascii=False, default=_plain)}
     return grown
+
+
+def parted(cube: xr.Dataset, result: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The variables of a result, and variable -> why it is NaN."""
+    variables = {name: value for name, value in result.items() if name != WHY or WHY in cube.data_vars}
+    return variables, {} if WHY in variables else dict(result.get(WHY) or {})
+
+
+def reasons_of(cube: xr.Dataset) -> dict[str, list[dict[str, Any]]]:
+    """Why variables of the cube are NaN: variable -> [{"why": reason, "at": {dimension: values}}], as a sweep tells it.
+
+    What holds elsewhere than in this part of a cube, or at a dimension that it does not know, is left out.
+    """
+    told = cube.attrs.get(WHY, {})
+    try:
+        told = json.loads(told) if isinstance(told, str) else told
+    except ValueError:
+        return {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, held in told.items() if isinstance(told, Mapping) else ():
+        listed = [{"why": held, "at": {}}] if isinstance(held, str) else held  # of a single look
+        for one in listed if isinstance(listed, list) else ():
+            at = _within(cube, one["at"]) if isinstance(one, Mapping) and isinstance(one.get("at"), Mapping) else None
+            if at is not None:
+                found.setdefault(str(name), []).append({"why": str(one.get("why", "")), "at": at})
+    return found
+
+
+def _within(cube: xr.Dataset, at: Mapping[str, Any]) -> dict[str, list[Any]] | None:
+    """``at`` in the dimensions of the cube; None where a value that was selected before is not in it."""
+    left: dict[str, list[Any]] = {}
+    for dim, values in at.items():
+        if dim in cube.dims:
+            left[dim] = list(values)
+        elif dim not in cube.coords or cube[dim].ndim or cube[dim].item() not in values:
+            return None
+    return left
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def with_settings(cube: xr.Dataset, settings: Mapping[str, Any], variables: Sequence[str] | None = None) -> xr.Dataset:

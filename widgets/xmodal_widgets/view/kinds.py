@@ -96,6 +96,7 @@ class _Plane(View):
         limits: (low, high) of the scale; values beyond are drawn at the limit and said to be clipped.
         title: what stands above the panel; the variable's name by default.
         palette: "viridis"; "diverging" for what lies on both sides of zero (its middle is 0); "gray" for pictures.
+        absent: what the panel says where a setting was computed and the variable has no value there.
     """
 
     var: str
@@ -107,6 +108,7 @@ class _Plane(View):
     limits: tuple[float, float] | None = None
     title: str | None = None
     palette: str = "viridis"
+    absent: str | None = None
 
     def numeric_axes(self) -> tuple[str, ...]:
         return (self.x, self.y)
@@ -133,11 +135,14 @@ class Contour(_Plane):
     Args:
         path: a variable whose last two dimensions are (steps, the two axes): the way that training took across the
             plane, with a ring where it began and a dot where it ended.
+        at: the control of time, such as ``checkpoint``: where training stood then is marked on the path, whose steps
+            have the same units.
     """
 
     kind: ClassVar[str] = "contour"
 
     path: str | None = None
+    at: str | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -156,8 +161,16 @@ class Contour(_Plane):
         """Compare with the cube.
 
         Raises:
-            ValueError: a path that does not end in two axes.
+            ValueError: a path that does not end in two axes; ``at`` without one, or no dimension of numbers.
+            TypeError: steps of the path that are no numbers.
         """
+        if self.at is not None:
+            if self.path is None:
+                raise ValueError(f"at={self.at!r} marks a place on a path; give path= as well.")
+            times = grid.dims[one_of("dimension at of the Contour", self.at, tuple(grid.dims))]
+            steps = grid.dims[grid.axes[one_of("variable path of the Contour", self.path, tuple(grid.arrays))][-2]]
+            if not (times.numeric and steps.numeric):
+                raise TypeError(f"at={self.at!r} and the steps of {self.path!r} must both be numbers of the same unit.")
         if self.path is not None:
             dims = grid.axes[one_of("variable path of the Contour", self.path, tuple(grid.arrays))]
             if len(dims) < 2 or len(grid.dims[dims[-1]].values) != 2:
@@ -250,6 +263,7 @@ class _Series(View):
         floor: a variable with the dimension ``x``, drawn dashed and grey beside: what a measurement of nothing reads.
         versus: ``{"target": "zero"}``: draw each value less the one there, of the same seed; the band is that of the
             paired differences. Its dimension is ``hue`` or ``x``.
+        absent: what the panel says where a setting was computed and the variable has no value there.
     """
 
     var: str
@@ -263,6 +277,7 @@ class _Series(View):
     title: str | None = None
     floor: str | None = None
     versus: Mapping[str, Any] | None = None
+    absent: str | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:

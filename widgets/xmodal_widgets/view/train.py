@@ -40,6 +40,9 @@ class Host(Protocol):
     def fixed(self) -> Mapping[str, Any]:
         """The settings that were the same for the whole cube."""
 
+    def drawn(self) -> tuple[str, ...]:
+        """The dimensions that are settings of the experiment and have no control, since every view draws them."""
+
     def known(self, setting: Mapping[str, Any]) -> bool:
         """Whether the cube holds a result for this setting."""
 
@@ -83,7 +86,7 @@ class Trainer:
         self._told: dict[str, Any] = {}
 
     def start(self, state: Mapping[str, Any], ask: int = 0) -> None:
-        """Start on the setting of ``state``; a control on "mean" trains each of its values in turn.
+        """Start on the setting of ``state``; of a control on "mean", and of a drawn setting, each value in turn.
 
         Raises:
             ValueError: the view was made without ``compute=``.
@@ -164,9 +167,10 @@ class Trainer:
     def _settings(self, state: Mapping[str, Any]) -> list[dict[str, Any]]:
         dims = self._host.grid().dims
         settings: list[dict[str, Any]] = [{}]
-        for name in (n for n in state if n in dims):
-            averaged = state[name] == "mean" and dims[name].index("mean") is None
-            values = dims[name].values if averaged else (state[name],)
+        drawn = [n for n in self._host.drawn() if n not in state]
+        for name in (*(n for n in state if n in dims), *drawn):
+            whole = name in drawn or (state[name] == "mean" and dims[name].index("mean") is None)
+            values = dims[name].values if whole else (state[name],)
             settings = [{**setting, name: value} for setting in settings for value in values]
         return settings
 

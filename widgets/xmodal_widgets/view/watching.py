@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .joining import WHY
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,11 +22,15 @@ def opened(store: str | Path) -> xr.Dataset:
     """
     import xarray as xr
 
+    from xmodal_lab.sweeps.store import why_at  # at use: a view needs no torch
+
     path = Path(store)
     if not (path / "zarr.json").is_file():
         raise ValueError(f"there is no store at {str(store)!r}; name the folder that a sweep was given as store=.")
     cube = xr.open_zarr(path, chunks=None).load()
     cube.encoding["source"] = str(path)
+    if why := why_at(path):
+        cube.attrs[WHY] = json.dumps(why, ensure_ascii=False)
     return cube
 
 

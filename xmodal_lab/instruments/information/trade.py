@@ -47,8 +47,9 @@ class Help:
         vectors, values = vectors.flip(1), values.flip(0)  # what is seen stands first
         r = int((values > rtol * float(values[0])).sum())
         turned = vectors.T @ sample @ vectors
+        turned = _without_strays((turned + turned.T) / 2, r, float(values[0] / values[r - 1]))
         # Directions of which nothing is known yet are nuisances of the new samples too.
-        beside = loewner.schur((turned + turned.T) / 2, r, rtol)
+        beside = loewner.schur(turned, r, rtol)
         root = values[:r].sqrt()
         u = (vectors[:, :r].T @ v) / root
         size, axes = torch.linalg.eigh(beside)
@@ -100,3 +101,16 @@ class Help:
             middle = (low + high) / 2
             low, high = (low, middle) if reached(middle) else (middle, high)
         return high
+
+
+def _without_strays(turned: Tensor, r: int, spread: float) -> Tensor:
+    """What a sample says of the directions from ``r`` on, set to 0 where that is only rounding.
+
+    Its share of them is taken out of what it says of the others, and of 1e-33 beside 1e-17 that share may be all.
+    ``spread``: by it the eigenvectors that part them are less exact than rounding; a stray of δ in them leaves δ².
+    """
+    rounding = 16 * len(turned) * torch.finfo(turned.dtype).eps
+    values, vectors = torch.linalg.eigh(turned[r:, r:])
+    kept = vectors[:, values > max(rounding, (rounding * spread) ** 2) * float(turned.diagonal().sum())]
+    seen = torch.block_diag(torch.eye(r, dtype=turned.dtype), kept @ kept.T)
+    return seen @ turned @ seen

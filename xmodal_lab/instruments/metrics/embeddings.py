@@ -321,7 +321,7 @@ def davies_bouldin(features: Any, labels: Any) -> float:
 
 
 def _clusters(features: Any, labels: Any) -> tuple[Any, Any]:
-    x = cloud("features", features).detach().cpu()
+    x = wide(cloud("features", features).detach().cpu())  # scikit-learn sums in the dtype that it is given
     x = x / magnitude(x)  # the scores do not change with the scale, but squares overflow and vanish
     y = class_numbers("labels", labels, len(x))
     classes = len(y.unique())

@@ -219,13 +219,14 @@ def _log_odds(logits: Tensor) -> Tensor:
 
 def _predicted(predictions: Any, labels: Any) -> tuple[Tensor, Tensor]:
     given = check.as_tensor("predictions", predictions).detach().cpu()
+    classes = None
     if given.ndim == 2 and given.shape[1] > 0:
-        given = _largest(given)
+        given, classes = _largest(given), given.shape[1]  # a label beyond them would count as a wrong answer
     if given.ndim != 1 or given.is_floating_point() or given.is_complex():
         raise ValueError(
             f"predictions must be (n,) class numbers or (n, C) scores, got {given.dtype} of shape {tuple(given.shape)}."
         )
-    return given.long(), class_numbers("labels", labels, len(given))
+    return given.long(), class_numbers("labels", labels, len(given), classes)
 
 
 def _largest(scores: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from ...data.corruptions import generator
 from ...data.samples import Samples
 from ...losses.parameters import scalar
 from ...losses.standins import answering
+from ...models import objectives
 from ...models.any_batch import on_any_batch
 from ...models.coarse import single, single_samples
 from ...models.evaluation import (
@@ -31,13 +32,15 @@ from ...models.evaluation import (
     evaluation,
     outputs_of,
     seen_modalities,
-    summed_loss,
 )
 from ...models.fusion import LateFusion
-from ...models.objectives import task_of
+from ...models.objectives import loss_of, task_of
 from ...utils import checks as check
+from ...utils.graphs import Graphed
 from ...utils.torch_state import wide
 from .balls import BALLS, row_norms
+
+GRAPHED_FROM = 50  # steps of an attack from which on a CUDA graph of one pays (ours; not measured)
 
 PGD_IMAGE: Mapping[str, Any] = MappingProxyType({"eps": 0.1, "step": 0.001, "iterations": 5})
 """dml Tab 11, image: ``pgd(model, samples, "image", **PGD_IMAGE)``.
@@ -208,13 +211,8 @@ def pgd(
         labels = samples.labels[rows].to(device)
         balls = {m: ball(x[m], samples.present[m][rows].to(device), radius[m], steps[m], limits[m]) for m in names}
         points = {m: balls[m].start(drawn[m][rows]) if random_start else x[m] for m in names}
-        none = 0
         with _encoded_once(model, {m: x[m] for m in seen if m not in names}):
-            for t in range(iterations):
-                gradients = _gradients(model, {m: x[m] for m in seen}, points, labels, climbed)
-                if t == 0:
-                    none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
-                points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+            points, none = _ascended(model, {m: x[m] for m in seen}, points, labels, climbed, balls, iterations)
         return {m: points[m].to(samples.inputs[m].device) for m in names}, none
 
     with eval_mode(model), torch.inference_mode(False):  # there, a gradient is not an error but missing
@@ -238,11 +236,45 @@ def pgd(
 
 def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:
     """Σ log Σ_{c≠y} exp z_c - z_y: rises with the cross-entropy of each row and never saturates."""
-    loss = summed_loss(outputs, labels)
     if task_of(labels) != "classes" or outputs.shape[1] == 1:  # of a single class there is nothing to confuse
-        return loss
-    own = nn.functional.one_hot(labels, outputs.shape[1]).bool()
-    return (outputs.masked_fill(own, -math.inf).logsumexp(1) - outputs[own]).sum()
+        return loss_of(outputs, labels, "sum")
+    own = torch.zeros_like(outputs, dtype=torch.bool).scatter_(1, labels[:, None], True)
+    return (outputs.masked_fill(own, -math.inf).logsumexp(1) - outputs.gather(1, labels[:, None])[:, 0]).sum()
+
+
+def _ascended(
+    model: nn.Module,
+    inputs: dict[str, Tensor],
+    points: dict[str, Tensor],
+    labels: Tensor,
+    climbed: Callable[[Tensor, Tensor], Tensor],
+    balls: Mapping[str, Any],
+    iterations: int,
+) -> tuple[dict[str, Tensor], int]:
+    """The points after all steps, and how many rows had no first gradient.
+
+    On a GPU the first gradient is looked at, and at the end whether there was NaN in any: the host would wait for each.
+    """
+    names = list(points)
+
+    def unlooked(*at: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_gradients(model, inputs, dict(zip(names, at, strict=True)), labels, climbed, False).values())
+
+    gradients = _gradients(model, inputs, points, labels, climbed)
+    none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
+    points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+    # A short attack is over before a graph of its step is recorded.
+    repeated = Graphed(unlooked, "a step of an attack") if iterations >= GRAPHED_FROM else unlooked
+    spoilt = [torch.zeros((), dtype=torch.bool, device=labels.device) for _ in names]
+    for _ in range(1, iterations):
+        if labels.device.type == "cpu":
+            gradients = _gradients(model, inputs, points, labels, climbed)
+        else:
+            gradients = dict(zip(names, repeated(*points.values()) or (), strict=True))
+            spoilt = [bad | g.isnan().any() for bad, g in zip(spoilt, gradients.values(), strict=True)]
+        points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+    _refuse_nan(dict(zip(names, torch.stack(spoilt).tolist(), strict=True)))
+    return points, none
 
 
 @contextmanager
@@ -278,24 +310,38 @@ def _gradients(
     points: dict[str, Tensor],
     labels: Tensor,
     criterion: Callable[[Tensor, Tensor], Tensor],
+    looked: bool = True,
 ) -> dict[str, Tensor]:
-    """∇ of the loss at the points, by modality; zeros for one that the model does not use."""
+    """∇ of the loss at the points, by modality; zeros for one that the model does not use.
+
+    Unless ``looked``, no number is read, for which the host would wait for a GPU.
+    """
     leaves = {m: p.detach().requires_grad_() for m, p in points.items()}
     with torch.enable_grad():
-        outputs = check_outputs(answer(model, {m: leaves.get(m, x) for m, x in inputs.items()}))
+        outputs = answer(model, {m: leaves.get(m, x) for m, x in inputs.items()})
+        if looked:
+            check_outputs(outputs)
+            if criterion is _climbed:
+                objectives.check_outputs(outputs, labels)
+                objectives.check_range(outputs, labels)
         loss = scalar(criterion(outputs, labels), "criterion")
     found: tuple[Tensor | None, ...] = (None,) * len(leaves)
     if loss.requires_grad:  # only the inputs are asked for, so parameters collect nothing
         found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    gradients = {}
-    for (m, leaf), g in zip(leaves.items(), found, strict=True):
-        gradients[m] = torch.zeros_like(leaf) if g is None else g
-        if bool(gradients[m].isnan().any()):
-            raise ValueError(
-                f"the gradient of the loss with respect to {m!r} is NaN, so there is no direction to attack in; "
-                "look for a square root or logarithm of 0 in the model, or use float64."
-            )
+    gradients = {
+        m: torch.zeros_like(leaf) if g is None else g for (m, leaf), g in zip(leaves.items(), found, strict=True)
+    }
+    if looked:
+        _refuse_nan({m: bool(g.isnan().any()) for m, g in gradients.items()})
     return gradients
+
+
+def _refuse_nan(spoilt: Mapping[str, bool]) -> None:
+    for m in (m for m, bad in spoilt.items() if bad):
+        raise ValueError(
+            f"the gradient of the loss with respect to {m!r} is NaN, so there is no direction to attack in; "
+            "look for a square root or logarithm of 0 in the model, or use float64."
+        )
 
 
 def _refuse_ids(samples: Samples, names: Collection[str]) -> None:

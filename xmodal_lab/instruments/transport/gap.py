@@ -70,7 +70,7 @@ def modality_gap(z_a: Any, z_b: Any, method: str = "exact", **options: Any) -> M
         distance = w2(a, b, method, **options)
         return ModalityGap(
             w2_squared=float(wide(distance)) ** 2,
-            centroid_gap=float((a.mean(0) - b.mean(0)).norm()),
+            centroid_gap=float((wide(a).mean(0) - wide(b).mean(0)).norm()),
             variance_a=float(latent_variance(a)),
             variance_b=float(latent_variance(b)),
             variance_ratio=float(_ratio(latent_variance(a), latent_variance(b))),

@@ -236,7 +236,7 @@ def embedding(o: Outcome, problem: Problem, points: int) -> dict[str, np.ndarray
     return {name: v.numpy()[order] for name, v in chosen.items()}
 
 
-@kept(8)
+@kept(64)  # of ten draws, twice: evened out or not, on two splits
 def _memory(world: CoxWorld, drawn: tuple[Any, ...], split: str, shown: frozenset[str]) -> dict[Any, Any]:
     return {}  # one dict for each set of rows, filled by whoever asks
 

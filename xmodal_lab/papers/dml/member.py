@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ...data.samples import Dataset
 from ...experiments.late_fusion import LateFusionWorld
 from ...experiments.looks import LOOKS, check_looks, look, variables
-from ...sweeps.experiment import Experiment, Report, Variable, tell
+from ...sweeps.experiment import WHY, Experiment, Report, Variable, tell
 from ...training import Run
 
 Values = Mapping[str, Any]
@@ -34,7 +34,9 @@ class DmlWorld(LateFusionWorld):
         """Scores and curves of a ``run``, and the looks that the settings switch on, each told to ``report``."""
         scores = super().asked(run, dataset, s, report)
         tell(report, scores)
-        return scores | look(run, dataset, s, report)
+        answers = look(run, dataset, s, report)
+        why = scores.get(WHY, {}) | answers.get(WHY, {})
+        return scores | answers | ({WHY: why} if why else {})
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
         """Scores, curves and looks."""

@@ -49,6 +49,18 @@ export const onGrid = (dim, value) => {
 // Between the ends of a float axis, where a value may be interpolated.
 export const within = (dim, value) => value === "mean" || locate(dim, value).index >= 0;
 
+// Why nothing of these variables is known at a setting, where their sweep has said so.
+export function whyNothing(cube, names, setting) {
+  const among = (dim, value, values) => {
+    if (value === undefined || (value === "mean" && !dim.exact.has("mean"))) return true;
+    const here = locate(dim, value);
+    return here.index >= 0 && here.share === 0 && values.some((v) => locate(dim, v).index === here.index);
+  };
+  const told = names.flatMap((name) => cube.vars.get(name).why || []);
+  const found = told.find(({ at }) => Object.entries(at).every(([dim, values]) => among(cube.dims.get(dim), setting[dim], values)));
+  return found ? found.why : "";
+}
+
 // The slice of a variable that a setting shows, in the order of `keep`.
 // Between grid steps: linear between the nearest neighbours that are there. "mean": over what is finite, so one
 // diverged seed hides nothing. With `free` in the setting, a gap on the grid is bridged as well.

@@ -31,7 +31,7 @@ DIALS = {"shared": 1.0, "unbalance": 1.0}
 _SHARE, _KEEP = 90_001, 90_002  # streams of their own: a dial leaves what the others draw alone
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=24)  # more draws than a claim has seeds
 def load_world(name: str, seed: int = 0, shared: float = 1.0, unbalance: float = 1.0) -> Dataset:
     """The world called ``name``.
 

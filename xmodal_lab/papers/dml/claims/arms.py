@@ -61,9 +61,11 @@ def site(c: Conditions, count: int = 2) -> Site:
 
 
 def data(c: Conditions) -> Dataset:
-    """The dataset of :func:`site`."""
+    """The dataset of :func:`site`; the row says how many of its test rows are complete."""
     if c.dataset is not None:
-        return c.once(f"dml dataset 2 {c.budget}", lambda: _cut(c, 2))
+        found = c.once(f"dml dataset 2 {c.budget}", lambda: _cut(c, 2))
+        c.scores_on(found.test, found.modalities)
+        return found
     return world_of(EXPERIMENT, DmlWorld).load(EXPERIMENT.defaults)
 
 

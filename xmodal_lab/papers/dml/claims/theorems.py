@@ -24,8 +24,8 @@ LARGE = 50.0  # a frequency in units of 1/sd: every density here has |K̂| below
 def convolution(c: Conditions) -> Measured:
     """dml.T1 on nets as drawn, in float64; how far the other fusions are off in the note."""
     world = data(c)
-    rows = torch.arange(len(world.test))[:: max(1, len(world.test) // 200)]
-    dataset = replace(world, train=world.train.complete(), val=None).to(dtype=torch.float64)
+    dataset = replace(world, train=world.train.complete(), test=world.test.complete(), val=None).to(dtype=torch.float64)
+    rows = torch.arange(len(dataset.test))[:: max(1, len(dataset.test) // 200)]
     samples = dataset.test.subset(rows)
     found = {
         fusion: [

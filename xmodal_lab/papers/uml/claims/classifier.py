@@ -58,7 +58,7 @@ VISIBLE = {"margin_scale_free": 0.01, "silhouette": 0.01, "davies_bouldin": 0.05
 
 CLASSIFIER: tuple[Claim, ...] = (
     Claim("uml.M", "Margin and silhouette rise, Davies-Bouldin falls, prototypes align with text means.",
-          "Fig 41-44", "", geometry, sesoi=VISIBLE, cost="seconds"),
+          "Fig 41-44", "", geometry, sesoi=VISIBLE, unit="", cost="seconds"),
     Claim("uml.D", "Unpaired text sharpens the decision boundary between similar classes.", "App F.1, Fig 38-40",
           "", boundary, sesoi=1.0, cost="seconds"),
 )  # fmt: skip

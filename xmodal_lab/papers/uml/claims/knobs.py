@@ -155,7 +155,7 @@ KNOBS: tuple[Claim, ...] = (
     Claim("uml.Z", "Freezing or unfreezing the text encoder: mixed, small.", "Tab 29",
           "Cars 84.87, 84.23; SUN397 66.72, 65.80", unfrozen, cost="seconds"),
     Claim("uml.N", "Most of the gain comes from the first few prompts.", "Fig 33", "", prompts,
-          sesoi=1.0, cost="seconds"),
+          sesoi=1.0, unit="sentences fewer", cost="seconds"),
     Claim("uml.K", "Descriptions that say more than the bare class name beat it.", "App E.7, Fig 31, 32", "",
           descriptions, sesoi=1.0, cost="seconds"),
 )  # fmt: skip

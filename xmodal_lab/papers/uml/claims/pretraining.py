@@ -39,6 +39,7 @@ def self_supervised(conditions: Conditions) -> Measured:
     if len(sequences) < 2:
         return missing("two modalities that are sequences, pictures or spectrograms, not vectors")
     target, other = (TARGET, OTHER) if conditions.dataset is None else sequences[:2]
+    conditions.scores_on(data.test, (target,))
     base = Sequences(target=target, auxiliary=(other,), **SIZES[conditions.budget])
     scores: dict[str, list[float]] = {"untrained": [], "unimodal": [], "uml": [], "noise": []}
     for seed in conditions.seeds:
@@ -73,6 +74,7 @@ def language(conditions: Conditions) -> Measured:
     first = data.modalities[0]
     if data.kinds[first] != "image" or len(data.shapes[first]) != 3:
         return missing(f"pictures; {data.name}'s first modality is {first} {data.shapes[first]}")
+    conditions.scores_on(data.test, (first,))
     steps = STEPS[conditions.budget]
     cases = {
         "frozen": Transfer("language", "frozen", steps=steps),

@@ -130,8 +130,10 @@ def transfer(
     """
     check.one_of("modality", modality, dataset.modalities)
     source = pretrained(model) if isinstance(model, str) else model
-    x = {k: as_sequence(v.inputs[modality][v.present[modality]], s.patch) for k, v in dataset.splits.items()}
-    y = {k: v.labels[v.present[modality]] for k, v in dataset.splits.items()}
+    # Of unknown class (-1) there is no loss, and no answer that would be right.
+    here = {k: v.present[modality] & (v.labels >= 0) for k, v in dataset.splits.items()}
+    x = {k: as_sequence(v.inputs[modality][here[k]], s.patch) for k, v in dataset.splits.items()}
+    y = {k: v.labels[here[k]] for k, v in dataset.splits.items()}
     draw = torch.Generator().manual_seed(s.seed)
     if s.per_class is not None:
         from ....data.unpaired import draw_shots

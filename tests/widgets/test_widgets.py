@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import re
@@ -643,7 +644,7 @@ def test_to_html_is_one_file_that_asks_nobody(view: SweepView, tmp_path) -> None
     traits = json.loads(re.search(r'id="traits">(.*?)</script>', text, re.S).group(1))
     assert traits["state"] == view.state
     payload = base64.b64decode(re.search(r'id="payload">(.*?)</script>', text, re.S).group(1))
-    assert payload == view._payload
+    assert gzip.decompress(payload) == view._payload
     assert str(view.to_html(str(tmp_path / "other.html"))).endswith("other.html")
     with pytest.raises(ValueError, match="does not exist; create it first"):
         view.to_html(tmp_path / "missing" / "view.html")

@@ -1,8 +1,9 @@
-"""One self-contained HTML page: the view's own module, the cube in base64, and a model with no kernel behind it."""
+"""One self-contained HTML page: the view's module, the cube gzipped in base64, a model with no kernel behind it."""
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import json
@@ -43,7 +44,9 @@ async function unpack(text, slab = 1 << 20) {
     for (let i = 0; i < raw.length; i++) bytes[at++] = raw.charCodeAt(i);
     if (from + slab < text.length) await new Promise((go) => setTimeout(go));
   }
-  return new DataView(bytes.buffer);
+  // Inflated off the page's thread; a Response of a stream asks nobody for anything.
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new DataView(await new Response(stream).arrayBuffer());
 }
 traits._payload = await unpack(document.getElementById("payload").textContent);
 document.getElementById("payload").remove();
@@ -119,6 +122,7 @@ def page(
     """
     script, style = assets.script() + MODEL, STYLE + assets.style() + _colors(theme)
     views, own = _apart(traits["_views"])
+    packed = gzip.compress(payload, compresslevel=6, mtime=0)  # without a time, the same view writes the same bytes
     everything = {**traits, "_views": views, "error": "", "_job": {"possible": False}}
     return PAGE.format(
         above=_words(text),
@@ -130,7 +134,7 @@ def page(
         style=style,
         picture=base64.b64encode(picture).decode("ascii"),
         traits=json.dumps(everything).replace("<", "\\u003c"),  # no text of the cube may end the script
-        payload=base64.b64encode(payload).decode("ascii"),
+        payload=base64.b64encode(packed).decode("ascii"),
         script=script,
     )
 

@@ -164,6 +164,8 @@ def test_a_look_that_is_undefined_says_why_and_one_that_was_never_computed_says_
     assert words("image", absent=None) == ["has no value here"]
     assert words("audio") == ["nothing computed here yet"]
     assert words("image+audio") == []
+    with pytest.raises(TypeError, match="absent of the Lines view must be a sentence"):
+        words("image", absent=3)  # type: ignore[arg-type]
 
 
 def test_training_stands_on_its_path_where_the_control_of_time_says() -> None:

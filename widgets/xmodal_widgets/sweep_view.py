@@ -23,8 +23,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from .page import assets, later
-from .page.picture import Kept, panel_png, png
+from .page import assets, later, picture
 from .view import student
 from .view.chosen import checked_views
 from .view.grid import Grid, listed, one_of
@@ -148,7 +147,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self._last = checked_state(grid, start, state, self._average, self._may_train)
         self._id = uuid.uuid4().hex  # by which places that show this view find its cube
         self._kept_here: tuple[str, ...] = ()
-        self._drawn: tuple[str, Kept] = ("", Kept(None, b"", bytes))
+        self._drawn: tuple[str, picture.Kept] = ("", picture.Kept(None, b"", bytes))
         self._draft: _Draft | None = None
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
@@ -309,8 +308,10 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         """Draw a panel of Matplotlib's for the browser, at the state and in the size that it asks for."""
         with self._guarding:
             state = checked_state(self._grid, self._last, message["state"], self._average, self._may_train)
-            picture = panel_png(self._grid, self._shown[message["index"]], state, message["size"], message["dark"])
-        self.send({"kind": "picture", "index": message["index"], "key": message["key"]}, [picture])
+            drawn = picture.panel_png(
+                self._grid, self._shown[message["index"]], state, message["size"], message["dark"]
+            )
+        self.send({"kind": "picture", "index": message["index"], "key": message["key"]}, [drawn])
 
     def _join(self, setting: Mapping[str, Any], result: Any) -> None:
         """Take one computed setting: into the cube, into the store, and to the browser, which gets what is new only."""
@@ -409,18 +410,22 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
         return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"], dark)
 
-    def to_html(self, path: str | Path, theme: str | None = None) -> Path:
+    def to_html(self, path: str | Path, theme: str | None = None, *, text: str = "", below: str = "") -> Path:
         """Write one self-contained HTML file to ``path``: live controls, no kernel, no network.
 
         Args:
-            path: of the file.
+            path: of the file; what stood there is replaced.
             theme: "light" or "dark", as the page that frames it; the reader's own when left out.
+            text: of your own above the view, in Markdown: headings, lists, tables, links. HTML in it is shown as it is
+                written, and pictures are not fetched.
+            below: likewise, below the view.
 
         Returns:
             The path of the file.
 
         Raises:
             ValueError: the folder does not exist; another theme.
+            TypeError: a text that is none.
         """
         from xmodal_lab.utils import checks as check  # at use: a view needs no torch
         from xmodal_lab.utils.files import beside
@@ -439,30 +444,34 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         }
         traits["_views"] = [self._still(view, spec) for view, spec in zip(self._shown, self._views, strict=True)]
         traits["_layout"] = {**self._layout, "id": "page"}  # alone on its page: the same view writes the same bytes
-        text = page(traits, self._payload, self._png(), theme)
+        words = [check.instance(name, given, str) for name, given in (("text", text), ("below", below))]
+        source = page(traits, self._payload, self._png(), theme, *words)
         with beside(target) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+            unfinished.write_text(source, encoding="utf-8")
         return target
 
     def _still(self, view: View, spec: Mapping[str, Any]) -> dict[str, Any]:
         """A view's description for a page without a kernel: a panel that only Matplotlib draws stays as it stands."""
         if not isinstance(view, Own) or view.js is not None:
             return dict(spec)
-        picture = panel_png(self._grid, view, self.state, {"width": 640, "height": 480, "ratio": 2}, False)
-        return {**spec, "picture": base64.b64encode(picture).decode("ascii")}
+        drawn = picture.panel_png(self._grid, view, self.state, {"width": 640, "height": 480, "ratio": 2}, False)
+        return {**spec, "picture": base64.b64encode(drawn).decode("ascii")}
 
     def _png(self) -> bytes:
         """The static picture; drawn once for a state of a cube, since it takes longer than the live view."""
         return self._kept_picture().get()
 
-    def _kept_picture(self) -> Kept:
+    def _kept_picture(self) -> picture.Kept:
         key = json.dumps([self.state, self.title, self._version])
         if self._drawn[0] != key:
             parts = {name: getattr(self, name) for name in ("_views", "state", "title")}
             parts["_layout"] = {**self._layout, "id": "", "version": 0}
             named = all(not isinstance(view, Own) or view.matplotlib is None for view in self._shown)
             # A function has no name to keep its picture by.
-            self._drawn = (key, Kept(parts if named else None, self._payload, lambda: png(self.figure())))
+            self._drawn = (
+                key,
+                picture.Kept(parts if named else None, self._payload, lambda: picture.png(self.figure())),
+            )
         return self._drawn[1]
 
     def _live_bundle(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -44,7 +44,7 @@ class View:
 
         Raises:
             ValueError: an unknown variable or dimension, one used twice, limits upside down.
-            TypeError: an axis that needs numbers is not numeric.
+            TypeError: an axis that needs numbers is not numeric; ``absent`` is no sentence.
         """
         title = f"{type(self).__name__} view"
         for name in self.variables:
@@ -67,6 +67,9 @@ class View:
                 f"col={col!r} would make {len(grid.dims[col].values)} panels, at most {MOST_PANELS} are readable; "
                 f"leave it to a slider, or thin the cube along {col!r}."
             )
+        absent = getattr(self, "absent", None)
+        if not (absent is None or isinstance(absent, str)):
+            raise TypeError(f"absent of the {title} must be a sentence or None, got {type(absent).__name__}.")
         limits = getattr(self, "limits", None)
         if limits is not None and not _two_numbers(limits):
             raise ValueError(f"limits of the {title} must be (low, high) with low < high, got {limits!r}.")

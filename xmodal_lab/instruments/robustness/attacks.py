@@ -64,7 +64,7 @@ class Attack:
         iterations, norm, random_start, seed: as asked.
         clean_accuracy, adversarial_accuracy: before and after; minus the mean squared error
             for real-valued labels.
-        clean_loss, adversarial_loss: mean over samples.
+        clean_loss, adversarial_loss: mean over samples; of a criterion of one's own what it says of all of them.
         perturbation: modality -> the largest ‖x' - x‖ of a row, in ``norm``; never above eps.
         blind: share of the rows whose first gradient was exactly zero: the model ignores the modality
             there, or saturates. The attack cannot move them, which need not be robustness.
@@ -154,7 +154,8 @@ def pgd(
         iterations: T (10, as for spectrograms in dml Tab 11).
         random_start: start at a random point of the ball instead of at x.
         norm: "linf" (per value; the paper's) or "l2" (per row, with normalised gradient steps).
-        criterion: ``criterion(outputs, labels) -> scalar``, climbed. None: cross-entropy, or squared error
+        criterion: ``criterion(outputs, labels) -> scalar``, climbed; beside a batch its target may be any tensor with a
+            row for each sample (then accuracy is minus the loss). None: cross-entropy, or squared error
             for real-valued labels. Cross-entropy is softplus(m) with m = log Σ_{c≠y} exp z_c - z_y, so its
             gradient in a row is m's times a positive number, and the steps are the same; m is what is
             climbed, since it does not underflow where the model is sure of itself.
@@ -220,7 +221,7 @@ def pgd(
         perturbed = {m: torch.cat([points[m] for points, _ in parts]) for m in names}
         attacked = replace(samples, inputs={**samples.inputs, **perturbed})
         clean, adversarial = (
-            evaluation(outputs_of(model, {m: s.inputs[m] for m in seen}, batch_size, device), s.labels)
+            evaluation(outputs_of(model, {m: s.inputs[m] for m in seen}, batch_size, device), s.labels, criterion)
             for s in (samples, attacked)
         )
     moved = {m: wide(attacked.inputs[m]) - wide(samples.inputs[m]) for m in names}

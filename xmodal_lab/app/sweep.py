@@ -95,6 +95,10 @@ def main(arguments: Sequence[str]) -> int:
     print(f'  xarray.open_zarr("{store}")')
     for line in fact(cube.attrs["diverged"]):
         print(f"diverged: {line}", file=sys.stderr)
+    for name, held in fact(cube.attrs["why"]).items():
+        for one in held:
+            where = ", ".join(f"{axis} {'|'.join(map(str, at))}" for axis, at in one["at"].items())
+            print(f"{name} is NaN{f' at {where}' if where else ''}: {one['why']}", file=sys.stderr)
     return 0
 
 

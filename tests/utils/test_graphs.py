@@ -136,13 +136,14 @@ def test_the_acceptance_script_judges_graphs(cuda: fake_cuda.Cuda, monkeypatch: 
     assert spec is not None and spec.loader is not None
     accept = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(accept)
+    monkeypatch.setattr(accept, "may_record", lambda device: False)
     assert accept.graphs("cpu", True)["skipped"]
     monkeypatch.setattr(accept, "may_record", lambda device: True)
-    few = [p for p in accept.bench.paths() if "ipot" in p.name or "fixed pairs" in p.name]
+    few = [p for p in accept.bench.paths() if "ipot" in p.name]
     monkeypatch.setattr(accept.bench, "paths", lambda: iter(few))
     scaling._proximal_steps.cache_clear()
     found = accept.graphs("cpu", True)
-    assert found["ok"] and len(found) == 3 and cuda.replays
+    assert found["ok"] and len(found) == 2 and cuda.replays
     cuda.fails = True
     scaling._proximal_steps.cache_clear()
     found = accept.graphs("cpu", True)

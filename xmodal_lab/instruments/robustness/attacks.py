@@ -36,7 +36,7 @@ from ...models.evaluation import (
 from ...models.fusion import LateFusion
 from ...models.objectives import task_of
 from ...utils import checks as check
-from ...utils.torch_state import wide
+from ...utils.torch_state import full_precision, wide
 from .balls import BALLS, row_norms
 
 PGD_IMAGE: Mapping[str, Any] = MappingProxyType({"eps": 0.1, "step": 0.001, "iterations": 5})
@@ -117,6 +117,7 @@ def relative_drop(drop: float, clean: float) -> float:
 
 
 @on_any_batch
+@full_precision()
 def pgd(
     model: nn.Module,
     samples: Any,
@@ -168,7 +169,7 @@ def pgd(
         TypeError: not a module, not samples, a criterion that returns no tensor.
 
     Warns:
-        UserWarning: step · iterations < eps, so that eps has no effect.
+        UserWarning: step · iterations < eps, so that eps has no effect; no row has a gradient, though the outputs move.
 
     Example:
         >>> import xmodal_lab as xl
@@ -225,6 +226,11 @@ def pgd(
             evaluation(outputs_of(model, {m: s.inputs[m] for m in seen}, batch_size, device), s.labels)
             for s in (samples, attacked)
         )
+        blind = sum(none for _, none in parts) / len(samples)
+        if blind == 1:
+            shapes = {m: tuple(samples.inputs[m].shape) for m in names}
+            away = {m: radius[m] * ball.draw(shape, generator(seed, "pgd", m)) for m, shape in shapes.items()}
+            _warn_if_outputs_move(model, samples, away, seen, batch_size, device)
     moved = {m: wide(attacked.inputs[m]) - wide(samples.inputs[m]) for m in names}
     return Attack(
         samples=attacked, modalities=names, eps=radius, step=steps, iterations=iterations, norm=norm,
@@ -232,8 +238,25 @@ def pgd(
         clean_accuracy=clean.accuracy, adversarial_accuracy=adversarial.accuracy,
         clean_loss=clean.loss, adversarial_loss=adversarial.loss,
         perturbation={m: float(row_norms(away, norm).max()) for m, away in moved.items()},
-        blind=sum(none for _, none in parts) / len(samples),
+        blind=blind,
     )  # fmt: skip
+
+
+def _warn_if_outputs_move(
+    model: nn.Module, samples: Samples, away: Mapping[str, Tensor], seen: Collection[str], batch_size: int,
+    device: torch.device,
+) -> None:  # fmt: skip
+    """Where no row has a gradient: whether the model is deaf to the modality, or only hides its gradient."""
+    few = slice(0, batch_size)
+    here = {m: samples.inputs[m][few] for m in seen}
+    there = {m: x + away[m][few].to(x) if m in away else x for m, x in here.items()}
+    one, other = (outputs_of(model, views, batch_size, device) for views in (here, there))
+    if not torch.equal(one, other):
+        warnings.warn(
+            f"no row has a gradient in {' and '.join(away)}, though the model's outputs move with it: something is "
+            "detached, rounded or saturated. The attack went nowhere, and says nothing of robustness.",
+            stacklevel=4,
+        )
 
 
 def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ def test_a_batch_that_cannot_be_read_says_why(data, error, message) -> None:
 
 
 @pytest.mark.parametrize("hides", [Tensor.detach, lambda x: (4 * x).round() / 4])
-def test_an_attack_that_finds_no_gradient_where_outputs_move_is_told(hides: Callable[[Tensor], Tensor]) -> None:
+def test_an_attack_that_finds_no_gradient_where_the_loss_moves_is_told(hides: Callable[[Tensor], Tensor]) -> None:
     """It went nowhere, and the net looked perfectly robust."""
 
     class Hides(nn.Module):
@@ -144,7 +144,7 @@ def test_an_attack_that_finds_no_gradient_where_outputs_move_is_told(hides: Call
             return self.layer(hides(x))
 
     batch = torch.randn(10, 6, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
-    with pytest.warns(UserWarning, match="no row has a gradient in input, though the model's outputs move with it"):
+    with pytest.warns(UserWarning, match="no row has a gradient in input, though the loss moves with it"):
         assert xl.robustness.pgd(Hides(), batch, "input", eps=0.5, iterations=3).blind == 1
     deaf = nn.Sequential(nn.Linear(6, 3), nn.Hardtanh(-1e-3, 1e-3), nn.Threshold(9.0, 0.0))
     assert xl.robustness.pgd(deaf, batch, "input", eps=0.5, iterations=3).blind == 1  # its outputs do not move

@@ -169,7 +169,7 @@ def pgd(
         TypeError: not a module, not samples, a criterion that returns no tensor.
 
     Warns:
-        UserWarning: step · iterations < eps, so that eps has no effect; no row has a gradient, though the outputs move.
+        UserWarning: step · iterations < eps, so that eps has no effect; no row has a gradient, though the loss moves.
 
     Example:
         >>> import xmodal_lab as xl
@@ -230,7 +230,7 @@ def pgd(
         if blind == 1:
             shapes = {m: tuple(samples.inputs[m].shape) for m in names}
             away = {m: radius[m] * ball.draw(shape, generator(seed, "pgd", m)) for m, shape in shapes.items()}
-            _warn_if_outputs_move(model, samples, away, seen, batch_size, device)
+            _warn_if_loss_moves(model, samples, away, seen, batch_size, device)
     moved = {m: wide(attacked.inputs[m]) - wide(samples.inputs[m]) for m in names}
     return Attack(
         samples=attacked, modalities=names, eps=radius, step=steps, iterations=iterations, norm=norm,
@@ -242,7 +242,7 @@ def pgd(
     )  # fmt: skip
 
 
-def _warn_if_outputs_move(
+def _warn_if_loss_moves(
     model: nn.Module, samples: Samples, away: Mapping[str, Tensor], seen: Collection[str], batch_size: int,
     device: torch.device,
 ) -> None:  # fmt: skip
@@ -250,11 +250,13 @@ def _warn_if_outputs_move(
     few = slice(0, batch_size)
     here = {m: samples.inputs[m][few] for m in seen}
     there = {m: x + away[m][few].to(x) if m in away else x for m, x in here.items()}
-    one, other = (outputs_of(model, views, batch_size, device) for views in (here, there))
-    if not torch.equal(one, other):
+    one, other = (
+        evaluation(outputs_of(model, views, batch_size, device), samples.labels[few]).loss for views in (here, there)
+    )
+    if one != other:
         warnings.warn(
-            f"no row has a gradient in {' and '.join(away)}, though the model's outputs move with it: something is "
-            "detached, rounded or saturated. The attack went nowhere, and says nothing of robustness.",
+            f"no row has a gradient in {' and '.join(away)}, though the loss moves with it: something is detached, "
+            "rounded or saturated. The attack went nowhere, and says nothing of robustness.",
             stacklevel=4,
         )
 

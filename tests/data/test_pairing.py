@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from worlds import toy
 
 import xmodal_lab as xl
-from xmodal_lab import pairing
+from xmodal_lab.data import pairing
 from xmodal_lab.data.pairing import MODES, Pairing
 
 
@@ -191,3 +191,39 @@ def test_pools_are_kept_between_epochs_and_forgotten_when_labels_change(monkeypa
     for seed in range(100):
         Pairing("fixed", rows="all").draw(samples, seed=seed)
     assert len(pairing._KNOWN[samples]) <= pairing._KEPT
+
+
+def test_with_several_classes_a_row_partners_have_the_same_set_of_classes() -> None:
+    sets = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 0, 1]]).bool().repeat(5, 1)
+    views = {"a": torch.rand(30, 2), "b": torch.rand(30, 2)}
+    samples = xl.Samples(views, sets)
+    for mode in ("same_class", "permuted"):
+        pairs = xl.Pairing(mode).draw(samples, seed=0)
+        assert torch.equal(sets[pairs.index["b"]], sets[pairs.rows])
+        assert bool((pairs.index["b"] != pairs.rows).any())
+    wrong = xl.Pairing("noisy").draw(samples, seed=0)
+    assert bool((sets[wrong.index["b"]] != sets[wrong.rows]).any(1).all())
+    here = torch.ones(30, dtype=torch.bool)
+    here[4:8] = False
+    gaps = xl.Samples(views, sets, {"b": here})
+    filled = xl.Pairing("fixed", rows="all").draw(gaps, seed=0)
+    assert bool(here[filled.index["b"]].all()) and torch.equal(sets[filled.index["b"]], sets[filled.rows])
+
+
+@pytest.mark.parametrize("rows", ["complete", "all"])
+@pytest.mark.parametrize(
+    ("mode", "own"), [(mode, own) for mode in MODES for own in (True, False) if own or mode != "permuted"]
+)
+def test_members_draw_together_what_each_draws_alone(
+    mode: str, own: bool, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = xl.load("digits", images_per_class=13, clips_per_class=13).train
+    seen = [train.modalities, train.modalities, train.modalities[:2], train.modalities[1:], train.modalities[:1]]
+    plans = [xl.Pairing(mode, share=share, own=own, rows=rows) for share in (0.0, 1 / 3, 0.5, 1.0, 0.1)] * 2
+    for at_once in (pairing._AT_ONCE, 1):  # all in one piece, and one by one
+        monkeypatch.setattr(pairing, "_AT_ONCE", at_once)
+        found = pairing.draw_together(plans, train, seen * 2, seeds=range(10), epoch=3)
+        for k, plan in enumerate(plans):
+            alone = plan.draw(train, (seen * 2)[k], seed=k, epoch=3)
+            assert torch.equal(found[k].rows, alone.rows) and list(found[k].index) == list(alone.index)
+            assert all(torch.equal(found[k].index[m], where) for m, where in alone.index.items())

@@ -63,6 +63,11 @@ def test_products_with_the_hessian_wait_once_for_five(gpu: Any, digits: xl.Datas
     assert seen["waits"] <= made / 5 + 3
     seen = counts(gpu, lambda: xl.curvature.density(operator, steps=20, probes=2))
     assert seen["waits"] <= 40 / 5 + 3
+    # The products of all probes go back through the graph together.
+    few, many = (
+        counts(gpu, lambda p=p: xl.curvature.density(operator, steps=20, probes=p))["launches"] for p in (2, 8)
+    )
+    assert many <= 2 * few
     seen = counts(gpu, lambda: xl.curvature.trace(operator, probes=32))
     assert seen["waits"] <= 32 / 5 + 3
 
@@ -138,3 +143,30 @@ def test_rates_of_their_own_cost_a_stack_few_launches(gpu: Any, digits: xl.Datas
         alone, run = xl.fit(one, digits, epochs=2, lr=several[k], optimizer=optimizer, device=gpu.type), runs[k]
         assert isinstance(run, xl.training.Run)
         assert run.history["loss"].tolist() == pytest.approx(alone.history["loss"].tolist(), rel=2e-4)
+
+
+def test_an_epoch_under_a_recipe_waits_four_times_at_most(gpu: Any, digits: xl.Dataset) -> None:
+    """Targets were drawn from rows on the device, for which the host waited twice for each member and term."""
+    latent = xl.terms.Latent(kind="same_class", teacher="audio", of=("image",), weight=0.2)
+    recipe = xl.Recipe((xl.terms.Task(), latent, xl.terms.Alignment(weight=0.1)))
+    for members in (2, 6):
+        nets = [net(digits, "mlp", s) for s in range(members)]
+        asked: dict[str, Any] = {"seed": list(range(members)), "recipe": recipe, "device": gpu.type}
+        assert an_epoch(gpu, lambda epochs, n=nets, a=asked: fit_stack(n, digits, epochs=epochs, **a)) <= 4
+
+
+def test_a_step_of_an_attack_does_not_wait(gpu: Any, digits: xl.Dataset) -> None:
+    """Labels, outputs and gradients were looked at in each, for which the host waited five times."""
+    attacked, rows = net(digits, "mlp").to(gpu.type), digits.test.subset(slice(0, 16))
+    if gpu.type == "mps":
+        pytest.skip("its steps are taken in float64, on the CPU")
+    waits = [
+        counts(gpu, lambda n=n: xl.robustness.pgd(attacked, rows, "image", 0.1, iterations=n))["waits"] for n in (3, 13)
+    ]
+    assert waits[0] == waits[1]
+
+
+def test_a_transport_plan_by_proximal_steps_waits_seldom(gpu: Any) -> None:
+    cost = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)).to(gpu.type)
+    waits = [counts(gpu, lambda n=n: xl.transport.ipot(cost, iterations=n, tol=10.0))["waits"] for n in (20, 80)]
+    assert waits[0] == waits[1]

@@ -152,3 +152,30 @@ def test_a_basis_takes_no_more_than_there_is(gpu: Any) -> None:
     with gpu.limited(8 << 20):
         seen = xl.curvature.top_eigenvalues(loss, 1)
     np.testing.assert_allclose(seen.values, expected.values, rtol=1e-3)
+
+
+class Recurrent(nn.Module):
+    """Notes which kernels it would get; the layer itself has none on a pretend device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head, self.cudnn = nn.LSTM(8, 8), nn.Linear(8, 3), set[bool]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.cudnn.add(torch.backends.cudnn.enabled)
+        return self.head(torch.tanh(x @ self.rnn.weight_hh_l0[:8]))
+
+
+def test_recurrent_layers_are_looked_at_without_cudnn(gpu: Any) -> None:
+    """Its kernels have no gradient in eval mode, in which models are looked at, and never a second one."""
+    torch.manual_seed(0)
+    module = Recurrent()
+    for place in ("cpu", gpu.type):
+        with warnings.catch_warnings():  # that there is no cuDNN
+            warnings.simplefilter("ignore")
+            module.to(place).cudnn.clear()
+        before = torch.backends.cudnn.enabled
+        loss = xl.Loss.from_module(module, rows())
+        xl.curvature.trace(loss, probes=2)
+        xl.robustness.pgd(module, rows(), "input", 0.1, iterations=1)
+        assert module.cudnn == {place != "cuda"} and torch.backends.cudnn.enabled == before

@@ -113,3 +113,21 @@ DEADLY = Experiment("deadly", DEFAULTS, deadly, VARIABLES)
 def lines(log: Path) -> list[str]:
     """What was begun, in order."""
     return log.read_text().splitlines() if log.exists() else []
+
+
+def placed(settings: dict, report: Report) -> dict:
+    """On which device of its kind a member computes that asks for "auto", and for the kind."""
+    began(settings)
+    return {"auto": _number("auto"), "named": _number(settings["kind"])}
+
+
+def _number(asked: str) -> float:
+    import torch
+
+    from xmodal_lab.utils.torch_state import pick_device
+
+    index = torch.zeros(1, device=pick_device(asked)).device.index
+    return -1.0 if index is None else float(index)
+
+
+PLACED = Experiment("placed", DEFAULTS, placed, ["auto", "named"])

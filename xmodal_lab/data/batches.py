@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from ..utils.torch_state import wide
 
 T = TypeVar("T")
@@ -248,14 +249,6 @@ def each(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
             return type(batch)(*items)
         return items if isinstance(batch, list) else tuple(items)
     return batch
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out, on a GPU or a CPU, so that smaller batches may help."""
-    text = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
-    )
 
 
 def within_memory(

@@ -8,6 +8,7 @@ through the same program: share 0 is standard multimodal learning (SML), share 1
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,6 +27,7 @@ ROWS = ("complete", "all")
 _Found = TypeVar("_Found")
 # What does not change from epoch to epoch is sorted out once per samples, and forgotten with them.
 _KEPT = 64
+_AT_ONCE = 1 << 22  # rows of all members that are drawn for at once: tables of 32 MiB (ours)
 _KNOWN: WeakKeyDictionary[Samples, dict[tuple[object, ...], object]] = WeakKeyDictionary()
 
 
@@ -59,7 +61,8 @@ class Pairing:
 
     Args:
         mode: ``fixed`` the row's own partner; ``same_class`` a partner drawn from all rows of the
-            same class, with replacement (dml, Sec 3.3); ``permuted`` the same without replacement, so
+            same class, with replacement (dml, Sec 3.3), and where a row has several classes from those of the same
+            set of classes (ours); ``permuted`` the same without replacement, so
             that an epoch meets each partner of a class as often as any other (once more at most);
             ``shuffled`` from all rows; ``noisy`` from the rows of *other* classes (noisy
             correspondence: surely wrong pairs).
@@ -113,11 +116,11 @@ class Pairing:
         if self.mode == "fixed" or self.share == 0:
             return base
         generator = torch.Generator().manual_seed(mixed(seed, epoch + 1))
-        labels = _once(samples, ("labels",), samples.labels.cpu)
+        labels = _once(samples, ("labels",), lambda: _grouped(samples.labels))
         index = {names[0]: base.index[names[0]]}
         for m in names[1:]:
             pool = _pool(samples, m)
-            drawn = pool.draw(self.mode, labels[base.rows], base.index[m], generator, own=self.own)
+            drawn = pool.draw(self.mode, labels[base.rows], base.index[m], [generator], own=self.own)
             # Drawn for every row and then taken or not, so that a slider of share adds rows and moves none.
             changed = torch.rand(len(base), generator=generator, dtype=torch.float32) < self.share
             index[m] = torch.where(changed, drawn, base.index[m])
@@ -142,16 +145,79 @@ class Pairing:
             return Pairs(rows, dict.fromkeys(names, rows))
         rows = torch.stack([present[m] for m in names]).any(0).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(mixed(seed, 0))
-        labels = samples.labels.cpu()[rows]
+        labels = _grouped(samples.labels)[rows]
         index = {}
         for m in names:
             here = present[m][rows]
             index[m] = rows
             if not bool(here.all()):
                 index[m] = rows.clone()
-                drawn = _pool(samples, m).draw("same_class", labels[~here], rows[~here], generator, own=True)
+                drawn = _pool(samples, m).draw("same_class", labels[~here], rows[~here], [generator], own=True)
                 index[m][~here] = drawn
         return Pairs(rows, index)
+
+
+def draw_together(
+    plans: Sequence[Pairing],
+    samples: Samples,
+    modalities: Sequence[Sequence[str]],
+    *,
+    seeds: Sequence[int],
+    epoch: int,
+) -> list[Pairs]:
+    """What each of K members draws alone, number for number, in a few operations for all of them.
+
+    Random numbers come from a generator per member; all else is one operation over the members that draw alike.
+
+    Args:
+        plans: of the members.
+        samples: the same for all.
+        modalities: of each member.
+        seeds: of each member.
+        epoch: as in :meth:`Pairing.draw`.
+
+    Returns:
+        The pairs of each member.
+
+    Raises:
+        ValueError: as :meth:`Pairing.draw`.
+    """
+    found: dict[int, Pairs] = {}
+    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for k, plan in enumerate(plans):
+        if plan.mode in ("same_class", "shuffled", "noisy") and plan.share > 0:
+            alike[(plan.mode, plan.own, plan.rows, tuple(modalities[k]))].append(k)
+        else:  # nothing to draw, or orders of whole classes
+            found[k] = plan.draw(samples, modalities[k], seed=seeds[k], epoch=epoch)
+    for members in alike.values():
+        # In pieces, so that 256 members of a large dataset do not hold every table of a draw at once.
+        at_once = max(1, _AT_ONCE // max(1, len(samples)))
+        for piece in (members[i : i + at_once] for i in range(0, len(members), at_once)):
+            plan, names = plans[piece[0]], check.modalities_of(modalities[piece[0]], samples.modalities)
+            shares = torch.tensor([plans[k].share for k in piece], dtype=torch.float32)
+            drawn = _alike(plan, shares, samples, names, [seeds[k] for k in piece], epoch)
+            found |= dict(zip(piece, drawn, strict=True))
+    return [found[k] for k in range(len(plans))]
+
+
+def _alike(
+    plan: Pairing, shares: Tensor, samples: Samples, names: Sequence[str], seeds: Sequence[int], epoch: int
+) -> list[Pairs]:
+    """The pairs of members that differ in seed and share alone."""
+    bases = [plan._base(samples, names, seed) for seed in seeds]
+    generators = [torch.Generator().manual_seed(mixed(seed, epoch + 1)) for seed in seeds]
+    labels = _once(samples, ("labels",), lambda: _grouped(samples.labels))
+    rows = torch.cat([base.rows for base in bases])
+    index = {}
+    for m in names[1:]:
+        current = torch.cat([base.index[m] for base in bases])
+        drawn = _pool(samples, m).draw(plan.mode, labels[rows], current, generators, own=plan.own)
+        changed = _uniform(len(rows), generators, torch.float32).view(len(seeds), -1) < shares[:, None]
+        index[m] = torch.where(changed.view(-1), drawn, current).view(len(seeds), -1)
+    return [
+        Pairs(base.rows, {names[0]: base.index[names[0]], **{m: table[k] for m, table in index.items()}})
+        for k, base in enumerate(bases)
+    ]
 
 
 class _Pool:
@@ -159,7 +225,7 @@ class _Pool:
 
     def __init__(self, samples: Samples, modality: str) -> None:
         self.modality = modality
-        labels = samples.labels.cpu()
+        labels = _grouped(samples.labels)
         rows = samples.present[modality].cpu().nonzero()[:, 0]
         if len(rows) == 0:
             raise ValueError(f"no row has modality {modality!r}, so no partner can be drawn from it.")
@@ -175,12 +241,16 @@ class _Pool:
         self.place = torch.full((len(labels),), -1)  # where each row stands in the sorted pool
         self.place[self.rows] = torch.arange(len(self.rows))
 
-    def draw(self, mode: str, labels: Tensor, current: Tensor, generator: torch.Generator, *, own: bool) -> Tensor:
-        """One partner per entry of ``labels`` (n,), as rows of the samples (n,)."""
+    def draw(
+        self, mode: str, labels: Tensor, current: Tensor, generators: Sequence[torch.Generator], *, own: bool
+    ) -> Tensor:
+        """One partner per entry of ``labels`` (n,), as rows of the samples (n,).
+
+        Each of several ``generators`` draws for its own equal part of them, in order.
+        """
         if task_of(labels) != "classes":
             if mode != "shuffled":
-                sort = "real-valued" if labels.is_floating_point() else "several a row"
-                raise ValueError(f"pairing {mode!r} needs class labels; these are {sort}. Use 'shuffled'.")
+                raise ValueError(f"pairing {mode!r} needs class labels; these are real-valued. Use 'shuffled'.")
             labels = torch.zeros(len(labels), dtype=torch.long)
         total = len(self.rows)
         starts, counts = self.starts[labels], self.counts[labels]
@@ -189,18 +259,19 @@ class _Pool:
         if mode == "noisy":
             room = total - counts
             self._need(room, labels, "another class")
-            place = _below(room, generator)
+            place = _below(room, generators)
             place = place + counts * (place >= starts)  # step over the own class
             return self.rows[place]
         if mode == "permuted":
             self._need(counts, labels, "the same class")
-            return self._permuted(labels, generator)
+            parts = labels.chunk(len(generators))
+            return torch.cat([self._permuted(part, g) for part, g in zip(parts, generators, strict=True)])
         skip = torch.zeros_like(counts)
         if not own:  # leave the current partner out, if it stands in the range
             at = self.place[current]
             skip = ((at >= starts) & (at < starts + counts)).long()
         self._need(counts - skip, labels, "the same class" if mode == "same_class" else "the samples")
-        place = starts + _below(counts - skip, generator)
+        place = starts + _below(counts - skip, generators)
         if not own:
             place = place + ((skip > 0) & (place >= self.place[current])).long()
         return self.rows[place]
@@ -225,6 +296,15 @@ class _Pool:
             )
 
 
+def _grouped(labels: Tensor) -> Tensor:
+    """Labels on the CPU; of several classes a row (N, C) a number (N,) for each set of classes that occurs."""
+    labels = labels.cpu()
+    if task_of(labels) != "labels":
+        return labels
+    groups: Tensor = labels.unique(dim=0, return_inverse=True)[1]
+    return groups
+
+
 def _pool(samples: Samples, modality: str) -> _Pool:
     return _once(samples, ("pool", modality), lambda: _Pool(samples, modality))
 
@@ -242,7 +322,15 @@ def _once(samples: Samples, key: tuple[object, ...], make: Callable[[], _Found])
     return kept
 
 
-def _below(limits: Tensor, generator: torch.Generator) -> Tensor:
+def _below(limits: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Whole numbers drawn uniformly from 0 to limit - 1, one per limit."""
-    drawn = (torch.rand(len(limits), generator=generator, dtype=torch.float64) * limits).long()
+    drawn = (_uniform(len(limits), generators, torch.float64) * limits).long()
     return torch.minimum(drawn, limits - 1)
+
+
+def _uniform(count: int, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Tensor:
+    """(count,) numbers from 0 to 1, of which each generator draws an equal part."""
+    table = torch.empty(len(generators), count // len(generators), dtype=dtype)
+    for row, generator in zip(table, generators, strict=True):
+        torch.rand(row.shape, generator=generator, out=row)
+    return table.view(-1)

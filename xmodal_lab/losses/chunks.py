@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import joined, out_of_memory, pick, rows_of, telling_rows, tensors_in
+from ..data.batches import joined, pick, rows_of, telling_rows, tensors_in
 from ..models.modules import Params
+from ..utils.memory import out_of_memory
 from .criteria import FAILURES
 
 # Largest activation that a chunk may make, in bytes (ours; see benchmarks/). It fits the third-level cache, and

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..data.batches import each, out_of_memory, parts_of, said, tensors_in
+from ..data.batches import each, parts_of, said, tensors_in
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from .cross_entropy import cross_entropy
 
 IGNORED = -100  # torch's own mark of a target that does not count

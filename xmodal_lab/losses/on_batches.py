@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import each, on_device, ordinary, out_of_memory, own, said, tensors_in, versions
+from ..data.batches import each, on_device, ordinary, own, said, tensors_in, versions
 from ..models.copies import bare, uncompiled
 from ..models.evaluation import eval_mode
 from ..models.modules import Params, call_with, places_of
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from . import standins
 from .chunks import Chunks
 from .criteria import (

@@ -13,8 +13,8 @@ from functools import reduce
 import torch
 from torch import nn
 
-from ..data.batches import out_of_memory
 from ..models.coarse import plain, tell_once
+from ..utils.memory import out_of_memory
 from .loss import Loss, as_loss
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import out_of_memory
 from ..models.copies import copy_of, uncompiled
 from ..models.evaluation import alone_with
 from ..models.modules import Params
+from ..utils.memory import out_of_memory
 from . import standins
 from .criteria import FAILURES
 from .parameters import Mover, write

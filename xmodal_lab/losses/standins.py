@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import out_of_memory
 from ..models.modules import Params, call_with
+from ..utils.memory import out_of_memory
 from .criteria import FAILURES
 from .parameters import WeightedSum
 

@@ -16,6 +16,7 @@ from ..data.samples import Samples
 from ..utils import checks as check
 from ..utils.torch_state import wide
 from . import objectives
+from .any_batch import OnRows
 from .copies import without_recomputing
 
 
@@ -24,7 +25,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         loss: mean cross-entropy; of several classes a row the binary one; mean squared error for real-valued labels.
-        accuracy: share of right answers; minus the mean squared error for real-valued labels.
+        accuracy: share of right answers; minus the mean squared error for real-valued labels; minus the loss where a
+            criterion of one's own judges outputs or targets of which no share of right answers is known.
     """
 
     loss: float
@@ -60,9 +62,9 @@ def device_of(model: nn.Module, fallback: torch.device) -> torch.device:
 def eval_mode(model: nn.Module) -> Iterator[None]:
     """The model in eval mode while the context lasts, for one thread at a time; then every module as it was.
 
-    Meanwhile its forward runs once, also where it checkpoints activations.
+    Meanwhile its forward runs once, also where it checkpoints activations, and recurrent layers can be differentiated.
     """
-    with alone_with(model), without_recomputing():
+    with alone_with(model), without_recomputing(), _differentiable_recurrence(model):
         modes = {m: m.training for m in model.modules()}
         model.eval()
         try:
@@ -72,6 +74,26 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
                 m.training = mode
 
 
+@contextmanager
+def _differentiable_recurrence(model: nn.Module) -> Iterator[None]:
+    """CuDNN off where ``model`` has RNN, LSTM or GRU layers on CUDA.
+
+    cuDNN's have no gradient in eval mode and no second one in any; torch's own kernels have both.
+    """
+    recurrent = [m for m in model.modules() if isinstance(m, nn.RNNBase)]
+    if not any(p.device.type == "cuda" for m in recurrent for p in m.parameters()):
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    with _NO_CUDNN:
+        before, cudnn.enabled = cudnn.enabled, False
+        try:
+            yield
+        finally:
+            cudnn.enabled = before
+
+
+_NO_CUDNN = RLock()  # the switch is one for all threads
 # Whoever looks at a model changes it for that time (its mode, the tensors in the places of its parameters), and two
 # threads at once would see, and leave behind, what the other one has put there.
 _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
@@ -86,8 +108,8 @@ def alone_with(model: nn.Module) -> Any:
 
 def _forget_locks() -> None:
     """In a forked process, where the threads that held them do not exist."""
-    global _MAKING
-    _MAKING = Lock()
+    global _MAKING, _NO_CUDNN
+    _MAKING, _NO_CUDNN = Lock(), RLock()
     _LOCKS.clear()
 
 
@@ -135,9 +157,26 @@ def check_outputs(outputs: object) -> Tensor:
     return outputs
 
 
-def evaluation(outputs: Tensor, labels: Tensor) -> Evaluation:
-    """Loss and accuracy of ``outputs`` against labels of any sort; see :mod:`.objectives`."""
+def evaluation(
+    outputs: Tensor, labels: Tensor, criterion: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> Evaluation:
+    """Loss and accuracy of ``outputs`` against labels of any sort; see :mod:`.objectives`.
+
+    Of a ``criterion`` (outputs, labels) -> scalar the loss is its own, on all rows at once.
+    """
     labels = labels.to(outputs.device)
+    if criterion is not None:
+        found = criterion(outputs, labels)
+        if not isinstance(found, Tensor) or found.numel() != 1:
+            raise TypeError(
+                f"criterion must return a scalar tensor, got {type(found).__name__}; reduce it with .mean()."
+            )
+        loss, answered = float(found), not isinstance(criterion, OnRows)
+        try:
+            objectives.check_outputs(outputs, labels)
+        except ValueError:  # outputs that the criterion alone can read
+            answered = False
+        return Evaluation(loss, float(wide(objectives.scores_of(outputs, labels)).mean()) if answered else -loss)
     mean_loss = float(summed_loss(outputs, labels)) / len(labels)
     task = objectives.task_of(labels)
     if task == "values":

@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import out_of_memory
 from ..data.samples import Dataset, Samples
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from ..utils.random import seed_of
 from ..utils.torch_state import seeded
 from .encoders import sizes

@@ -29,6 +29,7 @@ from . import edited, trained
 from . import experiment as experiments
 from .circumstances import command, commit, user_commit
 from .cubes import fact, grouped, layout_of
+from .devices import Devices
 from .experiment import WHY, Experiment
 from .runner import Results, Runner
 from .store import Store, StoreError, settled
@@ -66,10 +67,10 @@ def sweep(
             A finished grid of many members gets a copy that is read at once, in ``compact/``. What a live view has
             trained into it (``trained/``) is not computed again.
         executor: any ``concurrent.futures.Executor``: a ``ProcessPoolExecutor`` (give it the spawn
-            context), or ``client.get_executor()`` of dask. None computes in this process, or in
-            processes of its own where the members are many and long.
+            context), :class:`Devices` for several GPUs, or ``client.get_executor()`` of dask. None computes in this
+            process, or in processes of its own where the members are many and long.
         how: "auto", "stacked" (members of one shape train together), "sequential", "processes".
-        stack: members in one stack at most; 16, or 256 on a GPU, when not given.
+        stack: members in one stack at most; 16, or 1024 on a GPU, when not given; where memory runs out, half as many.
         retries: how often a member may be lost with its worker.
         progress: show a tqdm bar.
         on_error: "raise" what a member raises: what is finished is kept, and the next call tries that member last;
@@ -129,6 +130,8 @@ def sweep(
         # Processes find an experiment by its name; one made in a notebook they could not import.
         if executor is None and by_name and how == "auto" and facts["device"] == "cpu":
             how = "processes" if worth_processes(known, tasks) else how
+        if isinstance(executor, Devices):
+            executor.known = by_name
         if how == "processes":
             executor = leaving.enter_context(processes(min(cores(), len(tasks)), by_name))
         here = Here(lambda share=0.0, message="": bar.set_postfix_str(message or f"{share:.0%}"))

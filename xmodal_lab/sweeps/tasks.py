@@ -20,8 +20,9 @@ from .experiment import Experiment
 WAYS = ("auto", "stacked", "sequential", "processes")
 # Members in one stack at most: more gain little and leave the cache (ours; benchmarks/sweeps.py).
 STACK = 16
-# The same on a GPU, where 256 MLPs cost the host as many launches as 16 (ours; not measured on one).
-STACK_ON_GPU = 256
+# The same on a GPU, where 1,024 MLPs cost the host as many launches as 16; where memory runs out, a stack is halved
+# (ours; not measured on one). An interruption loses the stack that was running.
+STACK_ON_GPU = 1024
 # Guessed seconds from which on processes pay for their start, about 5 s each (ours).
 WORTH_PROCESSES = 60.0
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from ..utils.memory import in_halves
 from ..utils.torch_state import gradients
 from . import experiment as experiments
 from .cubes import Arrays, Layout
@@ -66,13 +67,11 @@ def work(
     found: Sequence[Any]
     if len(settings) > 1 and known.stack is not None:
         try:
-            found = known.stack([dict(s) for s in settings], say)
+            found = in_halves(partial(_stacked, known, say), settings, "members of a stack")
         except Exception:
             if on_error == "raise":
                 raise
             found = [_alone(known, dict(s), say, Exception) for s in settings]  # one of them: which?
-        if len(found) != len(settings):
-            raise ValueError(f"the stack of {known.name!r} gave {len(found)} results for {len(settings)} members.")
     else:
         caught = FloatingPointError if on_error == "raise" else Exception
         found = [_alone(known, dict(s), say, caught) for s in settings]
@@ -89,6 +88,16 @@ def work(
                 raise
             outcome.append(f"{RAISED}{type(error).__name__}: {error}")
     return outcome, time.perf_counter() - started
+
+
+def _stacked(experiment: Experiment, report: Report, settings: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+    """What the stack of these members gives; where memory left room for one alone, that member."""
+    if len(settings) == 1 or experiment.stack is None:
+        return [_alone(experiment, dict(s), report, FloatingPointError) for s in settings]
+    found: Sequence[Any] = experiment.stack([dict(s) for s in settings], report)
+    if len(found) != len(settings):
+        raise ValueError(f"the stack of {experiment.name!r} gave {len(found)} results for {len(settings)} members.")
+    return found
 
 
 def _alone(experiment: Experiment, settings: dict[str, Any], report: Report, caught: type[Exception]) -> Any:
@@ -229,8 +238,12 @@ class Processes(ProcessPoolExecutor):
     """
 
     def __init__(self, count: int, known: bool) -> None:
-        super().__init__(count, get_context("spawn"), _ignore_interrupt)
+        super().__init__(count, get_context("spawn"), ignore_interrupt)
         self.count, self.known = count, known
+
+    def anew(self) -> Processes:
+        """The same, for one whose processes have died."""
+        return Processes(self.count, self.known)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Hand over one call; processes are started here, as they are needed."""
@@ -259,20 +272,40 @@ def processes(count: int, known: bool) -> Iterator[Processes]:
 def terminate(pool: Executor) -> None:
     """End a pool's processes without waiting for what they are at."""
     alive = dict(getattr(pool, "_processes", None) or {})  # Python 3.14 has terminate_workers for this
+    if _is_loky(pool):  # which ends them itself, and knows no cancel_futures
+        stop: Any = pool.shutdown
+        stop(wait=False, kill_workers=True)
+        return
     pool.shutdown(wait=False, cancel_futures=True)
     for process in alive.values():
         process.terminate()
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them."""
+def ignore_interrupt() -> None:
+    """In a worker: Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _is_loky(executor: Executor) -> bool:
+    """Whether these are joblib's processes, which are no pool of the standard library."""
+    return any(kind.__module__.startswith(("joblib.externals.loky", "loky.")) for kind in type(executor).__mro__)
+
+
+def broken(executor: Executor) -> bool:
+    """Whether a pool is broken; True for one that does not say."""
+    flags = getattr(executor, "_flags", None)  # joblib's
+    return bool(getattr(executor, "_broken", getattr(flags, "broken", True)))
 
 
 def like(executor: Executor) -> Executor | None:
     """A fresh process pool like a broken one."""
     if isinstance(executor, Processes):
-        return Processes(executor.count, executor.known)
+        return executor.anew()
+    if _is_loky(executor):
+        from joblib.externals.loky import get_reusable_executor
+
+        count: Any = executor
+        return get_reusable_executor(max_workers=count._max_workers)  # a new one, since that one broke
     if not isinstance(executor, ProcessPoolExecutor):
         return None
     kept: Any = executor  # how it was made is in private attributes only

@@ -136,19 +136,23 @@ def penalty(distance: Tensor, alpha: Any, beta: Any, first: Tensor | None = None
             f"{None if first is None else tuple(first.shape)}."
         )
     a, b = coefficient("alpha", alpha, distance), coefficient("beta", beta, distance)
-    reference = distance.mean(-2) if first is None else first
     try:
-        off = distance - (b[..., None] * reference)[..., None, :]
-        found: Tensor = a * off.square().sum(-1).mean(-1)
+        return a * off_reference(distance, b, first)
     except RuntimeError as error:
         raise ValueError(f"alpha, beta, first and distance {tuple(distance.shape)} do not broadcast: {error}") from None
-    return found
+
+
+def off_reference(distance: Tensor, beta: Tensor, first: Tensor | None) -> Tensor:
+    """:func:`penalty` at α = 1 of what was checked before: inside a step, where a GPU's host is not to wait."""
+    reference = distance.mean(-2) if first is None else first
+    off = distance - (beta[..., None] * reference)[..., None, :]
+    return off.square().sum(-1).mean(-1)
 
 
 def coefficient(name: str, value: Any, like: Tensor) -> Tensor:
     """``value`` as a tensor like ``like``, refused below 0."""
-    found = check.finite(name, check.as_tensor(name, value, like.dtype)).to(like.device)
+    found = check.finite(name, check.as_tensor(name, value, like.dtype))
     if not bool((found >= 0).all()):
         what = "weight of the regulariser" if name == "alpha" else "target as a multiple of the reference"
         raise ValueError(f"{name}, the {what}, must be at least 0, got {found.tolist()} (wma Eq 9).")
-    return found
+    return found.to(like.device)

@@ -161,6 +161,7 @@ class Objective:
         if any(recipe.shape() != first.shape() for recipe in recipes):
             raise ValueError("the members of a stack need recipes that differ in their settings alone.")
         self.mix, self.members = first.mix, len(recipes)
+        self.where, self.dtype = like.device, like.dtype
         weights = {t.called: [r.weight(t.called) for r in recipes] for t in first.terms}
         # A term that no member weighs costs nothing: it is neither prepared nor drawn for.
         self.terms = [t for t in first.terms if any(weights[t.called])]
@@ -193,9 +194,12 @@ class Objective:
         self.sizes: list[int] = []
 
     def epoch(self, rows: Tensor, labels: Tensor) -> None:
-        """Draw for the epoch whose rows these are: (K, n) each, in the order of training."""
+        """Draw for the epoch whose rows these are: (K, n) each, in the order of training.
+
+        On the CPU, where everything is drawn; what was drawn goes to where the members train.
+        """
         self.seen, self.sizes = {t.called: [] for t in self.terms}, []
-        where = rows.device
+        rows, labels, where = rows.cpu(), labels.cpu(), self.where
         for t in self.terms:
             each = [
                 t.draw(state, rows[k], labels[k], generator)
@@ -250,7 +254,11 @@ class Objective:
         # The last batch of an epoch may be smaller: a mean over rows, not over batches.
         share = torch.tensor(self.sizes, dtype=torch.float64)
         share = (share / share.sum())[:, None]
-        return {name: (torch.stack(values).cpu().double() * share).sum(0) for name, values in self.seen.items()}
+        if not self.seen:
+            return {}
+        # Read at once: the host waits for a GPU once.
+        table = torch.stack([torch.stack(values).to(self.dtype) for values in self.seen.values()]).cpu().double()
+        return dict(zip(self.seen, (table * share).sum(1), strict=True))
 
 
 def _of(recipe: Recipe, called: str) -> Term:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import out_of_memory
 from ..data.samples import Dataset, Samples
 from ..losses.criteria import check_labels
 from ..models import objectives
 from ..models.coarse import single, single_samples
 from ..models.evaluation import answer, device_of, eval_mode
 from ..utils import checks as check
+from ..utils.memory import out_of_memory
 from .trainable import check_known
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.pairing import Pairs
+from ..data.pairing import Pairs, draw_together
 from ..data.samples import Dataset, Samples
 from ..losses import Params
 from ..models.coarse import single
@@ -24,6 +25,8 @@ from ..models.copies import copy_of
 from ..models.fusion import LateFusion
 from ..models.latents import Seen
 from ..utils import checks as check
+from ..utils.graphs import Graphed
+from ..utils.memory import in_halves
 from ..utils.torch_state import gradients, pick_device
 from .fitting import Run, as_history, epochs_kept, fit, objective_of, scored_epochs
 from .flat_minima import first_averaged, sharpened
@@ -67,7 +70,7 @@ def fit_stack(
         dataset: the same for all.
         device, keep_on_device: as in :func:`~xmodal_lab.fit`.
         snapshots: as in :func:`~xmodal_lab.fit`, of every member.
-        on_epoch: called with ``epoch`` and the mean ``loss`` over the members.
+        on_epoch: called with ``epoch`` and the mean ``loss`` over the members; where memory ran out, of each part.
         score_every: as in :func:`~xmodal_lab.fit`.
         settings: as in :func:`~xmodal_lab.fit`. A list or tuple gives one value per member for
             pairing, share, lr, weight_decay, seed and recipe; the others are the same for all. Recipes of one
@@ -80,6 +83,9 @@ def fit_stack(
     Raises:
         ValueError: nets that cannot be stacked (the message says why), settings of the wrong
             length, pairings with different numbers of rows; as :func:`~xmodal_lab.fit`.
+
+    Warns:
+        UserWarning: memory ran out for all of them at once; they were trained in smaller stacks, to the same results.
     """
     options = _options(len(nets), settings)
     check_trainable(dataset, options[0])
@@ -87,22 +93,26 @@ def fit_stack(
     scored = scored_epochs(score_every, options[0])
     nets = [single(net) for net in nets]
     where = pick_device(device, set().union(*map(dtypes_of, nets)))
-    # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
-    order = sorted(range(len(nets)), key=lambda k: (options[k].lr, options[k].weight_decay))
-    run = _StackedRun([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
-    kept: list[dict[int, Params]] = [{} for _ in nets]
-    for epoch in range(options[0].epochs + 1):
-        if epoch:
-            run.epoch(epoch, scored(epoch))
-        if epoch in kept_at:
-            for k, mine in enumerate(kept):
-                mine[epoch] = {name: p.cpu() for name, p in run.stack.state(k).items()}
-        if epoch and on_epoch is not None:
-            on_epoch({"epoch": epoch, "loss": run.mean_loss()})
-        if all(run.errors):
-            break
-    runs = dict(zip(order, run.results(kept, keep_on_device), strict=True))
-    return [runs[k] for k in range(len(nets))]
+
+    def together(members: Sequence[int]) -> list[Run | DivergedError]:
+        # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
+        order = sorted(members, key=lambda k: (options[k].lr, options[k].weight_decay))
+        run = _StackedRun([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
+        kept: list[dict[int, Params]] = [{} for _ in order]
+        for epoch in range(options[0].epochs + 1):
+            if epoch:
+                run.epoch(epoch, scored(epoch))
+            if epoch in kept_at:
+                for k, mine in enumerate(kept):
+                    mine[epoch] = {name: p.cpu() for name, p in run.stack.state(k).items()}
+            if epoch and on_epoch is not None:
+                on_epoch({"epoch": epoch, "loss": run.mean_loss()})
+            if all(run.errors):
+                break
+        runs = dict(zip(order, run.results(kept, keep_on_device), strict=True))
+        return [runs[k] for k in members]
+
+    return in_halves(together, range(len(nets)), "members of a stack")
 
 
 def stack_of(nets: Sequence[nn.Module], dataset: Dataset) -> Stack:
@@ -149,13 +159,17 @@ class _StackedRun:
         self.stack = stack_of(nets, dataset)
         asked = options[0]
         self.stack.use(machine_for(asked.precision, asked.compile, device, dtypes_of(nets[0])))
+        self.fed = list(self.union)  # inputs in the order in which a step takes them
+        me = weakref.proxy(self)  # no circle: what a run holds goes with it
+        self.graphed = Graphed(lambda labels, *inputs: me._plain(labels, *inputs), "a stacked step")
         self.train = dataset.train.to(device)
+        self.host_labels = dataset.train.labels.cpu()
         self.objective = objective_of(nets, dataset, self.train, options, device)
         if self.objective is not None and len(set(self.names)) > 1:
             raise ValueError("under a recipe the members of a stack see the same modalities; put others in another.")
         self.inputs = self.stack.prepare(self.train.inputs)
         self.splits = {k: self._held_out(k, s.to(device)) for k, s in dataset.splits.items() if k != "train"}
-        self.first = [self._draw(k, 0) for k in range(len(nets))]
+        self.first = self._draw(0)
         for pairs in self.first:
             check_known("train", pairs.labels(self.train))
         counts = sorted({len(pairs) for pairs in self.first})
@@ -179,9 +193,11 @@ class _StackedRun:
 
     def epoch(self, epoch: int, scored: bool = True) -> None:
         """One pass of every member over its own pairs, in its own order, and one row of history each."""
-        index, labels, rows = self._table(epoch)
+        index, host_rows = self._table(epoch)
+        rows = host_rows.to(self.device)
+        labels = self.train.labels[rows]
         if self.objective is not None:
-            self.objective.epoch(rows, labels)
+            self.objective.epoch(host_rows, self.host_labels[host_rows])
         sizes, losses, accuracies = [], [], []
         for start in range(0, self.rows, self.options[0].batch_size):
             part = slice(start, start + self.options[0].batch_size)
@@ -242,7 +258,8 @@ class _StackedRun:
         """Loss (K,), outputs and gradients of the batch; those of a recipe's own parameters behind the nets'."""
         objective = self.objective
         if objective is None:
-            return self.stack.gradients(batch, labels)
+            each, outputs, *raw = self.graphed(labels, *batch.values()) or ()
+            return each, outputs, dict(zip(self.stack.params, raw, strict=True))
 
         def loss(seen: Seen, alone: Alone, own: Params) -> Tensor:
             return objective(part, rows, labels, batch, seen, alone, own, again)
@@ -250,22 +267,20 @@ class _StackedRun:
         each, outputs, ours, theirs = self.stack.under(batch, loss, objective.params)
         return each, outputs, {**ours, **theirs}
 
-    def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """By modality the rows that each member's inputs come from, in its order; labels; its own rows: (K, n) each."""
+    def _plain(self, labels: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Loss, outputs and gradients of a batch, without a recipe."""
+        each, outputs, raw = self.stack.gradients(dict(zip(self.fed, inputs, strict=True)), labels)
+        return each, outputs, *raw.values()
+
+    def _table(self, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
+        """By modality the rows that each member's inputs come from, in its order; its own rows, on the CPU: (K, n)."""
         # Inputs are gathered by index inside the stack, member by member: nobody holds K copies of the data.
-        index: dict[str, list[Tensor]] = {m: [] for m in self.union}
-        rows = []
-        for k, first in enumerate(self.first):
-            plan = self.options[k].plan
-            fixed = plan.mode == "fixed" or plan.share == 0
-            pairs = first if epoch == 1 or fixed else self._draw(k, epoch - 1)
-            order = torch.randperm(self.rows, generator=self.draws[k][0])
-            rows.append(pairs.rows[order])
-            for m in self.union:  # where a modality is masked, any row will do
-                index[m].append(pairs.index.get(m, pairs.rows)[order])
-        together = {m: torch.stack(where).to(self.device) for m, where in index.items()}
-        own = torch.stack(rows).to(self.device)
-        return together, self.train.labels[own], own
+        pairs = self.first if epoch == 1 else self._draw(epoch - 1)
+        order = torch.stack([torch.randperm(self.rows, generator=draws) for draws, _ in self.draws])
+        rows = torch.stack([p.rows for p in pairs])
+        # Where a modality is masked, any row will do.
+        index = {m: torch.stack([p.index.get(m, p.rows) for p in pairs]).gather(1, order) for m in self.union}
+        return {m: where.to(self.device) for m, where in index.items()}, rows.gather(1, order)
 
     def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch (K, B, ...) after augmentation: each member draws for what it sees, as alone."""
@@ -281,8 +296,17 @@ class _StackedRun:
                 changed[m] = x if alike else changed[m].index_copy(0, torch.tensor(members, device=x.device), x)
         return changed
 
-    def _draw(self, k: int, epoch: int) -> Pairs:
-        return self.options[k].plan.draw(self.train, self.names[k], seed=self.options[k].seed, epoch=epoch)
+    def _draw(self, epoch: int) -> list[Pairs]:
+        """The pairs of every member; those that never change are not drawn again."""
+        plans = [o.plan for o in self.options]
+        still = [k for k, p in enumerate(plans) if epoch and (p.mode == "fixed" or p.share == 0)]
+        moving = [k for k in range(len(plans)) if k not in set(still)]
+        drawn = draw_together(
+            [plans[k] for k in moving], self.train, [self.names[k] for k in moving],
+            seeds=[self.options[k].seed for k in moving], epoch=epoch,
+        )  # fmt: skip
+        found = {**{k: self.first[k] for k in still}, **dict(zip(moving, drawn, strict=True))}
+        return [found[k] for k in range(len(plans))]
 
     # -- weights ---------------------------------------------------------------------------------
 

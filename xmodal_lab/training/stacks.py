@@ -127,7 +127,13 @@ class ProductStack(Stack):
 
     def use(self, machine: Machine) -> None:
         """Take steps through ``machine`` from now on."""
-        self.passed = machine.through(self._passed)
+        plain = not (machine.rounded or machine.compiled)
+        # Nothing that is kept leads back here unless it must: in a circle, weights stay on a GPU until they are found.
+        self.through = None if plain else machine.through(self._passed)
+
+    def passed(self, params: Params, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Features by modality and logits, as the machine takes steps."""
+        return (self.through or self._passed)(params, inputs)
 
     def prepare(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Samples as vectors, (n, d)."""

@@ -30,8 +30,9 @@ def latent_losses(z: Tensor, target: Tensor, names: Sequence[str]) -> Tensor:
     """
     d = z.shape[2]
     half = 0.5 * (z - target).square().sum(2).mean(1)
-    scale = torch.tensor([1 / d if name == "mse_mean" else 1.0 for name in names])
-    each = half * scale.to(half.device)
+    scales = [1 / d if name == "mse_mean" else 1.0 for name in names]
+    # One number for all needs no copy to a device, in every step.
+    each = half * (scales[0] if len(set(scales)) == 1 else torch.tensor(scales).to(half.device))
     if "cosine" in names:
         angles = 1 - functional.cosine_similarity(z, target, dim=2).mean(1)
         each = torch.where(torch.tensor([name == "cosine" for name in names]).to(half.device), angles, each)

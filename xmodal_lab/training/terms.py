@@ -36,7 +36,7 @@ from ..models.stacked import affine, uniform
 from ..utils import checks as check
 from ..utils.random import seed_of
 from ..utils.registry import Registry
-from .alignment import REFERENCES, SOLVERS, Transport, penalty, token_distances
+from .alignment import REFERENCES, SOLVERS, Transport, off_reference, token_distances
 from .stacks import member_losses
 from .targets import LOSSES, Pool, controls, drawn, latent_losses
 
@@ -367,7 +367,7 @@ class Alignment(Term):
         first = None
         if self.reference == "first_batch":
             first = view.memory.setdefault("first", distance.detach().mean(-2))
-        return penalty(distance, 1.0, view.settings["b_align"], first)
+        return off_reference(distance, view.settings["b_align"], first)
 
     def distance(self, latents: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
         """D of ``latents`` with their ``masks``: (K, B, pairs) over tokens, (K, 1, pairs) over the batch."""

@@ -1,11 +1,18 @@
-"""How much memory is left, and a refusal before any work that would not fit."""
+"""How much memory is left; a refusal before any work that would not fit, and a way on where it ran out."""
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # Below this nothing is asked of the system (ours).
 SMALL = 1 << 28
@@ -70,3 +77,45 @@ def _container() -> int | None:
         return None if most == "max" else max(0, int(most) - used + cached)
     except (OSError, ValueError):
         return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out, on a GPU or a CPU, so that smaller batches may help."""
+    text = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
+    )
+
+
+def in_halves(together: Callable[[Sequence[T]], Sequence[R]], members: Sequence[T], what: str) -> list[R]:
+    """``together(members)``; where memory runs out, one half of them after the other, and so on down to one.
+
+    Args:
+        together: from some members to what each of them gives, in order.
+        members: all of them; what one gives does not depend on which others are there.
+        what: called in the message.
+
+    Returns:
+        What each gives.
+
+    Raises:
+        RuntimeError, MemoryError: of a member for which alone there is no room.
+
+    Warns:
+        UserWarning: memory ran out; how many go together from then on.
+    """
+    found: list[R] = []
+    at_once = most = len(members)
+    while len(found) < len(members):
+        try:
+            found += together(members[len(found) : len(found) + at_once])
+        except (RuntimeError, MemoryError) as error:
+            if at_once == 1 or not out_of_memory(error):
+                raise
+            at_once = -(-at_once // 2)
+        else:
+            continue
+        gc.collect()  # what the failed try held may hang in a circle
+    if at_once < most:
+        warnings.warn(f"out of memory for {most} {what} at once: went on with {at_once}.", stacklevel=3)
+    return found

@@ -163,7 +163,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def pick_device(device: str | torch.device = "auto", dtypes: Iterable[torch.dtype] = ()) -> torch.device:
-    """The device that ``device`` names; "auto" is cuda, else mps, else cpu.
+    """The device that ``device`` names; "auto" is cuda, else mps, else cpu, or what :func:`settle` has said.
 
     Args:
         device: "auto", or a name such as "cuda:1".
@@ -176,14 +176,34 @@ def pick_device(device: str | torch.device = "auto", dtypes: Iterable[torch.dtyp
         ValueError: a device that this machine does not have, or that lacks one of ``dtypes``.
     """
     wide = any(dtype in (torch.float64, torch.complex128) for dtype in dtypes)
+    mine = _SETTLED[0] if _SETTLED else None
+    if mine is not None and device == "auto" and (has_float64(mine) or not wide):
+        return mine
     if not (isinstance(device, str) and device == "auto"):
         place = check.device(device)
+        if mine is not None and place.index is None and place.type == mine.type:
+            place = mine
         if wide and not has_float64(place):
             raise ValueError(f"device {str(place)!r} has no float64; use device='cpu' (or 'auto'), or .float().")
         return place
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() and not wide else "cpu")
+
+
+_SETTLED: list[torch.device] = []
+
+
+def settle(device: str) -> None:
+    """Let "auto", and the kind of ``device`` without a number, mean this device from now on in this process.
+
+    Raises:
+        ValueError: a device that this machine does not have.
+    """
+    place = check.device(device)
+    _SETTLED[:] = [place]
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
 
 
 def has_float64(device: torch.device) -> bool:

@@ -6,7 +6,7 @@ tridiagonal. That makes restarts and fixed vectors a matter of a few lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,26 +92,34 @@ class Krylov:
 
         The host waits once for all of them. What went on beyond a basis that was complete is thrown away.
         """
+        first = self.steps
         if self._rows.device.type == "cpu":
             self.step()
-            return 1
-        ahead, first = [], self.steps
-        for at in range(first, first + max(1, min(most, UNLOOKED, self.capacity - first))):
-            count = self.fixed + at + 1
-            vector = self.unlooked(self._rows[count - 1]).clone()
-            taken, norm = self._clear(vector, count)[self.fixed :], norm64(vector)
-            ahead += [taken.to(norm.dtype), norm.reshape(1)]
-            self._rows[count] = vector / norm
-        numbers = iter(torch.cat(ahead).cpu().double().split([len(part) for part in ahead]))
-        for column, norm in zip(numbers, numbers, strict=True):
-            if not bool(torch.isfinite(column).all() & torch.isfinite(norm).all()):
-                self.matvec(self._rows[self.fixed + self.steps])  # says what is wrong
-            self._table[: self.steps + 1, self.steps] = self._table[self.steps, : self.steps + 1] = column.numpy()
-            self.sticks_out = float(norm)
-            self.steps += 1
-            if self.complete:
-                break
+        else:
+            advance_together([self], lambda rows: self.unlooked(rows[0])[None], most)
         return self.steps - first
+
+    def newest(self, ahead: int = 0) -> Tensor:
+        """The vector (n,) that is multiplied next, or ``ahead`` steps later."""
+        return self._rows[self.fixed + self.steps + ahead]
+
+    def take(self, product: Tensor, ahead: int) -> list[Tensor]:
+        """Put the product of :meth:`newest` into the basis; gives what it told, unread: its column and its norm."""
+        count = self.fixed + self.steps + ahead + 1
+        vector = product.clone()
+        taken, norm = self._clear(vector, count)[self.fixed :], norm64(vector)
+        self._rows[count] = vector / norm
+        return [taken.to(norm.dtype), norm.reshape(1)]
+
+    def read(self, column: Tensor, norm: Tensor) -> None:
+        """Note what one product told, on the CPU; nothing where the basis was complete before."""
+        if self.steps and self.complete:
+            return
+        if not bool(torch.isfinite(column).all() & torch.isfinite(norm).all()):
+            self.matvec(self._rows[self.fixed + self.steps])  # says what is wrong
+        self._table[: self.steps + 1, self.steps] = self._table[self.steps, : self.steps + 1] = column.numpy()
+        self.sticks_out = float(norm)
+        self.steps += 1
 
     @property
     def complete(self) -> bool:
@@ -147,6 +155,23 @@ class Krylov:
         self._table[:] = 0
         self._table[: len(keep), : len(keep)] = np.diag(theta[keep])
         self.steps = len(keep)
+
+
+def advance_together(runs: Sequence[Krylov], many: MatVec, most: int) -> None:
+    """``UNLOOKED`` products at most of each of some runs on a GPU, for which the host waits once.
+
+    Args:
+        runs: of one operator, all with as many steps; none is complete.
+        many: (m, n) -> A v for each of m rows, without a look at what comes out.
+        most: products of each.
+    """
+    ahead: list[Tensor] = []
+    for at in range(max(1, min(most, UNLOOKED, runs[0].capacity - runs[0].steps))):
+        products = many(torch.stack([run.newest(at) for run in runs]))
+        ahead += [part for run, product in zip(runs, products, strict=True) for part in run.take(product, at)]
+    numbers = iter(torch.cat(ahead).cpu().double().split([len(part) for part in ahead]))
+    for k, (column, norm) in enumerate(zip(numbers, numbers, strict=True)):
+        runs[k % len(runs)].read(column, norm)
 
 
 @dataclass(eq=False)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ...data.batches import out_of_memory
 from ...losses import Loss, Params, Term, as_loss
 from ...losses.directions import parameter_names
 from ...losses.precision import looked_at, value_in
 from ...utils import checks as check
+from ...utils.graphs import Graphed
+from ...utils.memory import out_of_memory
 from ...utils.shapes import Float
 from ...utils.torch_state import full_precision
 from .checked import check_derivatives, refused, symmetrised
@@ -76,6 +78,7 @@ class Operator:
         self._terms: list[Any] = self._cut(rows)
         self._graphs: list[Any] | None = None
         self._retain = True
+        self._recorded = self._recording()
         self._batches: bool | None = None  # whether many products go back at once; None: not tried yet
         with refused(self.loss.name):
             check_derivatives(loss, self.loss, self.names)
@@ -159,11 +162,14 @@ class Operator:
         """
         if self.device.type == "cpu" or len(vectors) == 1:
             return torch.stack([self.matvec(vector) for vector in vectors])
-        found = self._together(vectors)
-        if found is None:
-            found = torch.stack([self.product(vector) for vector in vectors])
+        found = self.products_of(vectors)
         self._check(found)
         return found
+
+    def products_of(self, vectors: Tensor) -> Tensor:
+        """:meth:`many`, but no look at what comes out, for which the host would wait."""
+        found = self._together(vectors) if self.device.type != "cpu" and len(vectors) > 1 else None
+        return torch.stack([self.product(vector) for vector in vectors]) if found is None else found
 
     def _together(self, vectors: Tensor) -> Tensor | None:
         """All products in one backward pass; None where that fails or gives something else, tried on the first."""
@@ -248,11 +254,19 @@ class Operator:
         """A v for a vector (n,), or for each row of (m, n)."""
         if self._graphs is None:
             self._graphs = self._build()
+        if vector.ndim == 1 and self._graphs and len(self._graphs) == len(self._terms):
+            found = self._recorded(vector)
+            if found is not None:
+                return found[0]
+        return self._back_through(self._graphs, vector)
+
+    def _back_through(self, graphs: Sequence[Any], vector: Tensor) -> Tensor:
+        """A v, through the ``graphs`` of the first terms and new ones of the others."""
         parts, total = self._parts(vector), torch.zeros_like(vector)
         slots = self._parts(total)
         for i, term in enumerate(self._terms):
-            retained = i < len(self._graphs)
-            graph = self._graphs[i] if retained else self._graph(term)
+            retained = i < len(graphs)
+            graph = graphs[i] if retained else self._graph(term)
             if not graph:  # constant or linear in θ
                 continue
             for block in self._blocks:
@@ -260,6 +274,14 @@ class Operator:
                 for j, row in self._rows_of(graph, block, parts, again, vector.ndim == 2):
                     slots[j].add_(row, alpha=term.weight)
         return total
+
+    def _recording(self) -> Graphed:
+        """Products as a CUDA graph, which goes back through graphs of its own."""
+        me = weakref.proxy(self)  # no circle: what an operator holds goes with it
+        return Graphed(
+            lambda graphs, vector: (me._back_through(graphs, vector),), f"a product with {self.called}",
+            setup=lambda: [me._graph(term) for term in me._terms],
+        )  # fmt: skip
 
     def _parts(self, vector: Tensor) -> list[Tensor]:
         """Views of (…, n), shaped like the parameters."""
@@ -291,6 +313,7 @@ class Operator:
     def _shrink(self) -> bool:
         """Let go of the graphs and halve the chunk; False when there is nothing smaller."""
         self._graphs, held = None, self._graphs
+        self._recorded = self._recording()
         released, self._retain = self._retain and bool(held), False
         rows, cut = self._rows or 1 << 20, False
         while rows > 1 and not cut:

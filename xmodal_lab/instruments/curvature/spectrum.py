@@ -25,11 +25,11 @@ from ...losses import Direction, Loss, Params, as_loss
 from ...losses.directions import norm_of
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
-from ...utils.memory import require
+from ...utils.memory import free_bytes, require
 from ...utils.shapes import Float
 from ...utils.torch_state import full_precision, wide
 from .gauss_newton import GGN, EmpiricalFisher
-from .lanczos import Array, Krylov, leading
+from .lanczos import Array, Krylov, advance_together, leading
 from .operator import TOGETHER, Hessian, Operator
 from .spectral_axis import lambdas, on_lambdas
 
@@ -437,18 +437,8 @@ def density(
     else:
         needed = (steps + 5) * n * operator.dtype.itemsize
         require(f"a density of {steps} steps among {n} parameters", needed, "take fewer steps", operator.device)
-        nodes = torch.zeros(probes, steps, dtype=torch.float64)
-        weights = torch.zeros(probes, steps, dtype=torch.float64)
         generator = torch.Generator().manual_seed(check.integer("seed", seed))
-        for i in range(probes):
-            start = torch.randn(n, generator=generator, dtype=operator.dtype).to(operator.device)
-            krylov = Krylov(operator.matvec, start, start.new_empty(0, n), steps, unlooked=operator.product)
-            while krylov.steps < steps and not (krylov.steps and krylov.complete):
-                krylov.advance(steps - krylov.steps)
-            theta, coordinates, _ = krylov.ritz()
-            nodes[i] = float(theta[0])  # where the run ended early, the rest repeats with weight 0
-            nodes[i, : len(theta)] = torch.as_tensor(theta)
-            weights[i, : len(theta)] = torch.as_tensor(coordinates[0] ** 2)
+        nodes, weights = _quadrature(operator, steps, probes, generator)
     width = float(nodes.max() - nodes.min())
     return Density(
         nodes=nodes,
@@ -459,6 +449,36 @@ def density(
         hvps=operator.products - before,
         names=operator.names,
     )
+
+
+def _quadrature(
+    operator: Operator, steps: int, probes: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "probes steps"], Float[Tensor, "probes steps"]]:
+    """Nodes and weights of each probe; on a GPU the products of several probes go back through the graph together."""
+    n, at_once = operator.size, 1
+    if operator.device.type != "cpu":
+        left, basis = free_bytes(operator.device), (steps + 1) * operator.size * operator.dtype.itemsize
+        at_once = min(TOGETHER, probes if left is None else max(1, left // 2 // basis))
+    nodes, weights = (torch.zeros(probes, steps, dtype=torch.float64) for _ in range(2))
+    for first in range(0, probes, at_once):
+        starts = [
+            torch.randn(n, generator=generator, dtype=operator.dtype).to(operator.device)
+            for _ in range(min(at_once, probes - first))
+        ]
+        runs = [
+            Krylov(operator.matvec, start, start.new_empty(0, n), steps, unlooked=operator.product) for start in starts
+        ]
+        while going := [run for run in runs if run.steps < steps and not (run.steps and run.complete)]:
+            if len(going) == 1:
+                going[0].advance(steps - going[0].steps)
+            else:
+                advance_together(going, operator.products_of, steps - going[0].steps)
+        for i, run in enumerate(runs, first):
+            theta, coordinates, _ = run.ritz()
+            nodes[i] = float(theta[0])  # where the run ended early, the rest repeats with weight 0
+            nodes[i, : len(theta)] = torch.as_tensor(theta)
+            weights[i, : len(theta)] = torch.as_tensor(coordinates[0] ** 2)
+    return nodes, weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from ...data.corruptions import generator
 from ...data.samples import Samples
 from ...losses.parameters import scalar
 from ...losses.standins import answering
+from ...models import objectives
 from ...models.any_batch import on_any_batch
 from ...models.coarse import single, single_samples
 from ...models.evaluation import (
@@ -31,13 +32,15 @@ from ...models.evaluation import (
     evaluation,
     outputs_of,
     seen_modalities,
-    summed_loss,
 )
 from ...models.fusion import LateFusion
-from ...models.objectives import task_of
+from ...models.objectives import loss_of, task_of
 from ...utils import checks as check
+from ...utils.graphs import Graphed
 from ...utils.torch_state import full_precision, wide
 from .balls import BALLS, row_norms
+
+GRAPHED_FROM = 50  # steps of an attack from which on a CUDA graph of one pays (ours; not measured)
 
 PGD_IMAGE: Mapping[str, Any] = MappingProxyType({"eps": 0.1, "step": 0.001, "iterations": 5})
 """dml Tab 11, image: ``pgd(model, samples, "image", **PGD_IMAGE)``.
@@ -61,7 +64,7 @@ class Attack:
         iterations, norm, random_start, seed: as asked.
         clean_accuracy, adversarial_accuracy: before and after; minus the mean squared error
             for real-valued labels.
-        clean_loss, adversarial_loss: mean over samples.
+        clean_loss, adversarial_loss: mean over samples; of a criterion of one's own what it says of all of them.
         perturbation: modality -> the largest ‖x' - x‖ of a row, in ``norm``; never above eps.
         blind: share of the rows whose first gradient was exactly zero: the model ignores the modality
             there, or saturates. The attack cannot move them, which need not be robustness.
@@ -152,7 +155,8 @@ def pgd(
         iterations: T (10, as for spectrograms in dml Tab 11).
         random_start: start at a random point of the ball instead of at x.
         norm: "linf" (per value; the paper's) or "l2" (per row, with normalised gradient steps).
-        criterion: ``criterion(outputs, labels) -> scalar``, climbed. None: cross-entropy, or squared error
+        criterion: ``criterion(outputs, labels) -> scalar``, climbed; beside a batch its target may be any tensor with a
+            row for each sample (then accuracy is minus the loss). None: cross-entropy, or squared error
             for real-valued labels. Cross-entropy is softplus(m) with m = log Σ_{c≠y} exp z_c - z_y, so its
             gradient in a row is m's times a positive number, and the steps are the same; m is what is
             climbed, since it does not underflow where the model is sure of itself.
@@ -209,13 +213,8 @@ def pgd(
         labels = samples.labels[rows].to(device)
         balls = {m: ball(x[m], samples.present[m][rows].to(device), radius[m], steps[m], limits[m]) for m in names}
         points = {m: balls[m].start(drawn[m][rows]) if random_start else x[m] for m in names}
-        none = 0
         with _encoded_once(model, {m: x[m] for m in seen if m not in names}):
-            for t in range(iterations):
-                gradients = _gradients(model, {m: x[m] for m in seen}, points, labels, climbed)
-                if t == 0:
-                    none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
-                points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+            points, none = _ascended(model, {m: x[m] for m in seen}, points, labels, climbed, balls, iterations)
         return {m: points[m].to(samples.inputs[m].device) for m in names}, none
 
     with eval_mode(model), torch.inference_mode(False):  # there, a gradient is not an error but missing
@@ -223,14 +222,14 @@ def pgd(
         perturbed = {m: torch.cat([points[m] for points, _ in parts]) for m in names}
         attacked = replace(samples, inputs={**samples.inputs, **perturbed})
         clean, adversarial = (
-            evaluation(outputs_of(model, {m: s.inputs[m] for m in seen}, batch_size, device), s.labels)
+            evaluation(outputs_of(model, {m: s.inputs[m] for m in seen}, batch_size, device), s.labels, criterion)
             for s in (samples, attacked)
         )
         blind = sum(none for _, none in parts) / len(samples)
         if blind == 1:
             shapes = {m: tuple(samples.inputs[m].shape) for m in names}
             away = {m: radius[m] * ball.draw(shape, generator(seed, "pgd", m)) for m, shape in shapes.items()}
-            _warn_if_loss_moves(model, samples, away, seen, batch_size, device)
+            _warn_if_loss_moves(model, samples, away, seen, criterion, batch_size, device)
     moved = {m: wide(attacked.inputs[m]) - wide(samples.inputs[m]) for m in names}
     return Attack(
         samples=attacked, modalities=names, eps=radius, step=steps, iterations=iterations, norm=norm,
@@ -243,15 +242,16 @@ def pgd(
 
 
 def _warn_if_loss_moves(
-    model: nn.Module, samples: Samples, away: Mapping[str, Tensor], seen: Collection[str], batch_size: int,
-    device: torch.device,
+    model: nn.Module, samples: Samples, away: Mapping[str, Tensor], seen: Collection[str],
+    criterion: Callable[[Tensor, Tensor], Tensor] | None, batch_size: int, device: torch.device,
 ) -> None:  # fmt: skip
     """Where no row has a gradient: whether the model is deaf to the modality, or only hides its gradient."""
     few = slice(0, batch_size)
     here = {m: samples.inputs[m][few] for m in seen}
     there = {m: x + away[m][few].to(x) if m in away else x for m, x in here.items()}
     one, other = (
-        evaluation(outputs_of(model, views, batch_size, device), samples.labels[few]).loss for views in (here, there)
+        evaluation(outputs_of(model, views, batch_size, device), samples.labels[few], criterion).loss
+        for views in (here, there)
     )
     if one != other:
         warnings.warn(
@@ -263,11 +263,45 @@ def _warn_if_loss_moves(
 
 def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:
     """Σ log Σ_{c≠y} exp z_c - z_y: rises with the cross-entropy of each row and never saturates."""
-    loss = summed_loss(outputs, labels)
     if task_of(labels) != "classes" or outputs.shape[1] == 1:  # of a single class there is nothing to confuse
-        return loss
-    own = nn.functional.one_hot(labels, outputs.shape[1]).bool()
-    return (outputs.masked_fill(own, -math.inf).logsumexp(1) - outputs[own]).sum()
+        return loss_of(outputs, labels, "sum")
+    own = torch.zeros_like(outputs, dtype=torch.bool).scatter_(1, labels[:, None], True)
+    return (outputs.masked_fill(own, -math.inf).logsumexp(1) - outputs.gather(1, labels[:, None])[:, 0]).sum()
+
+
+def _ascended(
+    model: nn.Module,
+    inputs: dict[str, Tensor],
+    points: dict[str, Tensor],
+    labels: Tensor,
+    climbed: Callable[[Tensor, Tensor], Tensor],
+    balls: Mapping[str, Any],
+    iterations: int,
+) -> tuple[dict[str, Tensor], int]:
+    """The points after all steps, and how many rows had no first gradient.
+
+    On a GPU the first gradient is looked at, and at the end whether there was NaN in any: the host would wait for each.
+    """
+    names = list(points)
+
+    def unlooked(*at: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_gradients(model, inputs, dict(zip(names, at, strict=True)), labels, climbed, False).values())
+
+    gradients = _gradients(model, inputs, points, labels, climbed)
+    none = int(torch.stack([row_norms(g, "linf") == 0 for g in gradients.values()]).all(0).sum())
+    points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+    # A short attack is over before a graph of its step is recorded.
+    repeated = Graphed(unlooked, "a step of an attack") if iterations >= GRAPHED_FROM else unlooked
+    spoilt = [torch.zeros((), dtype=torch.bool, device=labels.device) for _ in names]
+    for _ in range(1, iterations):
+        if labels.device.type == "cpu":
+            gradients = _gradients(model, inputs, points, labels, climbed)
+        else:
+            gradients = dict(zip(names, repeated(*points.values()) or (), strict=True))
+            spoilt = [bad | g.isnan().any() for bad, g in zip(spoilt, gradients.values(), strict=True)]
+        points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
+    _refuse_nan(dict(zip(names, torch.stack(spoilt).tolist(), strict=True)))
+    return points, none
 
 
 @contextmanager
@@ -303,24 +337,38 @@ def _gradients(
     points: dict[str, Tensor],
     labels: Tensor,
     criterion: Callable[[Tensor, Tensor], Tensor],
+    looked: bool = True,
 ) -> dict[str, Tensor]:
-    """∇ of the loss at the points, by modality; zeros for one that the model does not use."""
+    """∇ of the loss at the points, by modality; zeros for one that the model does not use.
+
+    Unless ``looked``, no number is read, for which the host would wait for a GPU.
+    """
     leaves = {m: p.detach().requires_grad_() for m, p in points.items()}
     with torch.enable_grad():
-        outputs = check_outputs(answer(model, {m: leaves.get(m, x) for m, x in inputs.items()}))
+        outputs = answer(model, {m: leaves.get(m, x) for m, x in inputs.items()})
+        if looked:
+            check_outputs(outputs)
+            if criterion is _climbed:
+                objectives.check_outputs(outputs, labels)
+                objectives.check_range(outputs, labels)
         loss = scalar(criterion(outputs, labels), "criterion")
     found: tuple[Tensor | None, ...] = (None,) * len(leaves)
     if loss.requires_grad:  # only the inputs are asked for, so parameters collect nothing
         found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    gradients = {}
-    for (m, leaf), g in zip(leaves.items(), found, strict=True):
-        gradients[m] = torch.zeros_like(leaf) if g is None else g
-        if bool(gradients[m].isnan().any()):
-            raise ValueError(
-                f"the gradient of the loss with respect to {m!r} is NaN, so there is no direction to attack in; "
-                "look for a square root or logarithm of 0 in the model, or use float64."
-            )
+    gradients = {
+        m: torch.zeros_like(leaf) if g is None else g for (m, leaf), g in zip(leaves.items(), found, strict=True)
+    }
+    if looked:
+        _refuse_nan({m: bool(g.isnan().any()) for m, g in gradients.items()})
     return gradients
+
+
+def _refuse_nan(spoilt: Mapping[str, bool]) -> None:
+    for m in (m for m, bad in spoilt.items() if bad):
+        raise ValueError(
+            f"the gradient of the loss with respect to {m!r} is NaN, so there is no direction to attack in; "
+            "look for a square root or logarithm of 0 in the model, or use float64."
+        )
 
 
 def _refuse_ids(samples: Samples, names: Collection[str]) -> None:

@@ -6,8 +6,12 @@ matrix. What both compute is the same.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
+
+from ...utils.graphs import Graphed
 
 # Largest (max C - min C) / ε at which potentials and their products stay far from the ends of a precision (ours). A
 # proximal step multiplies a plan that may be small already: half of it, beyond which plans were off by 0.5 %.
@@ -42,8 +46,26 @@ def proximal(
     None where a pair underflowed that its potentials give mass to: T ∘ exp(-C/β) fifty times may well underflow where
     exp(-C/β) does not, and what is 0 stays 0.
     """
-    lowest = _lowest(cost, a, b)
-    steps = (cost - lowest) * (1 / beta)
+    steps = (cost - _lowest(cost, a, b)) * (1 / beta)
+    apart = max(1, int(SPREAD[cost.dtype] / 2 / max(1.0, float(steps.amax()))))
+    plan, log_rows, lost = _proximal_steps(iterations, inner, apart)(steps, a, b) or ()
+    return None if bool(lost) else (plan, log_rows * (beta / iterations))
+
+
+@lru_cache(maxsize=4)
+def _proximal_steps(iterations: int, inner: int, apart: int) -> Graphed:
+    """(C/β, a, b) -> the plan, log scalings of its rows, and whether mass was lost; on a GPU as one launch."""
+
+    def run(steps: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return _proximal(steps, a, b, iterations, inner, apart)
+
+    return Graphed(run, "IPOT")
+
+
+def _proximal(
+    steps: Tensor, a: Tensor, b: Tensor, iterations: int, inner: int, apart: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Proximal steps; factors go into the plan after every ``apart`` of them. On a CPU it leaves where mass is lost."""
     kernel = (-steps).clamp_(max=0).exp_()
     plan = a[:, :, None] * b[:, None, :]
     rows, columns = a[:, :, None], b[:, None, :]
@@ -52,7 +74,7 @@ def proximal(
     sigma, present = torch.ones_like(columns), plan > 0
     # Factors of rows and columns that the plan does not hold yet: one pass over it serves several steps.
     on_rows, on_columns = torch.ones_like(rows), torch.ones_like(columns)
-    apart = max(1, int(SPREAD[cost.dtype] / 2 / max(1.0, float(steps.amax()))))
+    lost, ahead = torch.zeros((), dtype=torch.bool, device=steps.device), steps.device.type != "cpu"
     for k in range(1, iterations + 1):
         plan.mul_(kernel)
         for _ in range(inner):
@@ -66,11 +88,12 @@ def proximal(
             on_rows, on_columns = torch.ones_like(rows), torch.ones_like(columns)
         if k % _LOOK == 0 or k == iterations:
             gone = (plan < torch.finfo(plan.dtype).tiny).logical_and_(present)
-            if bool(gone.any()):
+            if ahead or bool(gone.any()):
                 still = torch.add(log_rows, log_columns).sub_(steps, alpha=k) > _NEGLIGIBLE
-                if bool(gone.logical_and_(still).any()):
-                    return None
-    return plan, log_rows[..., 0] * (beta / iterations)
+                lost = lost | gone.logical_and_(still).any()
+                if not ahead and bool(lost):
+                    break
+    return plan, log_rows[..., 0], lost
 
 
 def entropic(

@@ -19,6 +19,8 @@ import inspect
 import io
 import re
 import sys
+import typing
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from html.parser import HTMLParser
@@ -47,10 +49,11 @@ def _exported(self, **kwargs):
     import pathlib
     _shown_.append(self)
     page = pathlib.Path(_site_) / "views" / f"{{_name_}}-{{len(_shown_)}}.html"
-    self.to_html(page)
+    self.to_html(page, theme="light")  # as the site
     return {{"text/html": {frame!r}.format(page.name), "text/plain": "live view"}}, {{}}
 import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
+del xmodal_widgets.SweepView._ipython_display_  # which shows the live view first
 """
 FIT = "new ResizeObserver(() => this.style.height = this.contentDocument.body.offsetHeight + 24 + 'px')"
 FRAME = (
@@ -80,7 +83,7 @@ def main() -> int:
             for path in notebooks
         ]
         landing(asked.out)
-        reference(asked.out / "api")
+        warned = reference(asked.out / "api")
         for source, name in PAGES.items():
             if (ROOT / source).is_file():
                 page(ROOT / source, asked.out / f"{name}.html")
@@ -89,7 +92,7 @@ def main() -> int:
         target = asked.out / source.relative_to(ROOT)
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(source.read_bytes())
-    wrong = [*dead_links(asked.out), *requests(asked.out), *heavy(asked.out)]
+    wrong = [*warned, *dead_links(asked.out), *requests(asked.out), *heavy(asked.out)]
     print("\n".join(wrong) or f"every link inside {asked.out.name}/ leads somewhere, no page asks elsewhere")
     print("\n".join(raised), file=sys.stderr)
     return int(bool(wrong))
@@ -99,7 +102,7 @@ def landing(out: Path) -> None:
     """The live picture of the first page, from the cube that ships with the project."""
     from xmodal_widgets import explore
 
-    explore("dml").to_html(out / "views" / "landing.html")
+    explore("dml").to_html(out / "views" / "landing.html", theme="light")
 
 
 def requests(site: Path) -> list[str]:
@@ -115,32 +118,53 @@ def requests(site: Path) -> list[str]:
 
 
 def heavy(site: Path) -> Iterator[str]:
-    """Pages that take too long to come."""
-    for path in sorted(site.glob("*.html")):
+    """Pages that take too long to come, those of live views among them."""
+    for path in sorted(site.rglob("*.html")):
         if (size := path.stat().st_size) > MOST:
-            yield f"{path.name} has {size / 1e6:.1f} MB, more than {MOST / 1e6:.0f}"
+            yield f"{path.relative_to(site)} has {size / 1e6:.1f} MB, more than {MOST / 1e6:.0f}"
 
 
-def reference(out: Path) -> None:
-    """The API reference, from the docstrings: a room's page has what the room passes on, and no helper has a page."""
+def reference(out: Path) -> list[str]:
+    """The API reference, from the docstrings: a room's page has what the room passes on, and no helper has a page.
+
+    Returns what pdoc warned of: annotations that it could not read, references that lead nowhere.
+    """
     import pdoc
 
     specs = ["xmodal_lab", "xmodal_widgets", r"!.*\._", *(f"!xmodal_lab\\.{inside}" for inside in INSIDE)]
     names = pdoc.extract.walk_specs(specs)
     for name in names:
-        module = importlib.import_module(name)
+        importlib.import_module(name)
+    for module in [m for word, m in sorted(sys.modules.items()) if word.split(".")[0] in specs]:
+        vars(module).update(types_of(module))
+    for name in names:
+        module = sys.modules[name]
         rooms = [n.rpartition(".")[2] for n in names if n.rpartition(".")[0] == name]
         module.__all__ = [*passed_on(module), *rooms]
         for made in filter(inspect.isfunction, [vars(module).get(n) for n in module.__all__]):
             for word, meant in made.__globals__.items():  # pdoc reads a function's annotations by its module, a face
                 vars(module).setdefault(word, meant)
         for made in (vars(module)[n] for n in module.__all__ if inspect.isclass(vars(module).get(n))):
+            if hasattr(made, "_fields"):  # a NamedTuple's constructor stands in no file: its names have to be looked up
+                made.__new__.__annotations__ = typing.get_type_hints(made)
             start = vars(made).get("__init__")
             if start is not None and start.__doc__ is None and made.__base__ is not object:
                 start.__doc__ = "Arguments as above."  # else pdoc takes the words of nn.Module's
     pdoc.render.configure(docformat="google")
-    pdoc.pdoc(*specs, output_directory=out)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        pdoc.pdoc(*specs, output_directory=out)
     (out / "index.html").write_text(_written(_rooms(names)), encoding="utf-8")
+    return sorted({f"pdoc: {warning.message}" for warning in said})
+
+
+def types_of(module: ModuleType) -> dict[str, object]:
+    """What a module imports for type checkers only: a reference shows annotations, so it needs the names."""
+    names: dict[str, object] = {"__package__": module.__package__, "__name__": module.__name__}
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            exec(compile(ast.Module(node.body, []), str(module.__file__), "exec"), names)
+    return {name: value for name, value in names.items() if not name.startswith("__")}
 
 
 def _rooms(names: list[str]) -> nbformat.NotebookNode:

@@ -23,6 +23,7 @@ NEW: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "cox": ({"seed": 0, "count": 2}, "label_share", "0.1", "out"),
     "uml": ({"seed": 0}, "image_shots", "3", "image_shots"),
     "wma": ({"task": "red", "seed": 0}, "alpha", "0.6", "beta"),
+    "uml_theory": ({}, "attenuation", "0.3", "n_x"),
 }
 
 

@@ -282,3 +282,42 @@ def test_a_diagram_follows_the_theme_of_the_lab(open_cells: Callable[..., Any]) 
         page.wait_for_function(f"() => document.body.dataset.jpThemeName === 'JupyterLab {theme}'")
         shades[theme].append(Image.open(io.BytesIO(drawn.screenshot())).convert("L").getpixel((20, 8)))
     assert min(shades["Light"]) > 230 and max(shades["Dark"]) < 60
+
+
+WAITS = """import os, time, pathlib
+os.environ["XMODAL_CACHE"] = {cache!r}
+draw = SweepView.figure
+def figure(self, dark=False):
+    while not pathlib.Path({gate!r}).exists():
+        time.sleep(0.05)
+    return draw(self, dark)
+SweepView.figure = figure"""
+
+
+def test_the_live_view_comes_before_its_static_picture(lab: str, lab_root: Path, new_page: Callable[..., Any]) -> None:
+    """It is drawn, and moves, while the kernel still draws; the picture comes into the same output, where the view stays."""
+    gate = lab_root / "draw_now"
+    waits = WAITS.format(cache=str(lab_root / "cache"), gate=str(gate))
+    lab_server.write_notebook(lab_root / "later.ipynb", [IMPORTS, waits, VIEW])
+    page = new_page(width=1400)
+    lab_server.open_in_lab(page, lab, "later.ipynb", run=False)
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")  # not awaited: it cannot end yet
+    page.wait_for_selector(".xm-canvas")
+    busy = "() => [...jupyterapp.shell.currentWidget.content.model.cells].at(-1).executionCount === null"
+    outputs = """() => { const { model } = jupyterapp.shell.currentWidget.content;
+      return [...model.cells].at(-1).outputs.toJSON().map((o) => Object.keys(o.data).sort()); }"""
+    assert page.evaluate(busy)
+    page.get_by_role("button", name="Pin").click()
+    slider(page, "share of shuffled pairs").press("ArrowRight")
+    page.wait_for_function(f"() => {APP}.state.share > 0")
+    assert page.evaluate(outputs) == [["application/vnd.jupyter.widget-view+json", "text/plain"]]
+    gate.touch()
+    page.wait_for_function(f"() => !({busy})()")
+    page.wait_for_function(f"() => ({outputs})()[0].includes('image/png')")
+    page.wait_for_function("() => document.querySelectorAll('.xm-root .xm-canvas').length === 6")
+    assert len(page.evaluate(outputs)) == 1
+    assert min(ink(page, ".xm-canvas")) > 0.02
+    assert page.evaluate(f"() => [{APP}.state.share > 0, Boolean({APP}.pin)]") == [True, True]
+    slider(page, "share of shuffled pairs").press("ArrowRight")
+    kernel_reaches(page, "share", 0.5)
+    assert page.problems == []

@@ -21,6 +21,13 @@ NO_WEBGL = """const original = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
   return kind.startsWith("webgl") ? null : original.call(this, kind, ...rest);
 };"""
+# The software that draws WebGL here goes by the name of a card: the view would not use it otherwise.
+A_CARD = """const parameter = WebGL2RenderingContext.prototype.getParameter;
+WebGL2RenderingContext.prototype.getParameter = function (which) {
+  const value = parameter.call(this, which);
+  return typeof value === "string" && /swiftshader|llvmpipe|software/i.test(value) ? "a card" : value;
+};"""
+PAINTS_BY_CARD = "() => Boolean(globalThis[Symbol.for('xmodal_widgets')].gl)"
 APP = "document.querySelector('.xm-root').xmodal"
 
 
@@ -325,7 +332,7 @@ def test_click_on_a_bar_moves_the_control(show: Callable[..., Any], view: SweepV
 
 def test_without_webgl_the_painter_draws(show: Callable[..., Any], view: SweepView) -> None:
     page = show(view, script=NO_WEBGL)
-    assert page.evaluate("() => document.createElement('canvas').getContext('webgl2')") is None
+    assert not page.evaluate(PAINTS_BY_CARD)
     assert min(ink(page, ".xm-surface .xm-canvas")) > 0.05
     before = fingerprint(page.locator(".xm-surface .xm-canvas").first)
     page.locator(".xm-surface .xm-canvas").first.press("ArrowLeft")
@@ -349,7 +356,9 @@ def test_webgl_and_painter_agree(show: Callable[..., Any], new_page: Callable[..
       return mask;
     }"""
     surface = SweepView(cubes.landscapes(), Surface("loss", fit=True), span=2.0)
-    gl = np.asarray(show(surface).locator(".xm-canvas").evaluate(covered))
+    page = show(surface, script=A_CARD)
+    assert page.evaluate(PAINTS_BY_CARD)
+    gl = np.asarray(page.locator(".xm-canvas").evaluate(covered))
     flat = np.asarray(show(surface, script=NO_WEBGL).locator(".xm-canvas").evaluate(covered))
     assert gl.mean() > 0.1
     assert (gl & flat).sum() / (gl | flat).sum() > 0.9
@@ -409,6 +418,24 @@ def test_dark_and_light_follow_the_system(show: Callable[..., Any], view: SweepV
     page.wait_for_function("() => document.querySelector('.xm-root').dataset.dark === 'no'")
     settle(page)
     assert fingerprint(page.locator(".xm-contour .xm-canvas")) != dark
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_page_may_have_a_theme_of_its_own(new_page: Callable[..., Any], tmp_path: Path, theme: str) -> None:
+    """As the page that frames it, whatever the system prefers; and then it looks as where the system prefers that."""
+    cube = cubes.landscapes()
+    shown = SweepView(cube, Contour("loss"))
+    pictures = []
+    for system, fixed in ((theme, None), ("dark", theme), ("light", theme)):
+        page = new_page(dark=system == "dark")
+        page.goto(shown.to_html(tmp_path / "page.html", theme=fixed).as_uri())
+        page.wait_for_selector(".xm-canvas")
+        settle(page)
+        pictures.append(page.screenshot())
+        assert page.problems == []
+    assert pictures[0] == pictures[1] == pictures[2]
+    with pytest.raises(ValueError, match="theme"):
+        shown.to_html(tmp_path / "page.html", theme="sepia")
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -61,6 +61,12 @@ def test_a_ledger_of_ones_own_needs_no_edit_of_the_package() -> None:
     assert 0 < row["effort"] < 60, "seconds of processor time"
 
 
+def test_a_row_without_a_sweep_tells_its_device_too() -> None:
+    bare = Claim("mine.bare", "No sweep.", "Tab 1", "", lambda c: gain([0.1, 0.2, 0.1]), cost="minutes")
+    rows = xl.claims.run([bare, CLAIMS[1]], progress=False)
+    assert list(rows["device"]) == [ledger.device_name(), ""], "an exact check trains nothing"
+
+
 def test_claims_that_are_none_are_refused() -> None:
     for place, why in (
         ("nowhere.at_all:CLAIMS", "No module named 'nowhere'"),

@@ -252,6 +252,21 @@ def test_trajectory_plane_holds_the_path_and_shares_it_between_runs() -> None:
     assert np.linalg.norm(step) == pytest.approx(float(distance))  # the plane is isometric
 
 
+@pytest.mark.parametrize("size", [1.0, -1.0])
+def test_training_begins_left_of_its_end_and_below_it(size: float) -> None:
+    """Whatever the signs of the parameters, so that one training is not seen mirrored beside another."""
+    loss, _, _ = quadratic()
+    g = torch.Generator().manual_seed(1)
+    u, v = ({k: size * torch.randn(p.shape, generator=g, dtype=p.dtype) for k, p in loss.params.items()} for _ in "ab")
+    steps = [(1.0, 0.3), (0.5, 0.4), (0.2, 0.1), (0.0, 0.0)]
+    path = [{k: p + s * u[k] + t * v[k] for k, p in loss.params.items()} for s, t in steps]
+    result = landscape.trajectory_plane(loss, path, 41)
+    first = result.path.sel(run="run")[0].values
+    assert (first < 0).all()
+    there = float(result.loss.interp(a=first[0], b=first[1]))
+    assert there == pytest.approx(loss.at(path[0]).value(), rel=1e-3), "the plane is turned with it"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -590,6 +590,25 @@ def test_settings_without_effect_share_one_member() -> None:
         known.settings(classifier="lda", geometry=True)
 
 
+def test_the_last_layer_of_the_sentence_encoder_is_trained_where_it_is_asked() -> None:
+    """As a head whose texts are tuned (Tab 29); it makes no difference where no text is read."""
+    at = {"image_shots": 2, "text_shots": 12, "lr": 0.3, "steps": 60}
+    cube = xl.sweep("uml", text_layer=["frozen", "trained"], seed=[0, 1], **at)
+    data = worlds.world()
+    head = Head(auxiliary=("caption",), shots=2, aux_shots=12, lr=0.3, steps=60)
+    for layer, tune in (("frozen", ()), ("trained", ("caption",))):
+        heads = [replace(head, seed=seed, tune=tune) for seed in (0, 1)]
+        encoders = {"caption": tuning.last_layer(data.train["caption"][0].shape[1])} if tune else {}
+        right = [t.loss for t in uml.train_heads(data, heads, encoders)]
+        np.testing.assert_allclose(cube["loss"].sel(text_layer=layer), right, rtol=1e-4)
+    assert float(abs(cube["loss"].diff("text_layer")).min()) > 0
+    for unread in ({"auxiliary": "audio"}, {"text_shots": 0}, {"classifier": "lda"}):
+        normal = uml.EXPERIMENT.normal(uml.EXPERIMENT.settings(**{**at, **unread, "text_layer": "trained"}))
+        assert normal["text_layer"] == "frozen", unread
+    with pytest.raises(ValueError, match="text_layer"):
+        xl.sweep("uml", text_layer=["melted"])
+
+
 def test_words_buy_accuracy_on_real_digits() -> None:
     cube = xl.sweep(
         "uml", text_shots=[0, 12], relation=["related", "permuted"], seed=range(4), lr=0.3, stack=32, progress=False

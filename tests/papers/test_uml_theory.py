@@ -345,7 +345,7 @@ def test_a_lead_that_the_best_rate_takes_back_is_transient() -> None:
 
 @pytest.fixture(scope="module")
 def cube():
-    return uml_theory.theory_cube()
+    return uml_theory.theory_cube().sel(uml_theory.FIXED)
 
 
 @pytest.mark.parametrize("own", uml_theory.AXES["own"])
@@ -378,6 +378,29 @@ def test_a_budget_is_split_as_fisher_says(cube) -> None:
     for share, n_y in ((0.2, 8), (0.5, 20), (1.0, 40)):
         expected = uml_theory.world(0.2, 40 - n_y, n_y).variance([0, 1]) ** 0.5
         assert float(at.sel(share=share)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "other", [{"sigma_y": 2.0}, {"size": 6}, {"own_size": 0}, {"own_size": 2, "sigma_y": 0.5}, {"attenuation": 0.3}]
+)
+def test_noise_and_dimensions_are_worked_out_when_they_are_chosen(other: dict[str, float]) -> None:
+    """Of all values of the other controls at once, so that they answer without the kernel afterwards."""
+    view = uml_theory.open(free=True)
+    view.set(**other)
+    view.train()
+    assert not view.error
+    fixed = {**uml_theory.FIXED, **{k: v for k, v in other.items() if k in uml_theory.FIXED}}
+    for own, n_x, n_y, angle in (("unknown (Schur)", 16, 8, 90.0), ("known (block)", 2, 32, 45.0)):
+        at = {"own": own, "attenuation": 0.2, "n_x": n_x, "n_y": n_y, "angle": angle, **fixed, **other}
+        known = uml_theory.world(at["attenuation"], n_x, n_y, **fixed)
+        v = [math.cos(math.radians(angle)), math.sin(math.radians(angle))]
+        for data, modality in (("x", "X"), ("y", "Y"), ("x+y", "X + Y")):
+            right = known.variance(v, data, uml_theory.METHODS[own]) ** 0.5
+            shown = float(view.cube.deviation.sel(at).sel(modality=modality))
+            assert shown == pytest.approx(right, rel=1e-5) if math.isfinite(right) else math.isnan(shown), (
+                at,
+                modality,
+            )
 
 
 def test_the_views_open_and_draw() -> None:

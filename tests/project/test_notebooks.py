@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SECONDS = (
+    75  # of processor time for a whole lesson, as docs/class.md notes it; beside others it is a fifth more than alone
+)
+MOST_LINES, USUAL_LINES = 12, 7  # of a cell
 WORDS_PER_MINUTE, LINES_PER_MINUTE = 200, 30  # slow readers of prose and of code (ours)
 
 
@@ -111,7 +115,11 @@ def test_its_exercises_have_hints_a_folded_solution_and_a_check(lesson: Any) -> 
     exercises = parts_of(notebook)
     assert len(exercises) >= 3 and 2 * len(exercises) == len(notebook.cells) - at - 1
     for n, (name, question, blank) in enumerate(exercises, 1):
-        assert name in lessons.known() and name.endswith(f".{n}") and question.source.startswith(f"**{n}.** ")
+        assert (
+            name in lessons.known()
+            and name.endswith(f".{n}")
+            and re.match(rf"\*\*{n}\.\*\* \*\([a-z ]+, \d+ min\)\* ", question.source)
+        )
         folded = re.findall(r"<details><summary>(\w+)[ \d]*</summary>\n\n(.*?)\n\n</details>", question.source, re.S)
         assert [word for word, _ in folded].count("Solution") == 1 and folded[0][0] == "Hint"
         assert blank.source.startswith(f"answer_{n} = ...\n\nlessons.check(")
@@ -146,6 +154,37 @@ def test_no_name_that_a_lesson_needs_is_assigned_anew(lesson: Any) -> None:
     for name in sorted(read):
         where = [cell.id for cell in cells if name in binds(cell.source)]
         assert len(where) <= 1, f"{name} is bound in {where}, and read in other cells"
+
+
+def test_its_cells_are_short(lesson: Any) -> None:
+    _, notebook = lesson
+    shown = [cell for cell in code(notebook) if "plumbing" not in tags(cell)]
+    lines = sorted(sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in shown)
+    assert lines[-1] <= MOST_LINES and lines[len(lines) // 2] <= USUAL_LINES
+
+
+def test_it_was_noted_to_run_within_a_minute(lesson: Any) -> None:
+    path, _ = lesson
+    table = (ROOT / "docs" / "class.md").read_text(encoding="utf-8")
+    (seconds,) = re.findall(rf"^\| {path.stem} \| (\d+) \| \d+ \|$", table, re.M)
+    assert int(seconds) <= SECONDS, "make notebooks notes the processor time of a whole run"
+
+
+@pytest.mark.parametrize("name", ["02_cox", "03_uml"])
+def test_its_papers_core_is_written_out(name: str) -> None:
+    """The method's central step is done by hand once, and the library is held to it."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    (at,) = [i for i, c in enumerate(notebook.cells) if re.search(r"\*\*[Bb]y hand|^## By hand", c.source)]
+    by_hand = notebook.cells[at + 1 : at + 3]
+    assert all(cell.cell_type == "code" for cell in by_hand)
+    assert "assert" in by_hand[1].source, "the library's answer is the same"
+
+
+def test_it_names_its_neighbours(lesson: Any) -> None:
+    path, notebook = lesson
+    place = LESSONS.index(path)
+    for neighbour in LESSONS[max(0, place - 1) : place] + LESSONS[place + 1 : place + 2]:
+        assert f"]({neighbour.name})" in notebook.cells[0].source
 
 
 def test_no_cell_begins_with_plumbing(lesson: Any) -> None:

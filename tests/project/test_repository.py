@@ -69,6 +69,21 @@ def test_the_release_list_names_commands_that_exist() -> None:
     assert xl.__version__ and "twine check --strict" in steps and "python -m build" in steps
 
 
+def test_a_release_is_one_commit() -> None:
+    """Version, changelog, citation and the text of the tag speak of one version, released or not."""
+    version = Version(xl.__version__)
+    heading = re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)[1]
+    named, when = re.fullmatch(r"(\S+) \((not yet released|\d{4}-\d\d-\d\d)\)", heading).groups()
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    released = not version.is_devrelease
+    assert named == version.base_version and (when != "not yet released") == released
+    assert re.search(r"^version: (\S+)$", citation, re.M)[1] == str(version)
+    dated = re.search(r"^date-released: \"?([\d-]+)", citation, re.M)
+    assert (dated is not None) == released and (dated is None or dated[1] == when)
+    told = (ROOT / "docs" / "tags" / f"v{version.base_version}.txt").read_text(encoding="utf-8")
+    assert told.startswith(f"xmodal_lab {version.base_version}\n")
+
+
 @pytest.fixture(scope="module")
 def builder():
     sys.path.insert(0, str(ROOT / "scripts"))
@@ -113,9 +128,11 @@ def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
 def test_what_a_page_would_fetch_and_what_is_too_heavy_is_told(builder, tmp_path: Path) -> None:
     page = '<p><a href="https://e.org">x</a><script src="https://e.org/a.js"></script><link rel="x" href="http://e.org/b.css">'
     (tmp_path / "a.html").write_text(page)
-    (tmp_path / "b.html").write_text("x" * (builder.MOST + 1))
+    (tmp_path / "views").mkdir()
+    for name in ("b.html", "views/c.html"):
+        (tmp_path / name).write_text("x" * (builder.MOST + 1))
     assert builder.requests(tmp_path) == ["a.html asks https://e.org/a.js", "a.html asks http://e.org/b.css"]
-    assert list(builder.heavy(tmp_path)) == ["b.html has 3.0 MB, more than 3"]
+    assert list(builder.heavy(tmp_path)) == [f"{name} has 3.0 MB, more than 3" for name in ("b.html", "views/c.html")]
 
 
 def test_a_notebook_that_raises_does_not_end_the_site(builder, tmp_path: Path) -> None:

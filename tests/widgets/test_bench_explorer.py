@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -24,6 +26,7 @@ def small() -> xr.Dataset:
         "landscape": {"a": [-1.0, 0.0, 1.0], "b": [-1.0, 0.0, 1.0]},
         "density": {"lambda_": 0.1 * np.sinh(np.linspace(-5, 5, 21))},
         "eigenvalue": {"k": [1, 2, 3]},
+        "curve_density": {"checkpoint": [0, 13, 26], "lambda_": 0.1 * np.sinh(np.linspace(-5, 5, 21))},
         "curve_w2": {"checkpoint": [0, 13, 26]},
         "curve_w2_bias": {"checkpoint": [0, 13, 26]},
         "trajectory": {"ta": [-1.0, 0.0, 1.0], "tb": [-1.0, 0.0, 1.0]},
@@ -57,9 +60,9 @@ def test_the_explorer_is_registered_and_says_when_its_cube_is_missing(
     assert ready() == ("uml_theory", "bench", "claims")
     view = explore("bench", modalities="image+audio", share=0.5)
     assert view.state["share"] == 0.5 and view.state["seed"] == "mean"
-    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Bars, Contour]
+    assert [type(v) for v in view._shown] == [Surface, Density, Lines, HeatMap, Bars, Contour, Density]
     assert {v for one in view._shown for v in one.variables} == {*bench.VARIABLES, *bench.ALONG}
-    assert [c["dim"] for c in view._controls] == list(bench.AXES)
+    assert [c["dim"] for c in view._controls] == [*bench.AXES, "checkpoint"]
     assert view.figure().axes and view.error == ""
     shipped.save(small().drop_vars(bench.ALONG), "bench")
     former = explore("bench")
@@ -99,6 +102,13 @@ def test_the_shipped_cube_has_every_look_and_is_small() -> None:
     lone = cube.sel(modalities=["image", "audio"])
     assert bool(lone["trajectory"].notnull().all()) and bool(lone["curve_w2_bias"].isnull().all())
     assert shipped.FOLDER.joinpath("bench.zarr.zip").stat().st_size <= 1 << 20
+    # All of it was computed at once, within half an hour on two cores, and what is NaN says why.
+    assert "completed" not in cube.attrs and cube.attrs["processor_seconds"] < 2 * 1800
+    told = json.loads(cube.attrs["why"])
+    assert {"curve_w2", "curve_w2_bias", "w2", "w2_bias", "variance_ratio", "distance"} == set(told)
+    for name, held in told.items():
+        empty = cube[name].isnull().all([d for d in cube[name].dims if d != "modalities"])
+        assert {m for one in held for m in one["at"]["modalities"]} == set(cube.modalities.values[empty]), name
     # The path ends at θ, where the loss of the first rows is the last of training; it leads through its own plane.
     assert float(np.abs(whole["path"]).max()) < 1
     assert bool((whole["trajectory"].max(("ta", "tb")) > whole["trajectory"].min(("ta", "tb"))).all())
@@ -118,6 +128,23 @@ def test_a_sample_of_the_cube_computed_again(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("curve_w2", "curve_w2_bias", "landscape", "trajectory", "eigenvalue"):
         np.testing.assert_allclose(np.asarray(again[name]), known[name].values, rtol=0.1, atol=0.1, err_msg=name)
     np.testing.assert_allclose(again["path"], known["path"], atol=0.05)
+
+
+def test_on_the_way_the_gap_comes_before_the_spectra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all moments: it takes a tenth of their time, and somebody looks on."""
+    told: list[str] = []
+
+    class Hears:
+        def __call__(self, share: float = 0.0, message: str = "") -> None: ...
+
+        def tell(self, found: dict[str, object]) -> None:
+            told.extend(name for name in found if name in ("curve_w2", "curve_density", "trajectory"))
+
+    quick = xl.bench(looks={"gap": True}, checkpoints=2, trajectory=3, epochs=2)
+    monkeypatch.setattr(bench, "experiment", lambda tolerance=None: quick)
+    found = bench.train_here({"seed": 1}, Hears(), lambda: False)
+    assert told == ["trajectory", *["curve_w2"] * 3, *["curve_density"] * 3]
+    assert np.isfinite(found["curve_density"]).all() and np.isfinite(found["curve_w2"]).all()
 
 
 # α (dml: share, synergy and wma: weights), β, pairing and modalities against the four pictures of the bench.

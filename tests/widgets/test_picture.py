@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
+from PIL import Image
 from scipy.special import stdtrit
-from xmodal_widgets import Lines, SweepView
+from xmodal_widgets import Contour, HeatMap, Lines, Surface, SweepView
 from xmodal_widgets.page import assets, picture
-from xmodal_widgets.page.figure import LOOKS
+from xmodal_widgets.page.figure import DIVERGING, DIVERGING_DARK, LOOKS
 from xmodal_widgets.view import student
 
 import xmodal_lab.utils.cache as caches
@@ -52,21 +54,21 @@ def test_other_numbers_another_title_another_drawing_are_other_pictures(monkeypa
 
 @pytest.mark.parametrize("damage", [b"", b"not a picture", PNG[:-3]])
 def test_a_damaged_one_is_drawn_again(folder: Path, damage: bytes) -> None:
-    assert picture.kept({}, b"", lambda: PNG) == PNG
+    assert picture.Kept({}, b"", lambda: PNG).get() == PNG
     (place,) = folder.glob("*.png")
     place.write_bytes(damage)
-    assert picture.kept({}, b"", lambda: PNG) == PNG == place.read_bytes()
+    assert picture.Kept({}, b"", lambda: PNG).get() == PNG == place.read_bytes()
 
 
 def test_a_folder_that_cannot_be_written_costs_the_drawing_only(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    assert picture.kept({}, b"", lambda: PNG) == PNG
+    assert picture.Kept({}, b"", lambda: PNG).get() == PNG
 
 
 def test_the_oldest_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture, "KEPT", 3)
     for k in range(6):
-        picture.kept({"k": k}, b"", lambda: PNG)
+        picture.Kept({"k": k}, b"", lambda: PNG).get()
     assert len(list(folder.iterdir())) == 3
 
 
@@ -111,6 +113,33 @@ def test_live_and_static_share_their_colours() -> None:
         assert look["line"] in re.findall(r"--xm-(?:grid|line): (?:var\(.*?, )?(#\w+)", part)
 
 
+def test_live_and_static_share_their_palettes() -> None:
+    text = (assets.FOLDER / "data" / "palette.js").read_text()
+    for name, anchors in (("DIVERGING", DIVERGING), ("DIVERGING_DARK", DIVERGING_DARK)):
+        (numbers,) = re.findall(rf"const {name} = between\(\[(.*)\]\);", text)
+        live = [
+            "#" + "".join(f"{int(part):02x}" for part in one.split(","))
+            for one in re.findall(r"\[([^\[\]]+)\]", numbers)
+        ]
+        assert live == list(anchors), name
+
+
+@pytest.mark.parametrize("kind", [HeatMap, Contour, Surface])
+def test_static_gains_have_zero_as_the_page(kind: type[HeatMap | Contour | Surface]) -> None:
+    coords = {"a": [0.0, 1.0, 2.0], "b": [0.0, 1.0, 2.0]}
+    one = SweepView(
+        xr.DataArray(np.arange(-4.0, 5.0).reshape(3, 3), coords, name="gain"), kind("gain", palette="diverging")
+    )
+    drawn = [np.asarray(Image.open(io.BytesIO(picture.png(one.figure(dark=dark))))) for dark in (False, True)]
+
+    def count(pixels: np.ndarray, color: str) -> int:
+        near = np.abs(pixels[..., :3].astype(int) - [int(color[k : k + 2], 16) for k in (1, 3, 5)])
+        return int((near.max(-1) < 10).sum())
+
+    for pixels, own, other in zip(drawn, (DIVERGING, DIVERGING_DARK), (DIVERGING_DARK, DIVERGING), strict=True):
+        assert count(pixels, own[-1]) > 30 and count(pixels, own[-1]) > 5 * count(pixels, other[-1])
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_static_picture_has_either_look(dark: bool) -> None:
     drawn = view().figure(dark=dark)
@@ -119,3 +148,43 @@ def test_a_static_picture_has_either_look(dark: bool) -> None:
     assert to_hex(drawn.get_facecolor()) == to_hex(axis.get_facecolor()) == look["page"]
     assert to_hex(axis.title.get_color()) == look["ink"]
     assert {to_hex(label.get_color()) for label in axis.get_xticklabels()} == {look["muted"]}
+
+
+def test_a_look_that_is_undefined_says_why_and_one_that_was_never_computed_says_that() -> None:
+    coords = {"modalities": ["image", "image+audio", "audio"], "x": [1.0, 2.0, 3.0]}
+    gap = xr.DataArray([[np.nan] * 3, [1.0, 2.0, 3.0], [np.nan] * 3], coords)
+    accuracy = xr.DataArray([0.5, 0.7, np.nan], {"modalities": coords["modalities"]})
+    cube = xr.Dataset({"gap": gap, "accuracy": accuracy})
+
+    def words(modalities: str, absent: str | None = "one modality alone has no gap") -> list[str]:
+        drawn = SweepView(cube, Lines("gap", x="x", absent=absent), modalities=modalities).figure()
+        return [text.get_text() for text in drawn.subfigs[0].subfigs[0].axes[0].texts]
+
+    assert words("image") == ["one modality alone has no gap"]
+    assert words("image", absent=None) == ["has no value here"]
+    assert words("audio") == ["nothing computed here yet"]
+    assert words("image+audio") == []
+    with pytest.raises(TypeError, match="absent of the Lines view must be a sentence"):
+        words("image", absent=3)  # type: ignore[arg-type]
+
+
+def test_training_stands_on_its_path_where_the_control_of_time_says() -> None:
+    plane = {"ta": [-1.0, 0.0, 1.0], "tb": [-1.0, 0.0, 1.0]}
+    cube = xr.Dataset(
+        {
+            "loss": xr.DataArray(np.arange(9.0).reshape(3, 3), plane),
+            "path": (("moment", "axis"), [[-1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]),
+            "curve": (("epoch", "x"), np.ones((3, 2))),
+        }
+    ).assign_coords(moment=[0, 10, 20], axis=["ta", "tb"], epoch=[0, 5, 20], x=[0.0, 1.0])
+    views = [Contour("loss", x="ta", y="tb", path="path", at="epoch"), Lines("curve", x="x")]
+    drawn = SweepView(cube, views, epoch=5).figure().subfigs[0].subfigs[0].axes[0]
+    assert [line.get_xydata().tolist() for line in drawn.lines if line.get_markerfacecolor() == "#d55e00"] == [
+        [[-0.5, 0.5]]
+    ]
+    with pytest.raises(ValueError, match="give path= as well"):
+        SweepView(cube, Contour("loss", x="ta", y="tb", at="epoch"))
+    with pytest.raises(ValueError, match="dimension at of the Contour"):
+        SweepView(cube, Contour("loss", x="ta", y="tb", path="path", at="age"))
+    with pytest.raises(TypeError, match="must both be numbers"):
+        SweepView(cube, Contour("loss", x="ta", y="tb", path="path", at="axis"))

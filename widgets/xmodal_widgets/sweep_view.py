@@ -23,14 +23,14 @@ import anywidget
 import numpy as np
 import traitlets
 
-from .page import assets
+from .page import assets, later, picture
 from .view import student
 from .view.chosen import checked_views
 from .view.grid import Grid, listed, one_of
 from .view.joining import WHY, joined, parted, used_dims, with_places, with_settings
 from .view.kinds import HeatMap, View
 from .view.own import Own
-from .view.state import LOOK, checked_offers, checked_state, control_specs, dims_to_control, opening_state
+from .view.state import LOOK, TIMES, checked_offers, checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
 from .view.watching import Watcher, opened, stamp
 
@@ -53,7 +53,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             cube's dimensions when left out.
         controls: names of the controls to show, in this order; the others keep their value. A dict puts them under
             headings: ``{"data": ["modalities"], "training": ["lr", "seed"], "look": ["span"]}``; under "look" stand
-            those along which every result brings all values.
+            those along which every result brings all values, as along "epoch", "checkpoint" and "moment" anywhere.
         title: a heading.
         average: dimensions whose control offers "mean" and opens on it.
         compute: ``compute(setting, progress, cancelled) -> {variable: array}``; gives the view a
@@ -141,13 +141,13 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         dims = dims_to_control(grid, self._shown)
         known = checked_offers(grid, offers) if compute is not None else {}
         specs = control_specs(grid, dims, controls, self._average, known)
-        self._looked_at = tuple(spec["dim"] for spec in specs if spec["group"] == LOOK)
+        self._looked_at = tuple(spec["dim"] for spec in specs if spec["group"] == LOOK or spec["dim"] in TIMES)
         self._may_train = compute is not None
         start = opening_state(grid, dims, self._shown, self._average, self._may_train)
         self._last = checked_state(grid, start, state, self._average, self._may_train)
         self._id = uuid.uuid4().hex  # by which places that show this view find its cube
         self._kept_here: tuple[str, ...] = ()
-        self._drawn: tuple[str, bytes] = ("", b"")
+        self._drawn: tuple[str, picture.Kept] = ("", picture.Kept(None, b"", bytes))
         self._draft: _Draft | None = None
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
@@ -306,12 +306,12 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _send_picture(self, message: Mapping[str, Any]) -> None:
         """Draw a panel of Matplotlib's for the browser, at the state and in the size that it asks for."""
-        from .page.picture import panel_png
-
         with self._guarding:
             state = checked_state(self._grid, self._last, message["state"], self._average, self._may_train)
-            picture = panel_png(self._grid, self._shown[message["index"]], state, message["size"], message["dark"])
-        self.send({"kind": "picture", "index": message["index"], "key": message["key"]}, [picture])
+            drawn = picture.panel_png(
+                self._grid, self._shown[message["index"]], state, message["size"], message["dark"]
+            )
+        self.send({"kind": "picture", "index": message["index"], "key": message["key"]}, [drawn])
 
     def _join(self, setting: Mapping[str, Any], result: Any) -> None:
         """Take one computed setting: into the cube, into the store, and to the browser, which gets what is new only."""
@@ -410,17 +410,30 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
         return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"], dark)
 
-    def to_html(self, path: str | Path) -> Path:
+    def to_html(self, path: str | Path, theme: str | None = None, *, text: str = "", below: str = "") -> Path:
         """Write one self-contained HTML file to ``path``: live controls, no kernel, no network.
 
+        Args:
+            path: of the file; what stood there is replaced.
+            theme: "light" or "dark", as the page that frames it; the reader's own when left out.
+            text: of your own above the view, in Markdown: headings, lists, tables, links. HTML in it is shown as it is
+                written, and pictures are not fetched.
+            below: likewise, below the view.
+
+        Returns:
+            The path of the file.
+
         Raises:
-            ValueError: the folder does not exist.
+            ValueError: the folder does not exist; another theme.
+            TypeError: a text that is none.
         """
         from xmodal_lab.utils import checks as check  # at use: a view needs no torch
         from xmodal_lab.utils.files import beside
 
         from .page.html import page
 
+        if theme is not None:
+            one_of("theme", theme, ("light", "dark"))
         target = check.path("path", path)
         if not target.name or target.is_dir():
             raise ValueError(f"path must name a file to write, got {str(path)!r}.")
@@ -431,38 +444,50 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         }
         traits["_views"] = [self._still(view, spec) for view, spec in zip(self._shown, self._views, strict=True)]
         traits["_layout"] = {**self._layout, "id": "page"}  # alone on its page: the same view writes the same bytes
-        text = page(traits, self._payload, self._png())
+        words = [check.instance(name, given, str) for name, given in (("text", text), ("below", below))]
+        source = page(traits, self._payload, self._png(), theme, *words)
         with beside(target) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+            unfinished.write_text(source, encoding="utf-8")
         return target
 
     def _still(self, view: View, spec: Mapping[str, Any]) -> dict[str, Any]:
         """A view's description for a page without a kernel: a panel that only Matplotlib draws stays as it stands."""
-        from .page.picture import panel_png
-
         if not isinstance(view, Own) or view.js is not None:
             return dict(spec)
-        picture = panel_png(self._grid, view, self.state, {"width": 640, "height": 480, "ratio": 2}, False)
-        return {**spec, "picture": base64.b64encode(picture).decode("ascii")}
+        drawn = picture.panel_png(self._grid, view, self.state, {"width": 640, "height": 480, "ratio": 2}, False)
+        return {**spec, "picture": base64.b64encode(drawn).decode("ascii")}
 
     def _png(self) -> bytes:
         """The static picture; drawn once for a state of a cube, since it takes longer than the live view."""
-        from .page import picture
+        return self._kept_picture().get()
 
+    def _kept_picture(self) -> picture.Kept:
         key = json.dumps([self.state, self.title, self._version])
         if self._drawn[0] != key:
             parts = {name: getattr(self, name) for name in ("_views", "state", "title")}
             parts["_layout"] = {**self._layout, "id": "", "version": 0}
             named = all(not isinstance(view, Own) or view.matplotlib is None for view in self._shown)
-            keep = picture.kept if named else lambda *_: picture.png(self.figure())  # a function has no name to keep by
-            self._drawn = (key, keep(parts, self._payload, lambda: picture.png(self.figure())))
+            # A function has no name to keep its picture by.
+            self._drawn = (
+                key,
+                picture.Kept(parts if named else None, self._payload, lambda: picture.png(self.figure())),
+            )
         return self._drawn[1]
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _live_bundle(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        picture = base64.b64encode(self._png()).decode("ascii")
-        return {**data, "text/plain": PLAIN_TEXT, "image/png": picture}, metadata
+        return {**data, "text/plain": PLAIN_TEXT}, metadata
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = self._live_bundle(**kwargs)
+        return {**data, "image/png": base64.b64encode(self._png()).decode("ascii")}, metadata
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        """In a cell: the live view first, where its static picture has still to be drawn."""
+        if not later.possible() or self._kept_picture().there():
+            raise NotImplementedError  # so IPython shows it as any other object
+        later.display(self._live_bundle(**kwargs), self._repr_mimebundle_)
 
 
 def _as_dataset(cube: Any) -> Any:

@@ -125,6 +125,7 @@ WORDS = {
     "world": "numbers or shapes",
     "encoder": "of pictures, frozen",
     "text_encoder": "of sentences, frozen",
+    "text_layer": "of the sentence encoder: frozen or trained",
     "text": "which sentences",
     "shift": "what the test pictures suffer",
     "auxiliary": "modalities that help, joined by +",

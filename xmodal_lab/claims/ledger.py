@@ -114,11 +114,14 @@ def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception,
         measured_part = judged(measured) | {"verdict": NOT_MEASURED}
     else:  # from what the row keeps, which is rounded: it reads the same when it is judged again
         measured_part = judged(measured_of(judged(measured)).beside(None, partial=True))
+    told = ", ".join(sorted(conditions.devices - {""}))
+    if not told and claim.trained:  # nets that no sweep trained are trained on "auto"
+        told = device_name()
     return {
         "id": claim.id, "paper": claim.paper, "claim": claim.text, "source": claim.source, "printed": claim.printed,
         **measured_part,
         "budget": conditions.budget, "seeds": list(conditions.seeds) if claim.trained else [],
-        "settings": dict(conditions.settings), "device": ", ".join(sorted(conditions.devices - {""})),
+        "settings": dict(conditions.settings), "device": told,
         **_data(conditions), "seconds": round(seconds, 2), "effort": round(effort, 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
         "versions": versions(), "machine": machine(),

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { NAMED, VIRIDIS_CSS, VIRIDIS_PIXELS, nameColor, nameDash, shade, valueColor } from "../../../widgets/xmodal_widgets/js/data/palette.js";
+import { NAMED, PALETTES, paletteNamed, VIRIDIS_CSS, VIRIDIS_PIXELS, nameColor, nameDash, shade, valueColor } from "../../../widgets/xmodal_widgets/js/data/palette.js";
 
 const channels = (pixel) => [pixel & 255, (pixel >>> 8) & 255, (pixel >>> 16) & 255, pixel >>> 24];
 
@@ -24,4 +24,16 @@ test("names differ by colour, and again by dashes", () => {
   assert.equal(nameColor(NAMED.length), NAMED[0]);
   const cues = Array.from({ length: 50 }, (_, k) => nameColor(k) + nameDash(k));
   assert.ok(new Set(cues.slice(0, 10)).size === 10);
+});
+
+test("zero of a diverging palette is as the page, light or dark, and both sides go away from it", () => {
+  const bright = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  for (const [dark, page] of [[false, 255], [true, 20]]) {
+    const { rgb } = paletteNamed("diverging", dark);
+    const away = rgb.map((color) => Math.abs(bright(color) - page));
+    assert.ok(away[127] < 30 && away[0] > 120 && away[255] > 120, `${dark} ${away[0]} ${away[127]} ${away[255]}`);
+    for (let i = 1; i < 128; i++) assert.ok(away[i] <= away[i - 1] + 1 && away[255 - i] <= away[256 - i] + 1, `${dark} at ${i}`);
+    assert.ok(rgb[40][2] > rgb[40][0] && rgb[215][0] > rgb[215][2], "blue below, orange above");
+  }
+  assert.equal(paletteNamed("viridis", true), PALETTES.viridis);
 });

@@ -35,12 +35,13 @@ AXES: dict[str, list[Any]] = {
 CONTROLS = {
     "data": ["modalities", "pairing", "share"],
     "method": ["a_latent", "a_align", "b_align", "lam"],
-    "training": ["seed"],
+    "training": ["seed", "checkpoint"],
 }
 # What the views read; the cube holds more.
 VARIABLES = ("landscape", "density", "eigenvalue", "curve_w2", "accuracy_at_shots", "accuracy_under")
 # Beside them, what cubes of former versions lack.
-ALONG = ("curve_w2_bias", "trajectory", "path")
+ALONG = ("curve_w2_bias", "trajectory", "path", "curve_density")
+ALONE = "one modality alone has no gap: choose two"
 EPOCHS, CHECKPOINTS, TRAJECTORY = 40, 3, 9
 # Conditions of accuracy, of the looks "accuracy", "noisy" and "missing".
 CONDITIONS = ("clean", "image noisy", "audio noisy", "image missing", "audio missing")
@@ -77,6 +78,7 @@ def open(
         options: ``title``, ``average``, and a value for any control.
     """
     cube = load_cube()
+    epochs = "curve_density" in cube  # else nothing is played over them
     shown = views or [
         Surface("landscape", log=True, title="landscape: test loss [nats]"),
         Density("density", marks="eigenvalue", log=True, title="spectrum: density of the Hessian over λ"),
@@ -85,18 +87,28 @@ def open(
             x="checkpoint",
             floor="curve_w2_bias" if "curve_w2_bias" in cube else None,
             title="gap: W2; dashed: its sampling bias",
+            absent=ALONE,
         ),
         HeatMap(
             "accuracy_at_shots", x="images", y="texts", levels=True, words=WORDS, title="isolines: accuracy over shots"
         ),
         Bars("accuracy_under", x="condition", limits=(0.0, 1.0), title="accuracy: clean, noisy, half missing"),
         Contour(
-            "trajectory", x="ta", y="tb", path="path", log=True, title="training on its own plane: test loss [nats]"
+            "trajectory",
+            x="ta",
+            y="tb",
+            path="path",
+            at="checkpoint" if epochs else None,
+            log=True,
+            title="training on its own plane: test loss [nats]",
         ),
+        Density("curve_density", log=True, title="spectrum while training"),
     ]
     opening: dict[str, Any] = {"modalities": "image+audio", "share": 0.0, "lam": 1.0}
+    if epochs:
+        opening["checkpoint"] = int(cube["checkpoint"][-1])
     opening["title"] = "bench: five papers in one net"
-    controls = controls or CONTROLS
+    controls = controls or {k: [n for n in names if epochs or n != "checkpoint"] for k, names in CONTROLS.items()}
     compute = compute or partial(train_here, known=tuple(map(str, cube.data_vars)))
     if views is None:
         shown = [view for view in shown if set(view.variables) <= set(cube.data_vars)]  # a cube of fewer looks

@@ -39,6 +39,7 @@ VARIABLES = (
 )  # fmt: skip
 SPLITS, NOISES = ("train", "test"), ("absolute", "filter")  # of the experiment, in its order
 NOISE = "filter"  # F_gap and Δ_LPF in units of each filter's norm, which do not hang on the weights' size
+ALONE = "one modality alone has no gap: choose both"
 # What the cube lacks, and "Follow" trains.
 OFFERS = {"fusion": ["additive", "cross_attention"]}
 CONTROLS = {
@@ -74,8 +75,16 @@ def open(
         Lines("under_attack", x="eps", hue="attacked", title="test accuracy under PGD"),
         Lines("gap", x="radius", hue="split", title="F_gap: how far the loss moves within a radius"),
         Lines("lpf_rise", x="alpha", hue="split", band="seed", title="Δ_LPF: rise under Gaussian weight noise"),
-        Lines("w2_squared", x="alpha", hue="fusion", band="seed", title="W2² between the modalities"),
-        Lines("variance_ratio", x="alpha", hue="fusion", band="seed", log=True, title="ratio of their variances"),
+        Lines("w2_squared", x="alpha", hue="fusion", band="seed", absent=ALONE, title="W2² between the modalities"),
+        Lines(
+            "variance_ratio",
+            x="alpha",
+            hue="fusion",
+            band="seed",
+            absent=ALONE,
+            log=True,
+            title="ratio of their variances",
+        ),
     ]
     opening: dict[str, Any] = {"modalities": BOTH, "alpha": 0.0, "span": 0.5}
     opening["title"] = "dml: what a second modality does"

@@ -40,13 +40,17 @@ ENCODERS: dict[str, dict[str, str]] = {
     "shapes: aligned": {"world": "shapes", "encoder": "aligned"},
 }
 # How the shipped runs were trained, and what "Follow" trains beside it.
-TRAINED: dict[str, Any] = {"encoder": "digits: pixels", "text_encoder": "minilm", "lam": 1.0, "ratio": 1.0, "start": 0}
+TRAINED: dict[str, Any] = {
+    "encoder": "digits: pixels", "text_encoder": "minilm", "text_layer": "frozen", "lam": 1.0, "ratio": 1.0,
+    "start": 0,
+}  # fmt: skip
 OFFERS: dict[str, list[Any]] = {
-    "encoder": list(ENCODERS)[1:], "text_encoder": ["words", "letters", "lm"], "lam": [0.3, 3.0],
-    "ratio": [0.25, 0.5, 2.0, 4.0], "start": [50, 100],
+    "encoder": list(ENCODERS)[1:], "text_encoder": ["words", "letters", "lm"],
+    "text_layer": ["trained"], "lam": [0.3, 3.0],
+    "ratio": [0.25, 4.0], "start": [50, 100],
 }  # fmt: skip
 CONTROLS = {
-    "data": ["image_shots", "text_shots", "relation", "modalities", "encoder", "text_encoder"],
+    "data": ["image_shots", "text_shots", "relation", "modalities", "encoder", "text_encoder", "text_layer"],
     "method": ["init", "lam", "ratio", "start"],
     "training": ["seed"],
 }
@@ -57,9 +61,10 @@ LABELS = {
     "init": "start of the head",
     "encoder": "encoder of pictures",
     "text_encoder": "encoder of sentences",
-    "lam": "λ, weight of sentences",
-    "ratio": "r, their batches",
-    "start": "curriculum: steps without",
+    "text_layer": "last layer",
+    "lam": "λ, sentences",
+    "ratio": "r, batches",
+    "start": "curriculum",
 }
 
 

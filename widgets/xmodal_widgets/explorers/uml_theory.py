@@ -5,12 +5,13 @@ Both cubes are exact and cheap, so they are computed when the view opens; nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..sweep_view import SweepView
+from ..view.joining import with_settings
 from ..view.kinds import Contour, HeatMap, Lines, Scatter
 
 if TYPE_CHECKING:
@@ -27,22 +28,41 @@ AXES: dict[str, list[Any]] = {
     "n_y": [0, 2, 4, 8, 16, 32],
     "angle": [15.0 * k for k in range(13)],
 }
+# The same in the cube as it opens; others are computed when they are chosen.
+FIXED: dict[str, Any] = {"sigma_y": 1.0, "size": 3, "own_size": 1}
+OFFERS: dict[str, list[Any]] = {"sigma_y": [0.5, 2.0, 4.0], "size": [2, 6], "own_size": [0, 2]}
+CONTROLS = {
+    "world": ["own", "attenuation", "sigma_y", "size", "own_size"],
+    "samples": ["n_x", "n_y"],
+    "direction": ["angle"],
+}
 METHODS = {"unknown (Schur)": "schur", "known (block)": "block"}
 BUDGET, SHARES = 40, [round(0.1 * k, 1) for k in range(11)]
 EDGE = 1.5  # larger standard deviations are cut there in the picture of the ellipses
 AROUND, ALONG = 40, 9  # points of an ellipse, and of the line along v
 
 
-def world(attenuation: float, n_x: int = 1, n_y: int = 1, seed: int = 20) -> Fisher:
-    """Two shared parameters, one of its own for X and for Y; X sees the second one attenuated (as in App E.14)."""
+def world(
+    attenuation: float,
+    n_x: int = 1,
+    n_y: int = 1,
+    seed: int = 20,
+    sigma_y: float = 1.0,
+    size: int = 3,
+    own_size: int = 1,
+) -> Fisher:
+    """Two shared parameters, ``own_size`` of X's and of Y's own; X sees the second one attenuated (as in App E.14).
+
+    A sample of either is ``size`` numbers; the noise of X has the standard deviation 1, that of Y ``sigma_y``.
+    """
     import torch
 
     from xmodal_lab.instruments.information import fisher
 
-    shapes = {"A_c": (3, 2), "A_x": (3, 1), "B_c": (3, 2), "B_y": (3, 1)}
+    shapes = {"A_c": (size, 2), "A_x": (size, own_size), "B_c": (size, 2), "B_y": (size, own_size)}
     generator = torch.Generator().manual_seed(seed)
-    drawn = {name: torch.randn(shape, dtype=torch.float64, generator=generator) for name, shape in shapes.items()}
-    return fisher({**drawn, "a": torch.tensor([1.0, attenuation])}, n_x=n_x, n_y=n_y)
+    drawn = {n: torch.randn(shape, dtype=torch.float64, generator=generator) for n, shape in shapes.items() if shape[1]}
+    return fisher({**drawn, "a": torch.tensor([1.0, attenuation])}, sigma_y=sigma_y, n_x=n_x, n_y=n_y)
 
 
 def open(views: Any = None, controls: Any = None, compute: Any = None, **options: Any) -> SweepView:
@@ -50,7 +70,7 @@ def open(views: Any = None, controls: Any = None, compute: Any = None, **options
 
     Args:
         views, controls: in place of the default ones.
-        compute: what "Train here" would run; there is nothing to train, so no button by default.
+        compute: what "Train here" runs; works out the exact setting by default.
         options: ``title``, and a value for any control.
     """
     shown = views or [
@@ -72,22 +92,33 @@ def open(views: Any = None, controls: Any = None, compute: Any = None, **options
         "n_y": 8,
         "angle": 90.0,
         "title": "uml: what unpaired Y says of θ_c",
+        "offers": OFFERS,
     }
-    controls = controls or ["own", "attenuation", "n_x", "n_y", "angle"]
-    return SweepView(theory_cube(), shown, controls, compute=compute, **(opening | options))
+    return SweepView(theory_cube(), shown, controls or CONTROLS, compute=compute or compute_here, **(opening | options))
 
 
-def theory_cube() -> xr.Dataset:
-    """Ellipses, deviations and exchange rates on :data:`AXES`, by the Fisher information of :func:`world`."""
+def compute_here(
+    setting: Mapping[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool]
+) -> dict[str, Any]:
+    """Work out a setting, for the view's "Train here", with all values that :data:`AXES` has for the other controls."""
+    axes = {name: values if setting[name] in values else [setting[name]] for name, values in AXES.items()}
+    cube = theory_cube(axes, {name: setting[name] for name in FIXED})
+    single = [name for name in axes if len(axes[name]) == 1]
+    return {str(n): v.isel(dict.fromkeys([*FIXED, *single], 0), drop=True, missing_dims="ignore")
+            for n, v in cube.data_vars.items() if n != "seen_by"}  # fmt: skip
+
+
+def theory_cube(axes: Mapping[str, Sequence[Any]] = AXES, fixed: Mapping[str, Any] = FIXED) -> xr.Dataset:
+    """Ellipses, deviations and exchange rates on ``axes``, by the Fisher information of :func:`world`."""
     import xarray as xr
 
-    turn = np.deg2rad(AXES["angle"])
+    turn = np.deg2rad(axes["angle"])
     v = np.stack([np.cos(turn), np.sin(turn)], 1)
     one = np.asarray([
-        [[world(a).information(m, METHODS[own]).numpy() for m in ("x", "y")] for a in AXES["attenuation"]]
-        for own in AXES["own"]
+        [[world(a, **fixed).information(m, METHODS[own]).numpy() for m in ("x", "y")] for a in axes["attenuation"]]
+        for own in axes["own"]
     ])  # (own, attenuation, modality, 2, 2)  # fmt: skip
-    n_x, n_y = (np.asarray(AXES[name], dtype=float) for name in ("n_x", "n_y"))
+    n_x, n_y = (np.asarray(axes[name], dtype=float) for name in ("n_x", "n_y"))
     m_x = (one[:, :, 0, None, None] * n_x[:, None, None, None]) + 0 * n_y[:, None, None]
     m_y = (one[:, :, 1, None, None] * n_y[:, None, None]) + 0 * n_x[:, None, None, None]
     informations = np.stack([m_x, m_y, m_x + m_y], 4)  # (own, attenuation, n_x, n_y, modality, 2, 2)
@@ -110,9 +141,11 @@ def theory_cube() -> xr.Dataset:
         "rate": ((*grid, "angle"), np.moveaxis(rate, 0, -1), {"long_name": "Y for one X"}),
         "budget": (("own", "attenuation", "share", "angle"), _deviation(split, v), {"long_name": "deviation along v"}),
     }
-    found = xr.Dataset(variables, {**AXES, "modality": list(MODALITIES), "share": SHARES, "point": range(len(kinds))})
+    found = xr.Dataset(variables, {**axes, "modality": list(MODALITIES), "share": SHARES, "point": range(len(kinds))})
     names = {"own": "θ_x and θ_y are", "attenuation": "attenuation in X", "n_x": "samples of X", "n_y": "samples of Y",
-             "angle": "direction v", "share": "share spent on Y"}  # fmt: skip
+             "angle": "direction v", "share": "share spent on Y", "sigma_y": "noise of Y, σ (of X: 1)",
+             "size": "numbers in a sample", "own_size": "θ_x and θ_y have size"}  # fmt: skip
+    found = with_settings(found, fixed, [name for name in variables if name != "seen_by"])
     for name, label in names.items():
         found[name].attrs["long_name"] = label
     found["angle"].attrs["units"] = "°"

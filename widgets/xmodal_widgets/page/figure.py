@@ -10,6 +10,7 @@ import math
 import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ LOOKS = {
 }
 # Palettes, as in js/data/palette.js: zero in the middle; seaborn's "colorblind".
 DIVERGING = ("#143e86", "#4883c4", "#a0c7e4", "#f5f5f2", "#f4ba8c", "#d66e2e", "#84280e")
+DIVERGING_DARK = ("#9ecaff", "#4c92de", "#28528a", "#262628", "#80421a", "#e27a32", "#ffc48c")  # zero as the page
 NAMED = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#fbafe4", "#ece133")
 DASHES = ("-", "--", ":", "-.")
 MARKS = ("o", "s", "^", "D", "v")
@@ -37,6 +39,9 @@ FAINTEST = 1e-4  # of the largest density: what lies below is not shown (ours); 
 WIDTH = 11.0  # inches; at 100 dpi as wide as a notebook on a laptop
 LINE = 140  # letters of one line above the views, at 10 points
 LONGEST = 160  # letters of one text; more would push the axes out of the picture
+
+
+_ON_DARK: ContextVar[bool] = ContextVar("on_dark", default=False)  # the page that is drawn on: what palettes ask
 
 
 def draw(
@@ -56,11 +61,13 @@ def draw(
     above = 0.2 + 0.2 * (1 + caption.count("\n"))
     figure = Figure(figsize=(WIDTH, sum(heights) + above), dpi=100, layout="constrained")
     figure.suptitle(caption, fontsize=10)
+    page = _ON_DARK.set(dark)
     bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for band, row in zip(bands, rows, strict=True):
         parts = band.subfigures(1, len(row), squeeze=False)[0]
         for part, index in zip(parts, row, strict=True):
             _draw_view(part, grid, views[index], state, index, quantiles)
+    _ON_DARK.reset(page)
     dress(figure, dark)
     return figure
 
@@ -208,7 +215,8 @@ def _colors(view: Any) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     name = str(getattr(view, "palette", "viridis"))
-    return LinearSegmentedColormap.from_list(name, DIVERGING) if name == "diverging" else name
+    anchors = DIVERGING_DARK if _ON_DARK.get() else DIVERGING
+    return LinearSegmentedColormap.from_list(name, anchors) if name == "diverging" else name
 
 
 def _draw_planes(
@@ -233,13 +241,16 @@ def _draw_planes(
         if span is None or np.isnan(values).all():
             _notice(axis, grid, view, setting)
         elif isinstance(view, Surface):
-            _draw_surface(axis, x, y, values, norm, log, state)
+            _draw_surface(axis, x, y, values, norm, log, state, _colors(view))
         elif isinstance(view, HeatMap):
             _draw_cells(axis, grid, view, x, y, values, norm, setting)
         else:
-            _draw_contour(axis, x, y, values, norm, log)
+            _draw_contour(axis, x, y, values, norm, log, _colors(view))
             if path is not None:
-                _draw_path(axis, grid.take(path, setting, grid.axes[path][-2:]))
+                steps = grid.dims[grid.axes[path][-2]].values
+                time = setting.get(view.at) if view.at else None
+                at = None if time in (None, "mean") else np.interp(time, steps, np.arange(len(steps)))
+                _draw_path(axis, grid.take(path, setting, grid.axes[path][-2:]), at)
     return ScalarMappable(norm, _colors(view)) if span else None
 
 
@@ -252,14 +263,17 @@ def _one_of_means(grid: Grid, name: str, setting: Mapping[str, Any]) -> dict[str
     return {**setting, **{d: grid.dims[d].values[0] for d in _means(grid, name, setting)}}
 
 
-def _draw_path(axis: Axes, places: np.ndarray) -> None:
-    """The way across the plane: a ring where it begins, a dot where it ends."""
+def _draw_path(axis: Axes, places: np.ndarray, step: float | None = None) -> None:
+    """The way across the plane: a ring where it begins, a dot where it ends, a mark at ``step``."""
     there = places[np.isfinite(places).all(1)]
     if not len(there):
         return
     for color, wide in (("black", 3.4), ("white", 1.6)):
         axis.plot(*there.T, color=color, lw=wide, alpha=0.65 if wide > 2 else 1)
     axis.plot(*there[0], "o", mfc="none", mec="white", ms=8)
+    if step is not None:
+        spot = [np.interp(step, np.arange(len(places)), places[:, k]) for k in range(2)]
+        axis.plot(*spot, "o", mfc=MARKED, mec="white", ms=8, zorder=4)
     axis.plot(*there[-1], "o", color="white", mec="black", ms=6)
 
 
@@ -315,12 +329,14 @@ def _draw_cells(
             setter(place, [f"{v:g}" if dim.numeric else plain(v, 16) for v in dim.values])
 
 
-def _draw_surface(axis: Any, x: Any, y: Any, values: Any, norm: Any, log: bool, state: Mapping[str, Any]) -> None:
+def _draw_surface(
+    axis: Any, x: Any, y: Any, values: Any, norm: Any, log: bool, state: Mapping[str, Any], palette: Any
+) -> None:
     import matplotlib as mpl
 
     clipped = np.clip(values, norm.vmin, norm.vmax)
     height = np.log10(clipped) if log else clipped
-    colors = mpl.colormaps["viridis"](np.ma.filled(norm(np.ma.masked_invalid(clipped)), 0.0))
+    colors = mpl.colormaps.get_cmap(palette)(np.ma.filled(norm(np.ma.masked_invalid(clipped)), 0.0))
     grid_x, grid_y = np.meshgrid(x, y, indexing="ij")
     stride = max(1, (len(x) - 1) // 20)  # a small picture: as many facets as it can show
     look = {"rstride": stride, "cstride": stride, "linewidth": 0.2, "edgecolor": (0, 0, 0, 0.3), "shade": False}
@@ -337,7 +353,7 @@ def _draw_surface(axis: Any, x: Any, y: Any, values: Any, norm: Any, log: bool, 
         axis.zaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{10**v:.2g}"))
 
 
-def _draw_contour(axis: Axes, x: Any, y: Any, values: Any, norm: Any, log: bool) -> None:
+def _draw_contour(axis: Axes, x: Any, y: Any, values: Any, norm: Any, log: bool, palette: Any) -> None:
     import matplotlib as mpl
 
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
@@ -345,11 +361,11 @@ def _draw_contour(axis: Axes, x: Any, y: Any, values: Any, norm: Any, log: bool)
     levels = [v for v in locator.tick_values(low, high) if low < v < high] if high > low else []
     clipped = np.clip(values, norm.vmin, norm.vmax)
     if levels:
-        axis.contourf(x, y, clipped.T, levels=[low, *levels, high], norm=norm, cmap="viridis")
+        axis.contourf(x, y, clipped.T, levels=[low, *levels, high], norm=norm, cmap=palette)
         lines = axis.contour(x, y, values.T, levels=levels, colors="white", linewidths=0.7)
         axis.clabel(lines, fontsize=6, fmt="%.3g")
     else:
-        axis.pcolormesh(x, y, clipped.T, norm=norm, cmap="viridis", shading="nearest")
+        axis.pcolormesh(x, y, clipped.T, norm=norm, cmap=palette, shading="nearest")
     axis.set_xlim(x[0], x[-1])
     axis.set_ylim(y[0], y[-1])
 
@@ -638,6 +654,20 @@ def _interval_legend(axis: Axes, grid: Grid, view: Intervals, tones: np.ndarray)
 
 
 def _notice(axis: Any, grid: Grid, view: View, setting: Mapping[str, Any]) -> None:
+    """Why a panel is empty: its sweep said so; or it was computed, and the view says why; or it was not computed."""
     text = axis.text2D if hasattr(axis, "text2D") else axis.text
-    words = textwrap.fill(plain(grid.why(view.variables, setting)) or "nothing computed here yet", 36)
+    words = grid.why(view.variables, setting)
+    if not words and _computed(grid, view.variables[0], setting):
+        words = getattr(view, "absent", None) or "has no value here"
+    words = textwrap.fill(plain(words) or "nothing computed here yet", 36)
     text(0.5, 0.5, words, ha="center", va="center", transform=axis.transAxes, fontsize=8)
+
+
+def _computed(grid: Grid, name: str, setting: Mapping[str, Any]) -> bool:
+    """Whether another variable that hangs on the same controls has a number at ``setting``."""
+    wanted = {d for d in grid.axes[name] if d in setting}
+    others = [n for n in grid.arrays if n != name and not grid.attrs[n]["extra"] and wanted <= {*grid.axes[n]}]
+    return any(
+        bool(np.isfinite(grid.take(n, setting, tuple(d for d in grid.axes[n] if d not in setting))).any())
+        for n in others
+    )

@@ -53,19 +53,37 @@ def panel_png(grid: Grid, view: Any, state: Mapping[str, Any], size: Mapping[str
     return png(figure)
 
 
-def kept(parts: Mapping[str, Any], payload: bytes, draw: Callable[[], bytes]) -> bytes:
-    """The picture that ``parts`` and the cube's ``payload`` describe: from disk, else by ``draw``, and kept then."""
-    place = _place(parts, payload)
-    if place is None:
-        return draw()
-    with contextlib.suppress(OSError):
-        found = place.read_bytes()
-        if found.startswith(_START) and found.endswith(_END):
-            return found
-    picture = draw()
-    with contextlib.suppress(OSError):
-        _write(place, picture)
-    return picture
+class Kept:
+    """The picture that ``parts`` and the cube's ``payload`` describe; without ``parts`` this session alone keeps it.
+
+    Args:
+        parts: all that it shows besides the payload.
+        payload: the cube's numbers.
+        draw: makes it.
+    """
+
+    def __init__(self, parts: Mapping[str, Any] | None, payload: bytes, draw: Callable[[], bytes]) -> None:
+        self._place = None if parts is None else _place(parts, payload)
+        self._draw = draw
+        self._picture = b""
+
+    def there(self) -> bool:
+        """Whether :meth:`get` need not draw it."""
+        if not self._picture and self._place is not None:
+            with contextlib.suppress(OSError):
+                found = self._place.read_bytes()
+                if found.startswith(_START) and found.endswith(_END):
+                    self._picture = found
+        return bool(self._picture)
+
+    def get(self) -> bytes:
+        """The picture: from disk, else drawn, and kept then."""
+        if not self.there():
+            self._picture = self._draw()
+            with contextlib.suppress(OSError):
+                if self._place is not None:
+                    _write(self._place, self._picture)
+        return self._picture
 
 
 def _place(parts: Mapping[str, Any], payload: bytes) -> Path | None:

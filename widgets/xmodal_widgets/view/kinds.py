@@ -44,7 +44,7 @@ class View:
 
         Raises:
             ValueError: an unknown variable or dimension, one used twice, limits upside down.
-            TypeError: an axis that needs numbers is not numeric.
+            TypeError: an axis that needs numbers is not numeric; ``absent`` is no sentence.
         """
         title = f"{type(self).__name__} view"
         for name in self.variables:
@@ -67,6 +67,9 @@ class View:
                 f"col={col!r} would make {len(grid.dims[col].values)} panels, at most {MOST_PANELS} are readable; "
                 f"leave it to a slider, or thin the cube along {col!r}."
             )
+        absent = getattr(self, "absent", None)
+        if not (absent is None or isinstance(absent, str)):
+            raise TypeError(f"absent of the {title} must be a sentence or None, got {type(absent).__name__}.")
         limits = getattr(self, "limits", None)
         if limits is not None and not _two_numbers(limits):
             raise ValueError(f"limits of the {title} must be (low, high) with low < high, got {limits!r}.")
@@ -96,6 +99,7 @@ class _Plane(View):
         limits: (low, high) of the scale; values beyond are drawn at the limit and said to be clipped.
         title: what stands above the panel; the variable's name by default.
         palette: "viridis"; "diverging" for what lies on both sides of zero (its middle is 0); "gray" for pictures.
+        absent: what the panel says where a setting was computed and the variable has no value there.
     """
 
     var: str
@@ -107,6 +111,7 @@ class _Plane(View):
     limits: tuple[float, float] | None = None
     title: str | None = None
     palette: str = "viridis"
+    absent: str | None = None
 
     def numeric_axes(self) -> tuple[str, ...]:
         return (self.x, self.y)
@@ -133,11 +138,14 @@ class Contour(_Plane):
     Args:
         path: a variable whose last two dimensions are (steps, the two axes): the way that training took across the
             plane, with a ring where it began and a dot where it ended.
+        at: the control of time, such as ``checkpoint``: where training stood then is marked on the path, whose steps
+            have the same units.
     """
 
     kind: ClassVar[str] = "contour"
 
     path: str | None = None
+    at: str | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -156,8 +164,16 @@ class Contour(_Plane):
         """Compare with the cube.
 
         Raises:
-            ValueError: a path that does not end in two axes.
+            ValueError: a path that does not end in two axes; ``at`` without one, or no dimension of numbers.
+            TypeError: steps of the path that are no numbers.
         """
+        if self.at is not None:
+            if self.path is None:
+                raise ValueError(f"at={self.at!r} marks a place on a path; give path= as well.")
+            times = grid.dims[one_of("dimension at of the Contour", self.at, tuple(grid.dims))]
+            steps = grid.dims[grid.axes[one_of("variable path of the Contour", self.path, tuple(grid.arrays))][-2]]
+            if not (times.numeric and steps.numeric):
+                raise TypeError(f"at={self.at!r} and the steps of {self.path!r} must both be numbers of the same unit.")
         if self.path is not None:
             dims = grid.axes[one_of("variable path of the Contour", self.path, tuple(grid.arrays))]
             if len(dims) < 2 or len(grid.dims[dims[-1]].values) != 2:
@@ -250,6 +266,7 @@ class _Series(View):
         floor: a variable with the dimension ``x``, drawn dashed and grey beside: what a measurement of nothing reads.
         versus: ``{"target": "zero"}``: draw each value less the one there, of the same seed; the band is that of the
             paired differences. Its dimension is ``hue`` or ``x``.
+        absent: what the panel says where a setting was computed and the variable has no value there.
     """
 
     var: str
@@ -263,6 +280,7 @@ class _Series(View):
     title: str | None = None
     floor: str | None = None
     versus: Mapping[str, Any] | None = None
+    absent: str | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:

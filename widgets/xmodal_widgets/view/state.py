@@ -18,6 +18,8 @@ from .kinds import Surface, View, controls_of
 SWITCHES = ("free", "follow", "log", "fit", "azimuth", "elevation", "zoom")
 ARGUMENTS = ("cube", "views", "controls", "title", "average", "compute", "experiment", "store", "offers")
 LOOK = "look"  # the heading of controls along which a result brings everything
+# Nor is time during a training a setting of it.
+TIMES = ("epoch", "checkpoint", "moment")
 CAMERA = {"azimuth": -55.0, "elevation": 30.0, "zoom": 1.0}  # degrees; matplotlib's view of a surface, nearly
 ZOOM = (0.4, 4.0)
 LONGEST_NAME = 200  # letters of a name that is typed in (ours)

@@ -102,6 +102,11 @@ class Operator:
         return self.loss.dtype
 
     @property
+    def _rounding(self) -> float:
+        """Of the value, in the dtype of the products: what is no larger says nothing."""
+        return 16 * torch.finfo(self.dtype).eps * abs(self.value)
+
+    @property
     def device(self) -> torch.device:
         """Where the products are made."""
         return self.loss.device
@@ -206,12 +211,12 @@ class Operator:
         if self.device.type != "cpu":
             every = torch.eye(self.size, dtype=self.dtype).split(TOGETHER)
             matrix = torch.cat([self.many(rows.to(self.device)).cpu().double() for rows in every])
-            return symmetrised(matrix, self.loss.name)
+            return symmetrised(matrix, self.loss.name, self._rounding)
         for i in range(self.size):
             unit[i] = 1
             matrix[i] = self.matvec(unit)
             unit[i] = 0
-        return symmetrised(matrix, self.loss.name)
+        return symmetrised(matrix, self.loss.name, self._rounding)
 
     # -- inside ----------------------------------------------------------------------------------
 

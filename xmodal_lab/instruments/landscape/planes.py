@@ -243,7 +243,7 @@ def trajectory_plane(
     """The plane that training took: the first two principal components of its checkpoints.
 
     Several runs share one plane, spanned by the PCA of all their checkpoints together, each
-    taken relative to θ.
+    taken relative to θ. Training begins left of θ and below it (the mean of several runs).
 
     Args:
         loss: the loss whose θ is the origin (usually the end of a run).
@@ -281,12 +281,13 @@ def trajectory_plane(
     for name, part, piece in _offsets(loss.params, checkpoints):
         for axis, values in zip(pair, mix.T.to(piece) @ piece, strict=True):
             axis[name].view(-1)[part] = values.to(axis[name])
-    turn = [_turn(axis) for axis in pair]
+    ends = np.cumsum([len(run) for run in named.values()])[:-1]
+    at = (gram @ mix).numpy()
+    turn = _from_below(at, [0, *ends], pair)
     for axis, sign in zip(pair, turn, strict=True):
         for values in axis.values():
             values *= sign
-    at = (gram @ mix).numpy() * turn
-    ends = np.cumsum([len(run) for run in named.values()])[:-1]
+    at = at * turn
     paths = dict(zip(named, np.split(at, ends), strict=True))
     corners = np.concatenate([*paths.values(), np.zeros((1, 2))])
     low, high = corners.min(0), corners.max(0)
@@ -374,6 +375,17 @@ def _offsets(params: Params, checkpoints: Sequence[Direction]) -> Iterator[tuple
                 wide(c[name].reshape(-1)[part]) - here if name in c else torch.zeros_like(here) for c in checkpoints
             ]
             yield name, part, torch.stack(rows)
+
+
+def _from_below(at: np.ndarray, firsts: Sequence[int], pair: Sequence[Params]) -> np.ndarray:
+    """The ±1 of each axis by which training begins below θ.
+
+    The sign of a parameter would be a toss where two of them are nearly the largest: the same training, summed in
+    another order, would stand mirrored.
+    """
+    begin, reach = at[list(firsts)].sum(0), np.abs(at).max(0)
+    own = np.array([_turn(axis) for axis in pair])
+    return np.where(np.abs(begin) > 1e-3 * reach, -np.sign(begin), own)
 
 
 def _turn(axis: Params) -> float:

@@ -17,6 +17,7 @@ from .method import grids
 from .method.geometry import Geometry, geometry
 from .method.heads import Head
 from .method.training import train_heads
+from .method.tuning import last_layer
 from .worlds.small import COUNTING, ENCODERS, SHIFTS, WORLDS, world
 
 Values = dict[str, Any]
@@ -26,19 +27,20 @@ WORLD = {"world": "numbers", "encoder": "pixels", "text_encoder": "minilm", "tex
 SHOTS = {"image_shots": 1, "audio_shots": 12, "text_shots": 12}
 CLASSIFIERS = ("head", *grids.CLASSIFIERS)
 RELATIONS = ("related", "permuted", "unrelated")
+TEXT_LAYERS = ("frozen", "trained")
 _HEAD = (
     "lam", "ratio", "start", "init", "relation", "projection", "optimizer", "lr", "weight_decay", "schedule", "warmup",
     "steps", "batch_size", "projection_scale", "head_scale", "logit_scale", "learn_scale", "choose", "seed",
 )  # fmt: skip
 HEAD = {f.name: f.default for f in fields(Head) if f.name in _HEAD}
 DEFAULTS: Values = {
-    **WORLD, "target": "image", "auxiliary": "text", **SHOTS, "classifier": "head", "geometry": False, **HEAD,
-    "device": "auto",
+    **WORLD, "target": "image", "auxiliary": "text", **SHOTS, "classifier": "head", "geometry": False,
+    "text_layer": "frozen", **HEAD, "device": "auto",
 }  # fmt: skip
 # Makes no difference to a head without auxiliary samples.
 _UNTAUGHT = {"lam": 1.0, "ratio": 1.0, "start": 0, "relation": "related"}
 # Nor does what is said of texts.
-_UNREAD = {"text": "caption", "text_encoder": "minilm"}
+_UNREAD = {"text": "caption", "text_encoder": "minilm", "text_layer": "frozen"}
 LABELS = {"image_shots": "pictures of each class", "text_shots": "texts of each class", "lam": "λ", "ratio": "r"}
 
 
@@ -62,7 +64,7 @@ class UmlWorld(StackedWorld):
             return DEFAULTS
         target = next((m for m in given.modalities if m in given.test), given.modalities[0])
         return {
-            **{k: v for k, v in DEFAULTS.items() if k not in (*WORLD, *SHOTS)},
+            **{k: v for k, v in DEFAULTS.items() if k not in (*WORLD, *SHOTS, "text_layer")},
             "target": target, "auxiliary": "+".join(m for m in given.modalities if m != target),
             **{f"{m}_shots": 1 if m == target else None for m in given.modalities}, "projection": "target",
         }  # fmt: skip
@@ -84,7 +86,9 @@ class UmlWorld(StackedWorld):
             scores = [grids.baseline(data, head_of(s), s["classifier"]) for s in members]
             none = {"loss": f"the {members[0]['classifier']} baseline is in closed form and has no loss"}
             return [{"accuracy": test, "val_accuracy": val, "loss": float("nan"), WHY: none} for test, val in scores]
-        trained = train_heads(data, [head_of(s) for s in members], report=report, device=members[0]["device"])
+        heads = [head_of(s) for s in members]
+        tuned = {m: last_layer(data.train[m][0].shape[1]) for m in heads[0].tune}
+        trained = train_heads(data, heads, tuned, report=report, device=members[0]["device"])
         results = []
         for s, t in zip(members, trained, strict=True):
             result = {"accuracy": t.accuracy, "val_accuracy": t.val_accuracy, "loss": t.loss}
@@ -106,6 +110,8 @@ class UmlWorld(StackedWorld):
         if not head_of(s).taught:
             s |= _UNTAUGHT | {k: v for k, v in _UNREAD.items() if k in s}
             s["init"] = "random"
+        elif "text" not in s["auxiliary"].split("+") and "text_layer" in s:
+            s["text_layer"] = "frozen"
         return s
 
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> dict[str, Variable]:
@@ -139,6 +145,7 @@ class UmlWorld(StackedWorld):
                     f"text={s['text']!r} holds invented names, which {s['text_encoder']!r} has not read; choose "
                     f"text_encoder {' or '.join(map(repr, COUNTING))}."
                 )
+            check.one_of("text_layer", s["text_layer"], TEXT_LAYERS)
             check.one_of("shift", s["shift"], ("", *SHIFTS))
             known: Sequence[str] = ("image", "audio", "text")
             check.one_of("target", s["target"], known[:2])
@@ -160,7 +167,8 @@ def experiment(data: Unpaired | Dataset | Mapping[str, Any] | None = None, **def
 
     Settings are those of :class:`Head`, with ``auxiliary`` as names joined by "+", and one ``<modality>_shots`` for
     each modality (None: all). In the two worlds ``text`` says which sentences, and relation "unrelated" takes those
-    about animals; ``shift`` changes the test pictures; ``classifier`` takes a closed-form baseline instead.
+    about animals; ``shift`` changes the test pictures; ``text_layer="trained"`` trains a last linear layer of the text
+    encoder along (Tab 29); ``classifier`` takes a closed-form baseline instead.
 
     Variables: ``accuracy``, ``val_accuracy`` (to choose settings by), ``loss``; with ``geometry=True`` also
     ``margin``, ``margin_scale_free``, ``silhouette``, ``davies_bouldin``, ``alignment``.
@@ -193,9 +201,11 @@ def head_of(s: Mapping[str, Any]) -> Head:
     shots = tuple(s[f"{m}_shots"] for m in auxiliary)
     own = {k: s[k] for k in _HEAD if k != "relation"}
     relation = "permuted" if s["relation"] == "permuted" else "related"
+    tune = (_bank(s, "text"),) if s.get("text_layer") == "trained" and "text" in auxiliary else ()
     return Head(
-        target=s["target"], auxiliary=names, shots=s[f"{s['target']}_shots"], aux_shots=shots, relation=relation, **own
-    )
+        target=s["target"], auxiliary=names, shots=s[f"{s['target']}_shots"], aux_shots=shots, relation=relation,
+        tune=tune, **own,
+    )  # fmt: skip
 
 
 def _bank(s: Mapping[str, Any], m: str) -> str:

@@ -27,6 +27,8 @@ const VIRIDIS = Array.from({ length: 256 }, (_, i) => {
 
 // Zero in the middle, for what may be above or below it: blue, near white, orange-red (told apart without red and green).
 const DIVERGING = between([[20, 62, 134], [72, 131, 196], [160, 199, 228], [245, 245, 242], [244, 186, 140], [214, 110, 46], [132, 40, 14]]);
+// The same on a dark page: zero is as dark as the page, and what is far from it is bright.
+const DIVERGING_DARK = between([[158, 202, 255], [76, 146, 222], [40, 82, 138], [38, 38, 40], [128, 66, 26], [226, 122, 50], [255, 196, 140]]);
 const GRAY = between([[16, 16, 16], [250, 250, 250]]);
 
 function between(anchors) {
@@ -44,6 +46,8 @@ const made = (rgb) => ({
   css: rgb.map((one) => `rgb(${one})`),
 });
 export const PALETTES = { viridis: made(VIRIDIS), diverging: made(DIVERGING), gray: made(GRAY) };
+const DARK = { ...PALETTES, diverging: made(DIVERGING_DARK) };
+export const paletteNamed = (name, dark) => (dark ? DARK : PALETTES)[name] || PALETTES.viridis;
 export const VIRIDIS_PIXELS = PALETTES.viridis.pixels;
 export const VIRIDIS_CSS = PALETTES.viridis.css;
 

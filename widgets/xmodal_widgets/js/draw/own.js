@@ -1,7 +1,7 @@
 // What a drawing function of one's own gets: (p) => {...}. docs/own_panels.md is its page; change both together.
 
 import { titled, valueScale } from "../data/numbers.js";
-import { nameColor, nameDash, PALETTES, valueColor } from "../data/palette.js";
+import { nameColor, nameDash, paletteNamed, valueColor } from "../data/palette.js";
 import { axisOf, drawAxes, drawGrid, fontSize, makeFrame, setFont } from "./canvas.js";
 
 export function makePen(ctx, panel) {
@@ -31,7 +31,7 @@ export function makePen(ctx, panel) {
     },
     color: (k) => nameColor(k),
     dash: (k) => nameDash(k),
-    tone: (t, palette = "viridis") => valueColor(t, PALETTES[palette] || PALETTES.viridis),
+    tone: (t, palette = "viridis") => valueColor(t, paletteNamed(palette, theme.dark)),
     text: (words, x, y, { align = "center", baseline = "middle", size: letters = fontSize(size.width), weight = "", color = theme.ink } = {}) => {
       setFont(ctx, theme, letters, weight);
       ctx.textAlign = align;

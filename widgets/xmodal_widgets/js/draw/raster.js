@@ -205,7 +205,8 @@ export function drawLevels(ctx, frame, plane, levels, labels, theme) {
 
 // A way across the plane: joined places, a ring where it begins, a dot where it ends; dark under light, so that it is
 // seen on every band.
-export function drawPath(ctx, frame, path) {
+// `step`, where it is given, is the place on the way that is marked.
+export function drawPath(ctx, frame, path, step = null) {
   const places = Array.from({ length: path.length / 2 }, (_, k) => [frame.px(path[2 * k]), frame.py(path[2 * k + 1])]);
   const there = places.filter(([x, y]) => Number.isFinite(x + y));
   if (!there.length) return;
@@ -222,7 +223,21 @@ export function drawPath(ctx, frame, path) {
     circle(ctx, ...first, 5, "stroke");
     circle(ctx, ...last, 4.5 + wide / 2, "fill");
   }
+  if (step !== null) markStep(ctx, places, step);
 }
+
+function markStep(ctx, places, step) {
+  const low = Math.floor(step);
+  const [from, to] = [places[low], places[Math.min(places.length - 1, low + 1)]];
+  const [x, y] = [0, 1].map((axis) => from[axis] + (step - low) * (to[axis] - from[axis]));
+  if (!Number.isFinite(x + y)) return;
+  ctx.lineWidth = 2;
+  ctx.fillStyle = MARKED;
+  ctx.strokeStyle = "#fff";
+  circle(ctx, x, y, 6, "fill");
+  circle(ctx, x, y, 6, "stroke");
+}
+const MARKED = "#d55e00"; // as marked eigenvalues
 
 function circle(ctx, x, y, radius, how) {
   ctx.beginPath();

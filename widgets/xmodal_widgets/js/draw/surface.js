@@ -1,7 +1,8 @@
-// Painters of a surface: WebGL 2 where there is one, else sorted quadrilaterals on the 2-D canvas.
+// Painters of a surface: WebGL 2 where a graphics card draws it, else the processor.
 // One WebGL context serves every panel of the page (browsers allow about 16); each panel copies its picture.
 
-import { PAGE, PALETTES, valueColor } from "../data/palette.js";
+import { PAGE, PALETTES } from "../data/palette.js";
+import { meshStride, paintFacets } from "./facets.js";
 
 const VERTEX_SHADER = `#version 300 es
 in vec4 point;   // x, y, height, tone
@@ -42,17 +43,15 @@ void main() {
 }`;
 
 export function glPainter() {
-  // undefined: not tried yet; null: there is no WebGL
+  // undefined: not tried yet; null: there is no graphics card
   if (PAGE.gl === undefined || (PAGE.gl && PAGE.gl.gl.isContextLost())) PAGE.gl = makeGl();
   return PAGE.gl;
 }
 
 function makeGl() {
   const canvas = document.createElement("canvas");
-  // Smooth edges where a graphics card draws them for nothing; a software renderer would take twice as long.
-  const gl = canvas.getContext("webgl2", { antialias: true, failIfMajorPerformanceCaveat: true })
-    || canvas.getContext("webgl2", { antialias: false });
-  if (!gl) return null;
+  const gl = canvas.getContext("webgl2", { antialias: true, failIfMajorPerformanceCaveat: true });
+  if (!gl || isSoftware(gl)) return null;
   const program = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX_SHADER], [gl.FRAGMENT_SHADER, FRAGMENT_SHADER]]) {
     const shader = gl.createShader(kind);
@@ -74,6 +73,13 @@ function makeGl() {
   const uniform = (name) => gl.getUniformLocation(program, name);
   return { gl, canvas, turn: uniform("turn"), lens: uniform("lens"), mesh: uniform("mesh"), indices: new Map() };
 }
+
+// Chromium gives SwiftShader out without a caveat. It draws as well, and takes five times as long as the painter here.
+function isSoftware(gl) {
+  const named = gl.getExtension("WEBGL_debug_renderer_info");
+  return SOFTWARE.test(gl.getParameter(named ? named.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+}
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
 function uploadColors(gl) {
   gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
@@ -127,8 +133,6 @@ export function meshPoints(plane, axes, scale, tall) {
   return points;
 }
 
-const meshStride = (n) => Math.max(1, Math.round((n - 1) / 20));
-
 export function drawSurfaceGl(painter, ctx, size, view, points, nx, ny, palette) {
   const { gl, canvas } = painter;
   if (painter.palette !== palette) loadPalette(gl, palette);
@@ -150,38 +154,36 @@ export function drawSurfaceGl(painter, ctx, size, view, points, nx, ny, palette)
   ctx.drawImage(canvas, 0, 0, width, height, 0, 0, size.width, size.height);
 }
 
-// Far quadrilaterals first, so that near ones cover them.
-export function drawSurface2d(ctx, view, points, nx, ny, palette) {
-  const corners = Array.from({ length: nx * ny }, (_, k) => view.at(points[7 * k], points[7 * k + 1], points[7 * k + 2]));
-  const quads = [];
-  for (let i = 0; i < nx - 1; i++) {
-    for (let j = 0; j < ny - 1; j++) {
-      const k = i * ny + j;
-      const ring = [k, k + ny, k + ny + 1, k + 1];
-      if (ring.every((c) => points[7 * c + 4] === 1)) quads.push({ i, j, ring, far: corners[k].depth + corners[k + ny + 1].depth });
-    }
-  }
-  quads.sort((p, q) => q.far - p.far);
-  const trace = (ring) => {
-    ctx.beginPath();
-    ring.forEach((c, n) => ctx[n ? "lineTo" : "moveTo"](corners[c].x, corners[c].y));
-  };
-  for (const { i, j, ring } of quads) {
-    ctx.fillStyle = ctx.strokeStyle = valueColor(ring.reduce((sum, c) => sum + points[7 * c + 3], 0) / 4, palette);
-    ctx.lineWidth = 0.7; // in the same colour: closes the seams between neighbours
-    trace([...ring, ring[0]]);
-    ctx.fill();
-    ctx.stroke();
-    ctx.strokeStyle = "rgba(0, 0, 0, 0.35)";
-    const [a, b, c, d] = ring;
-    const wires = [[i, nx, a, d], [i + 1, nx, b, c], [j, ny, a, b], [j + 1, ny, d, c]];
-    for (const [at, n, from, to] of wires) {
-      if (at % meshStride(n)) continue;
-      trace([from, to]);
-      ctx.stroke();
-    }
-  }
+// By the processor, on a canvas of its own that all panels share: it lies over the box that is drawn already.
+export function drawSurfaceSoft(ctx, size, view, points, nx, ny, palette) {
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
+  const soft = softCanvas(width, height);
+  soft.pixels.fill(0);
+  paintFacets(soft.pixels, width, height, view, points, nx, ny, ratio, palette);
+  soft.ctx.putImageData(soft.image, 0, 0);
+  ctx.drawImage(soft.canvas, 0, 0, width, height, 0, 0, width / ratio, height / ratio);
 }
+
+let soft = null;
+function softCanvas(width, height) {
+  if (!soft) {
+    const canvas = document.createElement("canvas");
+    soft = { canvas, ctx: null, images: new Map() };
+    canvas.width = canvas.height = 1;
+    soft.ctx = canvas.getContext("2d", { willReadFrequently: true }); // it is written by the processor
+  }
+  if (soft.canvas.width < width) soft.canvas.width = width;
+  if (soft.canvas.height < height) soft.canvas.height = height;
+  const key = `${width} ${height}`;
+  if (!soft.images.has(key)) {
+    if (soft.images.size >= KEPT) soft.images.clear();
+    const image = soft.ctx.createImageData(width, height);
+    soft.images.set(key, { image, pixels: new Uint32Array(image.data.buffer) });
+  }
+  return { ...soft, ...soft.images.get(key) };
+}
+const KEPT = 8; // sizes of panels (ours)
 
 // A surface as its wires only: the pinned one, over the present.
 export function drawWire(ctx, view, points, nx, ny, theme) {

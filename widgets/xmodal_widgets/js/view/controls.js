@@ -48,11 +48,12 @@ export const valueText = (dim, value) =>
   withUnits(dim.kind === "float" ? readable(value) : minus(String(value)), dim.units);
 
 function makeSlider(app, dim) {
+  const scale = scaleOf(app.base.get(dim.name) || dim.values, dim.values);
   const id = `xm-control-${++PAGE.controls}`;
   const ticks = `${id}-ticks`;
-  const last = dim.size - 1;
-  const input = make("input", { type: "range", id, min: 0, max: last, step: 1, list: ticks, "aria-label": titled(dim) });
-  const list = make("datalist", { id: ticks }, ...dim.values.map((_, i) => make("option", { value: i })));
+  const [first, last] = [scale.at(0), scale.at(dim.size - 1)];
+  const input = make("input", { type: "range", id, min: first, max: last, step: scale.even ? 1 : 0.01, list: ticks, "aria-label": titled(dim) });
+  const list = make("datalist", { id: ticks }, ...dim.values.map((_, i) => make("option", { value: scale.at(i) })));
   const shown = make("output", { class: "xm-value", for: id });
   const badge = make("span", { class: "xm-badge", hidden: true });
   const other = makeOther(app, dim);
@@ -60,16 +61,29 @@ function makeSlider(app, dim) {
   if (play) other.button.unshift(play.element);
   const element = make("div", { class: "xm-control xm-slider" },
     make("div", { class: "xm-control-head" }, make("label", { for: id }, titled(dim)), shown, badge, ...other.button),
-    ...other.field, input, list, tickMarks(dim));
+    ...other.field, input, list, tickMarks(dim, (i) => (last > first ? (scale.at(i) - first) / (last - first) : 0)));
   element.style.setProperty("--words", titled(dim).length + (dim.kind === "float" ? 21 : 8)); // room for value and badge
-  input.addEventListener("input", () => app.set({ [dim.name]: valueAt(dim, Number(input.value)) }));
+  const isFree = () => app.state.free && dim.kind === "float";
+  input.addEventListener("input", () => {
+    const place = scale.place(Number(input.value));
+    app.set({ [dim.name]: valueAt(dim, isFree() ? place : Math.round(place)) });
+    if (!isFree()) input.value = scale.at(Math.round(place)); // it stays on what was computed
+  });
+  // Where the steps are of several lengths, a key goes to the next value all the same.
+  input.addEventListener("keydown", (event) => {
+    const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!way || scale.even || isFree()) return;
+    event.preventDefault();
+    const next = Math.max(0, Math.min(dim.size - 1, nearestPlace(dim, app.state[dim.name]) + way));
+    app.set({ [dim.name]: dim.values[next] });
+  });
   return {
     element,
     show: (value, state) => {
       const { index, share } = locate(dim, value);
       const place = index < 0 ? nearestPlace(dim, value) : index + share;
-      input.step = state.free && dim.kind === "float" ? 0.01 : 1;
-      if (Math.abs(Number(input.value) - place) > 1e-6) input.value = place;
+      input.step = scale.even && !(state.free && dim.kind === "float") ? 1 : 0.01;
+      if (Math.abs(Number(input.value) - scale.at(place)) > 0.006) input.value = scale.at(place);
       badge.hidden = index >= 0 && share === 0;
       badge.textContent = index < 0 ? "not computed" : "interpolated";
       shown.textContent = valueText(dim, value);
@@ -78,6 +92,39 @@ function makeSlider(app, dim) {
     close: () => play && play.stop(),
   };
 }
+
+// Where values stand on a slider: the first grid's at even steps, and what was trained since at its share between its
+// neighbours there, or as far beyond an end as the last step says. `at` takes a place among the values, `place` goes back.
+export function scaleOf(base, values) {
+  const known = base.filter((v) => values.includes(v));
+  const spots = values.map((value) => {
+    const exact = known.indexOf(value);
+    if (exact >= 0 || known.length < 2) return exact >= 0 ? exact : values.indexOf(value);
+    let i = 0;
+    while (i < known.length - 2 && known[i + 1] < value) i++;
+    const spot = i + (value - known[i]) / (known[i + 1] - known[i]);
+    return Math.round(100 * Math.max(-REACH, Math.min(known.length - 1 + REACH, spot))) / 100;
+  });
+  for (let i = 1; i < spots.length; i++) spots[i] = Math.max(spots[i], spots[i - 1] + 0.01); // none lies on another
+  const low = (list, v) => {
+    let i = 0;
+    while (i < list.length - 2 && list[i + 1] <= v) i++;
+    return i;
+  };
+  return {
+    even: spots.every((spot, i) => spot === i),
+    at: (place) => {
+      const i = Math.min(values.length - 1, Math.floor(place));
+      return place === i ? spots[i] : spots[i] + (place - i) * (spots[i + 1] - spots[i]);
+    },
+    place: (spot) => {
+      if (spots.length < 2) return 0;
+      const i = low(spots, spot);
+      return i + (spot - spots[i]) / (spots[i + 1] - spots[i]);
+    },
+  };
+}
+const REACH = 2; // steps beyond an end, at most (ours): further values share the rest
 
 // Runs through an axis of time, a step after another; at its end it begins anew when it is pressed again.
 const PLAYED = /^(epoch|epochs|step|steps|time|moment|checkpoint)$/;
@@ -164,7 +211,7 @@ function valueAt(dim, place) {
 }
 
 // A mark per grid value, and a few of them written out: as many as fit, the ends always.
-function tickMarks(dim) {
+function tickMarks(dim, shareOf) {
   const box = make("div", { class: "xm-ticks", "aria-hidden": "true" });
   const last = dim.size - 1;
   const stride = writtenStride(last, dim.words.join("").length / dim.size > 4 ? 3 : 5);
@@ -172,7 +219,7 @@ function tickMarks(dim) {
     const written = i === 0 || i === last || (i % stride === 0 && last - i >= stride * 0.6);
     if (dim.size > 60 && !written) return;
     const mark = make("span", { class: written ? "xm-tick xm-tick-long" : "xm-tick" });
-    mark.style.setProperty("--at", last ? i / last : 0);
+    mark.style.setProperty("--at", shareOf(i));
     if (written) mark.append(make("span", {}, dim.kind === "float" ? readable(value) : dim.words[i]));
     box.append(mark);
   });
@@ -226,7 +273,8 @@ function makeSelect(app, dim, options) {
   const select = make("select", { id, "aria-label": titled(dim) }, ...options.map((o, k) => make("option", { value: k, title: o.offered && OFFERED }, o.offered ? `${o.word} (to train)` : o.word)));
   select.addEventListener("change", () => app.set(chosenState(dim, options[select.value])));
   const { other, show } = newValue(app, dim);
-  const element = make("div", { class: "xm-control xm-choice" }, make("label", { for: id }, titled(dim)), ...other.button, select, ...other.field);
+  const offers = options.some((o) => o.offered) ? " xm-offers" : "";
+  const element = make("div", { class: `xm-control xm-choice${offers}` }, make("label", { for: id }, titled(dim)), ...other.button, select, ...other.field);
   return {
     element,
     show: (value) => {

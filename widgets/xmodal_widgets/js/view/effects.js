@@ -53,7 +53,7 @@ function reason(app, viewsOf, name) {
     const dim = app.cube.dims.get(other);
     if (other === name || dim.size > 8) continue;
     const helps = dim.values.some((value) => value !== app.state[other] && changes(app, viewsOf, name, { ...app.state, [other]: value }));
-    if (helps) return `changes nothing at ${titled(dim)}: ${dim.words[dim.exact.get(app.state[other])] ?? app.state[other]}`;
+    if (helps) return `no effect at ${titled(dim)} ${dim.words[dim.exact.get(app.state[other])] ?? app.state[other]}`;
   }
-  return "changes no picture here";
+  return "no effect on any picture here";
 }

@@ -10,10 +10,10 @@
 //   say(cube, spec, slice)         optional: { short, long }, a sentence below the heading
 // A panel holds { cube, spec, size, theme, slice, scale, setting, state }.
 
-import { take, extent } from "../data/cube.js";
+import { take, extent, locate } from "../data/cube.js";
 import { exchangeRate, localRate, rateWords } from "../data/exchange.js";
 import { isGeometric, nearest, wholeTicks, tickLabels, readable, withUnits, titled, valueScale, padded } from "../data/numbers.js";
-import { PALETTES } from "../data/palette.js";
+import { PALETTES, paletteNamed } from "../data/palette.js";
 import { makeProjection, drawBox, drawBoxLabels } from "../draw/camera.js";
 import { makeFrame, axisOf, drawGrid, drawAxes } from "../draw/canvas.js";
 import { drawEigenvalues, fillUnder, floored, lambdaSpan, symlogAxis } from "../draw/density.js";
@@ -21,7 +21,7 @@ import { drawIntervals, pickInterval, readIntervals, rowAxis, spotInterval } fro
 import { drawHatch, cellEdges, drawCellValues, drawHeatMap, drawBands, drawLevels, drawPath } from "../draw/raster.js";
 import { readScatter, classesOf, drawCurves, drawPoints } from "../draw/scatter.js";
 import { readSeries, drawLines, drawCursor, drawFloor, barBox, drawBars, drawGhostBars, slotLabels } from "../draw/series.js";
-import { glPainter, meshPoints, drawSurfaceGl, drawSurface2d, drawWire, pickSurface } from "../draw/surface.js";
+import { glPainter, meshPoints, drawSurfaceGl, drawSurfaceSoft, drawWire, pickSurface } from "../draw/surface.js";
 import { drawCorners } from "./corners.js";
 import { drawOwn, readOwn } from "./own.js";
 
@@ -92,7 +92,7 @@ function tellHeatMap(panel, at) {
   return lines;
 }
 
-export const paletteOf = (spec) => PALETTES[spec.palette] || PALETTES.viridis;
+export const paletteOf = (spec, theme) => paletteNamed(spec.palette, theme.dark);
 
 // What a value scale spans: the view's limits, what is shown now ("fit"), or the whole cube.
 function valueSpan(cube, spec, slices, fit, log) {
@@ -152,9 +152,9 @@ const cellBorders = (dim) => (isEven(dim) ? cellEdges(dim.values) : Array.from({
 function drawContourPanel(ctx, panel) {
   const frame = planeFrame(ctx, panel, false);
   drawHatch(ctx, frame, panel.theme);
-  drawBands(ctx, frame, panel.slice, panel.scale, contourLevels(panel), panel.shown, paletteOf(panel.spec));
+  drawBands(ctx, frame, panel.slice, panel.scale, contourLevels(panel), panel.shown, paletteOf(panel.spec, panel.theme));
   drawContourLines(ctx, frame, panel);
-  if (panel.slice.path) drawPath(ctx, frame, panel.slice.path);
+  if (panel.slice.path) drawPath(ctx, frame, panel.slice.path, stepAt(panel));
   drawAxes(ctx, frame, panel.theme);
 }
 
@@ -162,6 +162,16 @@ function drawContourPanel(ctx, panel) {
 function contourLevels(panel) {
   const { scale, shown } = panel;
   return valueScale(...shown, scale.log).ticks(9).filter((v) => v > shown[0] && v < shown[1] && scale.at(v) > 0 && scale.at(v) < 1);
+}
+
+// Where on the path the control of time stands: the place among its steps, between two of them too.
+function stepAt({ cube, spec, setting }) {
+  if (typeof setting[spec.at] !== "number") return null;
+  const dim = cube.dims.get(cube.vars.get(spec.path).dims.at(-2));
+  const last = dim.size - 1;
+  const time = Math.max(dim.values[0], Math.min(dim.values[last], setting[spec.at]));
+  const { index, share } = locate({ ...dim, kind: "float" }, time);
+  return index < 0 ? null : index + share;
 }
 
 function drawContourLines(ctx, frame, panel) {
@@ -175,9 +185,9 @@ function drawHeatMapPanel(ctx, panel) {
   const borders = (x, y) => ({ x: cellBorders(cube.dims.get(x)), y: cellBorders(cube.dims.get(y)) });
   drawHatch(ctx, frame, panel.theme);
   if (spec.under) drawUnder(ctx, panel, borders);
-  drawHeatMap(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec), Boolean(spec.under));
+  drawHeatMap(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec, theme), Boolean(spec.under));
   if (spec.levels) drawContourLines(ctx, frame, panel);
-  else if (!spec.under) drawCellValues(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec), theme);
+  else if (!spec.under) drawCellValues(ctx, frame, panel.slice, panel.scale, borders(spec.x, spec.y), paletteOf(spec, theme), theme);
   drawAxes(ctx, frame, panel.theme);
 }
 
@@ -205,8 +215,8 @@ function drawSurfacePanel(ctx, panel) {
   drawBox(ctx, panel.projection, axes, theme);
   const painter = glPainter();
   const shape = [slice.x.length, slice.y.length];
-  if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec));
-  else drawSurface2d(ctx, panel.projection, panel.points, ...shape, paletteOf(spec));
+  if (painter) drawSurfaceGl(painter, ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec, theme));
+  else drawSurfaceSoft(ctx, size, panel.projection, panel.points, ...shape, paletteOf(spec, theme));
   if (panel.ghost) drawWire(ctx, panel.projection, meshPoints({ ...panel.ghost, x: slice.x, y: slice.y }, axes, scale, panel.projection.tall), ...shape, theme);
   drawBoxLabels(ctx, panel.projection, axes, theme);
 }

@@ -1,6 +1,6 @@
 // A view's element: header, legend, one canvas per panel, colour bar, read-out. Pointer and keys.
 
-import { extent, whyNothing } from "../data/cube.js";
+import { extent, take, whyNothing } from "../data/cube.js";
 import { readable, titled, valueScale } from "../data/numbers.js";
 import { nameColor, nameDash } from "../data/palette.js";
 import { fitCanvas, drawMark, drawMarkValue, drawNotice, drawColorbar } from "../draw/canvas.js";
@@ -149,7 +149,7 @@ function makeSwatch(width, draw) {
 function readKey(view) {
   const { app, spec } = view;
   const dims = new Set(variablesOf(spec).flatMap((name) => app.cube.vars.get(name).dims));
-  const settings = [...dims].map((name) => app.state[name]);
+  const settings = [...dims, ...(spec.at ? [spec.at] : [])].map((name) => app.state[name]);
   return JSON.stringify([settings, app.state.log[view.index], app.state.fit[view.index], app.generation]);
 }
 
@@ -160,7 +160,7 @@ export function opensOf(cube, spec) {
   if (spec.marks) own.push(spec.along);
   for (const drawn of [spec.under, spec.path]) if (drawn) own.push(...cube.vars.get(drawn).dims.slice(-2));
   const all = variablesOf(spec).flatMap((name) => cube.vars.get(name).dims);
-  return new Set(all.filter((name) => !own.includes(name)));
+  return new Set([...all.filter((name) => !own.includes(name)), ...(spec.at ? [spec.at] : [])]);
 }
 
 // The variables that a view reads.
@@ -186,7 +186,7 @@ export function updateView(view) {
   view.drawn = look;
   const values = view.hasBar && view.spans.value && view.showBar;
   view.colorbar.hidden = !values;
-  if (values) drawColorbar(view.colorbar, view.barHeight, view.scale, colorTitle(app.cube, spec), app.theme, paletteOf(spec));
+  if (values) drawColorbar(view.colorbar, view.barHeight, view.scale, colorTitle(app.cube, spec), app.theme, paletteOf(spec, app.theme));
   for (const panel of view.panels) drawPanel(view, panel);
 }
 
@@ -234,16 +234,34 @@ function drawPanel(view, panel) {
   Object.assign(panel, { size, theme: app.theme, state: app.state, compact: view.compact });
   panel.ready = Boolean(view.scale && panel.shown) && panel.slice.values.some(Number.isFinite);
   if (panel.ready) kind.draw(ctx, panel);
-  else {
-    panel.why = whyNothing(app.cube, variablesOf(view.spec), panel.setting);
-    drawNotice(ctx, size, app.theme, panel.why || (app.mayTrain ? "nothing computed here yet: Train here" : "nothing computed here yet"));
-  }
+  else drawNotice(ctx, size, app.theme, noticeOf(view, panel));
   const at = panel.ready && markOf(view);
   const spot = at && kind.spot(panel, at);
   if (spot) drawMark(ctx, spot.x, spot.y, app.theme);
   if (spot && panel !== app.hover.panel) drawMarkValue(ctx, size, spot, kind.value(panel, at), app.theme);
   if (panel === app.hover.panel) showReadout(panel, at, spot);
   panel.canvas.setAttribute("aria-label", describePanel(view, panel));
+}
+
+// Why a panel is empty: as its sweep said; else as the view says, where its setting was computed; else it was not.
+function noticeOf({ app, spec }, panel) {
+  const told = whyNothing(app.cube, variablesOf(spec), panel.setting);
+  if (told) return told;
+  if (spec.kind !== "own" && isComputed(app, variablesOf(spec)[0], panel.setting)) return spec.absent || "has no value here";
+  return app.mayTrain ? `${NOTHING}: Train here` : NOTHING;
+}
+const NOTHING = "nothing computed here yet";
+
+// Whether another variable that hangs on the same controls has a number at this setting.
+function isComputed(app, name, setting) {
+  const { cube } = app;
+  const controls = (v) => v.dims.filter((dim) => app.controls.some((c) => c.dim === dim));
+  const wanted = controls(cube.vars.get(name));
+  return [...cube.vars.values()].some((v) => {
+    if (v.name === name || v.extra || !wanted.every((dim) => v.dims.includes(dim))) return false;
+    const kept = v.dims.filter((dim) => !controls(v).includes(dim));
+    return take(cube, v.name, setting, kept).values.some(Number.isFinite);
+  });
 }
 
 // The marked point, if this view has all its dimensions.
@@ -259,7 +277,7 @@ export function describePanel(view, panel) {
   const { spec, app: { cube } } = view;
   const word = spec.kind === "own" ? "panel" : spec.kind === "heatmap" ? "heat map" : spec.kind === "density" ? "spectral density" : spec.kind;
   const column = panel.column ? `, ${panel.column}` : "";
-  if (!panel.ready) return `${word}${column}: ${panel.why || "nothing computed here yet"}`;
+  if (!panel.ready) return `${word}${column}: ${noticeOf(view, panel)}`;
   if (panel.words) return panel.words;
   const range = extent([panel.slice], false);
   const what = viewTitle(cube, spec);

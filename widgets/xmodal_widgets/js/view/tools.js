@@ -13,8 +13,6 @@ export function makeTools(app) {
   const element = make("div", { class: "xm-tools-row" }, pin, link, line, table);
   pin.addEventListener("click", app.guard(() => {
     app.pin = app.pin ? null : { ...app.state };
-    pin.setAttribute("aria-pressed", String(Boolean(app.pin)));
-    pin.textContent = app.pin ? "Unpin" : "Pin";
     app.generation++;
     show();
     app.draw();
@@ -29,6 +27,8 @@ export function makeTools(app) {
     if (navigator.clipboard) navigator.clipboard.writeText(line.value).catch(() => {});
   }));
   const show = () => {
+    pin.setAttribute("aria-pressed", String(Boolean(app.pin)));
+    pin.textContent = app.pin ? "Unpin" : "Pin";
     if (!line.hidden) line.value = pythonOf(app);
     table.hidden = !app.pin;
     if (app.pin) table.replaceChildren(...rowsOf(app));

@@ -17,14 +17,20 @@ export function render({ model, el }) {
   el.append(root);
   const box = makeErrorBox(model);
   root.append(box.element);
-  let app = null;
   const store = makeStore(model);
+  // An output that is written anew, as when its static picture comes, shows the view where it stood.
+  const left = store.left();
+  let app = left ? left.app() : null;
+  const here = { el, root, focused: null, app: () => app, close: () => close() };
+  const found = (name) => [...root.querySelectorAll("input, select, button, canvas")].find((e) => nameOf(e) === name);
+  watchFocus(root, here);
+  store.enter(here);
   const build = box.guard(() => {
     const old = app;
     const focused = root.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     app = makeApp(model, root, box, store.cube(), old);
     if (old) old.close();
-    if (focused) [...root.querySelectorAll("input, select, button, canvas")].find((e) => nameOf(e) === focused)?.focus();
+    if (focused) found(focused)?.focus();
   });
   const rebuild = () => queueMicrotask(build); // layout and payload arrive together: build once, after both
   const onError = () => box.show(model.get("error"));
@@ -45,7 +51,10 @@ export function render({ model, el }) {
   model.on("msg:custom", onMessage);
   onError();
   build();
-  return () => {
+  let open = true;
+  const close = () => {
+    if (!open) return;
+    open = false;
     model.off("change:_payload", rebuild);
     model.off("change:_layout", rebuild);
     model.off("change:error", onError);
@@ -55,6 +64,29 @@ export function render({ model, el }) {
     if (app) app.close();
     root.remove();
   };
+  if (left) {
+    const name = left.focused;
+    if (name) whenShown(root, () => document.activeElement === document.body && found(name)?.focus({ preventScroll: true }));
+    left.close();
+  }
+  return close;
+}
+
+// By name, what has the focus here; kept when the root is taken from the page, since then nobody has moved on.
+function watchFocus(root, place) {
+  root.addEventListener("focusin", (event) => (place.focused = nameOf(event.target)));
+  root.addEventListener("focusout", () => setTimeout(() => {
+    if (root.isConnected && !root.contains(document.activeElement)) place.focused = null;
+  }));
+}
+
+function whenShown(root, then) {
+  const sizes = new ResizeObserver(() => {
+    if (!root.isConnected) return;
+    sizes.disconnect();
+    then();
+  });
+  sizes.observe(root);
 }
 
 // While the reader holds something, nothing is built anew under the hand: what came is shown on release.
@@ -83,10 +115,13 @@ function makeHold(root, show) {
 // that missed a change asks for the whole.
 function makeStore(model) {
   const id = model.get("_layout").id;
-  const entry = PAGE.cubes.get(id) || { version: -1, cube: null, draft: null, number: 0, users: 0 };
+  const entry = PAGE.cubes.get(id) || { version: -1, cube: null, draft: null, number: 0, places: new Set() };
   PAGE.cubes.set(id, entry);
-  entry.users++;
+  let here = null;
   return {
+    // A place that was on the page and was taken from it alone, without a word: not a cell that is out of sight.
+    left: () => [...entry.places].find((place) => place.app()?.theme && place.root.getRootNode() === place.el),
+    enter: (place) => entry.places.add((here = place)),
     cube: () => {
       const layout = model.get("_layout");
       const wanted = model.get("_version") || 0;
@@ -125,8 +160,8 @@ function makeStore(model) {
       return true;
     },
     close: () => {
-      entry.users--;
-      if (!entry.users) PAGE.cubes.delete(id);
+      entry.places.delete(here);
+      if (!entry.places.size) PAGE.cubes.delete(id);
     },
   };
 }
@@ -212,6 +247,8 @@ function makeApp(model, root, box, cube, old) {
   };
   app.send = (message) => model.send(message);
   app.asked = old ? old.asked : settingOf(app);
+  app.pin = old ? old.pin : null;
+  app.base = old ? old.base : new Map([...cube.dims].map(([name, dim]) => [name, dim.values])); // before any training here
   const live = makeLiveRegion();
   app.announce = live.say;
   app.panel = makeControls(app);

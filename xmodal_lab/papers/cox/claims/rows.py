@@ -49,8 +49,9 @@ def semi(c: Conditions) -> Measured:
         f"D is matched by {reading(c)!r}, on validation; over EntMin by reading of Eq 13: {each}. With all terms at "
         f"once from the start: {joint}. EntMin has the better of two weights."
     )
+    judged = reads(order(steps, note=note, numbers=means), room=100 * (means["aligned"] - means["entmin"]))
     found = controlled(
-        order(steps, note=note, numbers=means), acc["cox"] - cox(c, control="scrambled"),
+        judged, acc["cox"] - cox(c, control="scrambled"),
         "over h_k* of other rows of the same prediction",
     )  # fmt: skip
     return controlled(found, acc["cox"] - cox(c, control="own"), "over training on h_O's own confidence")
@@ -61,6 +62,7 @@ def over_erm(c: Conditions) -> Measured:
     whole, erm = cox(c), of(c, algorithm="erm")
     each = ", ".join(f"{rule} {gain(cox(c, rule=rule) - erm).text}" for rule in READINGS)
     found = gain(whole - erm, note=f"D is matched by {reading(c)!r}, on validation; by reading of Eq 13: {each}.")
+    found = reads(found, room=100 * (1 - float(np.nanmean(erm))), ERM_over_random=erm - of(c, algorithm="random"))
     found = controlled(found, whole - cox(c, control="scrambled"), "over h_k* of other rows of the same prediction")
     return controlled(found, whole - cox(c, control="own"), "over training on h_O's own confidence")
 
@@ -84,7 +86,8 @@ def unsupervised(c: Conditions) -> Measured:
         f"T / C COX reaches {acc['oracle'].mean():.2f}."
     )
     steps = {"COX over SSL": acc["cox"] - acc["ssl"], "SSL over random": acc["ssl"] - acc["random"]}
-    return order(steps, note=note, numbers={m: float(np.nanmean(v)) for m, v in acc.items()})
+    found = order(steps, note=note, numbers={m: float(np.nanmean(v)) for m, v in acc.items()})
+    return reads(found, anchors_that_are_right_over_SSL=acc["oracle"] - acc["ssl"])
 
 
 def recall(c: Conditions) -> Measured:
@@ -103,7 +106,8 @@ def recall(c: Conditions) -> Measured:
         f"is at k / classes, so it is classes that are retrieved there. The very same instance, R@1: COX "
         f"{numbers['cox recall1']:.3f}, ERM {numbers['erm recall1']:.3f}."
     )
-    return order(steps, note=note, numbers=numbers)
+    read = of(c, "class_recall1", algorithm="erm") - of(c, "class_recall1", algorithm="random")
+    return reads(order(steps, note=note, numbers=numbers), class_R1_of_ERM_over_random=read)
 
 
 def connection(c: Conditions) -> Measured:
@@ -130,7 +134,8 @@ def before(c: Conditions) -> Measured:
         gaps[steps] = 100 * float(np.nanmean(seen[0] - seen[1]))
     said = ", ".join(f"{gap:+.0f} after {steps}" for steps, gap in gaps.items())
     note = f"A {a.mean():.2f}, D {d.mean():.2f}; D holds {share.mean():.0%} of rows. Gap by steps on labels: {said}."
-    return gain(a - d, note=note, numbers={"agree": a.mean(), "disagree": d.mean(), "gap by steps": gaps})
+    found = gain(a - d, note=note, numbers={"agree": a.mean(), "disagree": d.mean(), "gap by steps": gaps})
+    return reads(found, COX_over_random=cox(c) - of(c, algorithm="random"))
 
 
 def after(c: Conditions) -> Measured:
@@ -159,7 +164,8 @@ def ablation(c: Conditions) -> Measured:
         "with connection": whole - cox(c, connection=False), "with exploration": whole - alone,
         "with warm-up (unsupervised)": unlabelled - cox(c, **UNSUPERVISED, warmup=False),
     }  # fmt: skip
-    return order(steps, note=note)
+    room = 100 * (1 - max(float(np.nanmean(x)) for x in (whole, unlabelled)))
+    return reads(order(steps, note=note), room=room, ERM_over_random=erm - of(c, algorithm="random"))
 
 
 def perceptors(c: Conditions) -> Measured:
@@ -168,7 +174,8 @@ def perceptors(c: Conditions) -> Measured:
     over = gain(found["bound"] - found["random"]).text
     note = f"Better means trained against untrained encoders of the same shape. Bound over untrained: {over}."
     numbers = {m: float(np.nanmean(v)) for m, v in found.items()}
-    return gain(found["supervised"] - found["random"], note=note, numbers=numbers)
+    judged = gain(found["supervised"] - found["random"], note=note, numbers=numbers)
+    return reads(judged, room=100 * (1 - numbers["random"]))
 
 
 CHEAP = "half a minute"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ....claims.claim import Conditions
-from ....claims.verdicts import Measured, gain, order
+from ....claims.verdicts import Measured, gain, order, reads
 from .arms import UNSUPERVISED, cox, of
 
 # The most frequent class has ten times as many rows as the rarest (ours; of EmojiOne's eight groups it has more).
@@ -32,4 +32,4 @@ def uneven(c: Conditions) -> Measured:
         "accuracy": found["accuracy"] - ssl["accuracy"], "balanced accuracy": found["balanced"] - ssl["balanced"],
     }  # fmt: skip
     numbers = {f"{m} {k}": float(np.nanmean(v)) for m, d in (("ssl", ssl), ("cox", found)) for k, v in d.items()}
-    return order(steps, note=note, numbers=numbers)
+    return reads(order(steps, note=note, numbers=numbers), room=100 * (1 - numbers["ssl accuracy"]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....claims.claim import Conditions
-from ....claims.verdicts import Measured, at_least, controlled, gain, missing, order
+from ....claims.verdicts import Measured, at_least, controlled, gain, missing, order, reads
 from ....data.samples import Dataset
 from ..member import experiment
 from ..method.retrieval import retrieve
@@ -44,6 +44,7 @@ def accuracy(c: Conditions) -> Measured:
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
     means["SML, every sample"] = float(values(everything, "accuracy").mean())
     m = order(over_each(found, where.names, _kept), note=where.note, numbers=means)
+    m = reads(m, room=100 * (1 - means["SML"]))
     m = controlled(m, _kept(found["DML"]) - _kept(everything), COVERAGE)
     last = late(found["DML"])
     said = [f"With the mean of the last {LAST} epochs: {_both(found, last - late(everything))}"]
@@ -100,6 +101,7 @@ def augmentation(c: Conditions) -> Measured:
     steps = {"augmentation on top of DML": dml_more - dml, "DML on top of augmentation": dml_more - sml_more}
     calm = gain(values(fewer, "accuracy", alpha=1.0) - dml)
     m = order(steps, note=f"Without flips, which make other digits: {calm.text} on top of DML ({calm.verdict}).")
+    m = reads(m, room=100 * (1 - float(dml.mean())))
     everything = values(sees_all(c, augment=AUGMENT), "accuracy")
     return controlled(m, dml_more - everything, f"{COVERAGE}, augmented")
 
@@ -137,7 +139,7 @@ def three_modalities(c: Conditions) -> Measured:
     note = f"λ_max on test: {', '.join(f'{name} {v:.3g}' for name, v in top.items())}."
     steps = {"SML over the best modality": sml - best_single(found, where.names), "DML over SML": dml - sml}
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
-    m = order(steps, note=f"{where.note} {note}".strip(), numbers=means)
+    m = reads(order(steps, note=f"{where.note} {note}".strip(), numbers=means), room=100 * (1 - means["SML"]))
     return controlled(m, dml - values(sees_all(c, where), "accuracy"), COVERAGE)
 
 

@@ -64,6 +64,14 @@ def full_accuracies(seeds: Sequence[int], grid: dict[str, Sequence[float]] | Non
     return dict(zip(arms, accuracy, strict=True))
 
 
+def last_layer(width: int) -> nn.Linear:
+    """The encoder's last layer, on its frozen embeddings: linear (width, width), the identity at the start."""
+    layer = nn.Linear(width, width, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(width))
+    return layer
+
+
 def text_layer(seeds: Sequence[int], dataset: Dataset | None = None, shots: int = 4) -> dict[str, np.ndarray]:
     """Test accuracy with the text encoder's last layer "frozen" and "unfrozen", (seeds,).
 
@@ -75,10 +83,7 @@ def text_layer(seeds: Sequence[int], dataset: Dataset | None = None, shots: int 
     data, target, text = (world(), "image", "caption")
     if dataset is not None:
         data, target, text = unpaired(dataset), own.target_of(dataset), str(own.text_of(dataset))
-    width = data.train[text][0].shape[1]
-    layer = nn.Linear(width, width, bias=False)
-    with torch.no_grad():
-        layer.weight.copy_(torch.eye(width))
+    layer = last_layer(data.train[text][0].shape[1])
     most = {m: own.fewest(data.train[m][1]) for m in (target, text)}
     frozen = Head(target, (text,), shots=min(shots, most[target]), aux_shots=min(12, most[text]))
     arms = {"frozen": frozen, "unfrozen": replace(frozen, tune=(text,))}

@@ -1,28 +1,39 @@
-# Two commands: `make lab` opens the lessons, `make test` runs every test. Both set up .venv first.
+# Two commands: `make lab` opens the lessons, `make test` runs every test. Both set up .venv first, each what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LAB := $(VENV)/.lab
+APP := $(VENV)/.app
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab app test check fast everywhere bench claims cubes docs clean format notebooks
+.PHONY: help lab app dask test check fast everywhere bench claims cubes docs clean format notebooks
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # constraints.txt pins torch: an unpinned one, or a package that pulls torchvision, brings gigabytes of CUDA.
-$(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("xmodal_lab needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
-	@echo "Setting up $(VENV) from pyproject.toml and constraints.txt: once, a few minutes, about 2.5 GB."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,check,peers,app,distributed]'
+# What opens the lessons is installed first; tests, checks, peers, Voila and Dask when they are first asked for.
+$(LAB): pyproject.toml constraints.txt
+	@$(PYTHON) scripts/set_up.py $(VENV) lab
 	@touch $@
 
-lab: $(STAMP)  ## open JupyterLab on notebooks/00_start_here.ipynb
+$(STAMP): $(LAB)
+	@$(PYTHON) scripts/set_up.py $(VENV) all
+	@touch $@
+
+$(APP): $(LAB)
+	@$(PYTHON) scripts/set_up.py $(VENV) app
+	@touch $@
+
+lab: $(LAB)  ## open JupyterLab on notebooks/00_start_here.ipynb
 	@$(BIN)/xmodal lab $(LAB_ARGS)
 
-app: $(STAMP)  ## the lessons as apps (Voila): code hidden, views live
+app: $(APP)  ## the lessons as apps (Voila): code hidden, views live
 	JUPYTER_PATH=widgets/app $(BIN)/python -m voila --template=xmodal --classic-tree --Voila.ip=127.0.0.1 --progressive_rendering=True $(APP_ARGS) notebooks
+
+dask: $(LAB)  ## what sweeps on a cluster need: Dask, and its jobs for Slurm
+	@$(PYTHON) scripts/set_up.py $(VENV) distributed
 
 test: $(STAMP)  ## every test: unit, property, notebooks, browser
 	$(BIN)/python tests/run_all.py
@@ -49,14 +60,14 @@ notebooks: $(STAMP)  ## run the lessons again and keep their outputs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .peers -r benchmarks/peers.txt
 	@touch $@
 
-docs: $(STAMP)  ## build the static site: API reference, lessons with live views, ledger
+docs: $(LAB)  ## build the static site: API reference, lessons with live views, ledger
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python scripts/make_docs.py $(DOCS_ARGS)
 
-claims: $(STAMP)  ## measure every claim again (resumes; two processes), write CLAIMS.md, its picture and claims.json
+claims: $(LAB)  ## measure every claim again (resumes; two processes), write CLAIMS.md, its picture and claims.json
 	OMP_NUM_THREADS=1 $(BIN)/xmodal claims --run --write --jobs 2 $(CLAIMS_ARGS)
 
-cubes: $(STAMP)  ## compute the cubes that explorers open on
+cubes: $(LAB)  ## compute the cubes that explorers open on
 	$(BIN)/python scripts/make_cubes.py
 
 bench: .peers  ## measure against peers, side by side; writes benchmarks/results.json and the README's table

@@ -193,6 +193,23 @@ def test_pools_are_kept_between_epochs_and_forgotten_when_labels_change(monkeypa
     assert len(pairing._KNOWN[samples]) <= pairing._KEPT
 
 
+def test_with_several_classes_a_row_partners_have_the_same_set_of_classes() -> None:
+    sets = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 0, 1]]).bool().repeat(5, 1)
+    views = {"a": torch.rand(30, 2), "b": torch.rand(30, 2)}
+    samples = xl.Samples(views, sets)
+    for mode in ("same_class", "permuted"):
+        pairs = xl.Pairing(mode).draw(samples, seed=0)
+        assert torch.equal(sets[pairs.index["b"]], sets[pairs.rows])
+        assert bool((pairs.index["b"] != pairs.rows).any())
+    wrong = xl.Pairing("noisy").draw(samples, seed=0)
+    assert bool((sets[wrong.index["b"]] != sets[wrong.rows]).any(1).all())
+    here = torch.ones(30, dtype=torch.bool)
+    here[4:8] = False
+    gaps = xl.Samples(views, sets, {"b": here})
+    filled = xl.Pairing("fixed", rows="all").draw(gaps, seed=0)
+    assert bool(here[filled.index["b"]].all()) and torch.equal(sets[filled.index["b"]], sets[filled.rows])
+
+
 @pytest.mark.parametrize("rows", ["complete", "all"])
 @pytest.mark.parametrize(
     ("mode", "own"), [(mode, own) for mode in MODES for own in (True, False) if own or mode != "permuted"]

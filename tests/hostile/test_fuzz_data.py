@@ -402,7 +402,7 @@ def claims() -> Calls:
         "claims.Claim": Call(
             xl.claims.Claim,
             {"id": "mine.a", "text": "It is so.", "source": "Tab 1", "printed": "1", "trained": True, "effect": 1.0,
-             "cost": "minutes", "shares": ""},
+             "cost": "minutes", "shares": "", "tasks": ["classes"]},
             fixed={"measure": print},
         ),
         "claims.effects": Call(xl.claims.effects, {"rows": "dml"}),
@@ -450,7 +450,7 @@ def widgets() -> Calls:
         "SweepView": Call(xw.SweepView, {**shown, "average": ["seed"], "compute": lambda s, p, c: {}}),
         "SweepView, state": Call(xw.SweepView, {"alpha": 1.0, "seed": 1}, fixed={"cube": cube, "free": True}),
         "SweepView.set": Call(view.set, {"alpha": 1.0, "seed": 1}),
-        "SweepView.to_html": Call(view.to_html, {"path": str(PLACE / "x.html")}),
+        "SweepView.to_html": Call(view.to_html, {"path": str(PLACE / "x.html"), "text": "# Mine", "below": "so"}),
         "SweepView.guard": Call(view.guard, {"fn": len}),
         "explore": Call(xw.explore, {"name_or_cube": cube}),
         "explore, name": Call(xw.explore, {"name_or_cube": "no such explorer"}),

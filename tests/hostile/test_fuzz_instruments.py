@@ -88,6 +88,7 @@ def transport() -> Calls:
         "delta_ij": torch.tensor([2, 1.5]),
     }
     numbers = {"delta_i": 1.0, "delta_j": 1.5, "delta_ij": 2.0, "delta": 0.1}
+    net, samples = _net()
     ipot = {"cost": cost, "mask_a": here, "beta": 0.5, "iterations": 5, "inner": 1, "gradient": "envelope", "tol": 0.02}
     calls = {
         f"transport.w2, {method}": Call(
@@ -118,6 +119,9 @@ def transport() -> Calls:
         "transport.interpolation_cost": Call(tr.interpolation_cost, {"alpha": torch.tensor([0.3, 0.2]), **sides}),
         # A ratio of variances is infinite, or none, where a cloud is one point, as their docstrings say.
         "transport.modality_gap": Call(tr.modality_gap, {"z_a": A, "z_b": B, "method": "exact"}, degree=0, nan=True),
+        "transport.modality_gaps": Call(
+            tr.modality_gaps, {"model": net, "samples": samples, "method": "exact", "batch_size": 4}, nan=True
+        ),
         "transport.latent_variance": Call(tr.latent_variance, {"z": A}, degree=0),
         "transport.variance_ratio": Call(tr.variance_ratio, {"z_a": A, "z_b": B}, degree=0, nan=True),
         "transport.sampling_bias": Call(
@@ -164,6 +168,10 @@ def metrics() -> Calls:
         "metrics.prototype_alignment": Call(me.prototype_alignment, {"prototypes": A, "text_means": S}, degree=0),
         "metrics.class_means": Call(me.class_means, {"features": A, "labels": Y, "classes": 3}, degree=1),
         "metrics.silhouette": Call(me.silhouette, {"features": A, "labels": Y, "metric": "euclidean"}, degree=0),
+        "metrics.scores, of a model": Call(me.scores, dict(zip(("model", "samples"), _net(), strict=True)), nan=True),
+        # Without a row of each class there is no AUROC, as its docstring says.
+        "metrics.scores": Call(me.scores, {"model": S, "samples": Y, "batch_size": 4}, nan=True),
+        "metrics.scores, values": Call(me.scores, {"model": S[:, 0], "samples": A[:, 0]}, nan=True),
         "metrics.davies_bouldin": Call(me.davies_bouldin, {"features": A, "labels": Y}, degree=0),
     }
 
@@ -365,9 +373,17 @@ def robustness() -> Calls:
         "norm": "linf", "criterion": nn.functional.cross_entropy, "clip": (0.0, 1.0), "batch_size": 4, "seed": 0,
     }  # fmt: skip
     by_name = {"image": 0.1, "audio": 0.1}
-    spoil = {"model": net, "samples": samples, "transform": copy.copy, "where": "inputs", "batch_size": 4}
+    ce = nn.functional.cross_entropy
+    spoil = {
+        "model": net,
+        "samples": samples,
+        "transform": copy.copy,
+        "where": "inputs",
+        "criterion": ce,
+        "batch_size": 4,
+    }
     table = {
-        "model": net, "samples": samples, "noise": [1.0], "noise_kind": "uniform", "missing": [0.5],
+        "modalities": ["image", "audio"], "criterion": ce, "model": net, "samples": samples, "noise": [1.0], "noise_kind": "uniform", "missing": [0.5],
         "corruptions": ["gaussian_blur"], "severities": [1], "attacks": {"image": {"eps": 0.1, "iterations": 1}},
         "kinds": {"image": "image", "audio": "audio"}, "where": "inputs", "batch_size": 4, "seed": 0,
     }  # fmt: skip

@@ -307,3 +307,52 @@ def test_the_real_minilm_gives_the_vectors_that_the_digits_ship() -> None:
         shipped = torch.from_numpy(archive["vectors"][:40].astype(np.float32))
     got = pretrained("text", minilm(), normalize=True)(sentences)
     torch.testing.assert_close(got, shipped, atol=2e-3, rtol=0)
+
+
+def test_mapped_pictures_are_read_a_piece_at_a_time(models, tmp_path, monkeypatch) -> None:
+    from xmodal_lab.models.pretrained import feature_cache, pictures
+
+    encoder = pretrained("image", models["vit"], batch_size=2)
+    want = encoder(images(8), cache=False)
+    np.save(tmp_path / "pictures.npy", images(8).numpy())
+    sizes: list[int] = []
+    plain = pictures._to_bytes
+
+    def counting(whole):
+        change = plain(whole)
+        return lambda part: (sizes.append(len(part)), change(part))[1]
+
+    monkeypatch.setattr(pictures, "_to_bytes", counting)
+    monkeypatch.setattr(pictures, "PIECE", 4)
+    mapped = np.load(tmp_path / "pictures.npy", mmap_mode="r")
+    found = encoder(mapped)  # into the cache
+    torch.testing.assert_close(found, want)
+    assert max(sizes) <= 4 and sizes.count(1) == 8  # pieces to hash, and one by one to encode
+    whole = (images(8) * 255).round().to(torch.uint8)
+    assert feature_cache.data_hash(pictures.pictures(mapped)) == feature_cache.data_hash(whole)
+    sizes.clear()
+    torch.testing.assert_close(encoder(mapped), want)
+    assert 1 not in sizes  # from the cache: only hashed
+    ds = xl.Dataset.from_arrays({"image": mapped}, [0, 1] * 4, split={"train": slice(0, 6), "test": slice(6, 8)})
+    sizes.clear()
+    torch.testing.assert_close(encoder.on(ds, cache=False).test.inputs["image"], want[6:])
+    assert max(sizes) <= 4
+
+
+def test_files_of_pictures_are_read_as_their_turn_comes(models, tmp_path, capsys) -> None:
+    from PIL import Image
+
+    encoder = pretrained("image", models["vit"], batch_size=2)
+    paths = []
+    for i, picture in enumerate((images(4) * 255).round().to(torch.uint8)):
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(paths[-1])
+    torch.testing.assert_close(encoder([str(p) for p in paths], progress=True), encoder(images(4)))
+    assert "encoding with vit" in capsys.readouterr().err
+    Image.new("RGB", (40, 10)).save(paths[0])  # of another size: other features, not those of the cache
+    assert not torch.equal(encoder(paths)[0], encoder(images(4))[0])
+    with pytest.raises(ValueError, match=r"1 of 2 pictures are not there: .*gone\.png"):
+        encoder([paths[0], tmp_path / "gone.png"])
+    paths[1].write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"1\.png: no readable picture"):
+        encoder(paths)

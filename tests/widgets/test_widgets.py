@@ -650,6 +650,21 @@ def test_to_html_is_one_file_that_asks_nobody(view: SweepView, tmp_path) -> None
         view.to_html(tmp_path / "missing" / "view.html")
 
 
+def test_a_page_has_words_of_ones_own(view: SweepView, tmp_path) -> None:
+    words = "# Does it hold?\n\nAt **α = 1** it does, see [the paper](https://example.org).\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    evil = "<script>alert(1)</script> [press](javascript:alert(1))"
+    source = view.to_html(tmp_path / "page.html", text=words, below=evil).read_text(encoding="utf-8")
+    above, rest = source.split('<main id="view"></main>')
+    assert "<h1>Does it hold?</h1>" in above and "<strong>α = 1</strong>" in above and "<td>1</td>" in above
+    assert '<a href="https://example.org">the paper</a>' in above
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in rest and "<script>alert" not in source
+    assert 'href="javascript' not in source
+    plain = view.to_html(tmp_path / "plain.html").read_text(encoding="utf-8")
+    assert '<section class="words">' not in plain
+    with pytest.raises(TypeError, match="text must be"):
+        view.to_html(tmp_path / "page.html", text=3)
+
+
 def test_to_html_escapes_names(cube: xr.Dataset, tmp_path) -> None:
     evil = "</script><script>alert(1)</script>"
     cube = cube.assign_coords(modalities=[evil, "audio", "both"])

@@ -410,18 +410,22 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
 
         return draw(self._grid, self._shown, self.state, self.title, self._layout["quantiles"], dark)
 
-    def to_html(self, path: str | Path, theme: str | None = None) -> Path:
+    def to_html(self, path: str | Path, theme: str | None = None, *, text: str = "", below: str = "") -> Path:
         """Write one self-contained HTML file to ``path``: live controls, no kernel, no network.
 
         Args:
-            path: of the file.
+            path: of the file; what stood there is replaced.
             theme: "light" or "dark", as the page that frames it; the reader's own when left out.
+            text: of your own above the view, in Markdown: headings, lists, tables, links. HTML in it is shown as it is
+                written, and pictures are not fetched.
+            below: likewise, below the view.
 
         Returns:
             The path of the file.
 
         Raises:
             ValueError: the folder does not exist; another theme.
+            TypeError: a text that is none.
         """
         from xmodal_lab.utils import checks as check  # at use: a view needs no torch
         from xmodal_lab.utils.files import beside
@@ -440,9 +444,10 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         }
         traits["_views"] = [self._still(view, spec) for view, spec in zip(self._shown, self._views, strict=True)]
         traits["_layout"] = {**self._layout, "id": "page"}  # alone on its page: the same view writes the same bytes
-        text = page(traits, self._payload, self._png(), theme)
+        words = [check.instance(name, given, str) for name, given in (("text", text), ("below", below))]
+        source = page(traits, self._payload, self._png(), theme, *words)
         with beside(target) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+            unfinished.write_text(source, encoding="utf-8")
         return target
 
     def _still(self, view: View, spec: Mapping[str, Any]) -> dict[str, Any]:

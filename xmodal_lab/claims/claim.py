@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +19,7 @@ from ..sweeps import sweep
 from ..sweeps.experiment import Experiment, Report
 from ..utils import checks as check
 from .seeds import COSTS, seeds_of
-from .verdicts import Effect, Measured
+from .verdicts import Effect, Measured, missing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -123,8 +125,8 @@ class Conditions:
             samples: the test split.
             modalities: what a row must have to be scored.
         """
-        here = sum(samples.present[m].int() for m in modalities) == len(modalities)
-        self.rows.update({rows_said(int(here.sum()), len(samples), modalities)} - {""})
+        complete = int(reduce(and_, (samples.present[m] for m in modalities)).sum())
+        self.rows.update({rows_said(complete, len(samples), modalities)} - {""})
 
     def setting(self, name: str, default: Found) -> Found:
         """The user's setting of this name, else ``default``: for a claim that works other settings out of it."""
@@ -187,6 +189,8 @@ class Claim:
         shares: claims of one word share sweeps and are measured in one process; by default all of a paper.
         first: its first seed. Where a setting was fixed after a look at the seeds from 0 on, the row is measured on
             others.
+        tasks: sorts of labels (``dataset.task``) that it can be asked of; none for all. On a dataset of other labels
+            it "needs class labels", and nothing is trained.
 
     Raises:
         ValueError: an id without its paper, an empty text, an unknown cost, or an effect that is no finite number.
@@ -205,9 +209,12 @@ class Claim:
     cost: str = "minutes"
     shares: str = ""
     first: int = 0
+    tasks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check.integer("first", self.first, at_least=0)
+        tasks = tuple(check.one_of("sort of labels in tasks", t, _SORTS) for t in check.listed("tasks", self.tasks))
+        object.__setattr__(self, "tasks", tasks)
         for name in ("id", "text", "source", "printed", "unit", "shares"):
             check.instance(name, getattr(self, name), str)
         check.function("measure", self.measure, "of Conditions that gives what a rule of verdicts made")
@@ -245,6 +252,10 @@ class Claim:
                 another unit than its outcomes have.
             What ``measure`` raises.
         """
+        given = conditions.dataset
+        if given is not None and self.tasks and given.task not in self.tasks:
+            wanted = " or ".join(_SORTS[task] for task in self.tasks)
+            return missing(wanted, note=f"The labels of {given.name} are {_SORTS[given.task]}.")
         found = self.measure(conditions)
         if unknown := [name for name in conditions.settings if name not in conditions.told and self.trained]:
             raise ValueError(f"{self.id} takes no setting {unknown[0]!r}.")
@@ -278,6 +289,15 @@ class Claim:
                     "Claim(unit=…) and the effect in that, or measure the row again."
                 )
         return found.beside(self.effect, self.sesoi, partial=partial)
+
+
+def about(claims: Sequence[Claim], *tasks: str, but: Sequence[str] = ()) -> tuple[Claim, ...]:
+    """The claims, those about trained models with their ``tasks``; ``but`` names ids that look at no labels."""
+    return tuple(replace(c, tasks=tasks) if c.trained and c.id not in but else c for c in claims)
+
+
+# Sorts of labels, in words.
+_SORTS = {"classes": "class labels", "labels": "several classes a row", "values": "real values"}
 
 
 def _digest(what: Mapping[str, Any]) -> str:

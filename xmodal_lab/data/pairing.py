@@ -61,7 +61,8 @@ class Pairing:
 
     Args:
         mode: ``fixed`` the row's own partner; ``same_class`` a partner drawn from all rows of the
-            same class, with replacement (dml, Sec 3.3); ``permuted`` the same without replacement, so
+            same class, with replacement (dml, Sec 3.3), and where a row has several classes from those of the same
+            set of classes (ours); ``permuted`` the same without replacement, so
             that an epoch meets each partner of a class as often as any other (once more at most);
             ``shuffled`` from all rows; ``noisy`` from the rows of *other* classes (noisy
             correspondence: surely wrong pairs).
@@ -115,7 +116,7 @@ class Pairing:
         if self.mode == "fixed" or self.share == 0:
             return base
         generator = torch.Generator().manual_seed(mixed(seed, epoch + 1))
-        labels = _once(samples, ("labels",), samples.labels.cpu)
+        labels = _once(samples, ("labels",), lambda: _grouped(samples.labels))
         index = {names[0]: base.index[names[0]]}
         for m in names[1:]:
             pool = _pool(samples, m)
@@ -144,7 +145,7 @@ class Pairing:
             return Pairs(rows, dict.fromkeys(names, rows))
         rows = torch.stack([present[m] for m in names]).any(0).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(mixed(seed, 0))
-        labels = samples.labels.cpu()[rows]
+        labels = _grouped(samples.labels)[rows]
         index = {}
         for m in names:
             here = present[m][rows]
@@ -205,7 +206,7 @@ def _alike(
     """The pairs of members that differ in seed and share alone."""
     bases = [plan._base(samples, names, seed) for seed in seeds]
     generators = [torch.Generator().manual_seed(mixed(seed, epoch + 1)) for seed in seeds]
-    labels = _once(samples, ("labels",), samples.labels.cpu)
+    labels = _once(samples, ("labels",), lambda: _grouped(samples.labels))
     rows = torch.cat([base.rows for base in bases])
     index = {}
     for m in names[1:]:
@@ -224,7 +225,7 @@ class _Pool:
 
     def __init__(self, samples: Samples, modality: str) -> None:
         self.modality = modality
-        labels = samples.labels.cpu()
+        labels = _grouped(samples.labels)
         rows = samples.present[modality].cpu().nonzero()[:, 0]
         if len(rows) == 0:
             raise ValueError(f"no row has modality {modality!r}, so no partner can be drawn from it.")
@@ -249,8 +250,7 @@ class _Pool:
         """
         if task_of(labels) != "classes":
             if mode != "shuffled":
-                sort = "real-valued" if labels.is_floating_point() else "several a row"
-                raise ValueError(f"pairing {mode!r} needs class labels; these are {sort}. Use 'shuffled'.")
+                raise ValueError(f"pairing {mode!r} needs class labels; these are real-valued. Use 'shuffled'.")
             labels = torch.zeros(len(labels), dtype=torch.long)
         total = len(self.rows)
         starts, counts = self.starts[labels], self.counts[labels]
@@ -294,6 +294,15 @@ class _Pool:
                 f"no partner of {where} has modality {self.modality!r} for class {', '.join(map(str, empty))}; "
                 "add samples of it, or choose another pairing."
             )
+
+
+def _grouped(labels: Tensor) -> Tensor:
+    """Labels on the CPU; of several classes a row (N, C) a number (N,) for each set of classes that occurs."""
+    labels = labels.cpu()
+    if task_of(labels) != "labels":
+        return labels
+    groups: Tensor = labels.unique(dim=0, return_inverse=True)[1]
+    return groups
 
 
 def _pool(samples: Samples, modality: str) -> _Pool:

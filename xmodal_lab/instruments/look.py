@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..data.samples import Samples
 from ..losses import Loss, Params
 from ..losses.module_loss import loss_on
+from ..models.any_batch import Called, on_any_batch, tried
 from ..models.copies import copy_of
 from ..models.evaluation import device_of, eval_mode
 from ..models.latents import answering, apart, latents_of, pooled
@@ -216,14 +217,18 @@ def looks_of(given: Looks | Mapping[str, Any] | None) -> Looks:
     )
 
 
-def look(run: Any, samples: Samples, *, criterion: Any = None, **looks: Any) -> xr.Dataset:
+@on_any_batch
+def look(run: Any, samples: Any, *, criterion: Any = None, **looks: Any) -> xr.Dataset:
     """Take several looks at one net.
 
     Args:
         run: what :func:`~xmodal_lab.fit` returned, or a model: any module from a dict of inputs to outputs. The gap
-            wants ``latents`` as well, see :mod:`xmodal_lab.models.latents`.
-        samples: a split, such as ``dataset.test``.
-        criterion: as in :func:`~xmodal_lab.loss_on`.
+            wants ``latents`` as well, see :mod:`xmodal_lab.models.latents`. Beside a batch any module.
+        samples: a split, such as ``dataset.test``; or a batch or loader of what the model is called with, as in
+            :func:`xl.robustness.pgd <xmodal_lab.instruments.robustness.pgd>`. With a batch, ``latents={"image":
+            "vision_model", …}`` names the submodules whose outputs are the latents of the gap.
+        criterion: as in :func:`~xmodal_lab.loss_on`; beside a batch its target may be any tensor with a row for each
+            sample, and accuracy is then minus the loss.
         looks: which:
 
             - ``landscape``: points along a side of a filter-normalised plane; ``span``: how far it reaches (1);
@@ -264,7 +269,7 @@ def _look(
 ) -> xr.Dataset:
     check.instance("samples", samples, Samples, "such as dataset.test")
     found, why = chosen.of(model, samples, criterion, neighbour)
-    names: Any = getattr(model, "modalities", samples.modalities)
+    names: Any = tried(model, getattr(model, "modalities", samples.modalities))
     blocks = found["block_density"]["block"].values.tolist() if hasattr(found.get("block_density"), "coords") else ()
     return _as_dataset(chosen.variables(names, blocks), found, why)
 
@@ -338,6 +343,7 @@ class _Taking:
     def __post_init__(self) -> None:
         names: Any = check.modalities_of(getattr(self.model, "modalities", None), self.samples.modalities)
         self.names: tuple[str, ...] = names
+        self.tried = tried(self.model, names)
         seen = self.samples.complete(names)
         seen = seen if self.looks.rows is None else seen.subset(slice(0, self.looks.rows))
         self.seen = seen.to(device_of(self.model, seen.labels.device))
@@ -352,11 +358,16 @@ class _Taking:
     def operator(self) -> Any:
         return curvature.hessian(self.loss)
 
+    def _check_latents(self, what: str) -> None:
+        """Refuse a net that has no latents of two modalities."""
+        if not isinstance(self.model, Called):
+            answering(self.model)
+        if len(getattr(self.model, "places", ()) or self.names) < 2:
+            raise ValueError(f"{what} is between modalities; this net sees {self.names[0]} alone")
+
     @cached_property
     def latents(self) -> dict[str, Tensor]:
-        answering(self.model)
-        if len(self.names) < 2:
-            raise ValueError(f"a gap is between modalities; this net sees {self.names[0]} alone")
+        self._check_latents("a gap")
         with eval_mode(self.model):
             found = latents_of(self.model, {m: self.seen.inputs[m][:CLOUD] for m in self.names})
         return {m: z.cpu() for m, z in found.items()}
@@ -395,7 +406,7 @@ class _Taking:
         return {own.name: own.function(self.model, self.seen)}
 
     def _clean(self) -> dict[str, Any]:
-        clean = robustness.evaluate_under(self.model, self.seen)
+        clean = robustness.evaluate_under(self.model, self.seen, criterion=self.criterion)
         loss = clean.loss if self.criterion is None else self.loss.value()
         return {"loss": loss, "accuracy": clean.accuracy}
 
@@ -445,7 +456,7 @@ class _Taking:
         for m, z in clouds.items():
             if not len(z):
                 raise ValueError(f"the latents of {m!r} are all zero; none has a direction")
-        for a, b in combinations(self.names, 2):
+        for a, b in combinations(clouds, 2):
             found = transport.modality_gap(clouds[a], clouds[b])
             w2.append(math.sqrt(found.w2_squared))
             ratio.append(found.variance_ratio)
@@ -455,9 +466,7 @@ class _Taking:
         return {"w2": np.mean(w2), "w2_bias": np.mean(bias), "variance_ratio": np.mean(ratio)}
 
     def _distance(self) -> dict[str, Any]:
-        answering(self.model)
-        if len(self.names) < 2:
-            raise ValueError(f"D is between modalities; this net sees {self.names[0]} alone")
+        self._check_latents("D")
         with eval_mode(self.model), torch.no_grad():
             found = self.model.latents({m: self.seen.inputs[m][:CLOUD] for m in self.names})  # type: ignore[operator]
         tokens, masks = apart(found)
@@ -471,9 +480,9 @@ class _Taking:
         """``measure`` of each modality; NaN and why for one that has no answer, the others keep theirs."""
         import xarray as xr
 
-        coords = {"modality": list(self.names), **(dims or {})}
+        coords = {"modality": list(self.tried), **(dims or {})}
         found = xr.DataArray(np.full([len(at) for at in coords.values()], np.nan), coords, tuple(coords))
-        for m in self.names:
+        for m in self.tried:
             try:
                 found.loc[{"modality": m}] = measure(m)
             except NO_ANSWER as error:
@@ -483,7 +492,9 @@ class _Taking:
     def _pgd(self) -> dict[str, Any]:
         def under(m: str) -> list[float]:
             return [
-                robustness.pgd(self.model, self.seen, m, eps, seed=self.looks.seed).adversarial_accuracy
+                robustness.pgd(
+                    self.model, self.seen, m, eps, criterion=self.criterion, seed=self.looks.seed
+                ).adversarial_accuracy
                 for eps in self.looks.pgd
             ]
 
@@ -491,7 +502,9 @@ class _Taking:
 
     def _under(self, name: str, spoil: Callable[[Samples, str], Samples]) -> dict[str, Any]:
         def under(m: str) -> float:
-            return robustness.evaluate_under(self.model, self.seen, lambda samples: spoil(samples, m)).accuracy
+            return robustness.evaluate_under(
+                self.model, self.seen, lambda samples: spoil(samples, m), criterion=self.criterion
+            ).accuracy
 
         return self._by_modality(name, under)
 

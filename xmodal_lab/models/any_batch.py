@@ -7,15 +7,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import wraps
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..data.batches import batches_of
+from ..data.kinds import TOKEN_NAMES
+from ..data.labels import as_labels
 from ..data.samples import Samples
+from ..utils import checks as check
 
 TARGETS = ("labels", "label", "targets", "target", "y")
 EMBEDDED, IDS = "inputs_embeds", "input_ids"
@@ -23,21 +27,62 @@ Args = ParamSpec("Args")
 Answer = TypeVar("Answer")
 
 
-class Called(nn.Module):
-    """A module behind a dict of its inputs: ``how`` is "dict", "names" or "places"."""
+Criterion = Callable[[Tensor, Tensor], Tensor]
 
-    def __init__(self, module: nn.Module, names: Sequence[str], how: str) -> None:
+
+class Called(nn.Module):
+    """A module behind a dict of its inputs.
+
+    Args:
+        module: anyone's.
+        names: of its inputs, in order.
+        how: it is called, "dict", "names" or "places".
+        whole: dtypes of the inputs that are whole numbers or flags, which it gets back as they came.
+        places: modality -> the submodule that gives its latents.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        names: Sequence[str],
+        how: str,
+        whole: Mapping[str, torch.dtype] | None = None,
+        places: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.module, self.modalities, self.how = module, tuple(names), how
+        self.whole, self.places = dict(whole or {}), dict(places or {})
+
+    def latents(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Latents by modality: what the module's own ``latents`` says, or what the named submodules give.
+
+        Raises:
+            TypeError: neither.
+        """
+        if not self.places and self.how == "dict" and callable(own := getattr(self.module, "latents", None)):
+            return cast("dict[str, Tensor]", own(dict(inputs)))
+        if not self.places:
+            raise TypeError(
+                f"{type(self.module).__name__} does not say where its latents are; name a submodule for each modality, "
+                "latents={'image': 'vision_model', 'text': 'text_model'}."
+            )
+        with listening(self.module, self.places) as heard:
+            self(inputs)
+        if silent := [m for m in self.places if m not in heard]:
+            raise ValueError(
+                f"the submodule {self.places[silent[0]]!r} was not called, so {silent[0]!r} has no latents."
+            )
+        return heard
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The logits: the tensor that the module returns, its ``logits``, or the first of a tuple."""
+        given = {m: inputs[m].to(self.whole[m]) if m in self.whole else inputs[m] for m in self.modalities}
         if self.how == "dict":
-            out = self.module(dict(inputs))
+            out = self.module(given)
         elif self.how == "names":
-            out = self.module(**{m: inputs[m] for m in self.modalities})
+            out = self.module(**given)
         else:
-            out = self.module(*(inputs[m] for m in self.modalities))
+            out = self.module(*given.values())
         if isinstance(out, Mapping) and "logits" in out:
             out = out["logits"]
         elif hasattr(out, "logits"):
@@ -45,25 +90,104 @@ class Called(nn.Module):
         return cast(Tensor, out[0] if isinstance(out, tuple) else out)
 
 
+class OnRows:
+    """A criterion on targets that are no labels (masks, sequences, several tensors in one), given the rows' numbers.
+
+    Attributes:
+        criterion: (outputs, targets) -> scalar.
+        targets: (N, ...).
+    """
+
+    def __init__(self, criterion: Criterion, targets: Tensor) -> None:
+        self.criterion, self.targets = criterion, targets
+
+    def __call__(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """The criterion on the targets of ``rows`` (N,)."""
+        return self.criterion(outputs, self.targets[rows.to(self.targets.device)].to(outputs.device))
+
+
+def tried(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``names`` that noise, gaps and attacks are about: no masks, positions or types of tokens."""
+    whole = getattr(model, "whole", {})
+    return tuple(m for m in names if m not in whole or m in TOKEN_NAMES) or tuple(names)
+
+
+@contextmanager
+def listening(module: nn.Module, latents: Mapping[str, str]) -> Iterator[dict[str, Tensor]]:
+    """What the submodules named in ``latents`` give while the context lasts, by modality.
+
+    Of an object of ``transformers`` the pooled output, else the last hidden state; of a tuple the first.
+
+    Raises:
+        ValueError: a name that no submodule has.
+        TypeError: a submodule that gave no tensor.
+    """
+    heard: dict[str, Tensor] = {}
+    known = dict(module.named_modules())
+
+    def hear(modality: str, _module: nn.Module, _args: Any, out: Any) -> None:
+        for name in ("pooler_output", "last_hidden_state"):
+            if not isinstance(out, Tensor) and getattr(out, name, None) is not None:
+                out = getattr(out, name)
+        out = out[0] if isinstance(out, (tuple, list)) and out else out
+        heard[modality] = check.instance(f"what {latents[modality]!r} gives", out, Tensor)
+
+    handles = []
+    try:
+        for m, place in latents.items():
+            part = known[check.one_of("submodule", place, [name for name in known if name])]
+            handles.append(part.register_forward_hook(partial(hear, m)))
+        yield heard
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def on_any_batch(function: Callable[Args, Answer]) -> Callable[Args, Answer]:
-    """Let a ``function(model, samples, …)`` take a batch, or a loader, of whatever the model is called with."""
+    """Let a ``function(model, samples, …)`` take a batch, or a loader, of whatever the model is called with.
+
+    The model may also be called ``run``. A ``criterion`` given by its name may be one on targets that are no labels.
+    """
 
     @wraps(function)
     def taking(*args: Args.args, **kwargs: Args.kwargs) -> Answer:
-        given: dict[str, Any] = dict(zip(("model", "samples", "modality"), args, strict=False)) | kwargs
-        model, data = given.get("model"), given.get("samples")
-        if isinstance(model, nn.Module) and isinstance(data, (Mapping, tuple, list, torch.utils.data.DataLoader)):
-            model, data = seen(model, data, given.get("modality"))
-            places = {"model": model, "samples": data}
+        first = "run" if "run" in function.__annotations__ else "model"
+        given: dict[str, Any] = dict(zip((first, "samples", "modality"), args, strict=False)) | kwargs
+        model, data = given.get(first), given.get("samples")
+        model = (
+            getattr(model, "model", model) if isinstance(data, BATCHES) and not isinstance(model, nn.Module) else model
+        )
+        if isinstance(model, nn.Module) and isinstance(data, BATCHES):
+            asked = given.get("modality") or given.get("modalities") or _attacked(given.get("attacks"))
+            model, data, criterion = seen(model, data, asked, given.get("criterion"), kwargs.pop("latents", None))
+            places = {first: model, "samples": data}
             kwargs.update({name: value for name, value in places.items() if name in kwargs})
+            if criterion is not None:
+                kwargs["criterion"] = criterion
             args = (*list(places.values())[: len(args)], *args[2:])  # type: ignore[assignment]
         return function(*args, **kwargs)
 
     return taking
 
 
-def seen(module: nn.Module, data: Any, asked: Any = None) -> tuple[nn.Module, Samples]:
-    """``module`` as a model of a dict of inputs, and the batch or batches ``data`` as samples.
+BATCHES = (Mapping, tuple, list, torch.utils.data.DataLoader)
+
+
+def _attacked(attacks: Any) -> list[str]:
+    """The modalities that a mapping of attacks names."""
+    keys = list(attacks) if isinstance(attacks, Mapping) else []
+    return [m for key in keys for m in ([key] if isinstance(key, str) else key)]
+
+
+def seen(
+    module: nn.Module,
+    data: Any,
+    asked: Any = None,
+    criterion: Criterion | None = None,
+    latents: Mapping[str, str] | None = None,
+    target: bool = True,
+) -> tuple[nn.Module, Samples, Criterion | None]:
+    """``module`` as a model of a dict of inputs, the batch or batches ``data`` as samples, and the criterion on them.
 
     Args:
         module: called as the batch says, see the module's docstring; it returns a tensor, an object with ``logits``, or
@@ -71,27 +195,45 @@ def seen(module: nn.Module, data: Any, asked: Any = None) -> tuple[nn.Module, Sa
         data: one batch or a loader; inputs have one shape, the target stands last or under one of ``TARGETS``.
         asked: the modalities that are asked for. With "inputs_embeds" among them, ``input_ids`` become what
             ``module.get_input_embeddings()`` makes of them.
+        criterion: (outputs, target) -> scalar; with one, the target may be any tensor with a row for each sample.
+        latents: modality -> the submodule that gives its latents, such as "vision_model"; None where nobody asks.
+        target: whether a dict must hold one; without it the labels are zeros.
 
     Raises:
-        ValueError: no target, batches whose inputs differ in shape.
+        ValueError: no target, batches whose inputs differ in shape; without a criterion a target that is no label.
         TypeError: no batch; inputs that are no tensors.
     """
-    parts = [_apart(batch) for batch in batches_of(data)]
+    parts = [_apart(batch, target) for batch in batches_of(data)]
     names, how = list(parts[0][0]), parts[0][2]
     inputs = {m: _joined(m, [part[0].get(m) for part in parts]) for m in names}
-    labels = _joined("the target", [part[1] for part in parts])
+    given = [part[1] for part in parts]
+    labels = _joined("the target", given) if given[0] is not None else torch.zeros(len(inputs[names[0]])).long()
+    if criterion is not None:
+        try:
+            as_labels(labels)
+        except (ValueError, TypeError):  # the criterion's own matter
+            criterion, labels = OnRows(criterion, labels), torch.arange(len(labels))
     wanted = {asked} if isinstance(asked, str) else set(asked) if isinstance(asked, Collection) else set()
     if EMBEDDED in wanted and IDS in inputs and EMBEDDED not in inputs:
         inputs = _embedded(module, inputs)
-    if how == "dict" and hasattr(module, "modalities"):
-        return module, Samples(inputs, labels)
-    return Called(module, list(inputs), how), Samples(inputs, labels)
+    if how == "dict" and hasattr(module, "modalities") and not latents:
+        return module, Samples(inputs, labels), criterion
+    whole = {m: x.dtype for m, x in inputs.items() if not (x.is_floating_point() or x.dtype == torch.uint8)}
+    # Whole numbers that are not below 0 stay whole on the way, whatever they mean to the module.
+    kinds = {m: "tokens" for m in whole if not inputs[m].numel() or int(inputs[m].min()) >= 0}
+    places = check.mapping("latents", latents or {}, "names of submodules")
+    model = Called(
+        module, getattr(module, "modalities", list(inputs)) if how == "dict" else list(inputs), how, whole, places
+    )
+    return model, Samples(inputs, labels, kinds=kinds), criterion
 
 
-def _apart(batch: Any) -> tuple[dict[str, Any], Any, str]:
+def _apart(batch: Any, needed: bool = True) -> tuple[dict[str, Any], Any, str]:
     """Inputs by name, the target, and how the module is called."""
     if isinstance(batch, Mapping):
         target = next((name for name in TARGETS if name in batch), None)
+        if target is None and not needed:
+            return {str(m): x for m, x in batch.items() if x is not None}, None, "names"
         if target is None:
             raise ValueError(
                 f"the batch has no target; it holds {', '.join(map(str, batch))}, expected {TARGETS[0]!r}."

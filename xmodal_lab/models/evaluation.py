@@ -16,6 +16,7 @@ from ..data.samples import Samples
 from ..utils import checks as check
 from ..utils.torch_state import wide
 from . import objectives
+from .any_batch import OnRows
 from .copies import without_recomputing
 
 
@@ -24,7 +25,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         loss: mean cross-entropy; of several classes a row the binary one; mean squared error for real-valued labels.
-        accuracy: share of right answers; minus the mean squared error for real-valued labels.
+        accuracy: share of right answers; minus the mean squared error for real-valued labels; minus the loss where a
+            criterion of one's own judges outputs or targets of which no share of right answers is known.
     """
 
     loss: float
@@ -155,9 +157,26 @@ def check_outputs(outputs: object) -> Tensor:
     return outputs
 
 
-def evaluation(outputs: Tensor, labels: Tensor) -> Evaluation:
-    """Loss and accuracy of ``outputs`` against labels of any sort; see :mod:`.objectives`."""
+def evaluation(
+    outputs: Tensor, labels: Tensor, criterion: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> Evaluation:
+    """Loss and accuracy of ``outputs`` against labels of any sort; see :mod:`.objectives`.
+
+    Of a ``criterion`` (outputs, labels) -> scalar the loss is its own, on all rows at once.
+    """
     labels = labels.to(outputs.device)
+    if criterion is not None:
+        found = criterion(outputs, labels)
+        if not isinstance(found, Tensor) or found.numel() != 1:
+            raise TypeError(
+                f"criterion must return a scalar tensor, got {type(found).__name__}; reduce it with .mean()."
+            )
+        loss, answered = float(found), not isinstance(criterion, OnRows)
+        try:
+            objectives.check_outputs(outputs, labels)
+        except ValueError:  # outputs that the criterion alone can read
+            answered = False
+        return Evaluation(loss, float(wide(objectives.scores_of(outputs, labels)).mean()) if answered else -loss)
     mean_loss = float(summed_loss(outputs, labels)) / len(labels)
     task = objectives.task_of(labels)
     if task == "values":

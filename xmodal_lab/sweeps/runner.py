@@ -27,7 +27,7 @@ from .experiment import Experiment
 from .locks import TaskLock
 from .store import Store
 from .tasks import Job, Task, described
-from .workers import Ended, Outcome, is_outcome, like, packed, terminate, window, work, work_packed
+from .workers import Ended, Outcome, broken, is_outcome, like, packed, terminate, window, work, work_packed
 
 # Errors by which dask says that a worker died over a task; named, so that dask need not be installed.
 LOST = ("KilledWorker", "FutureCancelledError")
@@ -231,9 +231,9 @@ class Runner:
             self.pool = dict(getattr(self.executor, "_processes", None) or {}) or self.pool
             return future
         except BrokenExecutor as error:
-            broken: Future[tuple[Outcome, float]] = Future()
-            broken.set_exception(error)
-            return broken
+            lost: Future[tuple[Outcome, float]] = Future()
+            lost.set_exception(error)
+            return lost
 
     def _finish(self, future: Future[tuple[Outcome, float]]) -> list[Task]:
         """Keep what a task gave; returns it to be run again if its worker was lost."""
@@ -269,7 +269,7 @@ class Runner:
                 f"the worker of {self._named(task)} died {self.retries + 1} times ({ended.told}); finished members are "
                 f"kept. {ended.remedy}"
             ) from error
-        if isinstance(error, BrokenExecutor) and getattr(self.executor, "_broken", True):
+        if isinstance(error, BrokenExecutor) and broken(self.executor):
             fresh, self.pool = like(self.executor), {}
             if fresh is None:
                 raise RuntimeError(

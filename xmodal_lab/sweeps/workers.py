@@ -272,6 +272,10 @@ def processes(count: int, known: bool) -> Iterator[Processes]:
 def terminate(pool: Executor) -> None:
     """End a pool's processes without waiting for what they are at."""
     alive = dict(getattr(pool, "_processes", None) or {})  # Python 3.14 has terminate_workers for this
+    if _is_loky(pool):  # which ends them itself, and knows no cancel_futures
+        stop: Any = pool.shutdown
+        stop(wait=False, kill_workers=True)
+        return
     pool.shutdown(wait=False, cancel_futures=True)
     for process in alive.values():
         process.terminate()
@@ -282,10 +286,26 @@ def ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _is_loky(executor: Executor) -> bool:
+    """Whether these are joblib's processes, which are no pool of the standard library."""
+    return any(kind.__module__.startswith(("joblib.externals.loky", "loky.")) for kind in type(executor).__mro__)
+
+
+def broken(executor: Executor) -> bool:
+    """Whether a pool is broken; True for one that does not say."""
+    flags = getattr(executor, "_flags", None)  # joblib's
+    return bool(getattr(executor, "_broken", getattr(flags, "broken", True)))
+
+
 def like(executor: Executor) -> Executor | None:
     """A fresh process pool like a broken one."""
     if isinstance(executor, Processes):
         return executor.anew()
+    if _is_loky(executor):
+        from joblib.externals.loky import get_reusable_executor
+
+        count: Any = executor
+        return get_reusable_executor(max_workers=count._max_workers)  # a new one, since that one broke
     if not isinstance(executor, ProcessPoolExecutor):
         return None
     kept: Any = executor  # how it was made is in private attributes only

@@ -64,9 +64,9 @@ style-src {style_hash}; img-src data:; base-uri 'none'; form-action 'none'">
 <style>{style}</style>
 </head>
 <body data-alone>
-<main id="view"></main>
+{above}<main id="view"></main>
 <noscript><img alt="{title}" src="data:image/png;base64,{picture}"></noscript>
-<script type="application/json" id="traits">{traits}</script>
+{below}<script type="application/json" id="traits">{traits}</script>
 <script type="text/plain" id="payload">{payload}</script>
 {own}<script type="module">{script}</script>
 </body>
@@ -86,20 +86,47 @@ body {{ background: {page}; }}
 STYLE = """
 body { margin: 0 auto; padding: 16px; max-width: 1880px; }
 noscript img { max-width: 100%; }
+.words { max-width: 46em; margin: 0 auto 1.2em; font: 16px/1.55 system-ui, sans-serif; color: #1f2328; }
+.words + noscript, main + .words { margin-top: 1.6em; }
+.words h1 { font-size: 1.6em; line-height: 1.25; margin: 0.4em 0; }
+.words h2, .words h3 { font-size: 1.2em; margin: 1em 0 0.3em; }
+.words a { color: #0b57d0; }
+.words code, .words pre { font: 0.9em ui-monospace, monospace; background: #f3f4f6; border-radius: 3px; }
+.words code { padding: 0.1em 0.3em; }
+.words pre { padding: 0.6em 0.8em; overflow-x: auto; }
+.words pre code { padding: 0; }
+.words table { border-collapse: collapse; }
+.words th, .words td { border-bottom: 1px solid #d0d7de; padding: 0.25em 0.7em; text-align: left; }
+@media (prefers-color-scheme: dark) {
+  .words { color: #e6e6e6; }
+  .words a { color: #8ab4f8; }
+  .words code, .words pre { background: #262626; }
+  .words th, .words td { border-color: #444444; }
+}
 """
 RAISED = {False: "#ffffff", True: "#1f1f1f"}
 
 
-def page(traits: Mapping[str, Any], payload: bytes, picture: bytes, theme: str | None = None) -> str:
+def page(
+    traits: Mapping[str, Any],
+    payload: bytes,
+    picture: bytes,
+    theme: str | None = None,
+    text: str = "",
+    below: str = "",
+) -> str:
     """The page's source. Its policy lets its own scripts run and nothing be fetched or sent, whatever the cube says.
 
-    ``theme`` is "light" or "dark", or None for the reader's.
+    ``theme`` is "light" or "dark", or None for the reader's; ``text`` and ``below`` are Markdown, above and below the
+    view.
     """
     script, style = assets.script() + MODEL, STYLE + assets.style() + _colors(theme)
     views, own = _apart(traits["_views"])
     packed = gzip.compress(payload, compresslevel=6, mtime=0)  # without a time, the same view writes the same bytes
     everything = {**traits, "_views": views, "error": "", "_job": {"possible": False}}
     return PAGE.format(
+        above=_words(text),
+        below=_words(below),
         title=html.escape(traits["title"] or "xmodal_lab view"),
         script_hashes=" ".join(map(_hash, [*own, script])),
         own="".join(f'<script type="module">{code}</script>\n' for code in own),
@@ -110,6 +137,16 @@ def page(traits: Mapping[str, Any], payload: bytes, picture: bytes, theme: str |
         payload=base64.b64encode(packed).decode("ascii"),
         script=script,
     )
+
+
+def _words(text: str) -> str:
+    """Markdown as a part of the page; HTML in it is shown, not obeyed."""
+    if not text.strip():
+        return ""
+    import mistune  # Jupyter has it; only who writes a page with words needs it
+
+    made = mistune.create_markdown(escape=True, plugins=["table"])(text)
+    return f'<section class="words">{made}</section>\n'
 
 
 def _colors(theme: str | None) -> str:

@@ -1,5 +1,7 @@
 """Scores of predictions, retrieval, clusters and clouds, as the five papers use them.
 
+All that labels ask for, of outputs or of a model: :func:`scores`.
+
 Predictions: :func:`accuracy`, :func:`f1_macro`, :func:`auroc`, :func:`expected_calibration_error`,
 :func:`disagreement`. Embeddings: :func:`recall_at_k`, :func:`functional_margin`, :func:`prototype_alignment`,
 :func:`silhouette`, :func:`davies_bouldin`, :func:`mmd`.
@@ -26,3 +28,4 @@ from .predictions import auroc as auroc
 from .predictions import disagreement as disagreement
 from .predictions import expected_calibration_error as expected_calibration_error
 from .predictions import f1_macro as f1_macro
+from .scores import scores as scores

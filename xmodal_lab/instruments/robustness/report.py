@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from ...data.corruptions import CORRUPTIONS, corruption, deviation, generator, severity_of
 from ...data.samples import Samples
-from ...models.any_batch import on_any_batch
+from ...models.any_batch import on_any_batch, tried
 from ...models.coarse import single, single_samples
 from ...models.evaluation import Evaluation, device_of, encoded, eval_mode, evaluation, outputs_of, seen_modalities
 from ...utils import checks as check
+from ...utils.torch_state import full_precision
 from .attacks import PGD_IMAGE, PGD_SPECTROGRAM, pgd, relative_drop
 
 if TYPE_CHECKING:
@@ -180,12 +181,14 @@ def corrupt(
 
 
 @on_any_batch
+@full_precision()
 def evaluate_under(
     model: nn.Module,
     samples: Any,
     transform: Callable[[Any], Any] | None = None,
     *,
     where: str = "inputs",
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
     batch_size: int = 1024,
 ) -> Evaluation:
     """Loss and accuracy of ``model`` after ``transform`` has spoilt its inputs or its features.
@@ -199,6 +202,8 @@ def evaluate_under(
         transform: samples -> samples, or dict of features -> dict of features; it sees all rows at once.
             None: nothing is spoilt.
         where: "inputs" | "features".
+        criterion: ``criterion(outputs, labels) -> scalar``, the loss; beside a batch its target may be any tensor with
+            a row for each sample, and accuracy is then minus the loss. None: what the labels ask for.
         batch_size: rows at a time (1024, as in training).
 
     Returns:
@@ -224,23 +229,28 @@ def evaluate_under(
     batch_size = check.integer("batch_size", batch_size, at_least=1)
     if transform is not None:
         check.function("transform", transform, "from samples to samples, or from features to features")
+    if criterion is not None:
+        check.function("criterion", criterion, "from (outputs, labels) to a scalar")
     device = device_of(model, samples.labels.device)
     with eval_mode(model):
         if where == "inputs":
             spoilt = samples if transform is None else _same_rows(transform(samples), samples)
             inputs = {m: spoilt.inputs[m] for m in names}
-            return evaluation(outputs_of(model, inputs, batch_size, device), samples.labels)
+            return evaluation(outputs_of(model, inputs, batch_size, device), samples.labels, criterion)
         classify = _has_features(model).classify
         features = encoded(model, {m: samples.inputs[m] for m in names}, batch_size)
         if transform is not None:
             features = _same_features(transform(features), features)
-        return evaluation(outputs_of(classify, features, batch_size, device), samples.labels)  # type: ignore[arg-type]
+        outputs = outputs_of(classify, features, batch_size, device)  # type: ignore[arg-type]
+        return evaluation(outputs, samples.labels, criterion)
 
 
+@on_any_batch
 def report(
     model: nn.Module,
-    samples: Samples,
+    samples: Any,
     *,
+    modalities: str | Collection[str] | None = None,
     noise: Sequence[float] = (1.0,),
     noise_kind: str = "uniform",
     relative_noise: bool = True,
@@ -250,14 +260,17 @@ def report(
     attacks: Mapping[str | tuple[str, ...], Mapping[str, Any]] | None = None,
     kinds: Mapping[str, str] | None = None,
     where: str | Sequence[str] = "inputs",
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
     batch_size: int = 256,
     seed: int = 0,
 ) -> pd.DataFrame:
     """One row per condition: clean, noise and missing rows per modality, corruptions, attacks.
 
     Args:
-        model: as in :func:`evaluate_under`; every modality that it sees is tried.
-        samples: a split of a dataset.
+        model: as in :func:`evaluate_under`.
+        samples: a split of a dataset, or a batch or loader as in :func:`pgd`.
+        modalities: those that are tried; None for all that the model sees, but for masks and positions of tokens.
+            "inputs_embeds" of a batch that holds input_ids tries a transformer on its embeddings.
         noise: amplitudes, one row each per modality; one standard deviation by default (ours).
         noise_kind, relative_noise: see :func:`add_noise`. wma's own test is ``noise=(3.0,),
             relative_noise=False, where="features"``.
@@ -266,8 +279,9 @@ def report(
         severities: of the corruptions.
         attacks: modality, or tuple of modalities for a joint attack -> options of :func:`pgd`; ``{}`` for
             none. None: :data:`PGD_IMAGE` and :data:`PGD_SPECTROGRAM` by kind, as published; what never binds warns.
-        kinds: modality -> "image" | "audio" | …, such as ``dataset.kinds``; by name when not given.
+        kinds: modality -> "image" | "audio" | …, where the samples do not say it (those of a dataset do) nor the name.
         where: "inputs", "features" or both: where noise and missing rows are tried.
+        criterion: as in :func:`evaluate_under`; attacks climb it.
         batch_size: rows at a time.
         seed: of all that is drawn.
 
@@ -281,7 +295,8 @@ def report(
     """
     import pandas as pd
 
-    names = seen_modalities(model, samples)
+    names = tried(model, seen_modalities(model, samples))
+    names = names if modalities is None else check.modalities_of(modalities, names)
     model, samples = single(model), single_samples(samples)
     places = (where,) if isinstance(where, str) else tuple(check.listed("where", where))
     for place in places:
@@ -290,7 +305,7 @@ def report(
     severities = check.listed("severities", severities)
     corruptions = None if corruptions is None else check.listed("corruptions", corruptions)
     known = check.mapping("kinds", {} if kinds is None else kinds, "kinds of modality")
-    kind_of = {m: known.get(m, m) for m in names}
+    kind_of = {m: known.get(m, samples.kinds.get(m, m)) for m in names}
     spoilers = {m: _applicable(samples.inputs[m], kind_of[m], corruptions) for m in names}
     _check_wanted(corruptions, kind_of)
     if attacks is None:
@@ -299,7 +314,7 @@ def report(
     for key, options in check.mapping("attacks", attacks, "options of pgd").items():
         check.mapping(f"attacks[{key!r}]", options, "values")
 
-    clean = evaluate_under(model, samples, batch_size=batch_size)
+    clean = evaluate_under(model, samples, criterion=criterion, batch_size=batch_size)
     rows: list[dict[str, Any]] = []
 
     def add(condition: str, modality: str, setting: str, level: float, place: str, result: Evaluation) -> None:
@@ -311,7 +326,7 @@ def report(
         )  # fmt: skip
 
     def under(place: str, transform: Callable[[Any], Any]) -> Evaluation:
-        return evaluate_under(model, samples, transform, where=place, batch_size=batch_size)
+        return evaluate_under(model, samples, transform, where=place, criterion=criterion, batch_size=batch_size)
 
     add("clean", "", "", math.nan, "inputs", clean)
     for place in places:
@@ -328,7 +343,7 @@ def report(
                 add("corruption", m, name, s, "inputs", under("inputs", spoil))
     told: dict[str, Any] = {}
     for key, options in attacks.items():
-        attack = pgd(model, samples, key, **{"batch_size": batch_size, "seed": seed, **options})
+        attack = pgd(model, samples, key, **{"criterion": criterion, "batch_size": batch_size, "seed": seed, **options})
         together = "+".join(attack.modalities)
         result = Evaluation(attack.adversarial_loss, attack.adversarial_accuracy)
         add("pgd", together, attack.norm, max(attack.eps.values()), "inputs", result)

@@ -11,7 +11,7 @@ import contextlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from ...data.samples import Dataset, Samples
 from ...utils import checks as check
 from ...utils.torch_state import pick_device
 from .feature_cache import data_hash, folder_hash, remembered
-from .inputs import batch_of, batches, items_of, pixels_of, pooled
+from .inputs import batch_of, batches, items_of, pooled
+from .pictures import pixels_of
 
 MODALITIES = ("image", "audio", "text", "image+text")
 POOLS = ("auto", "mean", "first", "projection")
@@ -84,7 +85,9 @@ class Pretrained:
         """Features (N, width) of the inputs, from the cache or computed.
 
         Args:
-            inputs: images (N, C, H, W) in [0, 1] with 1 or 3 channels; N strings; waves
+            inputs: images (N, C, H, W) in [0, 1] or bytes with 1 or 3 channels, also mapped from a file
+                (``numpy.load(…, mmap_mode="r")``), or a list of N files of pictures, each of which is read when its
+                turn comes, so that a set may be larger than memory; N strings; waves
                 (N, samples) or a list of them; for "image+text" a dict of both.
             rate: samples per second of the waves; they are resampled to what the model expects.
             cache: folder; None for the usual one (``XMODAL_CACHE``), False for none.
@@ -143,7 +146,8 @@ class Pretrained:
                     raise ValueError(f"the dataset has no strings for {m!r}, which an encoder of text needs.")
                 views[m] = [samples.strings[m][i] for i in rows.tolist()]
             else:
-                views[m] = samples.inputs[m].cpu()[rows]
+                whole = samples.inputs[m].cpu()  # a mapped file stays one where every row is there
+                views[m] = whole if len(rows) == len(samples) else whole[rows]
                 if self.modality.startswith("image"):
                     views[m], _ = pixels_of(dataset, m, views[m])
         features = torch.zeros(len(samples), self.width)
@@ -159,7 +163,7 @@ class Pretrained:
         return replace(samples, inputs={m: inputs[m] for m in order}, present=present, strings=strings, kinds=kinds)
 
     @torch.no_grad()
-    def _run(self, items: list[Any], progress: bool | None) -> Tensor:
+    def _run(self, items: Sequence[Any], progress: bool | None) -> Tensor:
         from tqdm.auto import tqdm
 
         out = torch.empty(len(items), self.width)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...utils import cache as disk
+from .pictures import Pictures
 
 VERSION = 2  # of how features are computed here; 1 let padding into waves of unequal length
 _PIECE = 1 << 20  # bytes read at a time
@@ -64,6 +65,16 @@ def folder_hash(folder: Path) -> str:
 
 
 def _update(total: Any, data: Any) -> None:
+    if isinstance(data, Pictures):  # a tensor of them has the hash that the whole would have
+        for k, part in enumerate(data.parts()):
+            if isinstance(part, list):
+                for one in part:
+                    _update(total, one)
+                continue
+            if k == 0:
+                total.update(f"tensor {part.dtype} {(len(data), *part.shape[1:])};".encode())
+            total.update(part.contiguous().numpy().data)
+        return
     if isinstance(data, Tensor):
         whole = data.detach().cpu().contiguous()
         total.update(f"tensor {whole.dtype} {tuple(whole.shape)};".encode())

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ...data.kinds import check_channels
 from ...utils import checks as check
-from ...utils.torch_state import wide
-
-if TYPE_CHECKING:
-    from ...data.samples import Dataset
+from .pictures import Pictures, pictures
 
 # Their positions start behind the padding token's number.
 _BEHIND_PADDING = ("roberta", "xlm-roberta", "mpnet")
@@ -45,21 +41,34 @@ class Fed(Protocol):
     def prepare(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
-def items_of(encoder: Fed, inputs: Any, rate: int | None) -> tuple[list[Any], Any]:
+class _Both(Sequence[tuple[Tensor, str]]):
+    """Pictures and texts, row by row."""
+
+    def __init__(self, images: Pictures, texts: list[str]) -> None:
+        self.images, self.texts = images, texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.images[row], self.texts[row]
+
+
+def items_of(encoder: Fed, inputs: Any, rate: int | None) -> tuple[Sequence[Any], Any]:
     """One item per row, and what the cache's key hashes."""
     if encoder.modality == "image+text":
         if not isinstance(inputs, Mapping) or set(inputs) != {"image", "text"}:
             raise ValueError("an image+text encoder takes a dict with 'image' and 'text'.")
-        images, texts = _images(inputs["image"]), _texts(inputs["text"])
+        images, texts = pictures(inputs["image"]), _texts(inputs["text"])
         if len(images) != len(texts):
             raise ValueError(f"as many images as texts are needed, got {len(images)} and {len(texts)}.")
-        return list(zip(images, texts, strict=True)), {"image": images, "text": texts}
+        return _Both(images, texts), {"image": images, "text": texts}
     if encoder.modality == "text":
         texts = _texts(inputs)
         return texts, texts
     if encoder.modality == "image":
-        images = _images(inputs)
-        return list(images), images
+        images = pictures(inputs)
+        return images, images
     from ...data.datasets.reading.audio import full_scale, resample
 
     given = [check.as_tensor(f"wave {i}", wave) for i, wave in enumerate(inputs)]
@@ -97,62 +106,21 @@ def _texts(inputs: Any) -> list[str]:
     return list(inputs)
 
 
-def _images(inputs: Any) -> Tensor:
-    """(N, 3, H, W) bytes."""
-    images = check.as_tensor("images", inputs).detach().cpu()  # pictures are prepared there
-    if images.ndim == 4:
-        check_channels("images of an encoder", images.shape[1:])
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
-        raise ValueError(f"image encoders take (N, 1 or 3, H, W), got {tuple(images.shape)}.")
-    if images.dtype != torch.uint8:
-        check.finite("images", images)
-        low, high = float(images.min()), float(images.max())
-        if not images.is_floating_point() and low >= 0 and 1 < high <= 255:
-            images = images.to(torch.uint8)  # bytes, as other libraries hold them
-        elif low < -1e-6 or high > 1 + 1e-6:
-            bytes_ = low >= 0 and 1 < high <= 255
-            raise ValueError(
-                f"images must lie in [0, 1], or be bytes (uint8, 0 to 255), got {images.dtype} from {low:.3g} to "
-                f"{high:.3g}; "
-                + ("divide them by 255." if bytes_ else "undo their standardisation first, x * sd + mean; "
-                   "encoder.on(dataset) does it for datasets of xl.load, which keep both numbers.")
-            )  # fmt: skip
-        else:
-            images = images.mul(255).round_().to(torch.uint8)
-    return images.expand(-1, 3, -1, -1)
+def _lengths(items: Sequence[Any]) -> list[int]:
+    """Of texts and waves; of pictures all are alike, and none is read for it."""
+    if isinstance(items, Pictures):
+        return [0] * len(items)
+    return [len(item) for item in (items.texts if isinstance(items, _Both) else items)]
 
 
-def pixels_of(dataset: Dataset, modality: str, images: Tensor) -> tuple[Tensor, str]:
-    """Images of a dataset as a camera gives them, in [0, 1], and a word on what was done.
-
-    Datasets say in their provenance by which mean and deviation they were standardised (``statistics``), and
-    between which values they would lie without noise (``range``).
-    """
-    facts, done = dataset.provenance, []
-    known = facts.get("statistics", {}).get(modality)
-    if known and facts.get("options", {}).get("standardize", True):
-        images = images * known["sd"] + known["mean"]
-        done.append(f"times {known['sd']:.4g} plus {known['mean']:.4g}")
-    span = facts.get("range", {}).get(modality)
-    if span is not None:
-        low, high = span
-        outside = float(wide((images < low - 1e-6) | (images > high + 1e-6)).mean())
-        images = ((images - low) / (high - low)).clamp(0, 1)
-        done.append(f"from [{low:g}, {high:g}] to [0, 1], {outside:.1%} of the values clipped")
-    return images, ", ".join(done) or "as they are"
-
-
-def _length(item: Any) -> int:
-    return len(item) if isinstance(item, str) else int(item.shape[-1]) if isinstance(item, Tensor) else len(item[1])
-
-
-def batches(encoder: Fed, items: list[Any]) -> Iterator[list[int]]:
+def batches(encoder: Fed, items: Sequence[Any]) -> Iterator[list[int]]:
     """Rows that go through the model together; the longest first, since a batch is as slow as its longest.
 
     Waves of different length are only put together where the model is told what is padding. wav2vec2-base is not:
     padding would enter its normalisation and its mean, and a feature would hang on its neighbours.
     """
-    order = sorted(range(len(items)), key=lambda i: _length(items[i]), reverse=True)
+    lengths = _lengths(items)
+    order = sorted(range(len(items)), key=lengths.__getitem__, reverse=True)
     masked = encoder.modality != "audio" or (
         bool(encoder.prepare["waves"].return_attention_mask) and encoder.model.config.feat_extract_norm == "layer"
     )
@@ -160,7 +128,7 @@ def batches(encoder: Fed, items: list[Any]) -> Iterator[list[int]]:
     while start < len(order):
         rows = order[start : start + encoder.batch_size]
         if not masked:
-            rows = [i for i in rows if _length(items[i]) == _length(items[rows[0]])]
+            rows = [i for i in rows if lengths[i] == lengths[rows[0]]]
         yield rows
         start += len(rows)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...data import datasets
+from ...data.labels import task_of
 from ...data.samples import Dataset, Samples
 from ...instruments import metrics
 from ...models.one_tower import with_tokens
@@ -66,6 +67,8 @@ def _labels(samples: Samples) -> Tensor:
 
 
 def _tags(samples: Samples) -> Tensor:
+    if task_of(samples.labels) == "labels":
+        return samples.labels.float()
     tags = (samples.latents or {}).get(TAGS)
     if tags is None or tags.ndim != 2:
         raise ValueError(f"a multilabel head needs latents[{TAGS!r}] of shape (N, T) with 0 and 1 in every split.")
@@ -96,9 +99,17 @@ HEAD = {
 
 
 def head_of(dataset: Dataset) -> str:
-    """The head that a dataset of one's own asks for: by its tags, real labels, or number of classes."""
+    """The head that a dataset of one's own asks for: by its tags, several classes a row, real labels, or classes.
+
+    Raises:
+        ValueError: several real values a row.
+    """
     check.instance("dataset", dataset, Dataset, "or None for the shapes world")
-    if TAGS in (dataset.train.latents or {}):
+    if dataset.task == "values" and dataset.train.labels.ndim > 1:
+        raise ValueError(
+            f"a regression head tells one real value a row; {dataset.name!r} has {dataset.train.labels.shape[1]}."
+        )
+    if dataset.task == "labels" or TAGS in (dataset.train.latents or {}):
         return "multilabel"
     if dataset.train.labels.is_floating_point():
         return "regression"

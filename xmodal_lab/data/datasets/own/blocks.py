@@ -125,7 +125,7 @@ def from_block(name: str, array: Array | Tensor, kind: str | None, how: Reading)
     """
     said: list[str] = []
     mapped = isinstance(array, np.memmap)
-    view = _mapped(array) if isinstance(array, np.memmap) else check.as_tensor(f"inputs[{name!r}]", array)
+    view = mapped_file(array) if isinstance(array, np.memmap) else check.as_tensor(f"inputs[{name!r}]", array)
     start = view.data_ptr()
     if view.is_complex():
         raise TypeError(f"inputs[{name!r}] must be real numbers, got {view.dtype}.")
@@ -244,7 +244,7 @@ def _rows_there(name: str, view: Tensor) -> Tensor:
     return there
 
 
-def _mapped(array: np.memmap[Any, Any]) -> Tensor:
+def mapped_file(array: np.memmap[Any, Any]) -> Tensor:
     """A tensor over the file of a memory map, which is read where it is used.
 
     A read-only map is opened again, private: writing into it changes memory, never the file.

@@ -50,8 +50,8 @@ class Row:
 # -- reading files -----------------------------------------------------------------------------------
 
 
-def read_image(path: Path | BytesIO, size: int | tuple[int, int], colour: bool = True) -> npt.NDArray[np.uint8]:
-    """A picture as bytes (3 or 1, h, w): palette and alpha over white, middle part, scaled to ``size``.
+def read_image(path: Path | BytesIO, size: int | tuple[int, int] | None, colour: bool = True) -> npt.NDArray[np.uint8]:
+    """A picture as bytes (3 or 1, h, w): palette and alpha over white, middle part, scaled to ``size``; None: as it is.
 
     Raises:
         FileNotFoundError: no such file.
@@ -60,7 +60,7 @@ def read_image(path: Path | BytesIO, size: int | tuple[int, int], colour: bool =
     named = path if isinstance(path, Path) else "picture"
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    height, width = (size, size) if isinstance(size, int) else size
+    sides = (size, size) if isinstance(size, int) else size
     try:
         with Image.open(path, formats=_FORMATS) as opened:
             opened.load()
@@ -70,7 +70,8 @@ def read_image(path: Path | BytesIO, size: int | tuple[int, int], colour: bool =
             if image.mode in ("P", "PA", "LA", "RGBA", "RGBa", "La") or "transparency" in image.info:
                 over = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-            image = ImageOps.fit(image.convert("RGB" if colour else "L"), (width, height))
+            image = image.convert("RGB" if colour else "L")
+            image = image if sides is None else ImageOps.fit(image, (sides[1], sides[0]))
     except FileNotFoundError:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-from .rows import CLAIMS as CLAIMS
+from ....claims.claim import about
+from .rows import CLAIMS as _ROWS
+
+CLAIMS = about(_ROWS, "classes", "labels", but=("dml.T0", "dml.R"))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import xmodal_lab as xl
-from xmodal_lab.sweeps.experiment import get
+from xmodal_lab.sweeps.experiment import WHY, get
 from xmodal_lab.training.stacking import fit_stack
 
 from . import models
@@ -176,7 +176,8 @@ def _paper(name: str) -> Callable[[str, bool], Job]:
         experiment = get(name)
 
         def compute() -> list[Any]:
-            return list(experiment.compute({**PAPER[name], "device": device}).values())
+            found = experiment.compute({**PAPER[name], "device": device})
+            return [value for variable, value in found.items() if variable != WHY]
 
         return compute
 

@@ -161,6 +161,12 @@ def test_an_output_that_ends_or_is_full_is_no_traceback(line: str, status: str, 
     assert re.search(told, done.stderr)
 
 
+def test_a_sweep_says_why_a_variable_is_nan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    line = ["sweep", "dml", "--modalities", "image,image+audio", "--epochs", "1", "--width", "4", "--latents", "true"]
+    assert cli.main([*line, "--store", str(tmp_path / "s.zarr")]) == 0
+    assert "w2_squared is NaN at modalities image: a gap is between two modalities" in capsys.readouterr().err
+
+
 def test_every_setting_of_a_known_experiment_has_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     from xmodal_lab.app.words import WORDS, word
     from xmodal_lab.sweeps import experiment as experiments

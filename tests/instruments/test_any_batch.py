@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import xmodal_lab as xl
@@ -126,6 +128,26 @@ def test_a_transformer_is_attacked_on_its_embeddings(bert) -> None:
 def test_a_batch_that_cannot_be_read_says_why(data, error, message) -> None:
     with pytest.raises(error, match=message):
         xl.robustness.pgd(NET, data, "touch", eps=0.1)
+
+
+@pytest.mark.parametrize("hides", [Tensor.detach, lambda x: (4 * x).round() / 4])
+def test_an_attack_that_finds_no_gradient_where_the_loss_moves_is_told(hides: Callable[[Tensor], Tensor]) -> None:
+    """It went nowhere, and the net looked perfectly robust."""
+
+    class Hides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(hides(x))
+
+    batch = torch.randn(10, 6, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
+    with pytest.warns(UserWarning, match="no row has a gradient in input, though the loss moves with it"):
+        assert xl.robustness.pgd(Hides(), batch, "input", eps=0.5, iterations=3).blind == 1
+    deaf = nn.Sequential(nn.Linear(6, 3), nn.Hardtanh(-1e-3, 1e-3), nn.Threshold(9.0, 0.0))
+    assert xl.robustness.pgd(deaf, batch, "input", eps=0.5, iterations=3).blind == 1  # its outputs do not move
 
 
 # -- everything else on any batch ----------------------------------------------------------------------

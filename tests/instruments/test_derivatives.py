@@ -362,3 +362,24 @@ def test_what_is_too_rough_to_tell_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.warns(RuntimeWarning, match="second derivative of mine could not be checked"):
         curvature.hessian(loss)
     curvature.hessian(loss)  # once is enough
+
+
+def test_what_cancels_to_rounding_is_0_and_not_wrong() -> None:
+    """Of three equal logits the loss is log 3 whatever the weights are: its derivatives are rounding alone."""
+
+    class Equal(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = nn.Linear(6, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x).expand(-1, 3)
+
+    x, y = data()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert curvature.hessian(Loss.from_module(Equal(), (x, y))).dense().abs().max() < 1e-6
+        even = torch.ones(6, 3)
+        found = curvature.feature_hessian(lambda f: F.cross_entropy(f @ even, y, reduction="none"), x)
+    assert found.norms.max() < 1e-6

@@ -244,6 +244,29 @@ def test_no_products_are_rounded_inside(measure: str, rounded: dict[str, Any]) -
     assert settings() == rounded
 
 
+def test_attacks_scores_and_values_round_no_products_either(rounded: dict[str, Any]) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Seeing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(settings())
+            return x
+
+    module, given = nn.Sequential(*net(), Seeing()), batch()
+    loss = Loss.from_module(module, given)
+    looks: list[Callable[[], Any]] = [
+        lambda: xl.robustness.pgd(module, given, "input", eps=0.1, iterations=2),
+        lambda: xl.robustness.evaluate_under(module, given),
+        loss.value,
+        lambda: loss.many({name: p[None] for name, p in loss.params.items()}),
+    ]
+    for look in looks:
+        seen.clear()
+        look()
+        assert seen and all(s["matmul"] == "highest" and not s["cudnn"] for s in seen)
+    assert settings() == rounded
+
+
 def test_the_settings_come_back_after_an_error_and_the_last_thread(rounded: dict[str, Any]) -> None:
     with pytest.raises(KeyError), full_precision(), full_precision():
         assert settings() != rounded

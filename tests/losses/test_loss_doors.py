@@ -860,3 +860,37 @@ def test_a_generator_that_was_read_before_is_told() -> None:
     assert Loss.from_module(net(), batches).value() > 0
     with pytest.raises(ValueError, match="gave no batch; a generator can be read only once"):
         Loss.from_module(net(), batches)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_weights_that_the_first_forward_keeps_are_found(detached: bool) -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.kept = nn.Linear(5, 3).double(), None
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.kept is None:
+                self.kept = self.layer.weight.detach().clone() if detached else 2 * self.layer.weight
+            return F.linear(x, self.kept, self.layer.bias)
+
+    for look in (Loss.value, lambda loss: xl.landscape.line(loss, points=3), lambda loss: xl.curvature.trace(loss)):
+        with pytest.raises(ValueError, match=r"Keeps keeps something that it computed from layer\.weight before"):
+            look(Loss.from_module(Keeps(), rows()))
+
+
+def test_what_is_read_without_gradients_only_or_not_at_all_is_no_memory() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other, self.idle = (nn.Linear(5, 3).double() for _ in range(3))
+            self.other.load_state_dict(self.one.state_dict())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.one(x) if torch.is_grad_enabled() else self.other(x)
+
+    assert Loss.from_module(Two(), rows()).value() > 0
+    flat = torch.randn(18, dtype=DOUBLE)
+    shared = nn.Linear(5, 3).double()
+    shared.weight.data, shared.bias.data = flat[:15].view(3, 5), flat[15:]
+    assert Loss.from_module(shared, rows()).value() > 0

@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECONDS = 60  # of processor time for a whole lesson, as docs/class.md notes it
+SECONDS = (
+    75  # of processor time for a whole lesson, as docs/class.md notes it; beside others it is a fifth more than alone
+)
 MOST_LINES, USUAL_LINES = 12, 7  # of a cell
 WORDS_PER_MINUTE, LINES_PER_MINUTE = 200, 30  # slow readers of prose and of code (ours)
 
@@ -166,6 +168,16 @@ def test_it_was_noted_to_run_within_a_minute(lesson: Any) -> None:
     table = (ROOT / "docs" / "class.md").read_text(encoding="utf-8")
     (seconds,) = re.findall(rf"^\| {path.stem} \| (\d+) \| \d+ \|$", table, re.M)
     assert int(seconds) <= SECONDS, "make notebooks notes the processor time of a whole run"
+
+
+@pytest.mark.parametrize("name", ["02_cox", "03_uml", "04_wma"])
+def test_its_papers_core_is_written_out(name: str) -> None:
+    """The method's central step is done by hand once, and the library is held to it."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    (at,) = [i for i, c in enumerate(notebook.cells) if re.search(r"\*\*[Bb]y hand|^## By hand", c.source)]
+    by_hand = notebook.cells[at + 1 : at + 3]
+    assert all(cell.cell_type == "code" for cell in by_hand)
+    assert "assert" in by_hand[1].source, "the library's answer is the same"
 
 
 def test_it_names_its_neighbours(lesson: Any) -> None:

@@ -95,6 +95,10 @@ def main(arguments: Sequence[str]) -> int:
     print(f'  xarray.open_zarr("{store}")')
     for line in fact(cube.attrs["diverged"]):
         print(f"diverged: {line}", file=sys.stderr)
+    for name, held in fact(cube.attrs["why"]).items():
+        for one in held:
+            where = ", ".join(f"{axis} {'|'.join(map(str, at))}" for axis, at in one["at"].items())
+            print(f"{name} is NaN{f' at {where}' if where else ''}: {one['why']}", file=sys.stderr)
     return 0
 
 
@@ -141,7 +145,7 @@ def _parser(experiment: Experiment, program: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--store", type=Path, help=f"folder of the results (runs/{experiment.name}.zarr)")
-    parser.add_argument("--how", choices=WAYS, default="auto", help="auto")
+    parser.add_argument("--how", choices=WAYS, default="auto", help="how members run (auto)")
     parser.add_argument("--stack", type=int, help=f"members trained together ({STACK}; {STACK_ON_GPU} on a GPU)")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 lets the sweep choose")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

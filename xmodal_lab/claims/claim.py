@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -123,8 +124,8 @@ class Conditions:
             samples: the test split.
             modalities: what a row must have to be scored.
         """
-        here = sum(samples.present[m].int() for m in modalities) == len(modalities)
-        self.rows.update({rows_said(int(here.sum()), len(samples), modalities)} - {""})
+        complete = int(reduce(lambda some, more: some & more, [samples.present[m] for m in modalities]).sum())
+        self.rows.update({rows_said(complete, len(samples), modalities)} - {""})
 
     def setting(self, name: str, default: Found) -> Found:
         """The user's setting of this name, else ``default``: for a claim that works other settings out of it."""

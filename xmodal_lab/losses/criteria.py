@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -150,7 +151,7 @@ class ReadsMore(ValueError):
     """A criterion that reads what is no argument of it, and would not see it move."""
 
 
-class _Reads(TorchDispatchMode):
+class Reads(TorchDispatchMode):
     """Which of ``owned`` (address of a storage -> name) the operations inside the context read."""
 
     def __init__(self, owned: dict[int, str]) -> None:
@@ -176,7 +177,7 @@ _TAKES_OUT = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)
 class _Numbers(TorchFunctionMode):
     """Adds what is taken out of torch, where no operation tells: ``tolist()``, ``numpy()``, ``np.asarray``."""
 
-    def __init__(self, reads: _Reads) -> None:
+    def __init__(self, reads: Reads) -> None:
         super().__init__()
         self.reads = reads
 
@@ -259,6 +260,13 @@ class HalfPrecision(TorchDispatchMode):
             )
 
 
+def unshared(tensors: Mapping[str, Tensor]) -> dict[int, str]:
+    """Where the memory of each tensor begins -> its name, of those that share theirs with no other."""
+    places = [(address, name) for name, tensor in tensors.items() if (address := _address(tensor))]
+    counts = Counter(address for address, _ in places)
+    return {address: name for address, name in places if counts[address] == 1}
+
+
 def owned_by(module: nn.Module) -> dict[int, str]:
     """Where the memory of the module's parameters and buffers begins -> their names."""
     named = [*module.named_parameters(), *module.named_buffers()]
@@ -332,10 +340,7 @@ def check_graph(value: Any, given: Any, module: nn.Module) -> None:
     strange = [t for t in _leaves_of(value) if t.requires_grad and id(t) not in known]
     places = {id(p): name for name, p in module.named_parameters()}
     if stale := [places[id(t)] for t in strange if id(t) in places]:
-        raise ReadsMore(
-            f"{type(module).__name__} keeps something that it computed from {_few(stale)} before, and would see it "
-            "unmoved wherever the loss is looked at. Compute it in forward."
-        )
+        raise ReadsMore(keeps(type(module).__name__, stale))
     if strange:
         raise ReadsMore(
             f"{type(module).__name__} reads {_few([f'a tensor {said(t)}' for t in strange])} that wants a gradient and "
@@ -357,7 +362,7 @@ def check_function(fn: Callable[[dict[str, Tensor]], Any], params: Mapping[str, 
     """
     copies = {n: check.ordinary(p.detach()).clone().requires_grad_() for n, p in params.items()}
     places = {address: n for n, p in params.items() if (address := _address(p))}
-    reads = _Reads({**places, **{_address(c): "" for c in copies.values() if c.numel()}})
+    reads = Reads({**places, **{_address(c): "" for c in copies.values() if c.numel()}})
     try:
         with reads:
             value = fn(dict(copies))
@@ -373,6 +378,14 @@ def check_function(fn: Callable[[dict[str, Tensor]], Any], params: Mapping[str, 
             "wherever the loss is looked at. Let fn use its argument, as by torch.func.functional_call(module, params, "
             "inputs), and .detach() what is to be a constant."
         )
+
+
+def keeps(module: str, names: list[str]) -> str:
+    """That a module keeps what it computed of its parameters, and so does not see them move."""
+    return (
+        f"{module} keeps something that it computed from {_few(names)} before, and would see it "
+        "unmoved wherever the loss is looked at. Compute it in forward."
+    )
 
 
 def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, outputs: Any, target: Any) -> None:
@@ -411,7 +424,7 @@ def check_criterion(criterion: Callable[[Any, Any], Any], module: nn.Module, out
 
     with torch.inference_mode(False), torch.enable_grad():
         watched = each(outputs, leaf)
-        reads = _Reads(owned)
+        reads = Reads(owned)
         with reads, _Numbers(reads):
             value = _called(criterion, watched, target)
     if reads.seen:

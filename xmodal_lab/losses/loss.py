@@ -127,6 +127,7 @@ class Loss:
         """``state`` as parameters of the loss, checked, and as the rest of a module's state that differs from it."""
         return fitted(self.params, state, what), {}
 
+    @full_precision()
     def many(self, stacked: Mapping[str, Tensor], vectorize: bool | None = None) -> Tensor:
         """The loss of each of K members: ``stacked[name]`` has shape (K, *shape of the parameter) -> (K,).
 
@@ -211,6 +212,7 @@ class Loss:
         """A context around many calls of :meth:`along_drawn` that all move the same parameters: cheaper inside it."""
         return nullcontext()
 
+    @full_precision()
     def value(self) -> float:
         """The loss at θ; its first term is evaluated twice.
 

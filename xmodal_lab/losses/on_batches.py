@@ -27,15 +27,18 @@ from .criteria import (
     FAILURES,
     Guard,
     HalfPrecision,
+    Reads,
     ReadsMore,
     as_labels,
     check_alike,
     check_criterion,
     check_graph,
     check_labels,
+    keeps,
     owned_by,
     reads_nothing_else,
     takes_classes,
+    unshared,
 )
 from .cross_entropy import cross_entropy
 from .parameters import fitted, scalar
@@ -72,6 +75,7 @@ class OnBatches:
         self._writes_buffers: bool | None = True if batchnorm == "recalibrate" else None
         self._writes_batch = False  # likewise to its batch
         self._looked = False  # at what the criterion reads, and at whether batches may be averaged
+        self._read_first: set[str] = set()  # parameters that the first forward read
         self._places = places_of(self.module)
         # Of a sparse gradient torch takes no second derivative; which kind it is changes no number.
         kinds = (nn.Embedding, nn.EmbeddingBag)
@@ -229,7 +233,9 @@ class OnBatches:
         """Run the module once, on copies of a few rows: what does not fit is said before any work."""
         few = self.chunks.few(2)
         try:
-            outputs, target = self._outputs(few)
+            with Reads(unshared(self.params)) as reads:
+                outputs, target = self._outputs(few)
+            self._read_first = set(reads.seen)
         except FAILURES:  # perhaps because it cannot be cut
             few = self.batches[0]
             try:
@@ -250,12 +256,12 @@ class OnBatches:
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _outputs(self, batch: Any) -> tuple[Any, Any]:
+    def _outputs(self, batch: Any, params: Params | None = None) -> tuple[Any, Any]:
         """Outputs and target of copies of ``batch``; notes whether the module works on its inputs in place."""
         mine = own(batch)
         before = versions(mine)
         with self.looking():
-            (outputs, target), _ = self._with(self.params, lambda call: self._answer(call, mine))
+            (outputs, target), _ = self._with(params or self.params, lambda call: self._answer(call, mine))
         self._writes_batch |= versions(mine) != before
         return outputs, target
 
@@ -325,7 +331,7 @@ class OnBatches:
         for batch in (self.chunks.few(2), self.batches[0]):
             few = own(batch)
             try:
-                with HalfPrecision(mine) as half:
+                with HalfPrecision(mine) as half, Reads(unshared(mine)) as reads:
                     value = self.on(mine, few)
             except ReadsMore:
                 raise
@@ -333,4 +339,14 @@ class OnBatches:
                 continue
             check_graph(value, [mine, few, self.held], self.module)
             half.tell(self.name, type(self.module).__name__)
+            if kept := self._read_first - set(reads.seen):
+                self._look_at_kept(kept, mine)
             return
+
+    @torch.no_grad()
+    def _look_at_kept(self, kept: set[str], mine: Params) -> None:
+        """Refuse a module that read parameters at its first forward and does not any more, called as it was then."""
+        with Reads(unshared(mine)) as reads:
+            self._outputs(self.chunks.few(2), mine)
+        if kept := kept - set(reads.seen):
+            raise ReadsMore(keeps(type(self.module).__name__, [name for name in mine if name in kept]))

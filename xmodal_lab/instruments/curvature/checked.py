@@ -84,14 +84,16 @@ def _unsure(name: str) -> None:
     )
 
 
-def symmetrised(matrix: Float[Tensor, "*many n n"], name: str) -> Float[Tensor, "*many n n"]:
+def symmetrised(matrix: Float[Tensor, "*many n n"], name: str, rounding: float) -> Float[Tensor, "*many n n"]:
     """The mean of a second derivative and its transpose, which are one but for rounding.
+
+    ``rounding``: of the function's value; a matrix that is no larger is 0.
 
     Raises:
         ValueError: they are not.
     """
     off = torch.linalg.matrix_norm(matrix - matrix.mT)
-    if bool((off > ASYMMETRY * torch.linalg.matrix_norm(matrix)).any()):
+    if bool((off > ASYMMETRY * torch.linalg.matrix_norm(matrix) + rounding).any()):
         worst = float((off / torch.linalg.matrix_norm(matrix)).nan_to_num().max())
         raise ValueError(
             f"the second derivative of {name} is not symmetric: it differs from its transpose by {worst:.2g} of its "

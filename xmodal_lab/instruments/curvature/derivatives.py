@@ -114,7 +114,8 @@ def as_it_runs(runs: Function, exact: Function, point: Mapping[str, Tensor], see
     if not (right.finite and found.finite):
         return Report()
     slope, product = _apart(right.gradient, found.gradient), _apart(right.product, found.product)
-    if product <= OFF:
+    largest = max(float(torch.linalg.vector_norm(s.product)) for s in (right, found))
+    if product <= OFF or largest <= found.rounding * abs(found.value):  # the latter is 0 but for rounding
         return Report()
     return Report(Wrong(2, product)) if product > BEYOND * slope else Report(sure=False)
 
@@ -265,7 +266,8 @@ def _gradients(centre: _Slope, up: _Slope, down: _Slope, h: float) -> _Seen:
     size = torch.maximum(centre.norms(ratio), centre.norms(centre.product))
     size = size.clamp_min(SHARE * float(size.max()))
     bend = centre.norms(up.gradient - 2 * centre.gradient + down.gradient)
-    rounding = centre.rounding * torch.linalg.vector_norm(centre.gradient) / h
+    # A gradient that is 0 but for rounding, where all cancels, is as exact as the value that it is the slope of.
+    rounding = centre.rounding * torch.linalg.vector_norm(centre.gradient).clamp_min(abs(centre.value)) / h
     return _Seen.of(ratio - centre.product, centre.sizes, size, 2 * bend / h, rounding)
 
 

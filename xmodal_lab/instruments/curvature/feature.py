@@ -82,7 +82,8 @@ def feature_hessian(loss_of_feature: Callable[[Tensor], Tensor], features: Tenso
                 matrix[:, i] = zero if row is None else row
     matrix = check.finite("the Hessian in the feature", matrix.detach())
     check_function("loss_of_feature", lambda p: loss_of_feature(p["features"]).sum(), {"features": given})
-    spectrum = torch.linalg.eigvalsh(symmetrised(matrix, "loss_of_feature"))
+    rounding = 16 * torch.finfo(matrix.dtype).eps * float(losses.detach().abs().max())
+    spectrum = torch.linalg.eigvalsh(symmetrised(matrix, "loss_of_feature", rounding))
     return FeatureHessian(norms=spectrum.abs().amax(1), largest=spectrum[:, -1])
 
 

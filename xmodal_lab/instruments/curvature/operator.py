@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,6 +100,11 @@ class Operator:
     def dtype(self) -> torch.dtype:
         """Floating dtype of the products."""
         return self.loss.dtype
+
+    @property
+    def _rounding(self) -> float:
+        """Of the value, in the dtype of the products: what is no larger says nothing."""
+        return 16 * torch.finfo(self.dtype).eps * abs(self.value)
 
     @property
     def device(self) -> torch.device:
@@ -205,12 +211,12 @@ class Operator:
         if self.device.type != "cpu":
             every = torch.eye(self.size, dtype=self.dtype).split(TOGETHER)
             matrix = torch.cat([self.many(rows.to(self.device)).cpu().double() for rows in every])
-            return symmetrised(matrix, self.loss.name)
+            return symmetrised(matrix, self.loss.name, self._rounding)
         for i in range(self.size):
             unit[i] = 1
             matrix[i] = self.matvec(unit)
             unit[i] = 0
-        return symmetrised(matrix, self.loss.name)
+        return symmetrised(matrix, self.loss.name, self._rounding)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -307,6 +313,7 @@ class Operator:
 
     def _shrink(self) -> bool:
         """Let go of the graphs and halve the chunk; False when there is nothing smaller."""
+        gc.collect()  # what hangs in a circle goes now, on a GPU too
         self._graphs, held = None, self._graphs
         self._recorded = self._recording()
         released, self._retain = self._retain and bool(held), False

@@ -37,7 +37,7 @@ from ...models.fusion import LateFusion
 from ...models.objectives import loss_of, task_of
 from ...utils import checks as check
 from ...utils.graphs import Graphed
-from ...utils.torch_state import wide
+from ...utils.torch_state import full_precision, wide
 from .balls import BALLS, row_norms
 
 GRAPHED_FROM = 50  # steps of an attack from which on a CUDA graph of one pays (ours; not measured)
@@ -120,6 +120,7 @@ def relative_drop(drop: float, clean: float) -> float:
 
 
 @on_any_batch
+@full_precision()
 def pgd(
     model: nn.Module,
     samples: Any,
@@ -172,7 +173,7 @@ def pgd(
         TypeError: not a module, not samples, a criterion that returns no tensor.
 
     Warns:
-        UserWarning: step · iterations < eps, so that eps has no effect.
+        UserWarning: step · iterations < eps, so that eps has no effect; no row has a gradient, though the loss moves.
 
     Example:
         >>> import xmodal_lab as xl
@@ -224,6 +225,11 @@ def pgd(
             evaluation(outputs_of(model, {m: s.inputs[m] for m in seen}, batch_size, device), s.labels, criterion)
             for s in (samples, attacked)
         )
+        blind = sum(none for _, none in parts) / len(samples)
+        if blind == 1:
+            shapes = {m: tuple(samples.inputs[m].shape) for m in names}
+            away = {m: radius[m] * ball.draw(shape, generator(seed, "pgd", m)) for m, shape in shapes.items()}
+            _warn_if_loss_moves(model, samples, away, seen, criterion, batch_size, device)
     moved = {m: wide(attacked.inputs[m]) - wide(samples.inputs[m]) for m in names}
     return Attack(
         samples=attacked, modalities=names, eps=radius, step=steps, iterations=iterations, norm=norm,
@@ -231,8 +237,28 @@ def pgd(
         clean_accuracy=clean.accuracy, adversarial_accuracy=adversarial.accuracy,
         clean_loss=clean.loss, adversarial_loss=adversarial.loss,
         perturbation={m: float(row_norms(away, norm).max()) for m, away in moved.items()},
-        blind=sum(none for _, none in parts) / len(samples),
+        blind=blind,
     )  # fmt: skip
+
+
+def _warn_if_loss_moves(
+    model: nn.Module, samples: Samples, away: Mapping[str, Tensor], seen: Collection[str],
+    criterion: Callable[[Tensor, Tensor], Tensor] | None, batch_size: int, device: torch.device,
+) -> None:  # fmt: skip
+    """Where no row has a gradient: whether the model is deaf to the modality, or only hides its gradient."""
+    few = slice(0, batch_size)
+    here = {m: samples.inputs[m][few] for m in seen}
+    there = {m: x + away[m][few].to(x) if m in away else x for m, x in here.items()}
+    one, other = (
+        evaluation(outputs_of(model, views, batch_size, device), samples.labels[few], criterion).loss
+        for views in (here, there)
+    )
+    if one != other:
+        warnings.warn(
+            f"no row has a gradient in {' and '.join(away)}, though the loss moves with it: something is detached, "
+            "rounded or saturated. The attack went nowhere, and says nothing of robustness.",
+            stacklevel=4,
+        )
 
 
 def _climbed(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -271,7 +297,9 @@ def _ascended(
         if labels.device.type == "cpu":
             gradients = _gradients(model, inputs, points, labels, climbed)
         else:
-            gradients = dict(zip(names, repeated(*points.values()) or (), strict=True))
+            found = repeated(*points.values())
+            assert found is not None
+            gradients = dict(zip(names, found, strict=True))
             spoilt = [bad | g.isnan().any() for bad, g in zip(spoilt, gradients.values(), strict=True)]
         points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
     _refuse_nan(dict(zip(names, torch.stack(spoilt).tolist(), strict=True)))

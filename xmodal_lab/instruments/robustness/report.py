@@ -22,6 +22,7 @@ from ...models.any_batch import on_any_batch, tried
 from ...models.coarse import single, single_samples
 from ...models.evaluation import Evaluation, device_of, encoded, eval_mode, evaluation, outputs_of, seen_modalities
 from ...utils import checks as check
+from ...utils.torch_state import full_precision
 from .attacks import PGD_IMAGE, PGD_SPECTROGRAM, pgd, relative_drop
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def corrupt(
 
 
 @on_any_batch
+@full_precision()
 def evaluate_under(
     model: nn.Module,
     samples: Any,

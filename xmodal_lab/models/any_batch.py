@@ -159,7 +159,8 @@ def on_any_batch(function: Callable[Args, Answer]) -> Callable[Args, Answer]:
         )
         if isinstance(model, nn.Module) and isinstance(data, BATCHES):
             asked = given.get("modality") or given.get("modalities") or _attacked(given.get("attacks"))
-            model, data, criterion = seen(model, data, asked, given.get("criterion"), kwargs.pop("latents", None))
+            latents: Any = kwargs.pop("latents", None)
+            model, data, criterion = seen(model, data, asked, given.get("criterion"), latents)
             places = {first: model, "samples": data}
             kwargs.update({name: value for name, value in places.items() if name in kwargs})
             if criterion is not None:

@@ -76,6 +76,8 @@ def main() -> int:
     parser.add_argument("--keep-outputs", action="store_true")
     asked = parser.parse_args()
     (asked.out / "views").mkdir(parents=True, exist_ok=True)
+    for old in (asked.out / "views").glob("*.html"):  # of lessons that had more views, or other names
+        old.unlink()
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     with ProcessPoolExecutor(2) as pool:
         at_work = [

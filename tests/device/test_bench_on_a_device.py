@@ -12,7 +12,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("fixed pairs", "41x41", "Hessian product", "sinkhorn", "W2", "PGD", "uml")
-SECTIONS = ("sinkhorn", "own module: if", "own module: loader", "PGD", "little memory")
+SECTIONS = (
+    "sinkhorn",
+    "own module: if",
+    "own module: loader",
+    "own module: recurrent",
+    "PGD",
+    "little memory",
+    "CUDA graphs",
+)
 
 
 @pytest.fixture
@@ -58,6 +66,9 @@ def test_the_row_of_the_readme_comes_from_a_whole_run_on_a_gpu(here: None, tmp_p
     }  # fmt: skip
     row = accept.row(report)
     assert "1 of 2 sections agree with the CPU on A GPU" in row and "| a plane | 0.25 s | 1 s |" in row
+    missed = {**report, "sections": {"a plane": {**section, "met": False}, "not here": {"ok": True, "skipped": "why"}}}
+    row_of_missed = accept.row(missed)
+    assert "1 of 1 sections" in row_of_missed and "| 1 s (missed) |" in row_of_missed
     for empty in (None, {**report, "small": True}, {**report, "device": "cpu"}):
         assert accept.row(empty) == accept.NOT_YET
     accept.README, accept.RESULTS = tmp_path / "README.md", tmp_path / "gpu.json"

@@ -82,6 +82,18 @@ def test_compiled_steps_give_what_plain_ones_give(monkeypatch: pytest.MonkeyPatc
         assert a.history["loss"].tolist() == b.history["loss"].tolist()
 
 
+@pytest.mark.slow
+def test_kernels_that_are_really_compiled_give_what_plain_ones_give() -> None:
+    """By inductor, with a C++ compiler: half a minute of processor time, kept in its cache."""
+    if why := machine._no_compiler(torch.device("cpu"), machine.BACKEND):
+        pytest.skip(f"nothing compiles here: {why}")
+    ds = toy(48)
+    asked: dict[str, Any] = {"epochs": 2, "batch_size": 16, "device": "cpu"}
+    plain, compiled = xl.fit(net(ds), ds, **asked), xl.fit(net(ds), ds, compile=True, **asked)
+    assert compiled.settings["compile"]
+    assert compiled.history["loss"].tolist() == pytest.approx(plain.history["loss"].tolist(), rel=1e-5)
+
+
 def test_what_a_device_cannot_do_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     ds = toy(24)
     with pytest.raises(ValueError, match="unknown precision 'fp16'; known: 'full', 'bf16'"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import fake_cuda
@@ -123,4 +125,27 @@ def test_ipot_is_replayed(cuda: fake_cuda.Cuda) -> None:
     for cost, plan in zip(costs, expected, strict=True):
         torch.testing.assert_close(xl.transport.ipot(cost).plan, plan)
     assert cuda.replays > 2
+    scaling._proximal_steps.cache_clear()
+
+
+def test_the_acceptance_script_judges_graphs(cuda: fake_cuda.Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parent.parent.parent
+    monkeypatch.syspath_prepend(str(root))
+    monkeypatch.setenv("XMODAL_CUDA_GRAPHS", "1")  # put back afterwards
+    spec = importlib.util.spec_from_file_location("gpu_acceptance", root / "scripts" / "gpu_acceptance.py")
+    assert spec is not None and spec.loader is not None
+    accept = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(accept)
+    monkeypatch.setattr(accept, "may_record", lambda device: False)
+    assert accept.graphs("cpu", True)["skipped"]
+    monkeypatch.setattr(accept, "may_record", lambda device: True)
+    few = [p for p in accept.bench.paths() if "ipot" in p.name]
+    monkeypatch.setattr(accept.bench, "paths", lambda: iter(few))
+    scaling._proximal_steps.cache_clear()
+    found = accept.graphs("cpu", True)
+    assert found["ok"] and len(found) == 2 and cuda.replays
+    cuda.fails = True
+    scaling._proximal_steps.cache_clear()
+    found = accept.graphs("cpu", True)
+    assert not found["ok"] and any("could not be recorded" in str(told) for told in found.values())
     scaling._proximal_steps.cache_clear()

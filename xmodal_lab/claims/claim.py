@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from operator import and_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -125,7 +124,7 @@ class Conditions:
             samples: the test split.
             modalities: what a row must have to be scored.
         """
-        complete = int(reduce(and_, (samples.present[m] for m in modalities)).sum())
+        complete = int(reduce(lambda some, more: some & more, [samples.present[m] for m in modalities]).sum())
         self.rows.update({rows_said(complete, len(samples), modalities)} - {""})
 
     def setting(self, name: str, default: Found) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence, Sized
 from itertools import islice
@@ -270,6 +271,7 @@ def within_memory(
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
+            gc.collect()  # what hangs in a circle goes now, on a GPU too
             if points > 1:
                 points //= 2
             elif (half := (rows or most()) // 2) >= 1:

@@ -159,12 +159,13 @@ def on_any_batch(function: Callable[Args, Answer]) -> Callable[Args, Answer]:
         )
         if isinstance(model, nn.Module) and isinstance(data, BATCHES):
             asked = given.get("modality") or given.get("modalities") or _attacked(given.get("attacks"))
-            model, data, criterion = seen(model, data, asked, given.get("criterion"), kwargs.pop("latents", None))
-            places = {first: model, "samples": data}
-            kwargs.update({name: value for name, value in places.items() if name in kwargs})
+            places: Any = kwargs.pop("latents", None)
+            model, data, criterion = seen(model, data, asked, given.get("criterion"), places)
+            taken = {first: model, "samples": data}
+            kwargs.update({name: value for name, value in taken.items() if name in kwargs})
             if criterion is not None:
                 kwargs["criterion"] = criterion
-            args = (*list(places.values())[: len(args)], *args[2:])  # type: ignore[assignment]
+            args = (*list(taken.values())[: len(args)], *args[2:])  # type: ignore[assignment]
         return function(*args, **kwargs)
 
     return taking

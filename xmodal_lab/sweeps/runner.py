@@ -35,6 +35,8 @@ LOST = ("KilledWorker", "FutureCancelledError")
 POLL = 0.2
 # Seconds to wait for the exit statuses of a pool that broke (ours).
 PATIENCE = 5.0
+# Seconds after which a wait looks whether anybody is there to end it (ours).
+WAKE = 5.0
 # A look through all marks of a store may take this share of the time, so that it stays linear however many there are.
 SHARE = 0.02
 
@@ -168,8 +170,11 @@ class Runner:
                     if not self._start(task):
                         elsewhere.append(task)
                 if self.running:
-                    for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+                    done = wait(self.running, timeout=WAKE, return_when=FIRST_COMPLETED).done
+                    for future in done:
                         queue.extend(self._finish(future))
+                    if not done:
+                        self._check_scheduler()
                 elif elsewhere and not queue:
                     time.sleep(POLL)
                     queue, elsewhere = elsewhere, queue
@@ -182,6 +187,19 @@ class Runner:
             raise
         if self.replaced is not None:
             self.replaced.shutdown()
+
+    def _check_scheduler(self) -> None:
+        """Give up where dask has: of what it held with a scheduler that died, some futures never end.
+
+        Raises:
+            RuntimeError: the client has closed, after it looked for the scheduler.
+        """
+        client = getattr(self.executor, "_client", None)
+        if getattr(client, "status", "running") == "closed":
+            raise RuntimeError(
+                "the scheduler of this cluster is gone; finished members are kept. Start a cluster, and call sweep "
+                "again with the same store=."
+            )
 
     def _in_order(self, tasks: Sequence[Task]) -> list[Task]:
         """What is not done yet; tasks in which a member raised the last time come last."""

@@ -27,6 +27,8 @@ from .cubes import Arrays, Layout
 from .experiment import Experiment, Report
 from .store import RAISED
 
+# Seconds that a scheduler has to say how many workers it has (ours).
+ANSWER = 10.0
 # For each job of a task: its arrays, or why it diverged.
 Outcome = list[Arrays | str]
 
@@ -225,7 +227,12 @@ def workers(executor: Executor | None) -> int:
     if hasattr(executor, "_max_workers"):
         return int(executor._max_workers)
     client = getattr(executor, "_client", None)  # dask's
-    return 0 if client is None else len(client.nthreads())
+    if client is None:
+        return 0
+    try:  # a scheduler that died never answers
+        return len(client.sync(client.scheduler.ncores, callback_timeout=ANSWER))
+    except (TimeoutError, OSError):
+        return 0
 
 
 class Processes(ProcessPoolExecutor):
@@ -302,7 +309,7 @@ def like(executor: Executor) -> Executor | None:
     if isinstance(executor, Processes):
         return executor.anew()
     if _is_loky(executor):
-        from joblib.externals.loky import get_reusable_executor
+        from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
 
         count: Any = executor
         return get_reusable_executor(max_workers=count._max_workers)  # a new one, since that one broke

@@ -31,7 +31,9 @@ class Transport:
 
     Attributes:
         solver: "exact" (POT's network simplex; on a CPU also the fastest exact one), "ipot" as in wma Sec 3.2, or
-            "sinkhorn", which blurs.
+            "sinkhorn", which blurs. From a GPU, exact costs go to the CPU and plans come back, in each step; the other
+            two stay there, and their plans tell by ``lower_bound`` how far they can be from the exact one. Evaluate
+            with "exact".
         cost: "cosine" or "squared_euclidean"; the paper leaves it open (Sec 3.2: "manually defined"), the cosine is
             UNITER's and ViLT's. α means another thing under another cost: compare runs by D / D_0.
         steps, step_size: proximal steps of IPOT and its β (50 and 0.5, as in UNITER and ViLT).

@@ -258,7 +258,9 @@ class _StackedRun:
         """Loss (K,), outputs and gradients of the batch; those of a recipe's own parameters behind the nets'."""
         objective = self.objective
         if objective is None:
-            each, outputs, *raw = self.graphed(labels, *batch.values()) or ()
+            found = self.graphed(labels, *batch.values())
+            assert found is not None
+            each, outputs, *raw = found
             return each, outputs, dict(zip(self.stack.params, raw, strict=True))
 
         def loss(seen: Seen, alone: Alone, own: Params) -> Tensor:

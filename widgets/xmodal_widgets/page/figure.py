@@ -247,9 +247,11 @@ def _draw_planes(
         else:
             _draw_contour(axis, x, y, values, norm, log, _colors(view))
             if path is not None:
-                steps = grid.dims[grid.axes[path][-2]].values
+                steps = np.asarray(grid.dims[grid.axes[path][-2]].values, dtype=float)
                 time = setting.get(view.at) if view.at else None
-                at = None if time in (None, "mean") else np.interp(time, steps, np.arange(len(steps)))
+                at = (
+                    None if time in (None, "mean") else np.interp(time, np.asarray(steps, float), np.arange(len(steps)))
+                )
                 _draw_path(axis, grid.take(path, setting, grid.axes[path][-2:]), at)
     return ScalarMappable(norm, _colors(view)) if span else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -312,6 +313,7 @@ class Operator:
 
     def _shrink(self) -> bool:
         """Let go of the graphs and halve the chunk; False when there is nothing smaller."""
+        gc.collect()  # what hangs in a circle goes now, on a GPU too
         self._graphs, held = None, self._graphs
         self._recorded = self._recording()
         released, self._retain = self._retain and bool(held), False

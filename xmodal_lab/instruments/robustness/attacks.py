@@ -297,7 +297,9 @@ def _ascended(
         if labels.device.type == "cpu":
             gradients = _gradients(model, inputs, points, labels, climbed)
         else:
-            gradients = dict(zip(names, repeated(*points.values()) or (), strict=True))
+            found = repeated(*points.values())
+            assert found is not None
+            gradients = dict(zip(names, found, strict=True))
             spoilt = [bad | g.isnan().any() for bad, g in zip(spoilt, gradients.values(), strict=True)]
         points = {m: balls[m].ascend(points[m], gradients[m]) for m in names}
     _refuse_nan(dict(zip(names, torch.stack(spoilt).tolist(), strict=True)))

@@ -154,7 +154,7 @@ def sinkhorn(
 
 
 def _refuse_overflow(what: str, step: float, sets: TokenSets, value: Tensor, lower: Tensor) -> None:
-    if not bool(torch.isfinite(value).all() and torch.isfinite(lower).all()):
+    if not bool(torch.isfinite(value + lower).all()):
         largest = float(sets.cost.detach().abs().max())
         raise ValueError(f"{what} {step:g} is out of all proportion to costs of up to {largest:.3g}: numbers overflow.")
 

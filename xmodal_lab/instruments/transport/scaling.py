@@ -48,7 +48,9 @@ def proximal(
     """
     steps = (cost - _lowest(cost, a, b)) * (1 / beta)
     apart = max(1, int(SPREAD[cost.dtype] / 2 / max(1.0, float(steps.amax()))))
-    plan, log_rows, lost = _proximal_steps(iterations, inner, apart)(steps, a, b) or ()
+    found = _proximal_steps(iterations, inner, apart)(steps, a, b)
+    assert found is not None
+    plan, log_rows, lost = found
     return None if bool(lost) else (plan, log_rows * (beta / iterations))
 
 

@@ -170,7 +170,7 @@ def test_it_was_noted_to_run_within_a_minute(lesson: Any) -> None:
     assert int(seconds) <= SECONDS, "make notebooks notes the processor time of a whole run"
 
 
-@pytest.mark.parametrize("name", ["02_cox", "03_uml", "04_wma"])
+@pytest.mark.parametrize("name", ["01_synergy", "02_cox", "03_uml", "04_wma"])
 def test_its_papers_core_is_written_out(name: str) -> None:
     """The method's central step is done by hand once, and the library is held to it."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)

@@ -659,3 +659,12 @@ def test_control_c_leaves_a_store_and_says_how_to_go_on(tmp_path) -> None:
     assert "Traceback" not in said
     assert 0 < len(list(done.iterdir())) < 60
     assert not list((tmp_path / "runs").glob("*.part"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signals")
+def test_a_worker_that_crashed_is_not_told_to_get_more_memory() -> None:
+    from xmodal_lab.sweeps.workers import Ended
+
+    crashed, killed = Ended(-signal.SIGSEGV), Ended(-signal.SIGKILL)
+    assert "a crash in compiled code" in crashed.told and "faulthandler" in crashed.remedy
+    assert "out of memory" in killed.told and "more memory" in killed.remedy == Ended(0).remedy

@@ -659,6 +659,13 @@ def test_a_page_has_words_of_ones_own(view: SweepView, tmp_path) -> None:
     assert '<a href="https://example.org">the paper</a>' in above
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in rest and "<script>alert" not in source
     assert 'href="javascript' not in source
+    dark_words, media = (
+        ".words { color: #e6e6e6; }",
+        "@media (prefers-color-scheme: dark) {\n.words { color: #e6e6e6; }",
+    )
+    for theme, as_reader in ((None, True), ("dark", False), ("light", False)):  # words have the colours of their page
+        page = view.to_html(tmp_path / "page.html", theme, text=words).read_text(encoding="utf-8")
+        assert (dark_words in page) == (theme != "light") and (media in page) == as_reader
     plain = view.to_html(tmp_path / "plain.html").read_text(encoding="utf-8")
     assert '<section class="words">' not in plain
     with pytest.raises(TypeError, match="text must be"):

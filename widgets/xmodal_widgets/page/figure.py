@@ -249,7 +249,9 @@ def _draw_planes(
             if path is not None:
                 steps = np.asarray(grid.dims[grid.axes[path][-2]].values, dtype=float)
                 time = setting.get(view.at) if view.at else None
-                at = None if time in (None, "mean") else np.interp(time, steps, np.arange(len(steps)))
+                at = (
+                    None if time in (None, "mean") else np.interp(time, np.asarray(steps, float), np.arange(len(steps)))
+                )
                 _draw_path(axis, grid.take(path, setting, grid.axes[path][-2:]), at)
     return ScalarMappable(norm, _colors(view)) if span else None
 

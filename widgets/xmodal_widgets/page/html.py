@@ -97,12 +97,12 @@ noscript img { max-width: 100%; }
 .words pre code { padding: 0; }
 .words table { border-collapse: collapse; }
 .words th, .words td { border-bottom: 1px solid #d0d7de; padding: 0.25em 0.7em; text-align: left; }
-@media (prefers-color-scheme: dark) {
-  .words { color: #e6e6e6; }
-  .words a { color: #8ab4f8; }
-  .words code, .words pre { background: #262626; }
-  .words th, .words td { border-color: #444444; }
-}
+"""
+DARK_WORDS = """
+.words { color: #e6e6e6; }
+.words a { color: #8ab4f8; }
+.words code, .words pre { background: #262626; }
+.words th, .words td { border-color: #444444; }
 """
 RAISED = {False: "#ffffff", True: "#1f1f1f"}
 
@@ -153,7 +153,9 @@ def _colors(theme: str | None) -> str:
     from .figure import LOOKS
 
     dark = theme == "dark"
-    return FOLLOWS if theme is None else FIXED.format(theme=theme, raised=RAISED[dark], **LOOKS[dark])
+    if theme is None:
+        return f"{FOLLOWS}@media (prefers-color-scheme: dark) {{{DARK_WORDS}}}\n"
+    return FIXED.format(theme=theme, raised=RAISED[dark], **LOOKS[dark]) + (DARK_WORDS if dark else "")
 
 
 def _apart(views: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:

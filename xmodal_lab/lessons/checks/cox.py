@@ -37,6 +37,8 @@ def agreed(answer: Any) -> str | None:
     rows = answer.tolist() if hasattr(answer, "tolist") else answer
     if not isinstance(rows, (list, tuple, set)):
         return "a list of row numbers was asked for."
+    if any(isinstance(row, bool) for row in rows):
+        return "this says of each row whether it is agreed; the numbers of those rows were asked for."
     found = set(rows)
     right = {0, 2, 3}
     if found == right:

@@ -56,7 +56,9 @@ def untouched(answer: Any) -> str | None:
     left = float(np.cos(2 * np.pi * found))
     if abs(found - 0.5) < 1e-6:
         return "there the ripple is as high, and upside down: cos(2π · 0.5) = −1."
-    if found <= 0:
+    if found < 0:
+        return "a width is not below 0."
+    if found == 0:
         return "a shift of 0 changes nothing; a width above 0 was asked for."
     if abs(left - 1) < 1e-6:
         return f"true at {found:g}, and before that already: the smallest one was asked for."

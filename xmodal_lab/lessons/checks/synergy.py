@@ -36,7 +36,10 @@ def constant(answer: Any) -> str | None:
     if not callable(answer):
         return "a function was asked for: constant_of(targets) gives one vector."
     drawn = 2.0 + torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
-    found = torch.as_tensor(answer(drawn))
+    given = answer(drawn)
+    if isinstance(given, tuple):
+        return f"{type(given).__name__} of several came back (torch's median gives places too); one vector is wanted."
+    found = torch.as_tensor(given)
     if found.ndim == 0:
         return "this is one number for all entries; the mean is over the draws only (dim 0), one for each entry."
     if found.shape == (500,):

@@ -95,8 +95,10 @@ def _readable(judged: Measured, cube: xr.Dataset, plain: xr.DataArray) -> Measur
     """Whether the baseline has learned its task, and how much better an AUROC or F1 could become."""
     if float(cube["gain_sign"].min()) < 0:  # an MAE, whose floor is not known
         return judged
-    over = {"baseline_over_chance": choose.per_seed(plain) - 0.5} if "AUROC" in str(cube["score"].attrs) else {}
-    return reads(judged, room=100 * (1 - float(plain.mean())), **over)
+    room = 100 * (1 - float(plain.mean()))
+    if "AUROC" not in str(cube["score"].attrs):  # chance of an F1 depends on the task
+        return reads(judged, room=room)
+    return reads(judged, room=room, baseline_over_chance=choose.per_seed(plain) - 0.5)
 
 
 def _first(cube: xr.Dataset) -> xr.DataArray:

@@ -135,6 +135,10 @@ def pairing() -> Calls:
     return {
         "pairing.Pairing": Call(xl.Pairing, {"mode": "same_class", "share": 0.5, "rows": "all"}),
         "pairing.Pairing.draw": Call(plan.draw, {"samples": rows, "modalities": ["a", "b"], "seed": 0, "epoch": 1}),
+        "pairing.draw_together": Call(
+            xl.pairing.draw_together,
+            {"plans": [plan, plan], "samples": rows, "modalities": [["a", "b"]] * 2, "seeds": [0, 1], "epoch": 1},
+        ),
         "pairing.Pairs.inputs": Call(pairs.inputs, {"samples": rows}),
         "pairing.Pairs.labels": Call(pairs.labels, {"samples": rows}),
     }

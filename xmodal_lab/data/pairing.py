@@ -180,20 +180,31 @@ def draw_together(
         The pairs of each member.
 
     Raises:
-        ValueError: as :meth:`Pairing.draw`.
+        ValueError: as :meth:`Pairing.draw`; lists of other lengths than ``plans``.
+        TypeError: ``plans`` are no pairings.
     """
+    check.instance("samples", samples, Samples, "such as dataset.train")
+    plans = [check.instance("plans", plan, Pairing) for plan in check.listed("plans", plans)]
+    names_of = [check.modalities_of(m, samples.modalities) for m in check.listed("modalities", modalities)]
+    seeds = [check.integer("seeds", seed, at_least=0) for seed in check.listed("seeds", seeds)]
+    epoch = check.integer("epoch", epoch, at_least=0)
+    if not len(plans) == len(names_of) == len(seeds):
+        raise ValueError(
+            f"plans, modalities and seeds have one entry for each member, got {len(plans)}, {len(names_of)} and "
+            f"{len(seeds)}."
+        )
     found: dict[int, Pairs] = {}
     alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for k, plan in enumerate(plans):
         if plan.mode in ("same_class", "shuffled", "noisy") and plan.share > 0:
-            alike[(plan.mode, plan.own, plan.rows, tuple(modalities[k]))].append(k)
+            alike[(plan.mode, plan.own, plan.rows, names_of[k])].append(k)
         else:  # nothing to draw, or orders of whole classes
-            found[k] = plan.draw(samples, modalities[k], seed=seeds[k], epoch=epoch)
+            found[k] = plan.draw(samples, names_of[k], seed=seeds[k], epoch=epoch)
     for members in alike.values():
         # In pieces, so that 256 members of a large dataset do not hold every table of a draw at once.
         at_once = max(1, _AT_ONCE // max(1, len(samples)))
         for piece in (members[i : i + at_once] for i in range(0, len(members), at_once)):
-            plan, names = plans[piece[0]], check.modalities_of(modalities[piece[0]], samples.modalities)
+            plan, names = plans[piece[0]], names_of[piece[0]]
             shares = torch.tensor([plans[k].share for k in piece], dtype=torch.float32)
             drawn = _alike(plan, shares, samples, names, [seeds[k] for k in piece], epoch)
             found |= dict(zip(piece, drawn, strict=True))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 EXTRAS = {"lab": "", "all": "[test,check,peers,app,distributed]", "app": "[app]", "distributed": "[distributed]"}
 # Packages and GB of a whole environment with the CPU's torch, as measured: only the line of progress rests on them.
-SIZES = {"lab": (124, 2.2), "all": (200, 2.6), "app": (128, 2.2), "distributed": (132, 2.2)}
+SIZES = {"lab": (156, 2.1), "all": (203, 2.8), "app": (158, 2.2), "distributed": (169, 2.2)}
 WORDS = {
     "lab": "what the lessons need",
     "all": "tests, checks and peers too",

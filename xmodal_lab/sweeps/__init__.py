@@ -5,7 +5,7 @@
 
 The same line runs on a laptop (small nets of one shape train together), on all its cores,
 on several GPUs (``executor=Devices()``), or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
-On Slurm::
+On Slurm:
 
     cluster = dask_jobqueue.SLURMCluster(cores=4, processes=1, memory="16GB", walltime="04:00:00")
     cluster.scale(jobs=8)

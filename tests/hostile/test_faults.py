@@ -210,7 +210,9 @@ def test_the_merged_ledger_is_the_old_or_the_new_one(tmp_path: Path, faults: Cal
         if (folder / "claims.json").exists():
             assert len(_ledger.rows_in(folder / "claims.json")) in (3, 8)
         if (folder / "CLAIMS.md").exists():
-            assert re.search(r"\n- [^\n]* minutes on two\.[^\n]*\n\Z", (folder / "CLAIMS.md").read_text())  # its last line
+            assert re.search(
+                r"\n- [^\n]* minutes on two\.[^\n]*\n\Z", (folder / "CLAIMS.md").read_text()
+            )  # its last line
 
     faults("full or read-only disk", endured(tmp_path, work, check, share(0.05)))
 

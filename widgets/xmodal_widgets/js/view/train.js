@@ -78,6 +78,7 @@ export function makeTrainer(app) {
   return {
     element,
     released,
+    held: () => clearTimeout(resting), // pressed again before it rested: the next release asks
     show: (job) => {
       clearTimeout(waiting);
       element.hidden = !job.possible;

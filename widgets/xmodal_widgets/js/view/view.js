@@ -272,6 +272,7 @@ function makeApp(model, root, box, cube, old) {
   body.append(app.screen, live.element);
   root.querySelector(":scope > .xm-main")?.remove();
   root.append(body);
+  body.addEventListener("pointerdown", app.guard(app.trainer.held));
   for (const name of ["change", "pointerup", "keyup"]) body.addEventListener(name, app.guard(app.trainer.released));
   root.xmodal = app; // for tests and for the curious: the live state and what each panel shows
   show(app);

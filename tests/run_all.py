@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# Pytest forgets what failed (pyproject.toml), but where it is to run again.
+REMEMBERING = ["-o", "addopts=-ra --strict-markers --strict-config", "-o", "cache_dir=runs/pytest"]
 TESTS_FAILED, NO_TESTS = 1, 5  # pytest's exit status when a test failed, when it collected none
 
 
@@ -26,8 +28,8 @@ def main() -> int:
         tiers["notebooks"] = ["--nbval", "notebooks", "-n", "2", "--dist", "loadscope", "-p", "no:warnings"]
         if has_chromium():
             latency = "tests/browser/test_latency.py"
-            tiers["browser"] = ["tests/browser", f"--ignore={latency}", "-n", "2"]
-            tiers["latency"] = [latency]  # alone: beside other tests it would be theirs
+            tiers["browser"] = ["tests/browser", f"--ignore={latency}", "-n", "2", *REMEMBERING]
+            tiers["latency"] = [latency, *REMEMBERING]  # alone: beside other tests it would be theirs
     results = {}
     for name, arguments in tiers.items():
         print(f"\n=== {name} ===", flush=True)
@@ -37,7 +39,8 @@ def main() -> int:
         if name in ("browser", "latency") and status == TESTS_FAILED:
             # A browser beside others on a busy machine may miss a deadline; a fault of ours fails alone as well.
             print(f"\n=== {name}: the failed ones once more, alone ===", flush=True)
-            if (status := pytest(arguments[0], "--last-failed", "--last-failed-no-failures=none")) == 0:
+            again = ["--last-failed", "--last-failed-no-failures=none", *REMEMBERING]
+            if (status := pytest(arguments[0], *again)) == 0:
                 verdict = "passed, some only when run again alone: see above"
         results[name] = (status, f"{verdict:<8} {time.perf_counter() - started:6.1f} s")
     if os.environ.get("XMODAL_PRETEND_DEVICE") and not fast:

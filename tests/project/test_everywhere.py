@@ -103,3 +103,15 @@ def test_what_is_left_out_of_a_second_run_exists() -> None:
     numbers = {"instruments", "papers", "training", "losses", "models"}  # where another rounding may show
     assert not once & numbers
     assert len([path for path in files if once & {path.stem, path.parent.name}]) < len(files) / 2
+
+
+def test_only_what_failed_runs_once_more(tmp_path: Path) -> None:
+    remembering = _module("run_all", ROOT / "tests" / "run_all.py").REMEMBERING
+    shutil.copy(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    (tmp_path / "test_two.py").write_text("def test_red():\n    assert 0\ndef test_green():\n    pass\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *remembering, "test_two.py"]
+    said = [
+        subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        for more in ([], ["--last-failed", "--last-failed-no-failures=none"])
+    ]
+    assert "1 failed, 1 passed" in said[0] and "1 failed" in said[1] and "passed" not in said[1]

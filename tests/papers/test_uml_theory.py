@@ -403,6 +403,19 @@ def test_noise_and_dimensions_are_worked_out_when_they_are_chosen(other: dict[st
             )
 
 
+def test_what_y_does_not_see_has_no_rate_whatever_rounding_leaves_of_it() -> None:
+    """Where Y says nothing of θ_c along w, an X is worth no number of Y; rounding once made 1e30 of it, or a 1/0."""
+    for own_size in (0, 1, 2):
+        for size in (2, 3):
+            cube = uml_theory.theory_cube(fixed={"sigma_y": 0.5, "size": size, "own_size": own_size})
+            assert not bool((cube.rate > 1e9).any()) and not bool(np.isinf(cube.rate).any())
+    blind = np.array(
+        [[[0.0], [1.0]]]
+    )  # w along the second parameter, of which M says 1e-17 of what it says of the first
+    assert uml_theory._worth(blind, np.diag([1.0, 1e-17])) == 0
+    assert uml_theory._worth(blind, np.diag([1.0, 1e-3])) == pytest.approx(1e-3)
+
+
 def test_the_views_open_and_draw() -> None:
     view = uml_theory.open(attenuation=0.0, n_y=0, angle=90.0)
     assert not view.error and view.figure() is not None

@@ -127,7 +127,8 @@ def theory_cube(axes: Mapping[str, Sequence[Any]] = AXES, fixed: Mapping[str, An
     shares = np.asarray(SHARES)[:, None, None]
     split = BUDGET * ((1 - shares) * one[:, :, 0, None] + shares * one[:, :, 1, None])
     grid = ("own", "attenuation", "n_x", "n_y")
-    rate = _worth(both, one[:, :, 0, None, None]) / _worth(both, one[:, :, 1, None, None])
+    of_x, of_y = (_worth(both, one[:, :, m, None, None]) for m in (0, 1))
+    rate = np.divide(of_x, of_y, out=np.full_like(of_x, np.nan), where=of_y > 0)  # else no number of Y is worth it
     classes = [*MODALITIES, "v"]
     variables = {
         "theta_1": ((*grid, "angle", "point"), points[..., 0], {"long_name": "θ_c, first"}),
@@ -254,5 +255,7 @@ def _deviation(informations: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _worth(w: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """wᵀMw, (angle, ...)."""
-    return (np.swapaxes(w, -1, -2) @ matrix @ w)[..., 0, 0]
+    """wᵀMw, (angle, ...); 0 where M says nothing along w but for rounding."""
+    found = (np.swapaxes(w, -1, -2) @ matrix @ w)[..., 0, 0]
+    largest = np.square(w).sum((-1, -2)) * np.trace(matrix, axis1=-2, axis2=-1)
+    return np.where(found > 1e-10 * largest, found, 0.0)

@@ -165,7 +165,8 @@ def _claim(
     unit: str = "%",
     first: int = 0,
 ) -> Claim:
-    # A net with all its looks, or its grid of shots, costs up to four seconds: twenty seeds for each row.
+    # A net with all its looks, or its grid of shots, costs up to four seconds: twenty seeds for each row of this paper,
+    # also for GX, which needs six nets a seed (28 s).
     return Claim(f"cross.{name}", text, "ours", "", measure, sesoi=sesoi, unit=unit, cost="seconds", first=first)
 
 

@@ -456,7 +456,6 @@ class Bench(DatasetWorld):
                 tell(report, {"accuracy_at_shots": found[0]})
         return [{"accuracy_at_shots": one, WHY: reasons} for one, reasons in zip(found, why, strict=True)]
 
-
     def _cells(
         self, members: Sequence[Values], texts: Sequence[int]
     ) -> list[list[tuple[dict[str, Any], list[tuple[int, int]]]]]:

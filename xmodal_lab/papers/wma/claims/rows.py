@@ -138,7 +138,8 @@ def over_minimising(c: Conditions) -> Measured:
     steps = {
         "over minimising": choose.per_seed(wma - chosen), "over the baseline": choose.per_seed(wma - plain),
     }  # fmt: skip
-    return order(steps, note=note, numbers={"D / D_0": moved, "over minimising at α = 1": float((wma - strong).mean())})
+    numbers = {"D / D_0": moved, "over minimising at α = 1": float((wma - strong).mean())}
+    return _readable(order(steps, note=note, numbers=numbers), cube, plain)
 
 
 def by_task(c: Conditions) -> Measured:
@@ -149,7 +150,9 @@ def by_task(c: Conditions) -> Measured:
     scores = choose.signed(cube).sel(alpha=GENTLE, drop=True)
     found, picks = choose.best_beta(scores)
     note = f"Best β by task: {', '.join(f'{t} {b:g}' for t, b in picks.items())} (validation, all seeds)."
-    return gain(found, note=note, numbers={"best beta": picks, "printed grids": printed.best_betas().to_dict()})
+    numbers = {"best beta": picks, "printed grids": printed.best_betas().to_dict()}
+    # Where no β differs from another, no task can have one of its own.
+    return reads(gain(found, note=note, numbers=numbers), best_β_over_the_worst=choose.beta_matters(scores))
 
 
 def _by_task(c: Conditions) -> xr.Dataset:

@@ -257,10 +257,10 @@ CLAIMS: tuple[Claim, ...] = (
         "wma.O",
         "WMA beats minimising transport (α = 1, β = 0)",
         "Tab 2",
-        "Hateful Memes 0.741 over 0.724",
+        "Hateful Memes 0.741 over 0.724; mean of its five tests 0.673 over 0.656, baseline 0.663",
         over_minimising,
         **_GRID,
-        effect={"over minimising": 1.7, "over the baseline": 0.5},
+        effect={"over minimising": 1.7, "over the baseline": 1.0},  # mean of its five tests there, as is judged here
     ),
     Claim(
         "wma.β",

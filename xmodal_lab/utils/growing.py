@@ -141,10 +141,10 @@ class Growing(Rows):
         _told(self._path, error)
         file, self._file = self._file, None
         self._held = torch.empty(self.shape)
-        for row in self.done.nonzero().flatten().tolist() if file is not None else ():
-            self._held[row] = torch.frombuffer(bytearray(self._read(file, row)), dtype=torch.float32)
-        with contextlib.suppress(OSError):
-            if file is not None:
+        if file is not None:
+            for row in self.done.nonzero().flatten().tolist():
+                self._held[row] = torch.frombuffer(bytearray(self._read(file, row)), dtype=torch.float32)
+            with contextlib.suppress(OSError):
                 file.close()
         for path in (self._unfinished, self._log):
             with contextlib.suppress(OSError):

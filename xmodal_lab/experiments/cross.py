@@ -69,7 +69,7 @@ def alignment(c: Conditions) -> tuple[float, xr.Dataset]:
     return chosen, cube.sel(a_align=chosen)
 
 
-def crossed(weight: float) -> dict[str, list[float]]:
+def crossed(weight: float) -> dict[str, Any]:
     """Axes of all combinations of dml, synergy and wma, at this weight of alignment; (0, 0, 0) is the plain task."""
     return {"share": [0.0, DML["share"]], "a_latent": [0.0, SYNERGY["a_latent"]], "a_align": [0.0, weight]}
 
@@ -157,7 +157,8 @@ def gap_and_rate(c: Conditions) -> Measured:
     gaps = cube["w2"].transpose("recipe", "seed").to_numpy()
     images, texts = (np.log1p(cube[d].to_numpy().astype(float)) for d in ("images", "texts"))
     found = cube["accuracy_at_shots"].transpose("recipe", "seed", "images", "texts").to_numpy()
-    over_images, over_texts = np.moveaxis([_slopes(one, images, texts) for one in found], 1, 0)
+    slopes = [_slopes(one, images, texts) for one in found]
+    over_images, over_texts = (np.stack([one[k] for one in slopes]) for k in range(2))
     worth = np.where(over_images > 0, over_texts / np.where(over_images > 0, over_images, 1), np.nan)
     each = [-_spearman(gaps[:, s], worth[:, s]) for s in range(gaps.shape[1])]
     note = (

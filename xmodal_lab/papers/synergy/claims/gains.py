@@ -95,8 +95,8 @@ def _alpha(conditions: Conditions) -> Measured:
     )
     m = controlled(m, found[0.3] - np.mean(constant, axis=0), "over a constant target at α = .3")
     # Whether the dial moves accuracy at all, at an end that Tab 3 does not print.
-    zero = float(found[0.0].mean())
-    return reads(m, room=100 * (1 - zero), **{f"α = .3 over {alphas[-1]:g}": found[0.3] - found[alphas[-1]]})
+    room = 100 * (1 - float(found[0.0].mean()))
+    return reads(m, room=room, **{f"α = .3 over {alphas[-1]:g}": found[0.3] - found[alphas[-1]]})
 
 
 def _paired(conditions: Conditions) -> Measured:

@@ -249,6 +249,7 @@ def lesson(source: Path, target: Path, live: bool) -> str:
             NotebookClient(
                 notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}},
                 extra_arguments=["--log-level=ERROR"],  # kernels warn that they talk over TCP, on this machine
+                store_widget_state=False,  # else the page holds each view's whole cube once more, beside its frame
             ).execute()  # fmt: skip
             del notebook.cells[0]
         except (CellExecutionError, DeadKernelError, TimeoutError) as error:

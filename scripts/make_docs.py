@@ -82,7 +82,9 @@ def main() -> int:
     with ProcessPoolExecutor(2) as pool:
         at_work = [
             pool.submit(lesson, path, asked.out / f"{path.stem}.html", live=not asked.keep_outputs)
-            for path in sorted(_notebooks()[0], key=_work, reverse=True)  # the longest first, so that none is waited for
+            for path in sorted(
+                _notebooks()[0], key=_work, reverse=True
+            )  # the longest first, so that none is waited for
         ]
         landing(asked.out)
         warned = reference(asked.out / "api")

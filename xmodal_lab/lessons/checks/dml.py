@@ -47,7 +47,9 @@ def coin(answer: Any) -> str | None:
     if abs(found) < 0.02:
         return "always wrong would be as much knowledge as always right."
     told = "more" if found > 0.5 else "less"
-    return f"{found:.0%} is {told} than a coin gets: write the four rows (bit, bit, XOR), shuffle within XOR, and count."
+    return (
+        f"{found:.0%} is {told} than a coin gets: write the four rows (bit, bit, XOR), shuffle within XOR, and count."
+    )
 
 
 @exercise("dml.3")

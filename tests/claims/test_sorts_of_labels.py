@@ -108,6 +108,6 @@ def test_of_real_values_there_is_no_accuracy_and_no_loss_in_nats() -> None:
     assert looked.accuracy.attrs["long_name"] == "minus squared error"
     assert looked.missing.attrs["long_name"] == "minus squared error, 50% of the rows without"
     cube = xl.sweep(xl.bench(real()), epochs=1, progress=False)
-    assert not cube.loss.attrs.get("units") and cube.accuracy.attrs["long_name"] == "test minus squared error"
+    assert not cube.loss.attrs.get("units") and cube.accuracy.attrs["long_name"] == "minus squared error"
     classes = xl.look(xl.LateFusion.for_dataset(several(), architecture="mlp"), several().test)
     assert classes.loss.attrs["units"] == "nats" and classes.accuracy.attrs["long_name"] == "accuracy"

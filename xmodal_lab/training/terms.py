@@ -131,11 +131,13 @@ class Term:
     """The base of all terms: subclass it for a term that prepares, draws or has parameters; else see :func:`term`.
 
     A subclass is a frozen dataclass. ``weighs`` names its settings and the fields that hold them; the first is the
-    weight, and a weight of 0 is never computed.
+    weight, and a weight of 0 is never computed. ``prepared`` names the fields that ``prepare`` alone reads: members of one
+    stack may differ in them.
     """
 
     name: ClassVar[str] = "term"
     weighs: ClassVar[Mapping[str, str]] = {}
+    prepared: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for setting, held in self.weighs.items():
@@ -161,8 +163,8 @@ class Term:
         return replace(self, **{self.weighs[name]: value for name, value in given.items()})
 
     def shape(self) -> tuple[Any, ...]:
-        """All but its settings, comparable: members whose recipes agree on it may train as one stack."""
-        held = set(self.weighs.values())
+        """All but its settings and what is each member's own: members that agree on it may train as one stack."""
+        held = {*self.weighs.values(), *self.prepared}
         plain = (str, int, float, bool, type(None), tuple)
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in held}
         return (type(self), *((k, v if isinstance(v, plain) else id(v)) for k, v in values.items()))
@@ -396,6 +398,7 @@ class Shared(Term):
 
     name: ClassVar[str] = "shared"
     weighs: ClassVar[Mapping[str, str]] = {"lam": "weight"}
+    prepared: ClassVar[tuple[str, ...]] = ("shots", "relation")
     modality: str = "text"
     shots: int | None = None
     relation: str = "related"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from contextlib import chdir
 from pathlib import Path
@@ -125,6 +127,16 @@ def test_its_exercises_have_hints_a_folded_solution_and_a_check(lesson: Any) -> 
         assert [word for word, _ in folded].count("Solution") == 1 and folded[0][0] == "Hint"
         assert blank.source.startswith(f"answer_{n} = ...\n\nlessons.check(")
         assert blank.outputs[0]["data"]["text/plain"] == f"· {name} waits for your answer"
+
+
+@pytest.mark.slow
+def test_a_handout_has_no_exercises(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "class.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    (command,) = re.findall(r"^    jupyter (nbconvert .*--output handout .*)$", page, re.M)
+    asked = command.replace("--output-dir .", f"--output-dir {tmp_path}").split()
+    subprocess.run([sys.executable, "-m", *asked], cwd=ROOT, check=True, capture_output=True)
+    handout = nbformat.read(tmp_path / "handout.ipynb", as_version=4)
+    assert len(handout.cells) > 20 and not any("exercise" in tags(cell) for cell in handout.cells)
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ class Loss:
     def __init__(self, fn: Callable[[Params], Tensor], params: Mapping[str, Tensor], *, name: str = "loss") -> None:
         if not callable(fn):
             raise TypeError(f"fn must be callable (params -> scalar tensor), got {type(fn).__name__}.")
-        self.fn = fn
+        self._fn = fn
         self.name = name
         self._vmaps: bool | None = None  # whether vmap gives what it should; None: not tried yet
         self._looked = False  # at whether fn reads what it is given
@@ -79,6 +79,11 @@ class Loss:
             raise ValueError("a loss needs at least one parameter, got none; is every parameter frozen?")
 
     # -- evaluation ------------------------------------------------------------------------------
+
+    @property
+    def fn(self) -> Callable[[Params], Tensor]:
+        """From parameters to the loss."""
+        return self._fn
 
     def __call__(self, params: Mapping[str, Tensor] | None = None) -> Tensor:
         """The loss at ``params`` (at θ when none are given), a scalar tensor that can be differentiated."""
@@ -354,18 +359,23 @@ class ModuleLoss(Loss):
         named = dict(module.named_parameters())
         trainable = {k: p for k, p in named.items() if p.requires_grad} or named
         most = None if batches is None else check.integer("batches", batches, at_least=1)
-        super().__init__(self._evaluate, trainable, name=name)
+        super().__init__(type(self)._evaluate, trainable, name=name)  # unbound: what a loss holds goes with it
         read = batches_of(data, most)
         self.data = OnBatches(module, read, criterion, target, batchnorm, name, self.params)
 
     def _evaluate(self, params: Params) -> Tensor:
         return self.data(params)
 
+    @property
+    def fn(self) -> Callable[[Params], Tensor]:
+        """From parameters to the loss."""
+        return self._evaluate
+
     def _look(self) -> None:
         """The data look, at what criterion and module read."""
 
     def _settle(self, held: Params) -> None:
-        self.fn, self.data = self._evaluate, self.data.at(self.params, held)
+        self.data = self.data.at(self.params, held)
 
     def split_state(self, state: Direction, what: str) -> tuple[Params, Params]:
         """``state`` as parameters of the loss, checked, and as those buffers and frozen parameters that differ."""

@@ -105,6 +105,27 @@ def test_eigenvalues_with_little_memory_are_the_same(gpu: Any) -> None:
         np.testing.assert_allclose(density.nodes, spectrum.nodes, rtol=1e-2, atol=1e-4)
 
 
+class Detached(nn.Module):
+    """Its gradient misses the part that went through a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x) * (1 + float(self.a.weight.square().mean()))
+
+
+def test_wrong_derivatives_are_refused_also_where_there_is_no_float64(gpu: Any) -> None:
+    torch.manual_seed(0)
+    loss = xl.Loss.from_module(Detached().to(gpu.type), rows(20))
+    with pytest.raises(ValueError, match="is not the derivative of its value"):
+        xl.curvature.top_eigenvalues(loss, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # and right ones are seen to be right
+        xl.curvature.trace(xl.Loss.from_module(net().to(gpu.type), rows(20)), probes=2)
+
+
 class Kept(nn.Module):
     """The old ``weight_norm``, which leaves the weight that it made on the layer."""
 

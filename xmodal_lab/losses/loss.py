@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from ..data.batches import batches_of, cast, rows_of, within_memory
-from ..models.copies import bare, copy_in
+from ..data.batches import batches_of, cast, each, rows_of, within_memory
+from ..models.copies import bare, copy_in, copy_of
 from ..models.modules import Direction as Direction
 from ..models.modules import Params as Params
 from ..utils import checks as check
@@ -466,15 +466,28 @@ class ModuleLoss(Loss):
 
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
+        return self._again(
+            lambda module: copy_in(module, dtype),
+            lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor,
+            [cast(batch, dtype) for batch in self.batches],
+        )
+
+    def on_cpu(self, rows: int) -> ModuleLoss:
+        """The same loss of the first ``rows`` rows, on copies on the CPU."""
+        few = each(self.data.chunks.few(rows), Tensor.cpu)
+        return self._again(lambda module: copy_of(module).cpu(), Tensor.cpu, [few])
+
+    def _again(
+        self, moved: Callable[[nn.Module], nn.Module], put: Callable[[Tensor], Tensor], batches: list[Any]
+    ) -> ModuleLoss:
+        """The same on ``batches``, with module, criterion and state as the two functions give them."""
         data = self.data
         data.look()  # here, where a criterion that reads the module can be told from one that reads something else
-        module = copy_in(self.module, dtype)
-        batches = [cast(batch, dtype) for batch in self.batches]
-        criterion = copy_in(data.criterion, dtype) if isinstance(data.criterion, nn.Module) else data.criterion
-        found = ModuleLoss(module, batches, criterion, target=data.target, batchnorm=data.batchnorm, name=self.name)
-        held = {k: v.to(dtype) if v.is_floating_point() else v for k, v in data.held.items()}
-        found.params = {k: v.to(dtype) for k, v in self.params.items()}
-        found._settle(held)
+        criterion = moved(data.criterion) if isinstance(data.criterion, nn.Module) else data.criterion
+        asked: dict[str, Any] = {"target": data.target, "batchnorm": data.batchnorm, "name": self.name}
+        found = ModuleLoss(moved(self.module), batches, criterion, **asked)
+        found.params = {k: put(v) for k, v in self.params.items()}
+        found._settle({k: put(v) for k, v in data.held.items()})
         return found
 
 

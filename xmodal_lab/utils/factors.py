@@ -70,7 +70,7 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def orthonormal(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Q (b, n) of orthonormal rows and an upper triangle R (b, b) with ``rows``ᵀ = QᵀR, where the rows are.
 
-    For those who need the span alone: the signs are left free. Computed on the CPU for a device that is neither that nor
+    For those who need the span alone: signs are left free. Computed on the CPU for a device that is neither that nor
     CUDA, where torch may have no such factor.
     """
     there = rows if rows.device.type in ("cpu", "cuda") else rows.cpu()

@@ -25,6 +25,7 @@ from ..models.copies import bare, copy_in, copy_of
 from ..models.modules import Direction as Direction
 from ..models.modules import Params as Params
 from ..utils import checks as check
+from ..utils.memory import in_halves
 from ..utils.torch_state import full_precision, has_float64
 from . import standins
 from .criteria import check_function
@@ -142,7 +143,11 @@ class Loss:
         """
         parts, count = fitted_stack(self.params, stacked)
         if (self.device.type != "cpu" if vectorize is None else vectorize) and self._together(parts):
-            return vmap(lambda p: self(p), in_dims=0)(parts)
+
+            def together(some: Sequence[int]) -> Sequence[Tensor]:
+                return vmap(lambda p: self(p))({n: v[some[0] : some[-1] + 1] for n, v in parts.items()}).unbind()
+
+            return torch.stack(in_halves(together, range(count), "members of a stack"))
         return torch.stack([self({name: value[k] for name, value in parts.items()}) for k in range(count)])
 
     def _together(self, stacked: Params) -> bool:

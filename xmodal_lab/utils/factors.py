@@ -70,8 +70,8 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def orthonormal(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Q (b, n) of orthonormal rows and an upper triangle R (b, b) with ``rows``ᵀ = QᵀR, where the rows are.
 
-    For those who need the span alone: signs are left free. On a device that is neither the CPU nor CUDA torch may have no
-    such factor; there each row is cleared of those before it, twice, and the host does not wait.
+    For those who need the span alone: signs are left free. Beside the CPU and CUDA torch may have no such factor; there
+    each row is cleared of those before it, twice, and the host does not wait.
     """
     if rows.device.type in ("cpu", "cuda"):
         basis, triangle = torch.linalg.qr(rows.T)

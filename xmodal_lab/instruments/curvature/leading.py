@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...utils.memory import free_bytes, require
+from ...utils.memory import free_bytes, out_of_memory, require
 from ...utils.torch_state import norm64
 from .block_lanczos import BlockKrylov, breadth
 from .lanczos import Array, Krylov, MatVec
@@ -76,12 +76,8 @@ def leading(
         starts = torch.stack([torch.randn(size, generator=generator, dtype=dtype) for _ in range(block)]).to(device)
         if near is not None and float(norm64(near)) > 0:
             starts[0], near = near.to(starts), None
-        krylov = (
-            Krylov(matvec, starts[0], best.vectors, capacity, best.scale, unlooked)
-            if many is None or block == 1
-            else BlockKrylov(matvec, many, starts, best.vectors, capacity, best.scale)
-        )
-        found = _look(krylov, best, k, score, tol, max_products - products)
+        basis = _room(capacity, k, lambda room: _begun(matvec, starts, best, room, unlooked, many))
+        found = _look(basis.pop(), best, k, score, tol, max_products - products)  # the basis goes with the look
         products += found.products
         settled = len(best.values) == k and len(found.values) == 0
         best = _merge(best, found, k, score)
@@ -91,6 +87,26 @@ def leading(
     best.errors = np.maximum(best.errors, torch.finfo(dtype).eps * best.scale)
     best.products = products
     return best
+
+
+def _begun(
+    matvec: MatVec, starts: Tensor, known: Eigenpairs, capacity: int, unlooked: MatVec | None, many: MatVec | None
+) -> list[Krylov]:
+    """A run from ``starts`` (b, n) that keeps clear of what is known."""
+    if many is None or len(starts) == 1:
+        return [Krylov(matvec, starts[0], known.vectors, capacity, known.scale, unlooked)]
+    return [BlockKrylov(matvec, many, starts, known.vectors, capacity, known.scale)]
+
+
+def _room(capacity: int, k: int, make: Callable[[int], list[Krylov]]) -> list[Krylov]:
+    """``make(capacity)``; where memory runs out with half the basis, and so on down to what k need."""
+    while True:
+        try:
+            return make(capacity)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or capacity <= k + LEAST_ROOM:
+                raise
+            capacity = max(k + LEAST_ROOM, capacity // 2)
 
 
 def _basis_bytes(device: torch.device) -> int:

@@ -76,8 +76,9 @@ def leading(
         starts = torch.stack([torch.randn(size, generator=generator, dtype=dtype) for _ in range(block)]).to(device)
         if near is not None and float(norm64(near)) > 0:
             starts[0], near = near.to(starts), None
-        basis = _room(capacity, k, lambda room: _begun(matvec, starts, best, room, unlooked, many))
-        found = _look(basis.pop(), best, k, score, tol, max_products - products)  # the basis goes with the look
+        # The basis goes with the look: no second one beside it.
+        found = _look(_begun(matvec, starts, best, k, capacity, unlooked, many), best, k, score, tol,
+                      max_products - products)  # fmt: skip
         products += found.products
         settled = len(best.values) == k and len(found.values) == 0
         best = _merge(best, found, k, score)
@@ -90,19 +91,15 @@ def leading(
 
 
 def _begun(
-    matvec: MatVec, starts: Tensor, known: Eigenpairs, capacity: int, unlooked: MatVec | None, many: MatVec | None
-) -> list[Krylov]:
-    """A run from ``starts`` (b, n) that keeps clear of what is known."""
-    if many is None or len(starts) == 1:
-        return [Krylov(matvec, starts[0], known.vectors, capacity, known.scale, unlooked)]
-    return [BlockKrylov(matvec, many, starts, known.vectors, capacity, known.scale)]
-
-
-def _room(capacity: int, k: int, make: Callable[[int], list[Krylov]]) -> list[Krylov]:
-    """``make(capacity)``; where memory runs out with half the basis, and so on down to what k need."""
+    matvec: MatVec, starts: Tensor, known: Eigenpairs, k: int, capacity: int, unlooked: MatVec | None,
+    many: MatVec | None,
+) -> Krylov:  # fmt: skip
+    """A run from ``starts`` (b, n) clear of what is known; where memory runs out with a basis of half the size."""
     while True:
         try:
-            return make(capacity)
+            if many is None or len(starts) == 1:
+                return Krylov(matvec, starts[0], known.vectors, capacity, known.scale, unlooked)
+            return BlockKrylov(matvec, many, starts, known.vectors, capacity, known.scale)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error) or capacity <= k + LEAST_ROOM:
                 raise

@@ -91,11 +91,11 @@ def looks(gpu: Any, name: str) -> dict[str, Count]:
     operator = xl.curvature.hessian(loss)
     vector = torch.ones(operator.size, device=gpu.type)
     jobs: dict[str, tuple[Callable[[int], object], int, int]] = {
-        "a point of a plane": (lambda n: loss.along(pair, [[0.01 * k, 0.0] for k in range(n)]), 16, 80),
-        "a draw of L_LPF": (lambda n: xl.flatness.lpf(loss, 0.1, samples=n), 16, 48),
+        "a point of a plane": (lambda n: loss.along(pair, [[0.01 * k, 0.0] for k in range(n)]), 16, 48),
+        "a draw of L_LPF": (lambda n: xl.flatness.lpf(loss, 0.1, samples=n), 16, 32),
         "a Hessian product": (lambda n: [operator.product(vector) for _ in range(n)], 1, 3),
-        "a product of a trace": (lambda n: xl.curvature.trace(operator, probes=n), 16, 48),
-        "a product of 4 probes' density": (lambda n: xl.curvature.density(operator, steps=n // 4, probes=4), 40, 80),
+        "a product of a trace": (lambda n: xl.curvature.trace(operator, probes=n), 16, 32),
+        "a product of 4 probes' density": (lambda n: xl.curvature.density(operator, steps=n // 4, probes=4), 20, 40),
     }
     pair, found = xl.landscape.directions(loss, 2), {}
     for what, (job, few, many) in jobs.items():

@@ -70,22 +70,12 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def orthonormal(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Q (b, n) of orthonormal rows and an upper triangle R (b, b) with ``rows``ᵀ = QᵀR, where the rows are.
 
-    For those who need the span alone: signs are left free. Beside the CPU and CUDA torch may have no such factor; there
-    each row is cleared of those before it, twice, and the host does not wait.
+    For those who need the span alone: signs are left free. Computed on the CPU for a device that is neither that nor CUDA:
+    torch may have no such factor there.
     """
-    if rows.device.type in ("cpu", "cuda"):
-        basis, triangle = torch.linalg.qr(rows.T)
-        return basis.T, triangle
-    found, triangle = torch.zeros_like(rows), rows.new_zeros(len(rows), len(rows))
-    for j, row in enumerate(rows):
-        left = row.clone()
-        for _ in range(2):
-            part = found[:j] @ left
-            left -= part @ found[:j]
-            triangle[:j, j] += part
-        triangle[j, j] = torch.linalg.vector_norm(left)
-        found[j] = left / triangle[j, j].clamp_min(torch.finfo(rows.dtype).tiny)
-    return found, triangle
+    there = rows if rows.device.type in ("cpu", "cuda") else rows.cpu()
+    basis, triangle = torch.linalg.qr(there.T)
+    return basis.T.to(rows.device), triangle.to(rows.device)
 
 
 @full_precision()

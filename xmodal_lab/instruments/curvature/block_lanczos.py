@@ -1,4 +1,4 @@
-"""Block Lanczos: some products a step, which an accelerator makes in one pass, and for which the host waits once.
+"""Block Lanczos: some products a step, which a GPU makes in one pass, and for which the host waits once.
 
 Basis, projection, restarts and bounds are those of :mod:`.lanczos`, with a block of vectors that sticks out in place
 of one (Golub and Van Loan, Matrix Computations, sec. 10.3.6). A block at least as broad as an eigenvalue is repeated

@@ -159,7 +159,7 @@ def top_eigenvalues(
             operator.device,
             operator.product,
             near,
-            operator.products_of if k > 1 and operator.goes_together() else None,
+            operator.products_of if _in_blocks(operator, k) else None,
         )
         values, found, residuals, errors = pairs.values, pairs.vectors, pairs.residuals, pairs.errors
         converged = pairs.converged
@@ -190,6 +190,11 @@ def _sum_of(operator: Operator, directions: Sequence[Direction]) -> Tensor | Non
     """The sum of some directions as a vector; None of none."""
     given = [check.mapping(f"start[{i}]", d, "tensors") for i, d in enumerate(check.listed("start", directions))]
     return torch.stack([operator.as_vector(d) for d in given]).sum(0) if given else None
+
+
+def _in_blocks(operator: Operator, k: int) -> bool:
+    """Whether several products are made at once: on CUDA, where torch has the factor that makes blocks orthonormal."""
+    return k > 1 and operator.device.type == "cuda" and operator.goes_together()
 
 
 def by_block(loss: Loss, measure: Callable[..., R], **options: Any) -> dict[str, R]:

@@ -4,8 +4,8 @@ python scripts/make_docs.py [--out site] [--keep-outputs]
 
 Lessons are run, two at a time, and each live view is exported as a page of its own, which the lesson shows in a frame:
 its sliders move without a kernel. With ``--keep-outputs`` lessons are as committed, with still pictures. A notebook
-that raises is shown as it was saved, and named at the end. Every link inside the site is checked, and that no page asks
-another server for anything.
+that raises is shown as it was saved, and a file that is no notebook is left out; both are named at the end. Every link
+inside the site is checked, and that no page asks another server for anything.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import typing
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import nbformat
 from nbclient import NotebookClient
@@ -78,18 +79,19 @@ def main() -> int:
     (asked.out / "views").mkdir(parents=True, exist_ok=True)
     for old in (asked.out / "views").glob("*.html"):  # of lessons that had more views, or other names
         old.unlink()
-    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     with ProcessPoolExecutor(2) as pool:
         at_work = [
             pool.submit(lesson, path, asked.out / f"{path.stem}.html", live=not asked.keep_outputs)
-            for path in notebooks
+            for path in sorted(
+                _notebooks()[0], key=_work, reverse=True
+            )  # the longest first, so that none is waited for
         ]
         landing(asked.out)
         warned = reference(asked.out / "api")
         for source, name in PAGES.items():
             if (ROOT / source).is_file():
                 page(ROOT / source, asked.out / f"{name}.html")
-        raised = [told for done in at_work if (told := done.result())]
+        raised = [*_notebooks()[1], *(told for done in at_work if (told := done.result()))]
     for source in (path for pattern in FILES for path in ROOT.glob(pattern)):
         target = asked.out / source.relative_to(ROOT)
         target.parent.mkdir(exist_ok=True)
@@ -98,6 +100,25 @@ def main() -> int:
     print("\n".join(wrong) or f"every link inside {asked.out.name}/ leads somewhere, no page asks elsewhere")
     print("\n".join(raised), file=sys.stderr)
     return int(bool(wrong))
+
+
+@cache
+def _notebooks() -> tuple[list[Path], list[str]]:
+    """What lies in notebooks/ and can be read, the user's own too; and a line about each file that cannot."""
+    good, told = [], []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        try:
+            nbformat.read(path, as_version=4)
+            good.append(path)
+        except (ValueError, nbformat.ValidationError) as error:  # half a file, no JSON, no notebook
+            told.append(f"{path.name} is no notebook ({type(error).__name__}); it is left out.")
+    return good, told
+
+
+def _work(path: Path) -> int:
+    """Seconds of one core that a lesson takes, as docs/class.md has them; of a user's own nothing is known."""
+    noted = re.search(rf"^\| {re.escape(path.stem)} \| (\d+) \|", (ROOT / "docs/class.md").read_text("utf-8"), re.M)
+    return int(noted[1]) if noted else 0
 
 
 def landing(out: Path) -> None:
@@ -267,7 +288,9 @@ def _written(notebook: nbformat.NotebookNode) -> str:
 
 def _navigation() -> str:
     """One line of links at the head of every page, and lines of text that an eye can follow."""
-    lessons = [(path.stem[:2], f"{path.stem}.html") for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    # A lesson by its number, a user's own notebook by its name.
+    stems = [path.stem for path in _notebooks()[0]]
+    lessons = [(re.sub(r"^(\d\d)_.*", r"\1", stem), quote(f"{stem}.html")) for stem in stems]
     there = [("xmodal_lab", "index.html"), *lessons]
     if (ROOT / "CLAIMS.md").is_file():
         there.append(("ledger", "CLAIMS.html"))

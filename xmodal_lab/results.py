@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .citations import cite
+from .sweeps.circumstances import command, user_commit
 from .utils import checks as check
 from .utils.files import beside, write_text
 
@@ -41,8 +42,9 @@ def save(result: Any, path: str | Path) -> Path:
 
         A table in CSV and Parquet has one row per place of the grid and one column per variable; of variables with
         different dimensions one row per value, with columns variable and value, and empty cells where a variable has
-        not the dimension. What the result says of itself (experiment, settings, commit, command, versions, …) and the
-        BibTeX of what to cite stand in the netCDF file's attributes, or beside a table as JSON, in ``<path>.json``.
+        not the dimension. What the result says of itself (experiment, settings, versions, …), the user's commit,
+        the command and the BibTeX of what to cite stand in the netCDF file's attributes, or beside a table as JSON, in
+        ``<path>.json``.
 
     Raises:
         ValueError: an ending that does not fit the result.
@@ -71,6 +73,9 @@ def save(result: Any, path: str | Path) -> Path:
     if ending == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ImportError("Parquet needs pyarrow (pip install pyarrow); .nc and .csv need nothing more.")
     facts.setdefault("citation", _citation(held))
+    for name, told in (("user_commit", user_commit), ("command", command)):  # a cube of a sweep says it of its making
+        if name not in facts:
+            facts[name] = told()
     target.parent.mkdir(parents=True, exist_ok=True)
     if ending == ".nc":
         _to_netcdf(held, facts, target)

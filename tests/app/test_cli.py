@@ -180,3 +180,14 @@ def test_every_setting_of_a_known_experiment_has_a_word(capsys: pytest.CaptureFi
         cli.main(["sweep", "dml", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "share of pairs drawn anew, or weight of the paper's loss (1.0)" in shown
+
+
+def test_a_claim_that_was_not_measured_says_why_on_the_screen() -> None:
+    import pandas as pd
+
+    from xmodal_lab.app.claims import as_text
+
+    row = {"id": "a.B", "verdict": "not measured", "measured": "", "source": "Tab 1", "printed": "", "claim": "It holds.",
+           "note": "ValueError: no such thing.", "needed": float("nan")}  # fmt: skip
+    rows = pd.DataFrame([row, {**row, "id": "a.C", "verdict": "holds", "note": "long"}])
+    assert "no such thing" in as_text(rows) and "long" not in as_text(rows)

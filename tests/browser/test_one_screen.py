@@ -10,8 +10,9 @@ import cubes
 import numpy as np
 import pytest
 import xarray as xr
+from bridge import Bridge
 from lab_server import fingerprint, ink
-from xmodal_widgets import Bars, Contour, Density, HeatMap, Lines, Scatter, Surface, SweepView, explore
+from xmodal_widgets import Bars, Contour, Density, HeatMap, Intervals, Lines, Scatter, Surface, SweepView, explore
 from xmodal_widgets.explorers import ready
 from xmodal_widgets.explorers.synergy import triangle
 
@@ -45,6 +46,45 @@ def test_an_explorer_fits_a_laptop(show: Callable[..., Any], name: str) -> None:
     areas = page.eval_on_selector_all(".xm-view", "(all) => all.map((v) => v.clientWidth * v.clientHeight)")
     assert areas[0] > 3 * max(areas[1:], default=0)
     assert page.problems == []
+
+
+CUT = """() => {
+  const box = document.querySelector('.xm-controls');
+  const parts = [...document.querySelectorAll('.xm-control, .xm-actions, .xm-free, .xm-view')].filter((e) => e.offsetParent);
+  const out = parts.filter((e) => { const r = e.getBoundingClientRect(); return r.bottom > innerHeight + 1 || r.right > innerWidth + 1; });
+  const letters = [...document.querySelectorAll('.xm-segment span')].map((e) => parseFloat(getComputedStyle(e).fontSize));
+  return { hidden: box.scrollHeight - box.clientHeight, out: out.map((e) => e.textContent), letters: Math.min(99, ...letters) };
+}"""
+
+
+@pytest.mark.parametrize("name", ready())
+def test_every_control_is_in_sight_where_one_can_train(new_page: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    """In a notebook, which has most controls, on a laptop and on a projector: none is scrolled away, all are legible."""
+    page = new_page(width=1366, height=768)
+    Bridge(page, explore(name), tmp_path)
+    for width, height in ((1366, 768), (1920, 1080)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(400)  # the notes beside greyed controls come once all rests
+        found = page.evaluate(CUT)
+        assert found["hidden"] <= 1 and found["out"] == [] and found["letters"] >= 11
+    assert page.problems == []
+
+
+def test_each_row_of_intervals_is_named(show: Callable[..., Any]) -> None:
+    """However close the rows lie, each has its name: smaller letters, then names in several columns."""
+    rows = [f"paper.{k}" for k in range(66)]
+    value = np.linspace(-1.0, 1.0, 66)
+    cube = xr.Dataset({n: ("id", value + k) for n, k in (("value", 0.0), ("low", -0.5), ("high", 0.5))}, {"id": rows})
+    page = show(SweepView(cube, Intervals("value", "low", "high", rows="id")))
+    draw = f"""() => {{
+      const written = [];
+      const real = CanvasRenderingContext2D.prototype.fillText;
+      CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {{ written.push(text); real.call(this, text, ...at); }};
+      {APP}.look++;
+      {APP}.draw();
+      return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(written))));
+    }}"""
+    assert set(rows) <= set(page.evaluate(draw))
 
 
 def test_the_picture_that_answers_is_large(show: Callable[..., Any]) -> None:

@@ -75,3 +75,20 @@ def test_ones_own_data_are_told_and_what_says_nothing_is_refused() -> None:
     for thing in (3, pd.DataFrame({"a": [1]}), xr.Dataset({"a": 1})):
         with pytest.raises(TypeError, match=r"xl\.cite knows nothing of"):
             xl.cite(thing)
+
+
+def test_looks_planes_and_densities_are_made_with_the_software(tmp_path) -> None:
+    net = torch.nn.Linear(4, 3)
+    batch = (torch.rand(8, 4), torch.arange(8) % 3)
+    loss = xl.Loss.from_module(net, batch)
+    looked = xl.look(net, batch, eigenvalues=1, f_gap=0.5)
+    assert looked.attrs["settings"] == '{"eigenvalues": 1, "f_gap": [0.5]}'
+    for made in (
+        looked,
+        xl.landscape.plane(loss, points=3),
+        xl.curvature.density(loss, steps=3, probes=1).to_xarray(),
+        xl.robustness.report(net, batch),
+    ):
+        assert xl.cite(made).keys == ("xmodal_lab",)
+    back = xl.read(xl.save(looked, tmp_path / "look.nc"))
+    assert "pytest" in back.attrs["command"] and "user_commit" in back.attrs and "@software" in back.attrs["citation"]

@@ -56,6 +56,8 @@ def test_options_are_read_from_a_line() -> None:
     }  # fmt: skip
     assert datasets.parsed("avmnist", '{"n_train": 3000, "snr_db": [-10, 0]}') == {"n_train": 3000, "snr_db": [-10, 0]}
     assert datasets.parsed("avmnist", "") == {}
+    words = datasets.parsed("avmnist", "modalities=[image, 'audio'], snr_db=[]")
+    assert words == {"modalities": ["image", "audio"], "snr_db": []}
 
 
 @pytest.mark.parametrize(

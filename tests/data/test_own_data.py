@@ -421,3 +421,44 @@ def test_pickles_that_ask_for_code_are_refused(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": ["f.pkl"] * 4, "y": ["a", "b"] * 2})
     with pytest.raises(ValueError, match=r"asks for builtins.print"):
         xl.Dataset.from_frame(frame, label="y", root=tmp_path)
+
+
+def test_lists_that_parquet_gives_as_arrays(tmp_path: Path) -> None:
+    import pandas as pd
+
+    pytest.importorskip("pyarrow")
+    rows = [
+        {"caption": [f"a {i}", f"the {i}"][: 1 + i % 2], "tags": ["x", "y"][: i % 3], "walk": [[1.0, i], [2.0, 3.0]]}
+        for i in range(12)
+    ]
+    for split, part in (("train", rows[:8]), ("test", rows[8:])):
+        pd.DataFrame(part).to_parquet(tmp_path / f"{split}.parquet")
+    ds = xl.load("folder", root=tmp_path, inputs={"text": "caption", "walk": "walk"}, label="tags")
+    assert ds.classes == ("x", "y") and ds.train.labels.dtype == torch.bool
+    assert ds.test.strings["text"] == ("a 8", "a 9", "the 9", "a 10", "a 11", "the 11")
+    assert ds.kinds["walk"] == "series" and ds.test.inputs["walk"][:3, 0].tolist() == [[1, 8], [1, 9], [1, 9]]
+
+
+def test_class_labels_within_a_sequence_keep_their_names() -> None:
+    class Names:
+        names = ("cat", "dog", "owl")
+
+    class Sequence:
+        feature = Names()
+
+    for features in ({"labels": Sequence(), "x": None}, {"labels": [Names()], "x": None}):
+        rows = type("Rows", (list,), {"features": features})(
+            {"x": [float(i), 1.5], "labels": [0, 2] if i % 2 else []} for i in range(20)
+        )
+        ds = xl.Dataset.from_hf(rows, label="labels", val_share=0)
+        assert ds.classes == ("cat", "dog", "owl")
+        assert set(map(tuple, ds.train.labels.tolist())) == {(True, False, True), (False, False, False)}
+
+
+def test_a_folder_of_other_feature_files_says_which_are_there(tmp_path: Path) -> None:
+    for name in ("visual_train", "visual_test"):
+        np.savez(tmp_path / f"{name}.npz", features=np.ones((3, 2)), labels=np.arange(3))
+    with pytest.raises(
+        ValueError, match=r"is not there, but visual_test\.npz, visual_train\.npz; name the file of each"
+    ):
+        xl.load("features", root=tmp_path)

@@ -221,7 +221,7 @@ def run_ledger(folder: Path, log: Path) -> Any:
     every = {c.id: c for c in toy_claims(log)}
     with mock.patch("xmodal_lab.claims.measuring.known", lambda paper=None: every):
         rows = claims.run(store=folder, progress=False)
-    return rows.drop(columns=["seconds", "effort", "date", "commit"]).to_dict("records")
+    return rows.drop(columns=["seconds", "clock", "date", "commit"]).to_dict("records")
 
 
 def kill_ledger(folder: Path, kills: int, dice: random.Random) -> dict[str, Any]:

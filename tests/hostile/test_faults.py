@@ -645,7 +645,7 @@ def test_ctrl_c_at_any_line(
 def test_ctrl_c_around_a_lock_does_not_make_the_next_sweep_wait_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, faults: Callable[..., None]
 ) -> None:
-    from xmodal_lab.sweeps.locks import TaskLock
+    from xmodal_lab.utils.locks import TaskLock
 
     act = getattr(TaskLock, moment)
 

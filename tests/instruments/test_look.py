@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 import xmodal_lab as xl
 from xmodal_lab.experiments.bench import with_shots
 from xmodal_lab.instruments.curvature.spectral_axis import LINEAR, WIDTH, lambdas, on_lambdas
+from xmodal_lab.training import stacking
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,25 @@ def test_isolines_train_every_cell_of_the_shots() -> None:
     assert found.shape == (2, 2)
     one = bench.compute({"image_shots": 4, "text_shots": 4})
     assert float(one["accuracy"]) == pytest.approx(float(found[1, 1]), abs=2e-3)
+
+
+def test_isolines_train_a_net_once_and_texts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of one number of pictures are one stack; where they weigh nothing, all of them are one net."""
+    stacks: list[int] = []
+    real = stacking.fit_all
+
+    def counted(nets: Any, *args: Any, **options: Any) -> Any:
+        stacks.append(len(nets))
+        return real(nets, *args, **options)
+
+    monkeypatch.setattr(stacking, "fit_all", counted)
+    bench = xl.bench(isolines={"image": (1, 4), "text": (0, 2, 4)}, epochs=1, lam=1.0)
+    found = bench.compute({})["accuracy_at_shots"]
+    assert stacks == [1, 1, 2, 1, 2]  # the member, and for each number of pictures none, and the texts
+    assert np.isfinite(found).all()
+    stacks.clear()
+    plain = bench.compute({"lam": 0.0})["accuracy_at_shots"]
+    assert stacks == [1, 1, 1] and (plain == plain[:, :1]).all()
 
 
 def test_shots_are_nested_and_counted_by_class() -> None:

@@ -39,17 +39,18 @@ def outcome(accuracy: float = 0.9, **options: Any) -> cox.Outcome:
     return made
 
 
-def twin(model: nn.Module, weight: float = 10.0, bias: float = 10.0) -> nn.Module:
+def twin(model: nn.Module, weight: float = 10.0, bias: float = 10.0, back: float = 10.0) -> nn.Module:
     made = Two()
     made.load_state_dict(model.state_dict())
     with torch.no_grad():
-        made.first.weight.mul_(weight), made.first.bias.mul_(bias), made.last.weight.div_(10.0)
+        made.first.weight.mul_(weight), made.first.bias.mul_(bias), made.last.weight.div_(back)
     return made
 
 
-def swept(clips: int = 25, alpha: tuple[float, ...] = (0, 1), seeds: int = 3) -> xr.Dataset:
+def swept(clips: int = 25, alpha: tuple[float, ...] = (0, 1), seeds: int = 3, epochs: int = 40) -> xr.Dataset:
     coords = {"alpha": list(alpha), "clips_per_class": [clips], "seed": list(range(seeds))}
-    return xr.Dataset({"accuracy": (tuple(coords), torch.rand(len(alpha), 1, seeds).numpy())}, coords)
+    scores = {"accuracy": (tuple(coords), torch.rand(len(alpha), 1, seeds).numpy())}
+    return xr.Dataset(scores, coords, {"settings": f'{{"epochs": {epochs}}}'})
 
 
 def path(last: float, epochs: int = 4, name: str = "w2") -> xr.Dataset:
@@ -72,6 +73,8 @@ def look(function: Callable[[Any], Any]) -> xl.Look:
 
 STEEP = torch.tensor([90.0, 40.0] + 60 * [0.01])
 BOWL = xl.Loss(lambda p: (STEEP * (p["w"] - 1) ** 2).sum(), {"w": torch.full((62,), 1.1)})
+COPY = xl.Loss(BOWL.fn, BOWL.params)
+SHARP = xl.landscape.eigenvectors(BOWL, 3)
 OTHER = xl.Loss(lambda p: 3 * (p["w"] ** 2).sum(), {"w": torch.ones(62)})
 NET = Two()
 ROW = {"id": "synergy.A1", "verdict": "needs audio"}
@@ -89,34 +92,34 @@ ANSWERS: dict[str, tuple[tuple[Any, ...], list[Any], list[tuple[Any, str]]]] = {
     "start.3": ((BOWL,), [xl.landscape.plane(BOWL, points=5, seed=3)],
                 [(xl.landscape.plane(BOWL, points=5), "another seed"), (xl.landscape.plane(OTHER, points=5, seed=1), "another net"),
                  (3.0, "plane")]),
-    "synergy.1": ((), [0.36], [(0.64, "other one"), (0.4, "squared"), (0.72, "factor 2"), ("a", "number"), (float("nan"), "NaN")]),
+    "synergy.1": ((), [0.36], [(0.64, "other one"), (0.4, "squared"), (0.72, "factor 2"), (0.0, "larger α"), (0.9, "smaller α"), ("a", "number"), (float("nan"), "NaN")]),
     "synergy.2": ((), [lambda z: z.mean(0)],
                   [(lambda z: z.mean(), "all entries"), (lambda z: z.mean(1), "dim 0"), (lambda z: 0 * z[0], "zero"),
                    (lambda z: z[0], "g − c"), (3, "function"), (lambda z: z.median(0), "one vector"), (lambda z: z, "shape"), (lambda z: z / "a", "raised")]),
     "synergy.3": ((), [9 / 393, 0.0229], [(9 / 384, "ratio"), (0.9, "more"), (0.01, "less"), (9, "share")]),
     "cox.1": ((), [0.7], [(0.1, "above the bound"), (0.9, "smaller coupling"), (0.123, "no value"), ("much", "number")]),
-    "cox.2": ((), [[0, 2, 3], torch.tensor([3, 2, 0])], [([1, 3, 4], "from 0"), ([1, 4], "disagree"), ([0, 2], "row 3 is missing"),
-              ([0, 1, 2, 3], "row 1 is none"), (3, "list"), ([True, False, True, True, False], "numbers of those rows")]),
+    "cox.2": ((), [[0, 2, 3], torch.tensor([3, 2, 0]), torch.tensor([[0], [2], [3]]), {0, 2, 3}], [([1, 3, 4], "from 0"), ([1, 4], "disagree"), ([0, 2], "row 3 is missing"),
+              ([0, 1, 2, 3], "row 1 is none"), (3, "list"), ("0, 2, 3", "list"), ([[0], [1]], "row 1 is none"), ([True, False, True, True, False], "numbers of those rows")]),
     "cox.3": ((), [outcome()], [(outcome(0.4), "40%"), (outcome(algorithm="erm"), "erm"), (outcome(label_share=0.9), "90%"), (0.9, "cox.run")]),
-    "uml.1": ((), [75], [(5, "texts"), (0.2, "upside down"), (15, "length"), (1.0, "how many texts")]),
+    "uml.1": ((), [75], [(5, "texts"), (0.2, "upside down"), (15, "length"), (150, "buy 0.06"), (1.0, "one image buys 0.030")]),
     "uml.3": ((), [{"block": True, "schur": False}],
               [({"block": False, "schur": True}, "other way"), ({"block": True, "schur": True}, "not by schur"),
                ({"block": False, "schur": False}, "not by block"), (True, "dict")]),
-    "wma.1": ((), [1.0], [(4, "itself"), (0, "Var D"), (3, "put β"), (None, "number")]),
-    "wma.2": ((), [2.5], [(1.25, "goes up to 2"), (1.6, "product"), (2, "units"), (10, "β · D₀")]),
+    "wma.1": ((), [1.0], [(4, "itself"), (0, "Var D"), (3, "larger than"), (0.25, "smaller than"), (-1, "squared"), (float("inf"), "not 0"), (None, "number")]),
+    "wma.2": ((), [2.5], [(1.25, "goes up to 2"), (1.6, "product"), (2, "units"), (10, "D₀ = 8, above 2"), (1, "can be larger")]),
     "wma.3": ((), [IPOT], [({5: 0.1}, "dict"), ({**IPOT, 500: 0.2}, "closer"), ({5: 0.3, 50: 0.2, 500: 0.1}, "thousandth"),
               ({**IPOT, 5: -0.1}, "sign"), ({**IPOT, 5: "x"}, "after 5 steps")]),
-    "dml.1": ((), [swept()], [(swept(160), "never hears"), (swept(alpha=(1,)), "both ends"), (swept(seeds=2), "seed"), (0.01, "cube")]),
-    "dml.2": ((), [0.5, 50], [(1.0, "fixed pairs"), (0.75, "one bit"), (0.0, "always wrong"), (0.6, "four rows")]),
+    "dml.1": ((), [swept()], [(swept(160), "never hears"), (swept(alpha=(1,)), "both ends"), (swept(seeds=2), "seed"), (swept(epochs=1), "after 1 of 40"), (0.01, "cube")]),
+    "dml.2": ((), [0.5, 50], [(1.0, "fixed pairs"), (0.75, "one bit"), (0.0, "always wrong"), (0.6, "60% is more"), (0.25, "less than a coin")]),
     "dml.3": ((), [1.0], [(0.5, "upside down"), (2, "smallest"), (0, "above 0"), (-1, "below 0"), (0.3, "multiplied")]),
     "model.1": ((BOWL,), [xl.landscape.plane(BOWL, points=5, span=0.5, directions=xl.landscape.eigenvectors(BOWL, 2))],
-                [(xl.landscape.plane(BOWL, points=5, span=0.5), "no steeper"), (1.0, "plane"), (xl.landscape.plane(OTHER, points=5), "another loss")]),
-    "model.2": ((BOWL,), [BOWL], [(OTHER, "all rows"), (1.0, "Loss was asked"), (xl.Loss(lambda p: p["w"].sum(), {"w": torch.ones(3)}), "another model")]),
-    "model.3": ((NET,), [twin(NET)], [(NET, "those of the model"), (twin(NET, 10, 1), "bias"), (nn.Linear(2, 2), "Two was asked"), (3, "Two was asked")]),
+                [(xl.landscape.plane(BOWL, points=5, span=0.5), "no steeper"), (xl.landscape.plane(BOWL, points=5, span=0.5, directions=[SHARP[0], SHARP[2]]), "sharpest"), (1.0, "plane"), (xl.landscape.plane(OTHER, points=5), "another loss")]),
+    "model.2": ((BOWL,), [COPY], [(BOWL, "tuple itself"), (OTHER, "all rows"), (1.0, "Loss was asked"), (xl.Loss(lambda p: p["w"].sum(), {"w": torch.ones(3)}), "another model")]),
+    "model.3": ((NET,), [twin(NET)], [(NET, "model itself"), (twin(NET, 1, 1, 1), "those of the model"), (twin(NET, 4, 4, 4), "4 times as large"), (twin(NET, 10, 1), "bias"), (nn.Linear(2, 2), "Two was asked"), (3, "Two was asked")]),
     "model.4": ((), [ROW], [({**ROW, "id": "dml.A"}, "this is dml.A"), ({**ROW, "verdict": "holds"}, "dataset="), ("needs audio", "one row")]),
     "scale.1": ((), [8], [(7, "more than an hour"), (20, "would do as well"), (7.5, "whole"), (0, "at least one")]),
     "scale.2": ((), [STORE("this store has epochs=10")], [(STORE("another code"), "another reason"), ("epochs", "StoreError"), (None, "StoreError")]),
-    "scale.3": ((), [12.706, 12.7], [(1.96, "normal"), (4.303, "three seeds"), (6.314, "5 %"), (2.0, "standard error")]),
+    "scale.3": ((), [12.706, 12.7], [(1.96, "normal"), (4.303, "three seeds"), (6.314, "5 %"), (8.98, "over √2"), (2.0, "95 % should"), (0, "above 0")]),
     "bench.1": ((), [{0.0: 0.1, 1.0: 0.5}], [({0.0: 0.5, 1.0: 0.1}, "swapped"), (0.4, "dict"), ({0.0: 0.5, 1.0: 0.5}, "own recipe"), ({0.0: -1, 1.0: 0.5}, "below 0")]),
     "bench.2": ((), [{"teacher": 100.0, "constant": 90.0}],
                 [({"teacher": 100.0, "constant": 100.0}, "kind='constant'"), ({"teacher": 100.0, "constant": 1.0}, "as long"),
@@ -143,7 +146,7 @@ def _world() -> None:
     ANSWERS["uml.2"] = (
         (world,),
         [best],
-        [((best + 60) % 180, "go on"), (1.2, "radians"), ("left", "number"), (best + 40, "go on")],
+        [((best + 60) % 180, "turn v away"), (1.2, "radians"), ("left", "number"), (best + 40, "turn v")],
     )
 
 

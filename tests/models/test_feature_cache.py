@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from xmodal_lab.app import main as cli
-from xmodal_lab.models.pretrained.feature_cache import data_hash, folder_hash, remembered
+from xmodal_lab.models.pretrained.feature_cache import data_hash, folder_hash, remembered, remembered_rows
 from xmodal_lab.utils import cache as disk
 
 DATA = {"a": torch.arange(12).reshape(3, 4), "b": torch.rand(5, generator=torch.Generator().manual_seed(0))}
@@ -174,3 +174,117 @@ def test_the_folder_is_the_argument_then_the_environment_then_the_users(monkeypa
     monkeypatch.delenv("XMODAL_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     assert disk.folder() == tmp_path / "own" / "xmodal_lab"
+
+
+# -- entries that grow ---------------------------------------------------------------------------------
+
+
+def rows_of(first: int, last: int) -> torch.Tensor:
+    return torch.arange(first * 3, last * 3).float().reshape(-1, 3)
+
+
+def fill(seen: list[list[int]], until: int = 10, batch: int = 2):
+    """Puts rows two at a time, and stops with an error at ``until``."""
+
+    def compute(rows) -> None:
+        for start in range(0, 10, batch):
+            if rows.done[start]:
+                continue
+            if start >= until:
+                raise KeyboardInterrupt
+            seen.append(list(range(start, start + batch)))
+            rows.put(seen[-1], rows_of(start, start + batch))
+
+    return compute
+
+
+def interrupted(seen: list[list[int]], until: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        remembered_rows({"model": "m"}, 10, 3, fill(seen, until))
+
+
+def test_rows_that_are_finished_are_not_computed_again(cache) -> None:
+    first: list[list[int]] = []
+    interrupted(first, 6)
+    assert first == [[0, 1], [2, 3], [4, 5]] and not disk.entries()
+    second: list[list[int]] = []
+    got = remembered_rows({"model": "m"}, 10, 3, fill(second))
+    assert second == [[6, 7], [8, 9]] and torch.equal(got, rows_of(0, 10))
+    assert [p.name.endswith(".safetensors") for p in (cache / "features").iterdir()] == [True]
+    third: list[list[int]] = []
+    assert torch.equal(remembered_rows({"model": "m"}, 10, 3, fill(third)), rows_of(0, 10)) and not third
+    entry = disk.entries()[0]
+    assert disk.read("features", entry.path.stem)[1]["model"] == "m"  # its checksum fits
+
+
+@pytest.mark.parametrize("harm", ["torn line", "other bytes", "no journal", "other header", "cut off"])
+def test_rows_that_were_damaged_are_computed_again(cache, harm) -> None:
+    interrupted([], 6)
+    data, log = (next((cache / "features").glob(f".*.{w}.part")) for w in ("growing", "journal"))
+    if harm == "torn line":
+        log.write_bytes(log.read_bytes()[:-9])
+    elif harm == "no journal":
+        log.unlink()
+    else:
+        raw = bytearray(data.read_bytes())
+        raw[-5 * 12 if harm == "other bytes" else 20] ^= 1  # row 5; or a letter of the header
+        data.write_bytes(bytes(raw if harm != "cut off" else raw[:-12]))
+    seen: list[list[int]] = []
+    assert torch.equal(remembered_rows({"model": "m"}, 10, 3, fill(seen)), rows_of(0, 10))
+    lost = [[4, 5], [6, 7], [8, 9]]
+    assert seen == (lost if harm in ("torn line", "other bytes") else [[0, 1], [2, 3], *lost])
+
+
+def test_two_that_write_the_same_do_not_mix(cache) -> None:
+    got: list[torch.Tensor] = []
+
+    def compute(rows) -> None:
+        rows.put([0, 1], rows_of(0, 2))
+        if len(got) == 0:
+            got.append(torch.zeros(0))
+            got.append(remembered_rows({"model": "m"}, 10, 3, fill([])))  # another, in the middle of this one
+        for start in range(2, 10, 2):
+            rows.put([start, start + 1], rows_of(start, start + 2))
+
+    assert torch.equal(remembered_rows({"model": "m"}, 10, 3, compute), rows_of(0, 10))
+    assert torch.equal(got[1], rows_of(0, 10)) and len(disk.entries()) == 1
+
+
+def test_a_disk_that_fills_up_on_the_way_costs_no_row(tmp_path) -> None:
+    code = """
+import resource, sys, warnings, torch
+from xmodal_lab.models.pretrained import feature_cache as c
+def compute(rows):
+    for i in range(100):
+        if i == 50:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        rows.put([i], torch.full((1, 100), float(i)))
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    got = c.remembered_rows({"model": "m"}, 100, 100, compute, sys.argv[1])
+assert torch.equal(got, torch.arange(100.0)[:, None].expand(100, 100))
+assert len(seen) == 1 and "could not cache" in str(seen[0].message), seen
+"""
+    pytest.importorskip("resource")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")], check=True)
+    assert not [p for p in (tmp_path / "c").rglob("*") if p.is_file()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_features_larger_than_memory_stay_in_their_file(tmp_path) -> None:
+    code = """
+import re, sys, torch
+from pathlib import Path
+from xmodal_lab.models.pretrained import feature_cache as c
+def own():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+def compute(rows):
+    for i in range(0, 40_000, 100):
+        rows.put(range(i, i + 100), torch.full((100, 1000), float(i)))
+before, most = own(), 0.0
+for _ in range(2):
+    got = c.remembered_rows({"model": "m"}, 40_000, 1000, compute, sys.argv[1])
+    assert got[::100, 0].tolist() == [float(i) for i in range(0, 40_000, 100)]
+    assert own() - before < 40, own() - before  # of 160 MB
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")], check=True)

@@ -356,3 +356,66 @@ def test_files_of_pictures_are_read_as_their_turn_comes(models, tmp_path, capsys
     paths[1].write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"1\.png: no readable picture"):
         encoder(paths)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from xmodal_lab.models.pretrained.encoder import pretrained
+modality, folder, data, rate, log, calls = sys.argv[1:]
+encoder = pretrained(modality, folder, batch_size=2)
+forward, left = encoder.model.forward, int(calls)
+def counting(*args, **inputs):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    with open(log, "a") as file:
+        file.write(f"{len(next(iter(inputs.values())))}\\n")
+    return forward(*args, **inputs)
+encoder.model.forward = counting
+encoder(np.load(data, mmap_mode="r"), rate=int(rate) or None, progress=True)
+"""
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_an_encoding_that_was_killed_goes_on_from_what_it_had(models, tmp_path, modality) -> None:
+    import signal
+    import subprocess
+    import sys
+
+    family, rate = ("vit", 0) if modality == "image" else ("wav2vec2-base", 16_000)
+    folder = tiny_models.save(family, tmp_path / family)
+    sounds = torch.randn(8, 1600, generator=torch.Generator().manual_seed(2)).clamp(-3, 3) / 3
+    data, log = tmp_path / "data.npy", tmp_path / "log"
+    np.save(data, (images(8) if modality == "image" else sounds).numpy())
+
+    def encoded(calls: int) -> subprocess.CompletedProcess:
+        words = [modality, str(folder), str(data), str(rate), str(log), str(calls)]
+        return subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, text=True, check=False)
+
+    assert encoded(3).returncode == -signal.SIGKILL
+    assert log.read_text().split() == ["2", "2", "2"]
+    rest = encoded(-1)
+    assert rest.returncode == 0, rest.stderr
+    assert log.read_text().split() == ["2"] * 4 and "6/8" in rest.stderr  # the bar begins where it was
+    encoder = pretrained(modality, folder, batch_size=2)
+    want = encoder(np.load(data), rate=rate or None, cache=False)
+    encoder.model.forward = None  # from the cache, or not at all
+    torch.testing.assert_close(encoder(np.load(data), rate=rate or None), want, rtol=0, atol=0)
+
+
+def test_files_of_sounds_are_read_as_their_turn_comes(tmp_path) -> None:
+    import soundfile
+
+    encoder = pretrained("audio", tiny_models.save("wav2vec2-base", tmp_path / "w"), batch_size=2)
+    waves = [torch.randn(n, generator=torch.Generator().manual_seed(n)).clamp(-3, 3) / 3 for n in (1600, 2400, 1600)]
+    paths = [tmp_path / f"{i}.wav" for i in range(3)]
+    for path, wave in zip(paths, waves, strict=True):
+        soundfile.write(path, wave.numpy(), 16_000, subtype="FLOAT")
+    torch.testing.assert_close(encoder(paths), encoder(waves, rate=16_000))
+    with pytest.raises(ValueError, match=r"1 of 2 sounds are not there: .*gone\.wav"):
+        encoder([paths[0], tmp_path / "gone.wav"])
+    soundfile.write(paths[1], np.zeros(20), 16_000)
+    with pytest.raises(ValueError, match=r"wave 1 has 20 samples at 16000 Hz"):
+        encoder(paths)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,9 @@ def ledger() -> dict[str, Measured]:
         patch.setattr(flat, "NOISE", ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)))
         patch.setattr(attacks, "BINDING", {**attacks.BINDING, "iterations": 2})
         patch.setattr(retrieval, "pseudo_labels", lambda samples, *_, **__: samples.labels)
-        patch.setattr(gains, "retrieve", lambda ds, seeds, steps: retrieval.retrieve(ds, seeds, steps=3, batch=16))
+        patch.setattr(
+            gains, "retrieve", lambda ds, seeds, steps, **a: retrieval.retrieve(ds, seeds, steps=3, batch=16, **a)
+        )
         c = Conditions(dataset=three(), seeds=(0, 1))
         return {claim.id: claim.measure(c) for claim in claims.CLAIMS}
 
@@ -150,8 +154,16 @@ def test_a_floor_is_no_refutation(monkeypatch: pytest.MonkeyPatch) -> None:
         )  # fmt: skip
 
     for level, word in ((0.02, "needs a pretrained aligned pair"), (0.5, "holds")):
-        monkeypatch.setattr(gains, "retrieve", lambda *_, level=level, **__: table(level))
+        asked: list[tuple[int, tuple[str, ...]]] = []
+
+        def retrieve(_: object, seeds: Any, *, level: float = level, asked: Any = asked, **how: Any) -> pd.DataFrame:
+            asked.append((len(seeds), how.get("arms", retrieval.ARMS)))
+            return table(level)
+
+        monkeypatch.setattr(gains, "retrieve", retrieve)
         assert gains.retrieval(Conditions(dataset=toy())).verdict == word
+        assert asked[0] == (gains.FEW, ("SML",)), "the scale is looked at first, and cheaply"
+        assert asked[1:] == ([] if level < gains.FLOOR else [(5, retrieval.ARMS)])
 
 
 def test_the_map_reads_both_stopping_rules_from_the_same_nets() -> None:

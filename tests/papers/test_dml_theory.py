@@ -222,6 +222,12 @@ def test_encoders_learn_to_match_what_matches(monkeypatch: pytest.MonkeyPatch) -
     assert len(table) == 3 * 2 * 2 * 3
     assert mean["SML", 1] > 0.5, "0.02 by chance"
     assert mean["DML, random clusters", 1] < mean["DML", 10] < mean["SML", 10]
+    monkeypatch.setattr(retrieval, "pseudo_labels", lambda *_: pytest.fail("SML needs no clusters"))
+    alone = retrieval.retrieve(ds, range(2), arms=["SML"], steps=150, batch=64, lr=3e-3)
+    same = table[table.arm == "SML"].reset_index(drop=True)
+    assert (alone.recall - same.recall).abs().max() < 0.05, "the members of a stack do not see each other"
+    with pytest.raises(ValueError, match="arm must be one of"):
+        retrieval.retrieve(ds, range(2), arms=["both"])
     with pytest.raises(ValueError, match="needs two modalities"):
         retrieval.retrieve(xl.Dataset("one", ds.train.select("a"), ds.test.select("a")), [0])
     with pytest.raises(ValueError, match="clusters must be between 2 and the 50 rows"):

@@ -102,6 +102,29 @@ def test_the_reference_has_what_a_room_passes_on_and_nothing_private(builder) ->
     assert "transport" not in builder.passed_on(xl), "a room is listed as a module"
 
 
+def test_a_users_own_notebook_has_a_page_and_half_a_file_ends_nothing(builder, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "class.md").write_text("| 05_dml | 29 | 700 |\n")
+    mine = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1/0")])
+    nbformat.write(mine, tmp_path / "notebooks" / "my own.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "notebooks" / "05_dml.ipynb")
+    (tmp_path / "notebooks" / "half.ipynb").write_text('{"cells": [')
+    monkeypatch.setattr(builder, "ROOT", tmp_path)
+    builder._notebooks.cache_clear()
+    try:
+        good, told = builder._notebooks()
+        assert [path.stem for path in good] == ["05_dml", "my own"]
+        assert len(told) == 1 and told[0].startswith("half.ipynb is no notebook")
+        assert "[05](05_dml.html) · [my own](my%20own.html)" in builder._navigation()
+        assert [builder._work(path) for path in good] == [29, 0]
+        told = builder.lesson(good[1], tmp_path / "my own.html", live=True)
+        assert told == "my own.ipynb raised ZeroDivisionError: division by zero; it is shown as it was saved."
+        assert (tmp_path / "my own.html").is_file()
+    finally:
+        builder._notebooks.cache_clear()
+
+
 def test_dead_links_are_found(builder, tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         '<h1 id="top"></h1><a href="b.html#here">x</a><a href="#top">x</a><a href="https://e.org/none">x</a>'

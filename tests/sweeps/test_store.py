@@ -25,8 +25,8 @@ from xmodal_lab.sweeps import store as stores
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.sweeps.cubes import Layout
 from xmodal_lab.sweeps.experiment import Variable
-from xmodal_lab.sweeps.locks import TaskLock
 from xmodal_lab.sweeps.store import Mark, Store, StoreError
+from xmodal_lab.utils.locks import TaskLock
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 

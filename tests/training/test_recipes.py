@@ -170,6 +170,21 @@ def test_a_stack_trains_each_member_as_alone(ds: xl.Dataset, fusion: str) -> Non
             torch.testing.assert_close(a, b, rtol=0, atol=1e-7)
 
 
+def test_members_of_a_stack_have_their_own_unpaired_rows(ds: xl.Dataset) -> None:
+    """How many rows, and by which names, is prepared for each: a stack of them is each of them alone."""
+    terms = [{"shots": 2}, {"shots": 9}, {"relation": "permuted"}]
+    recipes = [xl.Recipe((xl.terms.Task(), xl.terms.Shared("text", **t))) for t in terms]  # type: ignore[arg-type]
+    nets = [net_of(ds, auxiliary=("text",)) for _ in recipes]
+    together = fit_stack(nets, ds, recipe=recipes, epochs=2)
+    for net, recipe, run in zip(nets, recipes, together, strict=True):
+        alone = xl.fit(net, ds, recipe=recipe, epochs=2)
+        assert isinstance(run, xl.Run)
+        assert run.history["loss"].tolist() == pytest.approx(alone.history["loss"].tolist(), rel=1e-4)
+    with pytest.raises(ValueError, match="differ in their settings alone"):
+        other = xl.Recipe((xl.terms.Task(), xl.terms.Shared("text", ratio=2.0)))
+        fit_stack(nets[:2], ds, recipe=[recipes[0], other], epochs=1)
+
+
 def test_a_tower_and_a_net_of_ones_own_take_the_same_recipe(ds: xl.Dataset) -> None:
     shapes = xl.one_tower.with_tokens(xl.load("shapes", n_train=60, n_test=30))
     tower = xl.one_tower.OneTower.for_dataset(shapes, width=8)

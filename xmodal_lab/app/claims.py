@@ -243,7 +243,7 @@ def as_text(rows: pd.DataFrame, notes: bool = False, width: int | None = None) -
         lines.append(_columns(cells, (first, second, rest, rest)))
         indent = " " * (first + 2)
         lines += textwrap.wrap(f"“{row['claim']}”", wide, initial_indent=indent, subsequent_indent=indent)
-        if notes and row["note"]:
+        if row["note"] and (notes or row["verdict"] == ledger.NOT_MEASURED):  # why is what one needs to know there
             lines += textwrap.wrap(row["note"], wide - first - 2, initial_indent=indent, subsequent_indent=indent)
     counts = rows["verdict"].map(lambda v: "needs …" if v.startswith("needs ") else v).value_counts()
     lines += ["─" * wide, ", ".join(f"{n} {verdict}" for verdict, n in counts.items())]

@@ -34,7 +34,7 @@ FORMAT = 2
 PARTS = ("steps", "controls", "readings")
 SHIPPED = Path(__file__).parent / "shipped" / "claims.json"
 NOT_MEASURED = "not measured"
-LATER = ("former", "effort")  # what only some rows have: a frame of all gives the others None
+LATER = ("former", "clock")  # what only some rows have: a frame of all gives the others None
 TITLE = "The ledger of claims"
 INTRO = """\
 Every claim of the five papers, the number the paper prints, what was measured here, and the verdict
@@ -86,9 +86,9 @@ class Rows:
         except (ValueError, KeyError, TypeError, RecursionError):  # cut short, or damaged on disk: measure it again
             return None
 
-    def keep(self, claim: Claim, measured: Measured | Exception, seconds: float, effort: float) -> Row:
+    def keep(self, claim: Claim, measured: Measured | Exception, seconds: float, clock: float) -> Row:
         """The row of what was measured; written unless it is an error."""
-        row = row_of(claim, self.conditions, measured, seconds, effort)
+        row = row_of(claim, self.conditions, measured, seconds, clock)
         if self.folder is not None and not isinstance(measured, Exception):
             held = json.loads(json.dumps(row))  # as it will be read
             write_text(self._path(claim), json.dumps({"seal": seal(held), "row": held}, ensure_ascii=False, indent=1))
@@ -107,8 +107,12 @@ class Rows:
         return self.folder / f"{claim.id}-{digest}.json"
 
 
-def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float, effort: float) -> Row:
-    """One row: the claim, what was measured, and how; ``seconds`` by the clock, ``effort`` of processor time."""
+def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception, seconds: float, clock: float) -> Row:
+    """One row: the claim, what was measured, and how.
+
+    ``seconds`` are of processor time, all processes together; what rows share counts once, with the row that was
+    measured first. ``clock`` is how long one waited for it.
+    """
     if isinstance(measured, Exception):
         measured = Measured(f"{NEEDS} …", "", note=f"{type(measured).__name__}: {measured}")
         measured_part = judged(measured) | {"verdict": NOT_MEASURED}
@@ -122,7 +126,7 @@ def row_of(claim: Claim, conditions: Conditions, measured: Measured | Exception,
         **measured_part,
         "budget": conditions.budget, "seeds": list(conditions.seeds) if claim.trained else [],
         "settings": dict(conditions.settings), "device": told,
-        **_data(conditions), "seconds": round(seconds, 2), "effort": round(effort, 2),
+        **_data(conditions), "seconds": round(seconds, 2), "clock": round(clock, 2),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit(),
         "versions": versions(), "machine": machine(),
     }  # fmt: skip
@@ -341,16 +345,20 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
 
 def _cost(held: Iterable[Row]) -> str:
     """What the rows cost in processor time, by paper, and so on two cores; older rows count by the clock."""
+    held = list(held)
     spent: dict[str, float] = {}
     older = 0
     for row in held:
-        older += row.get("effort") is None
-        seconds = row["seconds"] if row.get("effort") is None else row["effort"]
-        spent[row["paper"]] = spent.get(row["paper"], 0.0) + seconds / 60
+        older += row.get("clock") is None
+        spent[row["paper"]] = spent.get(row["paper"], 0.0) + row["seconds"] / 60
     total = sum(spent.values())
     each = ", ".join(f"{paper} {minutes:.0f}" for paper, minutes in spent.items())
     clock = f" {older} rows from before it was kept count by the clock of a shared machine." if older else ""
-    return f"{total:.0f} minutes of one core in all ({each}), so {total / 2:.0f} minutes on two.{clock}"
+    rows = ", ".join(f"{row['id']} {row['seconds']:.0f}" for row in held)
+    return (
+        f"{total:.0f} minutes of one core in all ({each}), so {total / 2:.0f} minutes on two.{clock} Seconds of one "
+        f"core by row, where what rows share counts once, with the first that was measured: {rows}."
+    )
 
 
 def _pictured(held: list[Row]) -> list[str]:

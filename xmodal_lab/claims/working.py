@@ -51,7 +51,7 @@ def row_of(claim: Claim, conditions: Conditions, seeds: Sequence[int] | None) ->
         result: Any = claim.judged(own)
     except Exception as error:  # one claim's fault must not cost the others
         result = error
-    return kept.keep(claim, result, time.perf_counter() - started, _processor() - spent)
+    return kept.keep(claim, result, _processor() - spent, time.perf_counter() - started)
 
 
 def _processor() -> float:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from ..data.drawing import shuffled_classes
+from ..data.labels import SORTS, task_of
 from ..data.samples import Dataset, Samples
 from ..instruments.landscape import trajectory_plane
 from ..instruments.look import Looks, looks_of
@@ -321,7 +322,9 @@ class Bench(DatasetWorld):
 
     def stack_key(self, s: Values) -> Hashable:
         """Members with the same key train together: same data, net and seed, other weights and pairs."""
-        free = (*FREE, *self.recipe.settings)
+        free = {*FREE, *self.recipe.settings}
+        if self.auxiliary != self.target:  # which rows are unpaired is each member's own
+            free.add(f"{self.auxiliary}_shots")
         weights = self.recipe_of(s).weights
         used = tuple(t.called for t in self.recipe.terms if isinstance(t, Shared) and weights[t.called] > 0)
         return tuple((k, s[k]) for k in sorted(s) if k not in free), used
@@ -432,30 +435,42 @@ class Bench(DatasetWorld):
         return {"trajectory": plane["loss"].to_numpy(), "path": xr.DataArray(places, at)}, {}
 
     def _at_shots(self, members: Sequence[Values], report: Report) -> list[dict[str, Any]]:
-        """Test accuracy in every cell of the shots, under each member's recipe: a stack in each cell."""
+        """Test accuracy in every cell of the shots, under each member's recipe: a stack for each number of pictures."""
         images, texts = (tuple(self.isolines[m]) for m in (self.target, str(self.auxiliary)))
         found = np.full((len(members), len(images), len(texts)), np.nan)
         why: list[dict[str, str]] = [{} for _ in members]
-        # Each cell is a training of its own: shots change the data, which members of a stack share.
+        every = 1 if members[0]["choose"] == "best" else NEVER
+        # Shots of the classified modality change the data, which members of a stack share; those of the other do not.
         for i, image in enumerate(images):
-            for j, text in enumerate(texts):
-                cell = [{**s, f"{self.target}_shots": image, f"{self.auxiliary}_shots": text} for s in members]
-                normal = [self.normal(s) for s in cell]
-                groups: dict[Hashable, list[int]] = {}
-                for k, s in enumerate(normal):
-                    groups.setdefault(self.stack_key(s), []).append(k)
-                every = 1 if members[0]["choose"] == "best" else NEVER
-                for rows in groups.values():
-                    runs = self._train([normal[k] for k in rows], self.load(normal[rows[0]]), score_every=every)
-                    for k, run in zip(rows, runs, strict=True):
+            groups = self._cells([{**s, f"{self.target}_shots": image} for s in members], texts)
+            for done, group in enumerate(groups, 1):
+                settings = [s for s, _ in group]
+                runs = self._train(settings, self.load(settings[0]), score_every=every)
+                for (_, cells), run in zip(group, runs, strict=True):
+                    for k, j in cells:
                         if isinstance(run, DivergedError):
-                            why[k].setdefault("accuracy_at_shots", f"{image} pictures, {text} texts: {run}")
+                            why[k].setdefault("accuracy_at_shots", f"{image} pictures, {texts[j]} texts: {run}")
                         else:
                             found[k, i, j] = run.score
-                done = (i * len(texts) + j + 1) / (len(images) * len(texts))
-                report(LOOKED + (1 - LOOKED) * done, f"{image} pictures and {text} texts of each class")
+                share = (i + done / len(groups)) / len(images)
+                report(LOOKED + (1 - LOOKED) * share, f"{image} pictures of each class")
                 tell(report, {"accuracy_at_shots": found[0]})
         return [{"accuracy_at_shots": one, WHY: reasons} for one, reasons in zip(found, why, strict=True)]
+
+    def _cells(
+        self, members: Sequence[Values], texts: Sequence[int]
+    ) -> list[list[tuple[dict[str, Any], list[tuple[int, int]]]]]:
+        """What is trained for these texts: stacks of (setting, the cells (member, text) that it answers)."""
+        answers: dict[Hashable, tuple[dict[str, Any], list[tuple[int, int]]]] = {}
+        for k, s in enumerate(members):
+            for j, text in enumerate(texts):
+                normal = self.normal({**s, f"{self.auxiliary}_shots": text})
+                # Where unpaired rows weigh nothing, all texts ask for the same net.
+                answers.setdefault(tuple(sorted(normal.items())), (normal, []))[1].append((k, j))
+        groups: dict[Hashable, list[tuple[dict[str, Any], list[tuple[int, int]]]]] = {}
+        for answer in answers.values():
+            groups.setdefault(self.stack_key(answer[0]), []).append(answer)
+        return list(groups.values())
 
 
 def applies(part: Term, modalities: Sequence[str]) -> bool:
@@ -481,8 +496,8 @@ def with_shots(dataset: Dataset, shots: Mapping[str, int], seed: int = 0) -> Dat
     if not shots:
         return dataset
     train, present = dataset.train, dict(dataset.train.present)
-    if train.labels.is_floating_point():
-        raise ValueError("shots are counted by class; these labels are real-valued.")
+    if (sort := task_of(train.labels)) != "classes":
+        raise ValueError(f"shots are counted by class; these labels are {SORTS[sort]}.")
     for m, count in shots.items():
         check.one_of("modality", m, dataset.modalities)
         keep = torch.zeros(len(train), dtype=torch.bool, device=train.labels.device)

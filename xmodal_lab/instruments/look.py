@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.labels import task_of
 from ..data.samples import Samples
 from ..losses import Loss, Params
 from ..losses.module_loss import loss_on
@@ -27,7 +28,7 @@ from ..models.any_batch import BATCHES, Called, on_samples, tried
 from ..models.copies import copy_of
 from ..models.evaluation import device_of, eval_mode
 from ..models.latents import answering, apart, latents_of, pooled
-from ..sweeps.experiment import Variable
+from ..sweeps.experiment import Variable, of_values
 from ..training.alignment import Transport, token_distances
 from ..utils import checks as check
 from ..utils.memory import out_of_memory
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 DENSITY_STEPS, DENSITY_PROBES = 30, 2  # of stochastic Lanczos (ours: a look of a digits MLP takes a second)
 LPF_SAMPLES, GAP_DIRECTIONS = 20, 20  # draws of the LPF and of F_gap (dml: 10 to 50, and 100)
 CLOUD = 300  # rows of the clouds between which W2 is measured, at most (ours)
+SOURCE = "xmodal_lab look"  # begins with what is to be cited
 BIAS_SPLITS = 3  # of the sampling bias of W2 (ours)
 
 
@@ -146,6 +148,12 @@ class Looks:
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"the name {twice[0]!r} is taken: two looks would fill one variable. Rename yours.")
 
+    def told(self) -> dict[str, Any]:
+        """The settings that differ from their defaults; looks of one's own by name."""
+        asked = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        asked = {k: list(v) if isinstance(v, tuple) else v for k, v in asked.items() if v != ()}
+        return asked | ({"looks": [one.name for one in self.looks]} if self.looks else {})
+
     def variables(self, modalities: Sequence[str], blocks: Sequence[str] = ()) -> dict[str, Variable]:
         """The variables that :meth:`of` fills, for nets that see some of ``modalities``."""
         found = self._built_in(modalities, blocks)
@@ -247,7 +255,8 @@ def look(run: Any, samples: Any, *, criterion: Any = None, **looks: Any) -> xr.D
     Returns:
         One Dataset: ``loss``, ``accuracy``, ``landscape`` (a, b), ``density`` (lambda_), ``eigenvalue`` (k), ``lpf``,
         ``lpf_rise``, ``f_gap`` (radius), ``w2``, ``w2_bias``, ``variance_ratio``, ``distance``, ``pgd`` (modality,
-        eps), ``missing`` and ``noisy`` (modality), and your own. ``attrs["why"]``: JSON, variable -> why it is NaN.
+        eps), ``missing`` and ``noisy`` (modality), and your own. ``attrs["why"]``: JSON, variable -> why it is NaN;
+        ``attrs["settings"]``: JSON, the looks that were asked for.
 
     Raises:
         ValueError, TypeError: settings that make no sense; a model or samples that are none.
@@ -272,7 +281,10 @@ def _look(
     found, why = chosen.of(model, samples, criterion, neighbour)
     names: Any = tried(model, getattr(model, "modalities", samples.modalities))
     blocks = found["block_density"]["block"].values.tolist() if hasattr(found.get("block_density"), "coords") else ()
-    return _as_dataset(chosen.variables(names, blocks), found, why)
+    variables = chosen.variables(names, blocks)
+    whole = _as_dataset(of_values(variables) if task_of(samples.labels) == "values" else variables, found, why)
+    whole.attrs["settings"] = json.dumps(chosen.told(), ensure_ascii=False)
+    return whole
 
 
 def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criterion: Any = None, trajectory: int = 0,
@@ -315,7 +327,7 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
         paths = [{n: p for n, p in params.items() if n in names} for params in kept.values()]
         loss = loss_on(copy, samples, criterion)
         plane = landscapes.trajectory_plane(loss, paths, trajectory, tolerance=chosen.tolerance)
-        found["trajectory"] = (("ta", "tb"), plane["loss"].to_numpy(), {"long_name": "loss", "units": "nats"})
+        found["trajectory"] = (("ta", "tb"), plane["loss"].to_numpy(), dict(found["loss"].attrs))
         found = found.assign_coords(ta=plane["a"].to_numpy(), tb=plane["b"].to_numpy(), axis=["ta", "tb"])
         found["path"] = (("epoch", "axis"), plane["path"].to_numpy()[0])
     return found
@@ -546,7 +558,7 @@ def _as_dataset(variables: Mapping[str, Variable], found: Mapping[str, Any], why
             whole = empty.copy(data=np.broadcast_to(plain, variable.shape).copy())
         whole.attrs = {k: v for k, v in (("long_name", variable.label), ("units", variable.units)) if v}
         data[name] = whole
-    return xr.Dataset(data, attrs={"why": json.dumps(dict(why), ensure_ascii=False)})
+    return xr.Dataset(data, attrs={"source": SOURCE, "why": json.dumps(dict(why), ensure_ascii=False)})
 
 
 def _checkpoints(run: Any, model: nn.Module | None) -> tuple[dict[Any, Mapping[str, Tensor]], nn.Module]:

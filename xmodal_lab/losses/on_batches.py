@@ -179,7 +179,7 @@ class OnBatches:
         return batch[self.target]
 
     def _own_loss(self, output: Any) -> Any:
-        loss = getattr(output, "loss", None)
+        loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if loss is None:
             raise ValueError(
                 f"the model returned {type(output).__name__} without a loss; put {self.target!r} in the "

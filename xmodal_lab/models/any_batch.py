@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -20,11 +20,11 @@ from ..data.kinds import TOKEN_NAMES
 from ..data.labels import as_labels
 from ..data.samples import Samples
 from ..utils import checks as check
+from .evaluation import eval_mode
+from .outputs import Criterion, OnRows, logits_of
 
 TARGETS = ("labels", "label", "targets", "target", "y")
 EMBEDDED, IDS = "inputs_embeds", "input_ids"
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 class Called(nn.Module):
@@ -36,7 +36,12 @@ class Called(nn.Module):
         how: it is called, "dict", "names" or "places".
         whole: dtypes of the inputs that are whole numbers or flags, which it gets back as they came.
         places: modality -> the submodule that gives its latents.
+
+    Attributes:
+        raw: whether it returns all that the module does, for a criterion that reads more than logits.
     """
+
+    raw = False
 
     def __init__(
         self,
@@ -72,7 +77,7 @@ class Called(nn.Module):
         return heard
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """The logits: the tensor that the module returns, its ``logits``, or the first of a tuple."""
+        """The logits: the tensor that the module returns, its ``logits``, or the first of a tuple; all if ``raw``."""
         given = {m: inputs[m].to(self.whole[m]) if m in self.whole else inputs[m] for m in self.modalities}
         if self.how == "dict":
             out = self.module(given)
@@ -80,27 +85,7 @@ class Called(nn.Module):
             out = self.module(**given)
         else:
             out = self.module(*given.values())
-        if isinstance(out, Mapping) and "logits" in out:
-            out = out["logits"]
-        elif hasattr(out, "logits"):
-            out = out.logits
-        return cast(Tensor, out[0] if isinstance(out, tuple) else out)
-
-
-class OnRows:
-    """A criterion on targets that are no labels (masks, sequences, several tensors in one), given the rows' numbers.
-
-    Attributes:
-        criterion: (outputs, targets) -> scalar.
-        targets: (N, ...).
-    """
-
-    def __init__(self, criterion: Criterion, targets: Tensor) -> None:
-        self.criterion, self.targets = criterion, targets
-
-    def __call__(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        """The criterion on the targets of ``rows`` (N,)."""
-        return self.criterion(outputs, self.targets[rows.to(self.targets.device)].to(outputs.device))
+        return cast(Tensor, out if self.raw else logits_of(out))
 
 
 def tried(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
@@ -206,7 +191,21 @@ def seen(
     model = Called(
         module, getattr(module, "modalities", list(inputs)) if how == "dict" else list(inputs), how, whole, places
     )
-    return model, Samples(inputs, labels, kinds=kinds), criterion
+    samples = Samples(inputs, labels, kinds=kinds)
+    model.raw = criterion is not None and _takes_all(criterion, model, samples)
+    return model, samples, criterion
+
+
+def _takes_all(criterion: Criterion, model: Called, samples: Samples) -> bool:
+    """Whether a criterion reads what the module returns as a whole, as ``Loss.from_module`` hands it over."""
+    device = next((p.device for p in model.parameters()), samples.labels.device)
+    model.raw = True
+    try:
+        with eval_mode(model), torch.no_grad():
+            out = model({m: x[:2].to(device, copy=True) for m, x in samples.inputs.items()})
+            return not isinstance(out, Tensor) and isinstance(criterion(out, samples.labels[:2].to(device)), Tensor)
+    except Exception:  # of logits alone, or of neither: then the instrument itself says what is wrong
+        return False
 
 
 def _apart(batch: Any, needed: bool = True) -> tuple[dict[str, Any], Any, str]:

@@ -16,8 +16,8 @@ from ..data.samples import Samples
 from ..utils import checks as check
 from ..utils.torch_state import wide
 from . import objectives
-from .any_batch import OnRows
 from .copies import without_recomputing
+from .outputs import OnRows, joined, leading, logits_of
 
 
 class Evaluation(NamedTuple):
@@ -127,10 +127,10 @@ def encoded(model: nn.Module, inputs: Mapping[str, Tensor], batch_size: int) -> 
 
 @torch.no_grad()
 def outputs_of(
-    call: Callable[[dict[str, Tensor]], Tensor], views: Mapping[str, Tensor], batch_size: int, device: torch.device
-) -> Tensor:
-    """``call`` (a model, or its ``classify``) on all rows, in batches: (N, ...)."""
-    return torch.cat([check_outputs(answer(call, batch)) for batch in _batches(views, batch_size, device)])
+    call: Callable[[dict[str, Tensor]], Any], views: Mapping[str, Tensor], batch_size: int, device: torch.device
+) -> Any:
+    """``call`` (a model, or its ``classify``) on all rows, in batches: (N, ...), or what a criterion reads."""
+    return joined([check_outputs(answer(call, batch), call) for batch in _batches(views, batch_size, device)])
 
 
 def answer(model: Callable[[dict[str, Tensor]], Any], inputs: dict[str, Tensor]) -> Any:
@@ -144,11 +144,12 @@ def answer(model: Callable[[dict[str, Tensor]], Any], inputs: dict[str, Tensor])
         ) from error
 
 
-def check_outputs(outputs: object) -> Tensor:
-    """Return the model's outputs if they are a tensor without NaN."""
-    if not isinstance(outputs, Tensor):
+def check_outputs(outputs: Any, call: object = None) -> Any:
+    """Return the outputs of ``call`` if they are a tensor without NaN, or begin with one where ``call`` is raw."""
+    if not isinstance(outputs, Tensor) and not getattr(call, "raw", False):
         raise TypeError(f"the model must return a tensor of logits (N, C), got {type(outputs).__name__}.")
-    bad = outputs.isnan().flatten(1).any(1) if outputs.ndim > 1 else outputs.isnan()
+    first = leading(outputs)
+    bad = first.isnan().flatten(1).any(1) if first.ndim > 1 else first.isnan()
     if bool(bad.any()):
         raise ValueError(
             f"the model's outputs are NaN for {int(bad.sum())} of {len(bad)} rows of a batch; its weights may be NaN "
@@ -157,14 +158,12 @@ def check_outputs(outputs: object) -> Tensor:
     return outputs
 
 
-def evaluation(
-    outputs: Tensor, labels: Tensor, criterion: Callable[[Tensor, Tensor], Tensor] | None = None
-) -> Evaluation:
+def evaluation(outputs: Any, labels: Tensor, criterion: Callable[[Any, Tensor], Tensor] | None = None) -> Evaluation:
     """Loss and accuracy of ``outputs`` against labels of any sort; see :mod:`.objectives`.
 
     Of a ``criterion`` (outputs, labels) -> scalar the loss is its own, on all rows at once.
     """
-    labels = labels.to(outputs.device)
+    labels = labels.to(leading(outputs).device)
     if criterion is not None:
         found = criterion(outputs, labels)
         if not isinstance(found, Tensor) or found.numel() != 1:
@@ -172,9 +171,10 @@ def evaluation(
                 f"criterion must return a scalar tensor, got {type(found).__name__}; reduce it with .mean()."
             )
         loss, answered = float(found), not isinstance(criterion, OnRows)
+        outputs = logits_of(outputs)
         try:
             objectives.check_outputs(outputs, labels)
-        except ValueError:  # outputs that the criterion alone can read
+        except (ValueError, AttributeError):  # outputs that the criterion alone can read
             answered = False
         return Evaluation(loss, float(wide(objectives.scores_of(outputs, labels)).mean()) if answered else -loss)
     mean_loss = float(summed_loss(outputs, labels)) / len(labels)

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.locks import TaskLock
 from .cubes import Answers, Arrays, Layout, Place, Reasons
 from .experiment import Experiment
-from .locks import TaskLock
 from .store import Store
 from .tasks import Job, Task, described
 from .workers import Ended, Outcome, broken, is_outcome, like, packed, terminate, window, work, work_packed
@@ -180,26 +180,31 @@ class Runner:
                     queue, elsewhere = elsewhere, queue
                     self.results.look(at_once=True)
                 self.advance(len(self.results.done()))
-        except BaseException:
+        except BaseException as error:
             self._leave()
             if self.replaced is not None:
                 terminate(self.replaced)
+            if isinstance(error, Exception):
+                self._check_scheduler(error)
             raise
         if self.replaced is not None:
             self.replaced.shutdown()
 
-    def _check_scheduler(self) -> None:
+    def _check_scheduler(self, error: Exception | None = None) -> None:
         """Give up where dask has: of what it held with a scheduler that died, some futures never end.
+
+        Args:
+            error: that a client which is closing gave, of whatever kind.
 
         Raises:
             RuntimeError: the client has closed, after it looked for the scheduler.
         """
         client = getattr(self.executor, "_client", None)
-        if getattr(client, "status", "running") == "closed":
+        if getattr(client, "status", "running") in ("closing", "closed"):
             raise RuntimeError(
                 "the scheduler of this cluster is gone; finished members are kept. Start a cluster, and call sweep "
                 "again with the same store=."
-            )
+            ) from error
 
     def _in_order(self, tasks: Sequence[Task]) -> list[Task]:
         """What is not done yet; tasks in which a member raised the last time come last."""

@@ -37,11 +37,11 @@ from typing import Any
 import numpy as np
 
 from ..utils.files import beside, seal, write_text
+from ..utils.locks import TaskLock
 from . import compact, window
 from . import edited as _edited
 from .cubes import Arrays, Layout, Place, Reasons, alike, attributes, fact, grouped, places_of
 from .experiment import WHY, as_json
-from .locks import TaskLock
 from .window import Window
 
 FORMAT = 1

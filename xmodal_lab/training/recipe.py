@@ -176,7 +176,10 @@ class Objective:
             others = [w for t, w in zip(self.terms, self.weights.values(), strict=True) if not isinstance(t, Task)]
             left = 1 - torch.stack(others).sum(0) if others else torch.ones(self.members).to(like)
             self.weights |= {t.called: left for t in self.terms if isinstance(t, Task)}
-        self.states = {t.called: [t.prepare(c) for c in contexts] for t in self.terms}
+        # Each member's by its own term, which may differ in what it prepares, such as how many rows.
+        self.states = {
+            t.called: [_of(r, t.called).prepare(c) for r, c in zip(recipes, contexts, strict=True)] for t in self.terms
+        }
         # A generator for each term and member: switching one term on leaves the draws of the others as they were.
         self.generators = {
             t.called: [torch.Generator().manual_seed(seed_of(c.seed, t.called)) for c in contexts] for t in self.terms

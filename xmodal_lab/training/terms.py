@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.drawing import shuffled_classes
+from ..data.labels import SORTS, task_of
 from ..data.samples import Dataset, Samples
 from ..losses import Params
 from ..models.latents import alone, apart, encoders_of, pooled
@@ -130,11 +131,13 @@ class Term:
     """The base of all terms: subclass it for a term that prepares, draws or has parameters; else see :func:`term`.
 
     A subclass is a frozen dataclass. ``weighs`` names its settings and the fields that hold them; the first is the
-    weight, and a weight of 0 is never computed.
+    weight, and a weight of 0 is never computed. ``prepared`` names the fields that ``prepare`` alone reads: members of one
+    stack may differ in them.
     """
 
     name: ClassVar[str] = "term"
     weighs: ClassVar[Mapping[str, str]] = {}
+    prepared: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for setting, held in self.weighs.items():
@@ -160,8 +163,8 @@ class Term:
         return replace(self, **{self.weighs[name]: value for name, value in given.items()})
 
     def shape(self) -> tuple[Any, ...]:
-        """All but its settings, comparable: members whose recipes agree on it may train as one stack."""
-        held = set(self.weighs.values())
+        """All but its settings and what is each member's own: members that agree on it may train as one stack."""
+        held = {*self.weighs.values(), *self.prepared}
         plain = (str, int, float, bool, type(None), tuple)
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in held}
         return (type(self), *((k, v if isinstance(v, plain) else id(v)) for k, v in values.items()))
@@ -395,6 +398,7 @@ class Shared(Term):
 
     name: ClassVar[str] = "shared"
     weighs: ClassVar[Mapping[str, str]] = {"lam": "weight"}
+    prepared: ClassVar[tuple[str, ...]] = ("shots", "relation")
     modality: str = "text"
     shots: int | None = None
     relation: str = "related"
@@ -418,10 +422,12 @@ class Shared(Term):
         """
         check.one_of(f"modality of term {self.called!r}", self.modality, encoders_of(context.model))
         train = context.train
-        if train.labels.is_floating_point() and self.relation == "permuted":
-            raise ValueError("relation='permuted' renames classes; these labels are real-valued.")
+        if (sort := task_of(train.labels)) != "classes" and self.relation == "permuted":
+            raise ValueError(f"relation='permuted' renames classes; these labels are {SORTS[sort]}.")
         here = train.present[self.modality].nonzero()[:, 0]
-        if self.shots is not None and not train.labels.is_floating_point():
+        if self.shots is not None and sort == "labels":
+            raise ValueError(f"shots are counted by class; these labels are {SORTS[sort]}.")
+        if self.shots is not None and sort == "classes":
             generator = torch.Generator().manual_seed(seed_of(context.seed, f"{self.called}:shots"))
             here = here[_per_class(train.labels[here].cpu(), self.shots, generator).to(here.device)]
         if not len(here):

@@ -61,7 +61,7 @@ def read(kind: str, name: str, where: Where = None) -> tuple[dict[str, Tensor], 
     """Tensors and description of an entry; None if it is not there, unreadable, or damaged (then it is removed)."""
     from safetensors import SafetensorError, safe_open
 
-    path = _path(kind, name, where)
+    path = place(kind, name, where)
     there = _which(path)
     try:
         with safe_open(path, "pt") as file:
@@ -92,7 +92,7 @@ def write(kind: str, name: str, tensors: Mapping[str, Tensor], about: Mapping[st
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path = _path(kind, name, where)
+    path = place(kind, name, where)
     whole = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
     told = json.dumps(about, default=str)
     metadata = {"about": told, "seal": seal(told), "checksum": checksum(whole)}
@@ -138,10 +138,15 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
     total = 0
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode(), total)
+        total = named(name, tensor.dtype, tuple(tensor.shape), total)
         if tensor.numel():
             total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
+
+
+def named(name: str, dtype: torch.dtype, shape: tuple[int, ...], total: int = 0) -> int:
+    """The CRC-32 of a tensor before its contents."""
+    return zlib.crc32(f"{name} {dtype} {shape};".encode(), total)
 
 
 def _which(path: Path) -> tuple[int, int] | None:
@@ -152,7 +157,8 @@ def _which(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _path(kind: str, name: str, where: Where) -> Path:
+def place(kind: str, name: str, where: Where = None) -> Path:
+    """File of an entry, there or not."""
     return folder(where) / check.one_of("kind of cache", kind, KINDS) / f"{name}.safetensors"
 
 

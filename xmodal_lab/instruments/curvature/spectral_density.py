@@ -101,8 +101,10 @@ class Density:
         """
         import xarray as xr
 
-        told = {"long_name": "spectral density", "units": "per unit of asinh(λ / 0.1)", "trace": self.trace,
-                "size": self.size, "hvps": self.hvps}  # fmt: skip
+        told = {
+            "source": "xmodal_lab density", "long_name": "spectral density", "units": "per unit of asinh(λ / 0.1)",
+            "trace": self.trace, "size": self.size, "hvps": self.hvps,
+        }  # fmt: skip
         axis = ("lambda_", lambdas(), {"long_name": "eigenvalue λ"})
         return xr.DataArray(on_lambdas(self.nodes, self.weights), {"lambda_": axis}, ("lambda_",), "density", told)
 

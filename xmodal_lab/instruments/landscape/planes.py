@@ -352,6 +352,7 @@ def _plane_array(values: np.ndarray, a: np.ndarray, b: np.ndarray, attrs: dict[s
 
 def _attributes(loss: Loss, centre: float, *, span: float, normalization: str, seed: int) -> dict[str, Any]:
     return {
+        "source": "xmodal_lab landscape",  # begins with what is to be cited
         "long_name": loss.name,
         "centre": centre,
         "span": span,

@@ -349,7 +349,7 @@ def _gradients(
     with torch.enable_grad():
         outputs = answer(model, {m: leaves.get(m, x) for m, x in inputs.items()})
         if looked:
-            check_outputs(outputs)
+            check_outputs(outputs, model)
             if criterion is _climbed:
                 objectives.check_outputs(outputs, labels)
                 objectives.check_range(outputs, labels)

@@ -350,7 +350,8 @@ def report(
         add("pgd", together, attack.norm, max(attack.eps.values()), "inputs", result)
         told[together] = {"step": dict(attack.step), "iterations": attack.iterations, "reach": attack.reach}
     table = pd.DataFrame(rows)
-    table.attrs = {"seed": seed, "noise_unit": "sd" if relative_noise else "absolute", "attacks": told}
+    unit = "sd" if relative_noise else "absolute"
+    table.attrs = {"cites": ["xmodal_lab"], "seed": seed, "noise_unit": unit, "attacks": told}
     return table
 
 

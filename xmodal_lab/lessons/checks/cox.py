@@ -34,9 +34,9 @@ def coupling(answer: Any) -> str | None:
 @exercise("cox.2")
 def agreed(answer: Any) -> str | None:
     """Agreement is of classes, not of scores. More anchors than agreed rows cannot be had: top_agreed says so."""
-    rows = answer.tolist() if hasattr(answer, "tolist") else answer
-    if not isinstance(rows, (list, tuple, set)):
+    if isinstance(answer, (str, dict)) or not np.ndim(list(answer) if isinstance(answer, set) else answer):
         return "a list of row numbers was asked for."
+    rows = np.ravel(list(answer) if isinstance(answer, set) else answer).tolist()  # nonzero() gives a column
     if any(isinstance(row, bool) for row in rows):
         return "this says of each row whether it is agreed; the numbers of those rows were asked for."
     found = set(rows)

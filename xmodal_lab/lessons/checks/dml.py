@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ def equal_coverage(answer: Any) -> str | None:
     clips = found["clips_per_class"].values.ravel().tolist() if "clips_per_class" in found.coords else []
     if clips != [25] and '"clips_per_class": 25' not in str(answer.attrs.get("settings")):
         return "SML still has clips that it never hears: clips_per_class=25, as many as there are pictures."
+    epochs = json.loads(answer.attrs.get("settings", "{}")).get("epochs", 40)
+    if epochs < 20:
+        return f"after {epochs} of 40 epochs neither has learned its pairs: epochs=40."
     return None
 
 
@@ -42,7 +46,10 @@ def coin(answer: Any) -> str | None:
         return "three in four would take one bit that tells the label; of an XOR each bit alone tells nothing."
     if abs(found) < 0.02:
         return "always wrong would be as much knowledge as always right."
-    return "write the four rows (bit, bit, XOR), shuffle the second bit within each XOR, count what a rule gets right."
+    told = "more" if found > 0.5 else "less"
+    return (
+        f"{found:.0%} is {told} than a coin gets: write the four rows (bit, bit, XOR), shuffle within XOR, and count."
+    )
 
 
 @exercise("dml.3")

@@ -23,6 +23,10 @@ def sharpest(answer: Any, loss: Loss) -> str | None:
     random = landscape.plane(loss, points=5, span=span)
     if float(answer.max()) <= float(random.max()):
         return "it is no steeper than random directions of that span: are the eigenvectors given as directions=?"
+    sharp = landscape.plane(loss, points=5, span=span, directions=landscape.eigenvectors(loss, 2))
+    rise, most = (float(plane.mean()) - loss.value() for plane in (answer, sharp))
+    if rise < 0.75 * most:
+        return f"it rises by {rise:.2g} on average; along the two sharpest directions it would be {most:.2g}."
     return None
 
 
@@ -33,6 +37,8 @@ def batches(answer: Any, loss: Loss) -> str | None:
         return "a Loss was asked for: xl.Loss.from_module(model, loader)."
     if answer.size != loss.size:
         return f"it has {answer.size} parameters, the model {loss.size}: another model?"
+    if answer is loss:
+        return "this is the loss of the tuple itself: make another, of a DataLoader with batch_size=64."
     if abs(answer.value() - loss.value()) > 1e-5:
         return f"it is {answer.value():.5f} and not {loss.value():.5f}: does the loader have all rows (no drop_last)?"
     return None
@@ -43,6 +49,8 @@ def twin(answer: Any, model: nn.Module) -> str | None:
     """The same function at another point θ: curvature in θ alone cannot say which of the two is flatter."""
     if not isinstance(answer, type(model)):
         return f"a {type(model).__name__} was asked for, and this is {type(answer).__name__}."
+    if answer is model:
+        return "this is the model itself, so it has changed too: make another MyModel() and load the state_dict."
     theirs, ours = dict(answer.named_parameters()), dict(model.named_parameters())
     if all(torch.equal(theirs[k], ours[k]) for k in ours):
         return "its weights are those of the model; make one layer 10 times as large, the next 10 times as small."
@@ -51,6 +59,9 @@ def twin(answer: Any, model: nn.Module) -> str | None:
         off = float((answer(*inputs) - model(*inputs)).abs().max())
     if off > 1e-3:
         return f"the outputs differ by {off:.2g}: is the first layer's bias as large too, the last layer's bias left?"
+    times = max(float(theirs[k].detach().norm() / ours[k].detach().norm()) for k in ours)
+    if not 9.9 < times < 10.1:
+        return f"the outputs agree; the layer that grew most is {times:.3g} times as large, and 10 was asked for."
     return None
 
 

@@ -57,4 +57,9 @@ def two_seeds(answer: Any) -> str | None:
         return f"{found:g} belongs to two degrees of freedom, three seeds."
     if abs(found - float(stats.t.ppf(0.95, 1))) < 0.01:
         return f"{found:g} leaves 5 % on each side; a 95 % interval leaves 2.5 %."
-    return "divide the interval's half width by the standard error, the spread over √2."
+    if abs(found - right / 2**0.5) < 0.05:
+        return f"{found:g} counts in spreads of the two; the standard error is the spread over √2."
+    if found <= 0:
+        return "an interval has a half width above 0."
+    within = float(stats.t.cdf(found, 1) - stats.t.cdf(-found, 1))
+    return f"with two seeds {within:.1%} of all means lie within {found:g} standard errors, and 95 % should."

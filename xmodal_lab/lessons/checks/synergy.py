@@ -27,7 +27,10 @@ def triangle(answer: Any) -> str | None:
         return "the sides enter squared: Δ_i² − Δ_j² + Δ_ij² over 2 Δ_ij²."
     if abs(found - 2 * right) < 5e-3:
         return "the denominator is 2 Δ_ij²; a factor 2 is missing."
-    return "put Δ_i = 3, Δ_j = 4, Δ_ij = 5 into (Δ_i² − Δ_j² + Δ_ij²) / (2 Δ_ij²)."
+    i, j, ij = (side**2 for side in sides)
+    f = (1 - found) * i + found * j - found * (1 - found) * ij
+    way = "smaller" if found > right else "larger"
+    return f"at α = {found:g} the squared distance f is {f:.3g}; it falls further towards {way} α. Put 3, 4, 5 in."
 
 
 @exercise("synergy.2")

@@ -28,7 +28,8 @@ def words(answer: Any) -> str | None:
     for value, word in told.items():
         if abs(found - value) < 0.01 * value:
             return f"{found:g}: {word}"
-    return "how many texts buy the accuracy that one image buys (0.030 / 0.006), and how many words are they?"
+    texts = found / 15
+    return f"{found:g} words are {texts:.3g} texts and buy {0.006 * texts:.3g} of accuracy; one image buys 0.030."
 
 
 @exercise("uml.2")
@@ -44,9 +45,11 @@ def balanced_direction(answer: Any, world: Fisher) -> str | None:
         return float(world.rate([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))]))
 
     rates = np.abs(np.log([rate(d) for d in range(180)]))
-    if abs(np.log(rate(found))) <= rates.min() + 0.02:
+    worth = rate(found)
+    if abs(np.log(worth)) <= rates.min() + 0.02:
         return None
-    return f"at {found:g}° one X is worth {rate(found):.2f} Y; go on until it is 1 (on a log scale)."
+    turn = "towards 90°, where X is blind" if worth > 1 else "away from 90°, where X is blind"
+    return f"at {found:g}° one X is worth {worth:.2f} Y and not 1: turn v {turn}."
 
 
 @exercise("uml.3")

@@ -24,7 +24,12 @@ def same_penalty(answer: Any) -> str | None:
         return f"{found:g} is how β itself grows; in the identity it stands inside (1 − β)²."
     if abs(found) < 1e-6:
         return "0 would be β = 1, and there Var D is left all the same."
-    return "put β = 2 and β = 0 into Var D + (1 − β)² D̄²."
+    if found < 0:
+        return f"{found:g}: 1 − β is below 0 at β = 2, but it enters squared."
+    if found == float("inf"):
+        return "at β = 0 the penalty is not 0: (1 − 0)² D̄² is left, and Var D."
+    size = "larger" if found > 1 else "smaller"
+    return f"{found:g} needs (1 − 2)² to be {size} than (1 − 0)²; Var D is the same in both."
 
 
 @exercise("wma.2")
@@ -41,7 +46,8 @@ def ceiling(answer: Any) -> str | None:
         return "a product; the target is β · D₀, and it may not pass 2."
     if abs(found - 2) < 0.01:
         return "2 is the largest D; β counts in units of D₀."
-    return "the target is β · D₀ with D₀ = 0.8, and a cosine cost 1 − cos is at most 2."
+    place = "above 2, the largest that 1 − cos can be" if found > 2.5 else "and 1 − cos can be larger than that"
+    return f"β = {found:g} asks for β · D₀ = {0.8 * found:.3g}, {place}."
 
 
 @exercise("wma.3")

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from ...data.samples import Dataset, Samples
 from ...utils import checks as check
+from ...utils.growing import Rows
 from ...utils.torch_state import pick_device
-from .feature_cache import data_hash, folder_hash, remembered
+from .feature_cache import data_hash, folder_hash, remembered_rows
 from .inputs import batch_of, batches, items_of, pooled
 from .pictures import pixels_of
 
@@ -82,15 +83,16 @@ class Pretrained:
     def __call__(
         self, inputs: Any, *, rate: int | None = None, cache: Any = None, progress: bool | None = None
     ) -> Tensor:
-        """Features (N, width) of the inputs, from the cache or computed.
+        """Features (N, width) of the inputs, from the cache or computed; mapped from the cache's file.
 
         Args:
             inputs: images (N, C, H, W) in [0, 1] or bytes with 1 or 3 channels, also mapped from a file
                 (``numpy.load(…, mmap_mode="r")``), or a list of N files of pictures, each of which is read when its
-                turn comes, so that a set may be larger than memory; N strings; waves
-                (N, samples) or a list of them; for "image+text" a dict of both.
+                turn comes, so that a set may be larger than memory; N strings; waves (N, samples), mapped or not, a
+                list of them, or a list of N files of sounds; for "image+text" a dict of both.
             rate: samples per second of the waves; they are resampled to what the model expects.
-            cache: folder; None for the usual one (``XMODAL_CACHE``), False for none.
+            cache: folder; None for the usual one (``XMODAL_CACHE``), False for none. Features go there as they come:
+                a run that was killed goes on from what it had finished.
             progress: show a bar; None shows one in a terminal.
 
         Raises:
@@ -102,7 +104,7 @@ class Pretrained:
             "normalize": self.normalize, "max_length": self.max_length, "dtype": str(self.dtype), "rate": rate,
             "data": data_hash(data),
         }  # fmt: skip
-        return remembered(parts, lambda: self._run(items, progress), cache)
+        return remembered_rows(parts, len(items), self.width, lambda rows: self._run(items, progress, rows), cache)
 
     def on(self, dataset: Dataset, modality: str | None = None, *, name: str | None = None, **options: Any) -> Dataset:
         """The dataset with a modality replaced by its features, of kind "vector".
@@ -150,9 +152,13 @@ class Pretrained:
                 views[m] = whole if len(rows) == len(samples) else whole[rows]
                 if self.modality.startswith("image"):
                     views[m], _ = pixels_of(dataset, m, views[m])
-        features = torch.zeros(len(samples), self.width)
-        if len(rows):
-            features[rows] = self(views if len(wanted) > 1 else views[wanted[0]], **options)
+        given = views if len(wanted) > 1 else views[wanted[0]]
+        if len(rows) == len(samples):
+            features = self(given, **options)  # mapped from the cache, where they may be larger than memory
+        else:
+            features = torch.zeros(len(samples), self.width)
+            if len(rows):
+                features[rows] = self(given, **options)
         kept = dict(samples.inputs) if len(wanted) > 1 else {m: x for m, x in samples.inputs.items() if m != wanted[0]}
         renamed = {m: target if m == wanted[0] and len(wanted) == 1 else m for m in samples.inputs}
         inputs = {**kept, target: features.to(samples.labels.device)}
@@ -163,27 +169,29 @@ class Pretrained:
         return replace(samples, inputs={m: inputs[m] for m in order}, present=present, strings=strings, kinds=kinds)
 
     @torch.no_grad()
-    def _run(self, items: Sequence[Any], progress: bool | None) -> Tensor:
+    def _run(self, items: Sequence[Any], progress: bool | None, out: Rows) -> None:
+        """Put the features of all rows that ``out`` does not have yet."""
         from tqdm.auto import tqdm
 
-        out = torch.empty(len(items), self.width)
         quiet = None if progress is None else not progress
         # ViLT draws the order of its patches, which changes nothing: what the user draws next must not either.
         with _same_draws(self.device), tqdm(total=len(items), desc=f"encoding with {Path(self.name).name}",
-                                            disable=quiet) as bar:  # fmt: skip
+                                            initial=int(out.done.sum()), disable=quiet) as bar:  # fmt: skip
             for rows in batches(self, items):
+                if not (rows := [i for i in rows if not out.done[i]]):
+                    continue
                 batch = {k: v.to(self.device) for k, v in batch_of(self, [items[i] for i in rows]).items()}
                 batch = {k: v.to(self.dtype) if v.is_floating_point() else v for k, v in batch.items()}
                 found = pooled(self, self.model(**batch), batch).float()
                 if self.normalize:
                     found = torch.nn.functional.normalize(found, dim=1)
-                out[rows] = found.cpu()
+                if not bool(torch.isfinite(found).all()):
+                    raise ValueError(
+                        f"{self.name} gave features that are NaN or infinite with {self.dtype}; try "
+                        "dtype=torch.float32."
+                    )
+                out.put(rows, found.cpu())
                 bar.update(len(rows))
-        if not bool(torch.isfinite(out).all()):
-            raise ValueError(
-                f"{self.name} gave features that are NaN or infinite with {self.dtype}; try dtype=torch.float32."
-            )
-        return out
 
 
 def pretrained(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...utils import cache as disk
+from ...utils.growing import Rows, growing
 from .pictures import Pictures
 
 VERSION = 2  # of how features are computed here; 1 let padding into waves of unequal length
@@ -40,6 +41,34 @@ def remembered(parts: Mapping[str, Any], compute: Callable[[], Tensor], cache: d
     what = f"{parts.get('model', 'features')}, {len(features)} x {tuple(features.shape[1:])}"
     disk.write("features", name, {"features": features}, {"what": what, **parts}, where)
     return features
+
+
+def remembered_rows(
+    parts: Mapping[str, Any], count: int, width: int, compute: Callable[[Rows], None], cache: disk.Where | bool = None
+) -> Tensor:
+    """The same for features (N, d) that are computed a few rows at a time, and kept as they come.
+
+    Whoever is killed goes on from what was finished, and features that are larger than memory stay in their file.
+
+    Args:
+        parts: everything that they depend on.
+        count, width: N and d.
+        compute: puts the rows that are not ``done``.
+        cache: folder; None for the usual one, False for none.
+    """
+    if cache is False:
+        rows = Rows(count, width)
+        compute(rows)
+        return rows.whole()
+    where = None if isinstance(cache, bool) else cache
+    name = disk.key({"version": VERSION, **parts})
+    got = disk.read("features", name, where)
+    if got is not None:
+        return got[0]["features"]
+    about = {"what": f"{parts.get('model', 'features')}, {count} x {(width,)}", **parts}
+    with growing("features", name, "features", count, width, about, where) as rows:
+        compute(rows)
+        return rows.whole()
 
 
 def data_hash(data: Tensor | Sequence[str] | Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ...utils import checks as check
 from .pictures import Pictures, pictures
+from .waves import Waves
 
 # Their positions start behind the padding token's number.
 _BEHIND_PADDING = ("roberta", "xlm-roberta", "mpnet")
@@ -69,28 +69,8 @@ def items_of(encoder: Fed, inputs: Any, rate: int | None) -> tuple[Sequence[Any]
     if encoder.modality == "image":
         images = pictures(inputs)
         return images, images
-    from ...data.datasets.reading.audio import full_scale, resample
-
-    given = [check.as_tensor(f"wave {i}", wave) for i, wave in enumerate(inputs)]
-    if not given or any(w.ndim != 1 or not len(w) for w in given):
-        raise ValueError(
-            "audio encoders take mono waves (N, samples), not spectrograms; load the data with audio='wave', average "
-            f"the channels. Got {[tuple(w.shape) for w in given[:3]]}."
-        )
-    waves = [torch.from_numpy(full_scale(check.finite(f"wave {i}", w))).float() for i, w in enumerate(given)]
-    needed = int(encoder.prepare["waves"].sampling_rate)
-    if rate is None:
-        raise ValueError(f"give rate=, the waves' samples per second; {encoder.name} expects {needed}.")
-    if rate != needed:
-        waves = [torch.from_numpy(resample(w.numpy(), check.integer("rate", rate, at_least=1), needed)) for w in waves]
-    least = _shortest(encoder.model)
-    for i, wave in enumerate(waves):
-        if len(wave) < least:
-            raise ValueError(
-                f"wave {i} has {len(wave)} samples at {needed} Hz, {encoder.name} needs {least} for a feature; leave "
-                "that row out, mark it absent, or pad it with silence."
-            )
-    return waves, {str(i): wave for i, wave in enumerate(waves)}
+    waves = Waves(inputs, rate, int(encoder.prepare["waves"].sampling_rate), _shortest(encoder.model), encoder.name)
+    return waves, waves.by_name()
 
 
 def _texts(inputs: Any) -> list[str]:
@@ -110,6 +90,8 @@ def _lengths(items: Sequence[Any]) -> list[int]:
     """Of texts and waves; of pictures all are alike, and none is read for it."""
     if isinstance(items, Pictures):
         return [0] * len(items)
+    if isinstance(items, Waves):
+        return items.lengths()
     return [len(item) for item in (items.texts if isinstance(items, _Both) else items)]
 
 

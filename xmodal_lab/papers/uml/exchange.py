@@ -178,4 +178,4 @@ def _measured(
         found[name] = (tuple(axes), np.reshape([b.accuracy for b in best.best], shape), {"long_name": "test accuracy"})
         if name == "accuracy":
             found["lr"] = (tuple(axes), np.reshape([c["lr"] for c in best.chosen], shape))
-    return xr.Dataset(found, axes)
+    return xr.Dataset(found, axes, {"source": "uml exchange"})  # begins with what is to be cited

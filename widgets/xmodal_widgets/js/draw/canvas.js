@@ -40,14 +40,27 @@ export function makeFrame(ctx, size, theme, x, y, { rows = 1, compact = false, e
   const below = compact ? shortTitle(ctx, x.title, size) : wrap(ctx, x.title, size.width - 8);
   const height = size.height - 8 - Math.ceil(7 + font * (0.25 + LINE * (rows + below.length)));
   const beside = compact ? [] : wrap(ctx, y.title, height);
-  const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
-  const left = Math.ceil(widest + 8 + font * (0.35 + LINE * beside.length));
-  const frame = { left, gutter: left, compact, top: 8, width: size.width - left - 10, height, font, x, y, rows, below, beside, boxed, inner, aside, edge: size.width };
+  const names = nameColumns(ctx, theme, y, height, font);
+  const left = Math.ceil(names.count * (names.widest + 8) + font * (0.35 + LINE * beside.length));
+  const frame = { left, gutter: left, compact, top: 8, width: size.width - left - 10, height, font, x, y, names, rows, below, beside, boxed, inner, aside, edge: size.width };
   if (equal) makeEqual(frame);
   frame.px = (value) => frame.left + x.at(value) * frame.width;
   frame.py = (value) => frame.top + (1 - y.at(value)) * frame.height;
   return frame;
 }
+
+// In how many columns the names of y stand, and in which letters. Where each row must have its name, letters shrink to
+// the least that one reads, and rows that lie closer still put their names in several columns, in turn.
+function nameColumns(ctx, theme, y, height, font) {
+  const slot = height / Math.max(1, y.labels.length);
+  const small = y.each ? Math.min(font, Math.max(LEAST, Math.floor(slot))) : font;
+  const count = y.each ? Math.max(1, Math.ceil(small / slot)) : 1;
+  setFont(ctx, theme, small);
+  const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
+  setFont(ctx, theme, font);
+  return { count, widest, font: small };
+}
+const LEAST = 11; // pixels of a letter
 
 // The name of a small multiple's x: uncut, on one line or two, or not at all.
 function shortTitle(ctx, title, size) {
@@ -106,22 +119,30 @@ export function drawAxes(ctx, frame, theme) {
     const middle = keepInside(left + width / 2, ctx.measureText(line).width / 2 + 2, edge);
     ctx.fillText(line, middle, top + height + 8 + font * (0.1 + LINE * (frame.rows + k)));
   });
-  ctx.textBaseline = "middle";
-  ctx.textAlign = "right";
-  let lowest = Infinity;
-  y.values.forEach((value, k) => {
-    const at = top + (1 - y.at(value)) * height;
-    tick(ctx, left, at, -4, 0, theme);
-    if (Math.abs(lowest - at) < font) return;
-    lowest = at;
-    ctx.fillText(y.labels[k], left - 6, at);
-  });
+  drawRowNames(ctx, frame, theme);
+  setFont(ctx, theme, font);
   ctx.save();
   ctx.translate(Math.max(font * 0.75, left - frame.gutter + font * 0.75), top + height / 2);
   ctx.rotate(-Math.PI / 2);
   ctx.textAlign = "center";
   if (!frame.aside) frame.beside.forEach((line, k) => ctx.fillText(line, 0, k * font * LINE));
   ctx.restore();
+}
+
+function drawRowNames(ctx, { left, top, height, y, names }, theme) {
+  setFont(ctx, theme, names.font);
+  ctx.textBaseline = "middle";
+  ctx.textAlign = "right";
+  const lowest = Array(names.count).fill(Infinity);
+  y.values.forEach((value, k) => {
+    const at = top + (1 - y.at(value)) * height;
+    const column = k % names.count;
+    const out = column * (names.widest + 8);
+    tick(ctx, left, at, -4 - out, 0, theme);
+    if (Math.abs(lowest[column] - at) < names.font) return;
+    lowest[column] = at;
+    ctx.fillText(y.labels[k], left - 6 - out, at);
+  });
 }
 
 function strokeBorder(ctx, { left, top, width, height, boxed }) {

@@ -23,7 +23,7 @@ export function rowAxis(cube, spec, kept) {
   const { words } = cube.dims.get(spec.rows);
   const place = new Map(kept.map((k, i) => [k, i]));
   const at = (k) => 1 - (place.get(k) + 0.5) / kept.length;
-  return { lo: 0, hi: kept.length, log: false, at, values: kept, labels: kept.map((k) => words[k]), title: "" };
+  return { lo: 0, hi: kept.length, log: false, at, values: kept, labels: kept.map((k) => words[k]), title: "", each: true };
 }
 
 export function drawIntervals(ctx, frame, theme, spec, slice, classes, ghost = null) {

@@ -290,16 +290,22 @@ function labelSlots(ctx, frame, theme, x, chosen) {
   });
 }
 
+const UPRIGHT = 0.55; // of the plot's height, for a name that stands (ours)
+
 function standNames(ctx, frame, theme, x, slot) {
   setFont(ctx, theme, frame.font);
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
+  const step = frame.font * 1.1;
+  const most = Math.floor(slot / step); // lines beside each other in one slot
   x.words.forEach((word, i) => {
-    if (slot < frame.font || ctx.measureText(word).width > frame.height - 4) return;
+    if (!most || ctx.measureText(word).width > most * (frame.height - 4)) return;
+    // Short of the numbers above the bars, where several lines allow that.
+    const lines = wrap(ctx, word, Math.max(frame.height * (most > 1 ? UPRIGHT : 1), ...word.split(" ").map((part) => ctx.measureText(part).width)), most);
     ctx.save();
     ctx.translate(frame.left + slot * (i + 0.5), frame.top + frame.height - 4);
     ctx.rotate(-Math.PI / 2);
-    outlined(ctx, theme, word, 0, 0);
+    lines.forEach((line, k) => outlined(ctx, theme, line, 0, (k - (lines.length - 1) / 2) * step));
     ctx.restore();
   });
 }

@@ -2,6 +2,7 @@
 
 import { take } from "../data/cube.js";
 import { titled } from "../data/numbers.js";
+import { drawTogether } from "./layout.js";
 
 const MOST = 400000; // numbers that are looked at for one control; more and it counts as effective (ours)
 const REST = 250; // milliseconds after the last move
@@ -12,6 +13,7 @@ export function makeEffects(app, viewsOf) {
     for (const { dim } of app.controls.filter((c) => !c.hidden)) {
       app.panel.mute(dim, changes(app, viewsOf, dim, app.state) ? "" : reason(app, viewsOf, dim));
     }
+    drawTogether(app.panel.element, app.screen.classList.contains("xm-beside"));
   };
   return {
     later: () => {

@@ -3,7 +3,8 @@
 
 import { COLORBAR_WIDTH } from "../draw/canvas.js";
 
-const SIDE = 250; // pixels of the column of controls
+const SIDE = 18.5; // letter heights of the column of controls
+const DENSEST = 2; // steps by which controls that do not fit draw together
 const WIDE = 820; // narrower than this, controls stand above the pictures
 const AROUND = 150; // pixels of a page that are not the view: tool bars, headings
 const ALONE = 88; // the same where the view has the page to itself
@@ -14,12 +15,14 @@ const READABLE = 190; // pixels: a narrower panel of several names no axes but t
 export function layOut(app, root) {
   const width = root.clientWidth;
   const wide = width >= WIDE;
-  root.style.fontSize = `${Math.max(13, Math.min(17, Math.round(8 + width / 220)))}px`;
-  const side = wide && !app.side.querySelector(":scope > :not([hidden])") ? 0 : SIDE;
+  const font = Math.max(13, Math.min(17, Math.round(8 + width / 220)));
+  root.style.fontSize = `${font}px`;
+  const side = wide && !app.side.querySelector(":scope > :not([hidden], .xm-actions), :scope > .xm-actions > :not([hidden])") ? 0 : Math.round(SIDE * font);
   app.screen.classList.toggle("xm-beside", wide);
   app.screen.style.setProperty("--side", `${side}px`);
   const tall = Math.max(400, Math.min(1000, window.innerHeight - ("alone" in document.body.dataset ? ALONE : AROUND)));
   app.side.style.setProperty("--tall", `${tall}px`);
+  drawTogether(app.panel.element, wide, 0);
   const stage = wide ? width - side - (side ? 14 : 0) : width;
   const plan = planOf(app.views.length, stage, tall, wide);
   app.grid.style.gridTemplateColumns = plan.columns;
@@ -37,6 +40,12 @@ export function layOut(app, root) {
   });
   for (const view of app.views) measure(view);
   app.look++;
+}
+
+// As close as it takes until every control is in sight, and no closer; from where they stand, or from `step`.
+export function drawTogether(controls, wide, step = Number(controls.dataset.dense)) {
+  controls.dataset.dense = step;
+  if (wide && step < DENSEST && controls.scrollHeight > controls.clientHeight + 1) drawTogether(controls, wide, step + 1);
 }
 
 // How many columns, and how high a large and a small picture are.

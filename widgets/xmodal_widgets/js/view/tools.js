@@ -10,7 +10,8 @@ export function makeTools(app) {
   const link = make("button", { type: "button", class: "xm-button", "aria-expanded": "false", title: "This setting as a line of Python" }, "Link");
   const line = make("input", { type: "text", class: "xm-other", readonly: true, hidden: true, "aria-label": "this setting as Python" });
   const table = make("div", { class: "xm-pinned", hidden: true });
-  const element = make("div", { class: "xm-tools-row" }, pin, link, line, table);
+  const element = make("div", { class: "xm-tools-row" }, pin, link);
+  const more = make("div", { class: "xm-tools-more" }, line, table);
   pin.addEventListener("click", app.guard(() => {
     app.pin = app.pin ? null : { ...app.state };
     app.generation++;
@@ -33,7 +34,7 @@ export function makeTools(app) {
     table.hidden = !app.pin;
     if (app.pin) table.replaceChildren(...rowsOf(app));
   };
-  return { element, show };
+  return { element, more, show };
 }
 
 export function pythonOf(app) {

@@ -23,12 +23,14 @@ export function makeTrainer(app) {
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Progress of the training" });
   const note = make("span", { class: "xm-note", role: "status" });
   const curves = make("div", { class: "xm-curves", hidden: true });
-  const element = make("div", { class: "xm-train", hidden: true }, start, switchBox, stop, bar, note, curves);
+  const element = make("div", { class: "xm-train", hidden: true }, start, switchBox);
+  const status = make("div", { class: "xm-train-status", hidden: true }, stop, bar, note, curves);
   let running = false;
   let waiting = 0;
   let resting = 0;
   const say = (words, wrong = false) => {
     note.textContent = words;
+    tidy();
     note.classList.toggle("xm-wrong", wrong);
   };
   const expect = (patience, words) => {
@@ -42,7 +44,10 @@ export function makeTrainer(app) {
     running = false;
     start.setAttribute("aria-disabled", "false");
     stop.hidden = bar.hidden = true;
+    tidy();
   };
+  // No empty line where nothing is said.
+  const tidy = () => (status.hidden = stop.hidden && !note.textContent);
   const ask = (message, words) => {
     try {
       const sent = app.send({ ...message, ask: ++questions });
@@ -77,6 +82,7 @@ export function makeTrainer(app) {
   idle();
   return {
     element,
+    status,
     released,
     held: () => clearTimeout(resting), // pressed again before it rested: the next release asks
     show: (job) => {

@@ -267,7 +267,8 @@ function makeApp(model, root, box, cube, old) {
   if (title) body.append(make("div", { class: "xm-heading" }, title));
   app.tools = makeTools(app);
   app.effects = makeEffects(app, (name) => app.views.map((view) => openIn(app.cube, view.spec, name)));
-  app.side = make("div", { class: "xm-side" }, app.panel.element, app.trainer.element, app.tools.element);
+  const actions = make("div", { class: "xm-actions" }, app.trainer.element, app.tools.element);
+  app.side = make("div", { class: "xm-side" }, app.panel.element, actions, app.trainer.status, app.tools.more);
   app.screen = make("div", { class: "xm-screen" }, app.side, app.grid);
   body.append(app.screen, live.element);
   root.querySelector(":scope > .xm-main")?.remove();

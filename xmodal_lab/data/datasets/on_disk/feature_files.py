@@ -167,6 +167,9 @@ def load_features(
         if file is None:
             continue
         path = folder / check.path(s, file)
+        if (others := _other_files(path)) and not path.exists():
+            problems.malformed(path, f"is not there, but {others}; name the file of each split: {s}=…")
+            continue
         content = problems.attempt(path, lambda p=path: read_features(p))  # type: ignore[misc]
         if content is not None:
             samples = problems.attempt(path, lambda c=content, p=path: _samples(c, modality, p))  # type: ignore[misc]
@@ -193,6 +196,12 @@ def load_features(
         name="features", train=splits["train"], test=splits["test"], val=splits.get("val"), classes=classes,
         kinds=dict.fromkeys(splits["train"].modalities, "vector"), provenance={"source": str(folder), "seed": how.seed},
     )  # fmt: skip
+
+
+def _other_files(path: Path) -> str:
+    """Files of features beside a path, the first of them by name."""
+    found = sorted(p.name for p in path.parent.glob("*") if p.suffix.lower() in SUFFIXES and p != path)
+    return ", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")
 
 
 def _samples(content: Mapping[str, Any], modality: str, path: Path) -> Samples:

@@ -85,6 +85,15 @@ def empty(cell: Any) -> bool:
     return type(cell).__name__ in ("NAType", "NaTType")
 
 
+def plain_cell(cell: Any) -> Any:
+    """A list where a cell is an array of texts, as parquet and pandas give lists; a block of arrays of one shape."""
+    if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "OUS" or not cell.ndim:
+        return cell
+    items = [plain_cell(item) for item in cell.tolist()]
+    numeric = all(isinstance(item, np.ndarray) and item.dtype.kind in "fiub" for item in items)
+    return np.stack(items) if items and numeric and len({item.shape for item in items}) == 1 else items
+
+
 def rows_told(mask: Tensor) -> str:
     """The rows where ``mask`` is True, the first of them by number."""
     rows = mask.nonzero().flatten().tolist()

@@ -138,7 +138,7 @@ def from_hf(
         check.one_of("column", column, known)
     whole = {c: [v for table in tables.values() for v in table.get(c, [])] for c in known}
     features = getattr(next(iter(parts.values())), "features", None)
-    words = getattr(features[label], "names", None) if isinstance(features, Mapping) and label in features else None
+    words = _class_names(features[label]) if isinstance(features, Mapping) and label in features else None
     if words and "classes" not in options:
         options["classes"] = list(words)
     if len(parts) > 1 or "" not in parts:
@@ -232,6 +232,7 @@ def _every_view(inputs: Mapping[str, Any], n: int, several: str) -> tuple[Tensor
     A row of five captions becomes five rows; a modality with fewer views repeats them in turn.
     """
     lists: dict[str, list[list[Any]]] = {}
+    inputs = {m: _plain(values) for m, values in inputs.items()}
     for m, values in inputs.items():
         if isinstance(values, Tensor) or (isinstance(values, np.ndarray) and values.dtype != object):
             continue
@@ -255,6 +256,14 @@ def _every_view(inputs: Mapping[str, Any], n: int, several: str) -> tuple[Tensor
             cells = list(values)
             spread[m] = [cells[i] for i in source.tolist()]
     return source, spread
+
+
+def _plain(values: Any) -> Any:
+    """A column whose cells are no arrays of texts; as it is where none was."""
+    if isinstance(values, Tensor) or (isinstance(values, np.ndarray) and values.dtype != object):
+        return values
+    cells = [blocks.plain_cell(cell) for cell in values]
+    return cells if any(new is not old for new, old in zip(cells, values, strict=True)) else values
 
 
 def _samples(
@@ -353,6 +362,12 @@ def _from_rows(rows: Sequence[tuple[dict[str, Any], Any]], split: Any, options: 
     names = list(dict.fromkeys(m for views, _ in rows for m in views))
     labels = [y.tolist() if hasattr(y, "tolist") else y for _, y in rows]
     return from_arrays({m: [views.get(m) for views, _ in rows] for m in names}, labels, split=split, **options)
+
+
+def _class_names(feature: Any) -> Any:
+    """Names of a ``ClassLabel``, also within a ``Sequence`` or a list of it; None for another feature."""
+    inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", feature)
+    return getattr(inner, "names", None)
 
 
 def _is_splits(rows: Any) -> bool:

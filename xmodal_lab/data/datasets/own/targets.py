@@ -59,7 +59,7 @@ def read_labels(
         labels = labels.to_numpy()
     cells = None
     if not isinstance(labels, Tensor) and getattr(getattr(labels, "dtype", None), "kind", "O") not in "fiub":
-        cells = list(check.listed("labels", labels))
+        cells = [c.tolist() if isinstance(c, np.ndarray) and c.ndim else c for c in check.listed("labels", labels)]
         if separator is not None:
             cells = [c.split(separator) if isinstance(c, str) else c for c in cells]
         if any(isinstance(c, (list, tuple, set, frozenset)) for c in cells) and not _is_table(cells):
@@ -125,6 +125,11 @@ def _several(cells: list[Any], known: list[str] | None, task: str) -> Targets:
     every = set().union(*rows)
     numeric = all(w.isdigit() for w in every)
     names = sorted(every, key=(lambda w: int(w)) if numeric else None) if known is None else known
+    if known is not None and numeric and every and not every <= set(known) and max(map(int, every)) < len(known):
+        rows, every = (
+            [{known[int(w)] for w in row} for row in rows],
+            set(known),
+        )  # their numbers, as ClassLabel has them
     if odd := sorted(every - set(names)):
         raise ValueError(f"labels {', '.join(map(repr, odd[:8]))} are none of the classes {', '.join(names[:12])}.")
     if len(names) < 2:

@@ -175,6 +175,7 @@ def plane(c: Conditions) -> Measured:
 
     relative = fallen(c, lambda part: rise(part) / part["loss"].to_numpy())
     m = fallen(c, rise, numbers=table(c, rise), note="Span 0.5, one plane per seed.")
+    m = reads(m, unit="nats", scale=1.0, loss_of_SML_rises_from_the_centre=rise(arms(c)["SML"]))
     return controlled(m, relative, "relative to the loss at the centre")
 
 
@@ -238,7 +239,12 @@ def variance(c: Conditions) -> Measured:
         f"{-printed_correlation():.2f}, from four points."
     )
     numbers = {"ratio": ratio.mean(0), "w2_squared": distance.mean(0), "gain": won.mean(0)}
-    return gain(-correlation(ratio), unit="(rank correlation, sign turned)", scale=1, note=note, numbers=numbers)
+    m = gain(-correlation(ratio), unit="(rank correlation, sign turned)", scale=1, note=note, numbers=numbers)
+    # Noise has to move the ratio, and there has to be a gain, for one to go with the other.
+    most = max(map(max, NOISE))
+    moved = ratio[:, [most in levels for levels in NOISE]].mean(1) - ratio[:, 0]
+    m = reads(m, unit="times", scale=1.0, ratio_under_the_larger_noise=moved)
+    return reads(m, DML_over_the_best_modality=won.mean(1))
 
 
 def printed_correlation() -> float:

@@ -59,6 +59,12 @@ def _w(conditions: Conditions) -> Measured:
         f"{ki.mean():.1f} and {kj.mean():.1f}.",
         numbers={"ij": ij, "ki": ki, "kj": kj, "ki apart": apart},
     )  # fmt: skip
+    # Below the distance of two halves of one cloud no pair of clouds of so many points can come.
+    bias, separate = at_end("w2_ii"), at_end("w2_ii_apart")
+    found = reads(
+        found, unit="%", room=100 * (1 - float((bias / ij).mean())),
+        two_nets_trained_alone_over_two_halves_of_one_cloud=(separate - bias) / ij,
+    )  # fmt: skip
     over = (constant - np.maximum(ki, kj)) / ij
     return controlled(found, over, "over a constant target (larger of the two distances, share of W2(z_i, z_j), %)")
 
@@ -73,10 +79,11 @@ def _l(conditions: Conditions) -> Measured:
         left: np.ndarray = (curve[:, -1] - floor) / (1 - floor)
         return left
 
+    # A constant target is learned without the input: where even that does not fall, no latent loss could.
     left, constant, averaged = excess("mse_sum"), excess("mse_sum", "constant"), excess("mse_mean")
     curve = _over_directions(conditions, "mse_sum", _FIVE, "latent_loss", "imperfect", clouds=False)
     floor = _over_directions(conditions, "mse_sum", _FIVE, "latent_floor", "imperfect", clouds=False)
-    return order(
+    found = order(
         {"fallen": 1 - left, "fallen below a tenth": _FALLEN - left}, unit="of the excess over the floor", scale=1.0,
         note=f"Validation latent loss over its start, mean of {', '.join(there)}: {curve[:, -1].mean():.2f}, where "
         f"{floor.mean():.2f} is half the target's variance and cannot be learned without the label. Of the rest "
@@ -84,6 +91,8 @@ def _l(conditions: Conditions) -> Measured:
         f"over the entries, not the sum (α = {_ALPHA}), {averaged.mean():.2f}: L_cls stretches z.",
         numbers={"curve": curve.mean(0), "floor": floor.mean()},
     )  # fmt: skip
+    unit = "of the excess over the floor"
+    return reads(found, unit=unit, scale=1.0, a_constant_target_falls=1 - constant)
 
 
 def _r2(conditions: Conditions) -> Measured:

@@ -76,7 +76,9 @@ def unfrozen(conditions: Conditions) -> Measured:
     t = tables("uml", 29).pivot(index="dataset", columns="method", values="value")
     worse = t[t["UML (Unfrozen Text Encoder)"] < t["Unimodal (Image Only)"]].index
     trap = f"Trap: in Tab 29 the unfrozen encoder is below unimodal on {', '.join(worse)}."
-    return same(found["unfrozen"] - found["frozen"], margin=MARGIN, note=f"Unfrozen minus frozen. {note} {trap}")
+    m = same(found["unfrozen"] - found["frozen"], margin=MARGIN, note=f"Unfrozen minus frozen. {note} {trap}")
+    taught, alone = (arm(conditions, shots=(4,), taught=on) for on in (True, False))
+    return reads(m, text_over_none_at_4_shots=difference(taught, alone, 4))
 
 
 def prompts(conditions: Conditions) -> Measured:

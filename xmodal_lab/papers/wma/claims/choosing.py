@@ -198,6 +198,25 @@ def best_beta(scores: xr.DataArray) -> tuple[np.ndarray, Mapping[str, Any]]:
     return np.array(gained), dict(zip(whole["task"].values.tolist(), picks.values.tolist(), strict=True))
 
 
+def beta_matters(scores: xr.DataArray) -> np.ndarray:
+    """Whether β moves a task's score at all: its best β less its worst one, both learned from the other seeds.
+
+    Args:
+        scores: as in :func:`best_beta`.
+
+    Returns:
+        (seeds,) mean over the tasks, of the left-out seed's test scores.
+    """
+    _needs(scores, "task", "beta", "seed")
+    mean, moved = scores.mean("case"), []
+    for seed in mean["seed"].values:
+        others = mean.sel(split="val").drop_sel(seed=seed).mean("seed")
+        test = mean.sel(split="test", seed=seed)
+        apart = test.isel(beta=first_best(others, "beta")) - test.isel(beta=first_best(-others, "beta"))
+        moved.append(float(apart.mean("task")))
+    return np.array(moved)
+
+
 def _without(scores: xr.DataArray) -> xr.DataArray:
     """The baseline: α = 0, where β makes no difference."""
     _needs(scores, "alpha")

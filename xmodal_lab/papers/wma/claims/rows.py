@@ -138,7 +138,8 @@ def over_minimising(c: Conditions) -> Measured:
     steps = {
         "over minimising": choose.per_seed(wma - chosen), "over the baseline": choose.per_seed(wma - plain),
     }  # fmt: skip
-    return order(steps, note=note, numbers={"D / D_0": moved, "over minimising at α = 1": float((wma - strong).mean())})
+    numbers = {"D / D_0": moved, "over minimising at α = 1": float((wma - strong).mean())}
+    return _readable(order(steps, note=note, numbers=numbers), cube, plain)
 
 
 def by_task(c: Conditions) -> Measured:
@@ -149,7 +150,9 @@ def by_task(c: Conditions) -> Measured:
     scores = choose.signed(cube).sel(alpha=GENTLE, drop=True)
     found, picks = choose.best_beta(scores)
     note = f"Best β by task: {', '.join(f'{t} {b:g}' for t, b in picks.items())} (validation, all seeds)."
-    return gain(found, note=note, numbers={"best beta": picks, "printed grids": printed.best_betas().to_dict()})
+    numbers = {"best beta": picks, "printed grids": printed.best_betas().to_dict()}
+    # Where no β differs from another, no task can have one of its own.
+    return reads(gain(found, note=note, numbers=numbers), best_β_over_the_worst=choose.beta_matters(scores))
 
 
 def _by_task(c: Conditions) -> xr.Dataset:
@@ -254,10 +257,10 @@ CLAIMS: tuple[Claim, ...] = (
         "wma.O",
         "WMA beats minimising transport (α = 1, β = 0)",
         "Tab 2",
-        "Hateful Memes 0.741 over 0.724",
+        "Hateful Memes 0.741 over 0.724; mean of its five tests 0.673 over 0.656, baseline 0.663",
         over_minimising,
         **_GRID,
-        effect={"over minimising": 1.7, "over the baseline": 0.5},
+        effect={"over minimising": 1.7, "over the baseline": 1.0},  # mean of its five tests there, as is judged here
     ),
     Claim(
         "wma.β",

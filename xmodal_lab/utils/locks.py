@@ -1,4 +1,4 @@
-"""Locks on the tasks of a store, which the system lets go of when their holder dies."""
+"""Locks on tasks of a store and entries of the cache, which the system lets go of when their holder dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TextIO
 
 @dataclass(eq=False)
 class TaskLock:
-    """A lock on one task, held while it is computed. Where the file system has no locks, everyone gets one."""
+    """A lock on one task or entry, held while it is computed. Where the file system has no locks, everyone gets one."""
 
     path: Path
     file: TextIO | None = None

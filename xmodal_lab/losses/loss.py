@@ -364,7 +364,8 @@ class ModuleLoss(Loss):
         named = dict(module.named_parameters())
         trainable = {k: p for k, p in named.items() if p.requires_grad} or named
         most = None if batches is None else check.integer("batches", batches, at_least=1)
-        super().__init__(type(self)._evaluate, trainable, name=name)  # unbound: what a loss holds goes with it
+        # Unbound, and never called: what a loss holds goes with it.
+        super().__init__(type(self)._evaluate, trainable, name=name)  # type: ignore[arg-type]
         read = batches_of(data, most)
         self.data = OnBatches(module, read, criterion, target, batchnorm, name, self.params)
 

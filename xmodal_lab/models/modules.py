@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,8 @@ def keeping_nothing_of_vmap(module: nn.Module) -> Iterator[None]:
     if torch._C._functorch.peek_interpreter_stack() is None:
         yield
         return
-    before = [(held, dict(held)) for part in module.modules() for held in (vars(part), part._buffers)]
+    held_by = [held for part in module.modules() for held in (vars(part), cast("dict[str, Any]", part._buffers))]
+    before = [(held, dict(held)) for held in held_by]
     try:
         yield
     finally:

@@ -294,8 +294,7 @@ def report(
     """
     import pandas as pd
 
-    asked = modalities or [m for key in attacks or () for m in ([key] if isinstance(key, str) else key)]
-    model, samples, criterion = on_samples(model, samples, asked, criterion)
+    model, samples, criterion = on_samples(model, samples, modalities or _attacked(attacks), criterion)
     names = tried(model, seen_modalities(model, samples))
     names = names if modalities is None else check.modalities_of(modalities, names)
     model, samples = single(model), single_samples(samples)
@@ -353,6 +352,12 @@ def report(
     unit = "sd" if relative_noise else "absolute"
     table.attrs = {"cites": ["xmodal_lab"], "seed": seed, "noise_unit": unit, "attacks": told}
     return table
+
+
+def _attacked(attacks: Any) -> list[str]:
+    """The modalities that a mapping of attacks names, alone or several together."""
+    keys = list(attacks) if isinstance(attacks, Mapping) else []
+    return [m for key in keys for m in ([key] if isinstance(key, str) else key)]
 
 
 # -- private -----------------------------------------------------------------------------------------

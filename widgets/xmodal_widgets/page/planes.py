@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def draw_planes(axes: Any, grid: Grid, view: Any, settings: Sequence[Any], state: Mapping[str, Any], index: int) -> Any:
+    """Each panel's plane; what the colour bar is drawn from, None where no number is shown."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize
 

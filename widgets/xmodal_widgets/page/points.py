@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def draw_scatter(axes: Any, grid: Grid, view: Scatter, settings: Sequence[Any]) -> Any:
+    """Each panel's points; what a colour bar is drawn from, None where colours are classes or one."""
     points = view.axes(grid)[0]
     artist = None
     for axis, setting in zip(axes, settings, strict=False):
@@ -51,6 +52,7 @@ def _draw_classes(axis: Axes, grid: Grid, view: Scatter, classes: Any, x: Any, y
 
 
 def draw_intervals(axis: Axes, grid: Grid, view: Intervals, state: Mapping[str, Any]) -> None:
+    """A row for each name that has numbers: its interval, the value in it, and the mark."""
     (rows,) = view.axes(grid)
     read = {name: grid.take(name, state, (rows,), codes=name == view.color) for name in view.variables}
     kept = np.flatnonzero(np.isfinite(read[view.var]))

@@ -28,6 +28,7 @@ def draw_series(
     index: int,
     quantiles: Sequence[float],
 ) -> None:
+    """Each panel's lines or bars, with their intervals, on one scale."""
     keep = [d for d in (view.hue, view.x, view.band) if d is not None]
     slices = [_less(grid, view, grid.take(view.var, setting, keep), keep) for setting in settings]
     log = state["log"][index] and bool((grid.arrays[view.var] > 0).any())
@@ -205,6 +206,7 @@ def _draw_bars(axis: Axes, grid: Grid, view: Bars, table: Any, spread: Any, sett
 
 
 def hue_color(grid: Grid, hue: str | None, h: int) -> Any:
+    """The colour of one hue: along viridis for numbers, one of the named for names."""
     import matplotlib as mpl
 
     if hue is not None and grid.dims[hue].numeric:

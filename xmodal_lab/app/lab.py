@@ -41,7 +41,7 @@ def lab(arguments: Sequence[str] = ()) -> int:
     print(f"JupyterLab opens on {start}; Ctrl-C twice ends it.", flush=True)
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in containers
     command = [sys.executable, "-m", "jupyterlab", str(start), *QUIET, *as_root, *arguments]
-    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(command, env=_with_defaults(Path(folder))) as server:
+    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(command, env=with_defaults(Path(folder))) as server:
         while True:  # a terminal sends Ctrl-C to the server too, which asks and then ends its kernels: wait for it
             try:
                 return server.wait()
@@ -49,8 +49,15 @@ def lab(arguments: Sequence[str] = ()) -> int:
                 continue
 
 
-def _with_defaults(folder: Path) -> dict[str, str]:
-    """The environment with ``folder`` among Jupyter's, and there :data:`DEFAULTS` of its settings."""
+def with_defaults(folder: Path) -> dict[str, str]:
+    """The environment with ``folder`` among Jupyter's, and there :data:`DEFAULTS` of its settings.
+
+    Args:
+        folder: that exists, and stays while the server runs.
+
+    Returns:
+        Variables for the server's process.
+    """
     write_text(folder / "labconfig" / "default_setting_overrides.json", json.dumps(DEFAULTS))
     known = os.environ.get("JUPYTER_CONFIG_PATH", "")
     return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, (str(folder), known)))}

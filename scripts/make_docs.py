@@ -56,7 +56,9 @@ import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
 del xmodal_widgets.SweepView._ipython_display_  # which shows the live view first
 """
-FIT = "new ResizeObserver(() => this.style.height = this.contentDocument.body.offsetHeight + 24 + 'px')"
+# A view is as tall as its window lets it be, so a frame that only followed it would grow with it: one screen is the most.
+TALL = "Math.min(this.contentDocument.body.offsetHeight + 24, 0.92 * window.innerHeight)"
+FIT = f"new ResizeObserver(() => this.style.height = {TALL} + 'px')"
 FRAME = (
     '<iframe style="width:100%;height:46em;border:0" title="live view" loading="lazy" src="views/{}" '
     f'onload="try {{{{ {FIT}.observe(this.contentDocument.body) }}}} catch (error) {{{{}}}}"></iframe>'
@@ -251,6 +253,7 @@ def lesson(source: Path, target: Path, live: bool) -> str:
             NotebookClient(
                 notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}},
                 extra_arguments=["--log-level=ERROR"],  # kernels warn that they talk over TCP, on this machine
+                store_widget_state=False,  # else the page holds each view's whole cube once more, beside its frame
             ).execute()  # fmt: skip
             del notebook.cells[0]
         except (CellExecutionError, DeadKernelError, TimeoutError) as error:

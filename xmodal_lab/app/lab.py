@@ -41,7 +41,7 @@ def lab(arguments: Sequence[str] = ()) -> int:
     print(f"JupyterLab opens on {start}; Ctrl-C twice ends it.", flush=True)
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in containers
     command = [sys.executable, "-m", "jupyterlab", str(start), *QUIET, *as_root, *arguments]
-    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(command, env=with_defaults(Path(folder))) as server:
+    with tempfile.TemporaryDirectory() as held, subprocess.Popen(command, env=with_defaults(Path(held))) as server:
         while True:  # a terminal sends Ctrl-C to the server too, which asks and then ends its kernels: wait for it
             try:
                 return server.wait()

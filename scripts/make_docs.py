@@ -40,7 +40,7 @@ PAGES = {
     "CLAIMS_EMOJI.md": "CLAIMS_EMOJI", "CLAIMS_SHAPES.md": "CLAIMS_SHAPES",
     "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
     "docs/own_panels.md": "own_panels", "docs/reliability.md": "reliability", "docs/security.md": "security",
-    "docs/glossary.md": "glossary", "docs/class.md": "class",
+    "docs/device.md": "device", "docs/glossary.md": "glossary", "docs/class.md": "class",
 }  # fmt: skip
 FILES = ("CITATION.cff", "docs/*.png", "docs/*.svg", "docs/*.gif")  # what the pages point to, as it is
 # Run before a lesson: a view shows itself as the page that to_html writes, in a frame as high as the view.
@@ -264,6 +264,8 @@ def lesson(source: Path, target: Path, live: bool) -> str:
         cell.source = _linked(cell.source)
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\$\$(.+?)\$\$", lambda found: drawn(found[1]), cell.source, flags=re.S)
+            cell.source = re.sub(r"<details><summary>(.*?)</summary>", r"⟦fold \1⟧", cell.source)
+            cell.source = cell.source.replace("</details>", "⟦unfold⟧")
     notebook.cells = [cell for cell in notebook.cells if "plumbing" not in cell.metadata.get("tags", [])]
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell(_navigation()))
     notebook.metadata["title"] = source.stem
@@ -285,6 +287,9 @@ def drawn(formula: str) -> str:
 def _written(notebook: nbformat.NotebookNode) -> str:
     """The page, without the scripts that nbconvert would have it fetch from elsewhere (require.js, MathJax)."""
     text: str = _exporter().from_notebook_node(notebook)[0]
+    # nbconvert closes an HTML element at the first blank line, and so leaves hints and solutions outside their folds.
+    text = re.sub(r"<p>⟦fold (.*?)⟧</p>", r"<details><summary>\1</summary>", text)
+    text = text.replace("<p>⟦unfold⟧</p>", "</details>")
     text = re.sub(r'<script[^>]* src="https?://[^"]*"[^>]*>\s*</script>', "", text)
     return re.sub(r'<link[^>]* href="https?://[^"]*"[^>]*>', "", text)
 

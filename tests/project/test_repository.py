@@ -149,7 +149,11 @@ def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
     for name in ("lesson", "page"):
         text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
         assert re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="https?:[^"]*"', text) == []
-    assert 'src="data:image/svg+xml;base64,' in (tmp_path / "lesson.html").read_text(encoding="utf-8")
+    text = (tmp_path / "lesson.html").read_text(encoding="utf-8")
+    assert 'src="data:image/svg+xml;base64,' in text
+    folds = re.findall(r"<details><summary>Solution</summary>(.*?)</details>", text, re.S)
+    assert len(folds) == 3 and all("answer_" in fold for fold in folds), "a solution is inside its fold"
+    assert "⟦" not in text
 
 
 def test_what_a_page_would_fetch_and_what_is_too_heavy_is_told(builder, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def _synergy(dataset: Dataset) -> None:
 
 
 def _cox(dataset: Dataset) -> None:
-    sweep(CoxWorld(dataset).experiment(steps=5, connect_steps=2), seed=[0, 1], progress=False)
+    sweep(CoxWorld(dataset).experiment(steps=5, connect_steps=2, perceptor_steps=5), seed=[0, 1], progress=False)
 
 
 def _uml(dataset: Dataset) -> None:

@@ -78,7 +78,7 @@ def cox() -> Calls:
         labels=torch.tensor([[0, 1, 2]]), there=torch.ones(1, 3, dtype=torch.bool),
         draw=lambda high, shape: torch.zeros(1, *shape, dtype=torch.long),
     )  # fmt: skip
-    options = cx.Options(label_share=0.3, steps=2)
+    options = cx.Options(label_share=0.3, steps=2, connect_steps=2)
     seen = {"splits": [dataset.train], "kinds": dict(dataset.kinds), "names": ["a", "b"], "perceptor": "supervised"}
     asked = {
         "views": views,
@@ -113,7 +113,10 @@ def cox() -> Calls:
         ),
         "cox.run": Call(cx.run, {"problem": problem, "options": options}, guises=False, nan=True, leave=["None"]),
         "cox.run, asked": Call(
-            cx.run, {"label_share": 0.3, "algorithm": "erm"}, fixed={"problem": problem, "steps": 2}, nan=True
+            cx.run,
+            {"label_share": 0.3, "algorithm": "erm"},
+            fixed={"problem": problem, "steps": 2, "connect_steps": 2},
+            nan=True,
         ),
         "cox.run_stack": Call(cx.run_stack, {"problem": problem, "members": [options]}, guises=False, nan=True),
         "cox.Options": Call(cx.Options, _plain(cx.Options)),

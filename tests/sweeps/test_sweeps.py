@@ -482,20 +482,24 @@ def test_a_member_that_always_kills_its_worker_ends_the_sweep() -> None:
 
 
 SCRIPT = """
-import sys
+import numpy as np
 from xmodal_lab.sweeps import sweep
 print("imported")
-cube = sweep("dml", how="processes", progress=False, alpha=[0.0, 1.0], epochs=1, images_per_class=5, clips_per_class=9)
-print(cube["accuracy"].notnull().all().item())
+asked = {"alpha": [0.0, 1.0], "epochs": 1, "images_per_class": 5, "clips_per_class": 9}
+alone, spread = (sweep("dml", how=how, progress=False, **asked) for how in ("sequential", "processes"))
+print(spread["accuracy"].notnull().all().item())
+for name, values in alone.data_vars.items():
+    np.testing.assert_array_equal(spread[name].values, values.values, err_msg=str(name))
+print("the bits of one process")
 """
 
 
 @pytest.mark.once
-def test_processes_of_our_own_need_no_guard_in_the_script(tmp_path) -> None:
+def test_processes_of_our_own_need_no_guard_in_the_script_and_give_its_bits(tmp_path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment(), timeout=120)
-    assert done.stdout.split() == ["imported", "True"], done.stderr
+    assert done.stdout.splitlines() == ["imported", "True", "the bits of one process"], done.stderr
 
 
 @pytest.mark.once

@@ -22,9 +22,9 @@ CUBES = sorted(path.name.removesuffix(".zarr.zip") for path in shipped.FOLDER.gl
 SMALL = {  # the cheapest settings of each, with axes of numbers, words, yes and no
     "dml": {"alpha": [0.0, 1.0], "epochs": 1, "width": 4},
     "synergy": {"direction": ["A→V", "V→A"], "steps": 2},
-    "cox": {"steps": [5, 6], "connect_steps": 10},
+    "cox": {"steps": [5, 6], "connect_steps": 10, "perceptor_steps": 5},
     "uml": {"seed": [0, 1], "steps": 2},
-    "wma": {"steps": [1, 2], "width": 8, "layers": 1, "batch_size": 8},
+    "wma": {"steps": [1, 2], "width": 8, "layers": 1, "batch_size": 8, "pretraining": 2},
     "bench": {"a_align": [0.0, 1.0], "epochs": 1},
 }
 

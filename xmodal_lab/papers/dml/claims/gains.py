@@ -126,6 +126,8 @@ def flat_methods(c: Conditions) -> Measured:
     each = "; ".join(f"SML + {name} over SML {gain(a - sml).text}" for name, a in others.items())
     steps = {f"over SML + {name}": at_least(dml - a, margin=MARGIN) for name, a in others.items()}
     m = order(steps, note=f"SAM at ρ = {chosen:g}. {each}.")
+    single = best_single(trained(c), where.names)
+    m = reads(m, room=100 * (1 - float(sml.mean())), SML_over_the_best_modality=sml - single)
     everything = values(sees_all(c), "accuracy")
     return controlled(m, at_least(dml - everything, margin=MARGIN), COVERAGE)
 

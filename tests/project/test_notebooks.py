@@ -75,7 +75,9 @@ def test_its_first_cells_are_words_the_installation_and_a_diagram(lesson: Any) -
     paper = path.stem.split("_", 1)[1]
     if paper in PAPERS:
         assert name == paper
-        (link,) = re.findall(rf"^- \[{paper}\]\((https://\S+)\): .*\[lesson \d\d\]\(notebooks/{path.name}\)$", README, re.M)
+        (link,) = re.findall(
+            rf"^- \[{paper}\]\((https://\S+)\): .*\[lesson \d\d\]\(notebooks/{path.name}\)$", README, re.M
+        )
         assert f"]({link})" in first.source, "the paper, named and linked as in the README"
 
 

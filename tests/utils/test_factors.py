@@ -23,8 +23,8 @@ FREE = {
 # Who calls one directly, and why its freedom does not reach a result.
 INVARIANT = {
     "factors": "the rule itself",
-    "spectrum": "Hutch++: a trace over the basis's span, and a projector",
     "lanczos": "Ritz vectors on the way; curvature turns those that come out",
+    "block_lanczos": "as lanczos, and a basis whose span alone counts",
     "clouds": "only basis times basis",
     "loewner": "projectors, inverses and roots; schur is ours",
     "linear": "roots, and a projector",

@@ -24,7 +24,7 @@ from ..data.labels import task_of
 from ..data.samples import Samples
 from ..losses import Loss, Params
 from ..losses.module_loss import loss_on
-from ..models.any_batch import Called, on_any_batch, tried
+from ..models.any_batch import BATCHES, Called, on_samples, tried
 from ..models.copies import copy_of
 from ..models.evaluation import device_of, eval_mode
 from ..models.latents import answering, apart, latents_of, pooled
@@ -225,7 +225,6 @@ def looks_of(given: Looks | Mapping[str, Any] | None) -> Looks:
     )
 
 
-@on_any_batch
 def look(run: Any, samples: Any, *, criterion: Any = None, **looks: Any) -> xr.Dataset:
     """Take several looks at one net.
 
@@ -270,7 +269,9 @@ def look(run: Any, samples: Any, *, criterion: Any = None, **looks: Any) -> xr.D
         >>> seen.landscape.shape, bool(seen.w2 > 0)
         ((5, 5), True)
     """
-    return _look(looks_of(looks), model_of(run), samples, criterion)
+    places = looks.pop("latents", None) if isinstance(samples, BATCHES) else None
+    model, samples, criterion = on_samples(run, samples, criterion=criterion, latents=places)
+    return _look(looks_of(looks), model_of(model), samples, criterion)
 
 
 def _look(

@@ -131,8 +131,8 @@ class Term:
     """The base of all terms: subclass it for a term that prepares, draws or has parameters; else see :func:`term`.
 
     A subclass is a frozen dataclass. ``weighs`` names its settings and the fields that hold them; the first is the
-    weight, and a weight of 0 is never computed. ``prepared`` names the fields that ``prepare`` alone reads: members of one
-    stack may differ in them.
+    weight, and a weight of 0 is never computed. ``prepared`` names the fields that ``prepare`` alone reads: members of
+    one stack may differ in them.
     """
 
     name: ClassVar[str] = "term"

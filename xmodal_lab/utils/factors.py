@@ -67,6 +67,18 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @full_precision()
+def orthonormal(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Q (b, n) of orthonormal rows and an upper triangle R (b, b) with ``rows``ᵀ = QᵀR, where the rows are.
+
+    For those who need the span alone: signs are left free. Computed on the CPU for a device that is neither that nor
+    CUDA: torch may have no such factor there.
+    """
+    there = rows if rows.device.type in ("cpu", "cuda") else rows.cpu()
+    basis, triangle = torch.linalg.qr(there.T)
+    return basis.T.to(rows.device), triangle.to(rows.device)
+
+
+@full_precision()
 def leading_axes(rows: Tensor, count: int) -> Tensor:
     """The ``count`` leading right singular vectors of ``rows`` (n, d), as columns (d, min(count, n, d)), in float64.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -216,7 +215,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def _off(before: float, now: float) -> float:
-    return 0.0 if before == now or math.isnan(before) else abs(now - before) / max(abs(before), 1e-12)
+    return 0.0 if before == now else abs(now - before) / max(abs(before), 1e-12)
 
 
 def write(rows: list[dict[str, Any]]) -> None:

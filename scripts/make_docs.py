@@ -40,7 +40,7 @@ PAGES = {
     "CLAIMS_EMOJI.md": "CLAIMS_EMOJI", "CLAIMS_SHAPES.md": "CLAIMS_SHAPES",
     "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
     "docs/own_panels.md": "own_panels", "docs/reliability.md": "reliability", "docs/security.md": "security",
-    "docs/glossary.md": "glossary", "docs/class.md": "class", "docs/speed.md": "speed",
+    "docs/device.md": "device", "docs/glossary.md": "glossary", "docs/class.md": "class", "docs/speed.md": "speed",
 }  # fmt: skip
 FILES = ("CITATION.cff", "docs/*.png", "docs/*.svg", "docs/*.gif")  # what the pages point to, as it is
 # Run before a lesson: a view shows itself as the page that to_html writes, in a frame as high as the view.
@@ -56,7 +56,9 @@ import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
 del xmodal_widgets.SweepView._ipython_display_  # which shows the live view first
 """
-FIT = "new ResizeObserver(() => this.style.height = this.contentDocument.body.offsetHeight + 24 + 'px')"
+# A view is as tall as its window lets it be, so a frame that only followed it would grow with it: one screen is the most.
+TALL = "Math.min(this.contentDocument.body.offsetHeight + 24, 0.92 * window.innerHeight)"
+FIT = f"new ResizeObserver(() => this.style.height = {TALL} + 'px')"
 FRAME = (
     '<iframe style="width:100%;height:46em;border:0" title="live view" loading="lazy" src="views/{}" '
     f'onload="try {{{{ {FIT}.observe(this.contentDocument.body) }}}} catch (error) {{{{}}}}"></iframe>'
@@ -251,6 +253,7 @@ def lesson(source: Path, target: Path, live: bool) -> str:
             NotebookClient(
                 notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}},
                 extra_arguments=["--log-level=ERROR"],  # kernels warn that they talk over TCP, on this machine
+                store_widget_state=False,  # else the page holds each view's whole cube once more, beside its frame
             ).execute()  # fmt: skip
             del notebook.cells[0]
         except (CellExecutionError, DeadKernelError, TimeoutError) as error:
@@ -261,6 +264,8 @@ def lesson(source: Path, target: Path, live: bool) -> str:
         cell.source = _linked(cell.source)
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\$\$(.+?)\$\$", lambda found: drawn(found[1]), cell.source, flags=re.S)
+            cell.source = re.sub(r"<details><summary>(.*?)</summary>", r"⟦fold \1⟧", cell.source)
+            cell.source = cell.source.replace("</details>", "⟦unfold⟧")
     notebook.cells = [cell for cell in notebook.cells if "plumbing" not in cell.metadata.get("tags", [])]
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell(_navigation()))
     notebook.metadata["title"] = source.stem
@@ -282,6 +287,9 @@ def drawn(formula: str) -> str:
 def _written(notebook: nbformat.NotebookNode) -> str:
     """The page, without the scripts that nbconvert would have it fetch from elsewhere (require.js, MathJax)."""
     text: str = _exporter().from_notebook_node(notebook)[0]
+    # nbconvert closes an HTML element at the first blank line, and so leaves hints and solutions outside their folds.
+    text = re.sub(r"<p>⟦fold (.*?)⟧</p>", r"<details><summary>\1</summary>", text)
+    text = text.replace("<p>⟦unfold⟧</p>", "</details>")
     text = re.sub(r'<script[^>]* src="https?://[^"]*"[^>]*>\s*</script>', "", text)
     return re.sub(r'<link[^>]* href="https?://[^"]*"[^>]*>', "", text)
 

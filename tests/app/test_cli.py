@@ -45,7 +45,7 @@ class Server:
 
     started: ClassVar[list[list[str]]] = []
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], env: dict[str, str] | None = None) -> None:
         self.started.append(command)
         self.waits = [KeyboardInterrupt, 0]
 
@@ -180,3 +180,28 @@ def test_every_setting_of_a_known_experiment_has_a_word(capsys: pytest.CaptureFi
         cli.main(["sweep", "dml", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "share of pairs drawn anew, or weight of the paper's loss (1.0)" in shown
+
+
+def test_a_claim_that_was_not_measured_says_why_on_the_screen() -> None:
+    import pandas as pd
+
+    from xmodal_lab.app.claims import as_text
+
+    row = {"id": "a.B", "verdict": "not measured", "measured": "", "source": "Tab 1", "printed": "", "claim": "It holds.",
+           "note": "ValueError: no such thing.", "needed": float("nan")}  # fmt: skip
+    rows = pd.DataFrame([row, {**row, "id": "a.C", "verdict": "holds", "note": "long"}])
+    assert "no such thing" in as_text(rows) and "long" not in as_text(rows)
+
+
+def test_jupyterlab_reads_that_nobody_wants_its_news(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With no news address alone it still asks, in a toast over the first lesson."""
+    settings = pytest.importorskip("jupyterlab_server.settings_utils")
+    from xmodal_lab.app.lab import with_defaults
+
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "own"))
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(tmp_path / "mine"))
+    found = with_defaults(tmp_path / "folder")["JUPYTER_CONFIG_PATH"]
+    assert found.split(os.pathsep) == [str(tmp_path / "folder"), str(tmp_path / "mine")]
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", found)
+    overrides, error = settings._get_overrides(str(tmp_path))
+    assert not error and overrides["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"

@@ -14,6 +14,7 @@ from xmodal_lab import claims
 from xmodal_lab.app import claims as claims_command
 from xmodal_lab.app import main as cli
 from xmodal_lab.claims import ledger
+from xmodal_lab.claims import page as pages
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.verdicts import Measured, exact, gain
 from xmodal_lab.sweeps.experiment import Experiment
@@ -137,8 +138,8 @@ def test_refused_before_any_work(few: list[str], capsys: pytest.CaptureFixture[s
 def test_the_ledger_merges_and_renders(few: list[str], tmp_path: Path) -> None:
     json_path, markdown = tmp_path / "claims.json", tmp_path / "CLAIMS.md"
     ids = ["dml.A", "dml.T", "uml.B"]
-    ledger.write(claims.run("dml.T", progress=False).to_dict("records"), ids, json_path, markdown)
-    ledger.write(claims.run("dml.A", progress=False).to_dict("records"), ids, json_path, markdown)
+    pages.write(claims.run("dml.T", progress=False).to_dict("records"), ids, json_path, markdown)
+    pages.write(claims.run("dml.A", progress=False).to_dict("records"), ids, json_path, markdown)
     assert list(ledger.rows_in(json_path)) == ["dml.A", "dml.T"], "in the order of the papers, none lost"
     text = markdown.read_text()
     assert r"| dml.A | It gains \| a lot | Tab 1; 70.30 | +14.0 ± 6.8 points | 9.2 | 5 | **holds** |" in text
@@ -224,9 +225,9 @@ def test_the_shipped_ledger_is_complete_and_true_to_its_page() -> None:
     assert unmeasured <= set(UNMEASURED), "run `make claims`"
     assert not set(UNMEASURED) & set(ledger.shipped()), "measured since: take it off UNMEASURED"
     page = Path(__file__).resolve().parents[2] / "CLAIMS.md"
-    assert page.read_text() == ledger.render(list(ledger.shipped().values()))
+    assert page.read_text() == pages.render(list(ledger.shipped().values()))
     readme = (page.parent / "README.md").read_text()
-    assert ledger.summary(ledger.shipped().values()) in readme
+    assert pages.summary(ledger.shipped().values()) in readme
     trained = {i for i, c in claims.known().items() if c.trained}
     for row in table.to_dict("records"):
         if row["id"] in trained - unmeasured and not row["verdict"].startswith("needs"):

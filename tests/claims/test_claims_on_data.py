@@ -15,6 +15,7 @@ import xmodal_lab as xl
 from xmodal_lab import claims, datasets
 from xmodal_lab.app import main as cli
 from xmodal_lab.claims import ledger
+from xmodal_lab.claims import page as pages
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.verdicts import Measured, gain
 from xmodal_lab.experiments.late_fusion import LateFusionWorld
@@ -56,6 +57,8 @@ def test_options_are_read_from_a_line() -> None:
     }  # fmt: skip
     assert datasets.parsed("avmnist", '{"n_train": 3000, "snr_db": [-10, 0]}') == {"n_train": 3000, "snr_db": [-10, 0]}
     assert datasets.parsed("avmnist", "") == {}
+    words = datasets.parsed("avmnist", "modalities=[image, 'audio'], snr_db=[]")
+    assert words == {"modalities": ["image", "audio"], "snr_db": []}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +189,7 @@ def test_refused_ledgers(few: Path, avmnist: Path, capsys: pytest.CaptureFixture
         claims.table(path="x.json", dataset="avmnist")
     rows = claims.run("dml.A", progress=False).to_dict("records")
     with pytest.raises(ValueError, match="is about avmnist, but there are rows about the claims' own worlds"):
-        ledger.write(rows, ["dml.A"], few / "a.json", few / "a.md", dataset="avmnist")
+        pages.write(rows, ["dml.A"], few / "a.json", few / "a.md", dataset="avmnist")
     assert not (few / "a.json").exists()
 
 
@@ -401,7 +404,7 @@ def test_the_ledger_on_real_avmnist_is_complete_and_true_to_its_page() -> None:
     assert list(table["id"]) == MEASURED
     assert (table["n"] >= 5).all() and (table["dataset"] == "avmnist").all() and table["data"].nunique() == 1
     rows = list(ledger.shipped("avmnist").values())
-    assert ledger.place("avmnist", "md").read_text() == ledger.render(rows, **ledger.words("avmnist", rows))
+    assert ledger.place("avmnist", "md").read_text() == pages.render(rows, **pages.words("avmnist", rows))
     assert list(xl.claims.table("dml", dataset="avmnist")["id"]) == MEASURED[4:]
     assert cli.main(["claims", "uml", "--dataset", "avmnist"]) == 2
 
@@ -422,4 +425,4 @@ def test_the_ledgers_through_the_language_model_are_complete_and_true_to_their_p
     assert set(table["encode"]) == {"text=minilm"} and table["data_options"].nunique() == 1
     rows = list(ledger.shipped(name).values())
     page = ledger.place(name, "md").read_text()
-    assert page == ledger.render(rows, **ledger.words(name, rows)) and "--encode 'text=minilm'" in page
+    assert page == pages.render(rows, **pages.words(name, rows)) and "--encode 'text=minilm'" in page

@@ -64,3 +64,50 @@ def test_claims_of_ones_own_say_what_they_are_about() -> None:
     assert found.verdict == "needs several classes a row"
     with pytest.raises(ValueError, match="unknown sort of labels in tasks 'words'"):
         about([row], "words")
+
+
+def test_papers_of_classifiers_refuse_several_classes_a_row_in_words() -> None:
+    from xmodal_lab.papers import synergy, uml
+
+    with pytest.raises(ValueError, match="UML's shared head needs class labels; these are several classes a row"):
+        uml.experiment(several())
+    with pytest.raises(ValueError, match="shots are counted by class; these labels are several classes a row"):
+        xl.sweep(xl.bench(several()), a_shots=2, epochs=1, progress=False)
+    kinds = {"a": "image", "b": "audio"}
+    seen = {"a": np.abs(G.normal(size=(N, 4, 4))) / 9, "b": G.normal(size=(N, 6))}
+    ds = xl.Dataset.from_arrays(seen, TAGS.astype(int), classes=["x", "y", "z"], kinds=kinds, val_share=0)
+    with pytest.raises(ValueError, match="'mine' needs one class for every training row"):
+        xl.sweep(synergy.experiment(ds), steps=5, progress=False)
+
+
+def test_cox_refuses_several_classes_a_row_in_words() -> None:
+    from xmodal_lab.papers import cox
+
+    views = {**VIEWS, "c": G.normal(size=(N, 3))}
+    ds = xl.Dataset.from_arrays(views, TAGS.astype(int), classes=["x", "y", "z"], val_share=0)
+    for make in (lambda: cox.of_dataset(ds, out="c"), lambda: cox.of_views(views, TAGS, out="c")):
+        with pytest.raises(ValueError, match=r"cox needs class labels .*these are several classes a row"):
+            make()
+
+
+def test_rows_that_are_never_complete_are_filled_as_the_error_says() -> None:
+    views = {m: x.copy() for m, x in VIEWS.items()}
+    views["a"][:30:2], views["b"][1:30:2] = np.nan, np.nan
+    split = {"train": slice(0, 30), "test": slice(30, N)}
+    ds = xl.Dataset.from_arrays(views, np.arange(N) % 4 // 2, split=split)
+    net = xl.LateFusion.for_dataset(ds, architecture="mlp")
+    with pytest.raises(ValueError, match=r"use pairing=xl\.Pairing\(rows='all'\)"):
+        xl.fit(net, ds, epochs=1)
+    assert xl.fit(net, ds, epochs=1, pairing=xl.Pairing(rows="all")).score >= 0
+
+
+def test_of_real_values_there_is_no_accuracy_and_no_loss_in_nats() -> None:
+    net = xl.LateFusion.for_dataset(real(), architecture="mlp")
+    looked = xl.look(net, real().test, landscape=3, missing=0.5)
+    assert "units" not in looked.loss.attrs and "units" not in looked.landscape.attrs
+    assert looked.accuracy.attrs["long_name"] == "minus squared error"
+    assert looked.missing.attrs["long_name"] == "minus squared error, 50% of the rows without"
+    cube = xl.sweep(xl.bench(real()), epochs=1, progress=False)
+    assert not cube.loss.attrs.get("units") and cube.accuracy.attrs["long_name"] == "minus squared error"
+    classes = xl.look(xl.LateFusion.for_dataset(several(), architecture="mlp"), several().test)
+    assert classes.loss.attrs["units"] == "nats" and classes.accuracy.attrs["long_name"] == "accuracy"

@@ -70,6 +70,15 @@ def test_multibench_sets(made, which) -> None:
         assert torch.equal((values.train.labels > 0).long(), dataset.train.labels)
 
 
+def test_every_name_that_loads_has_a_fake_and_a_reference(tmp_path) -> None:
+    for name in ("multibench", "mosi", "ur_funny"):
+        root = xl.datasets.fake(name, tmp_path / name)
+        ds = xl.load(name, root=root)
+        assert ds.name in xl.datasets.options(name).values() and "no reference" not in xl.cite(ds)
+    made = {"digits", "shapes", "gaussian"}
+    assert {*xl.datasets.names()} - made <= {*fakes._WRITERS}
+
+
 def test_a_net_learns_the_trace_of_the_class_in_a_fake(tmp_path) -> None:
     dataset = xl.load("folder", root=xl.datasets.fake("folder", tmp_path / "f", rows=10), size=16)
     net = xl.LateFusion.for_dataset(dataset, modalities=("image", "text"))

@@ -39,6 +39,7 @@ from xmodal_widgets import Lines, SweepView
 
 import xmodal_lab as xl
 from xmodal_lab.claims import ledger as _ledger
+from xmodal_lab.claims import page as _page
 from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.data.datasets import fakes
 from xmodal_lab.data.datasets.reading import download
@@ -201,8 +202,8 @@ def test_the_merged_ledger_is_the_old_or_the_new_one(tmp_path: Path, faults: Cal
         with harm.mock.patch.object(_ledger, "SHIPPED", folder / "claims.json"):
             first = folder / "claims.json", folder / "CLAIMS.md"
             if not first[1].exists():
-                _ledger.write(rows[:3], ids, *first)
-            _ledger.write(rows, ids, *first)
+                _page.write(rows[:3], ids, *first)
+            _page.write(rows, ids, *first)
             return list(_ledger.rows_in(first[0]))
 
     def check(folder: Path, got: list[str] | None) -> None:

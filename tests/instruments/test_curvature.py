@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xmodal_lab import curvature
-from xmodal_lab.instruments.curvature import lanczos
+from xmodal_lab.instruments.curvature import leading
 from xmodal_lab.instruments.curvature import operator as hessian
 from xmodal_lab.losses import Loss
 from xmodal_lab.utils import memory
@@ -316,7 +316,7 @@ def test_network_against_dense_and_eigsh(twin: Loss, exact: Tensor) -> None:
 
 def test_basis_that_does_not_fit_is_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
     spectrum = np.r_[1.5, 1.4, 1.3, bulk(500)]
-    monkeypatch.setattr(lanczos, "BASIS_BYTES", 0)
+    monkeypatch.setattr(leading, "BASIS_BYTES", 0)
     found = curvature.top_eigenvalues(quadratic(spectrum), k=4)
     np.testing.assert_allclose(found.values, np.sort(spectrum)[::-1][:4], rtol=1e-4)
     assert found.hvps > 28  # more than the basis holds

@@ -41,8 +41,8 @@ def test_plane_of_a_quadratic_is_exact_and_leaves_theta_alone(normalization: str
     for k, p in loss.params.items():
         assert torch.equal(p, before[k])
     assert plane.attrs | {"norm": 0} == {
-        "long_name": "quadratic", "centre": pytest.approx(float(loss())), "span": 1.5, "seed": 4,
-        "normalization": str(normalization), "engine": "xmodal", "parameters": 10, "norm": 0, "dtype": "float64",
+        "source": "xmodal_lab landscape", "long_name": "quadratic", "centre": pytest.approx(float(loss())), "span": 1.5,
+        "seed": 4, "normalization": str(normalization), "engine": "xmodal", "parameters": 10, "norm": 0, "dtype": "float64",
     }  # fmt: skip
 
 

@@ -111,3 +111,10 @@ def test_threads_draw_the_weights_of_their_own_seed() -> None:
         alone = dict(xl.LateFusion.for_dataset(ds, width=8, seed=seed).state_dict())
         for net in nets[seed::4]:
             assert_close(dict(net.state_dict()), alone, rtol=0, atol=0)
+
+
+def test_a_dataset_without_labels_says_so() -> None:
+    ds = xl.load("gaussian", n_x=20, n_y=20, n_test=10)
+    with pytest.raises(ValueError, match="gaussian has no labels, so a head has nothing to answer; give outputs="):
+        xl.LateFusion.for_dataset(ds)
+    assert xl.LateFusion.for_dataset(ds, outputs=3, architecture="mlp").modalities == ("x", "y")

@@ -108,7 +108,8 @@ def test_a_users_own_notebook_has_a_page_and_half_a_file_ends_nothing(builder, t
     (tmp_path / "docs" / "class.md").write_text("| 05_dml | 29 | 700 |\n")
     mine = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1/0")])
     nbformat.write(mine, tmp_path / "notebooks" / "my own.ipynb")
-    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "notebooks" / "05_dml.ipynb")
+    slider = nbformat.v4.new_code_cell("import ipywidgets\nslider = ipywidgets.IntSlider(value=7)\nprint('ran')")
+    nbformat.write(nbformat.v4.new_notebook(cells=[slider]), tmp_path / "notebooks" / "05_dml.ipynb")
     (tmp_path / "notebooks" / "half.ipynb").write_text('{"cells": [')
     monkeypatch.setattr(builder, "ROOT", tmp_path)
     builder._notebooks.cache_clear()
@@ -121,6 +122,9 @@ def test_a_users_own_notebook_has_a_page_and_half_a_file_ends_nothing(builder, t
         told = builder.lesson(good[1], tmp_path / "my own.html", live=True)
         assert told == "my own.ipynb raised ZeroDivisionError: division by zero; it is shown as it was saved."
         assert (tmp_path / "my own.html").is_file()
+        assert builder.lesson(good[0], tmp_path / "05_dml.html", live=True) == ""
+        page = (tmp_path / "05_dml.html").read_text(encoding="utf-8")
+        assert "ran" in page and "widget-state+json" not in page, "a view's cube is in its frame, not in the page too"
     finally:
         builder._notebooks.cache_clear()
 
@@ -145,7 +149,11 @@ def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
     for name in ("lesson", "page"):
         text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
         assert re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="https?:[^"]*"', text) == []
-    assert 'src="data:image/svg+xml;base64,' in (tmp_path / "lesson.html").read_text(encoding="utf-8")
+    text = (tmp_path / "lesson.html").read_text(encoding="utf-8")
+    assert 'src="data:image/svg+xml;base64,' in text
+    folds = re.findall(r"<details><summary>Solution</summary>(.*?)</details>", text, re.S)
+    assert len(folds) == 3 and all("answer_" in fold for fold in folds), "a solution is inside its fold"
+    assert "⟦" not in text
 
 
 def test_what_a_page_would_fetch_and_what_is_too_heavy_is_told(builder, tmp_path: Path) -> None:

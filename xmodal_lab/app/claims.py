@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import claims
-from ..claims import ledger
+from ..claims import ledger, page
 from ..claims.claim import BUDGETS
 from ..claims.repeating import GOAL
 from ..data import datasets
@@ -198,10 +198,10 @@ def _write(asked: argparse.Namespace, shown: pd.DataFrame) -> None:
     options = {"data_options": asked.data_options, "encode": " ".join(asked.encode)}
     rows = [{**row, **{k: v for k, v in options.items() if v}} for row in _records(shown)]
     paths = ledger.place(name), ledger.place(name, "md")
-    held = ledger.write(rows, claims.known(), *paths, dataset=name, picture=ledger.place(name, "svg"))
+    held = page.write(rows, claims.known(), *paths, dataset=name, picture=ledger.place(name, "svg"))
     readme = paths[1].with_name("README.md")
     if not name and readme.is_file():
-        ledger.put_between(readme, "claims", ledger.summary(held))
+        page.put_between(readme, "claims", page.summary(held))
     print(f"wrote {paths[0].name}, {paths[1].name}, its picture{'' if name else ' and the summary in README.md'}")
 
 
@@ -243,7 +243,7 @@ def as_text(rows: pd.DataFrame, notes: bool = False, width: int | None = None) -
         lines.append(_columns(cells, (first, second, rest, rest)))
         indent = " " * (first + 2)
         lines += textwrap.wrap(f"“{row['claim']}”", wide, initial_indent=indent, subsequent_indent=indent)
-        if notes and row["note"]:
+        if row["note"] and (notes or row["verdict"] == ledger.NOT_MEASURED):  # why is what one needs to know there
             lines += textwrap.wrap(row["note"], wide - first - 2, initial_indent=indent, subsequent_indent=indent)
     counts = rows["verdict"].map(lambda v: "needs …" if v.startswith("needs ") else v).value_counts()
     lines += ["─" * wide, ", ".join(f"{n} {verdict}" for verdict, n in counts.items())]

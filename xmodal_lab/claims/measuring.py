@@ -28,7 +28,8 @@ from ..sweeps.experiment import PAPERS_OF_OTHERS
 from ..utils import checks as check
 from ..utils.registry import Registry
 from .claim import LEAST_SEEDS, Claim, Conditions
-from .ledger import NOT_MEASURED, Page, Row, Rows, grid, noted, rows_in, shipped
+from .ledger import NOT_MEASURED, Row, Rows, rows_in, shipped
+from .page import Page, grid, noted
 from .tidy import tidy
 from .working import measured
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..utils import checks as check
 
 TASKS = ("classes", "labels", "values")
+SORTS = {"classes": "class numbers", "labels": "several classes a row", "values": "real-valued"}
 
 
 def task_of(labels: Tensor) -> str:

@@ -139,7 +139,7 @@ class Pairing:
             if not bool(keep.any()):
                 raise ValueError(
                     f"no row has all of {', '.join(samples.modalities)}; select fewer modalities, "
-                    "or use rows='all' to fill what is absent with partners of the same class."
+                    "or use pairing=xl.Pairing(rows='all') to fill what is absent with partners of the same class."
                 )
             rows = keep.nonzero()[:, 0]
             return Pairs(rows, dict.fromkeys(names, rows))

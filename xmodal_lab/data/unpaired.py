@@ -14,6 +14,7 @@ from torch import Tensor
 from ..utils import checks as check
 from ..utils.checks import class_numbers
 from ..utils.random import mixed
+from .labels import SORTS, task_of
 from .samples import Dataset, Samples
 
 Split = Mapping[str, tuple[Tensor, Tensor]]  # modality -> (x (n, ...), labels (n,))
@@ -176,8 +177,8 @@ def draw_shots(labels: Tensor, shots: int | None, seed: int, what: str, classes:
 
 def _rows(samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
     """Modality -> its present and labelled rows."""
-    if samples.labels.is_floating_point():
-        raise ValueError("UML's shared head needs class labels; these are real-valued.")
+    if (sort := task_of(samples.labels)) != "classes":
+        raise ValueError(f"UML's shared head needs class labels; these are {SORTS[sort]}.")
     rows = {}
     for m, x in samples.inputs.items():
         keep = samples.present[m] & (samples.labels >= 0)

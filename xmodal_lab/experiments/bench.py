@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from ..data.drawing import shuffled_classes
+from ..data.labels import SORTS, task_of
 from ..data.samples import Dataset, Samples
 from ..instruments.landscape import trajectory_plane
 from ..instruments.look import Looks, looks_of
@@ -495,8 +496,8 @@ def with_shots(dataset: Dataset, shots: Mapping[str, int], seed: int = 0) -> Dat
     if not shots:
         return dataset
     train, present = dataset.train, dict(dataset.train.present)
-    if train.labels.is_floating_point():
-        raise ValueError("shots are counted by class; these labels are real-valued.")
+    if (sort := task_of(train.labels)) != "classes":
+        raise ValueError(f"shots are counted by class; these labels are {SORTS[sort]}.")
     for m, count in shots.items():
         check.one_of("modality", m, dataset.modalities)
         keep = torch.zeros(len(train), dtype=torch.bool, device=train.labels.device)

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..data import datasets
 from ..data.samples import Dataset, judged_alike, scored_on
-from ..sweeps.experiment import Experiment, Report, Result, Variable
+from ..sweeps.experiment import Experiment, Report, Result, Variable, of_values
 from ..utils import checks as check
 
 Values = Mapping[str, Any]
@@ -71,6 +71,11 @@ class World(ABC):
     @abstractmethod
     def variables(self, values: Mapping[str, tuple[Any, ...]]) -> Mapping[str, Variable]:
         """What a member returns, where the settings of the sweep take these values."""
+
+    def named_variables(self, values: Mapping[str, tuple[Any, ...]]) -> Mapping[str, Variable]:
+        """The variables as these data have them: of real values there is no accuracy, and no loss in nats."""
+        found = self.variables(values)
+        return of_values(found) if getattr(self.given, "task", "") == "values" else found
 
     @abstractmethod
     def member(self, s: dict[str, Any], report: Report) -> Result:
@@ -116,7 +121,7 @@ class World(ABC):
             name=self.name if self.given is None else f"{self.name} on {getattr(self.given, 'name', 'own data')}",
             defaults=self.defaults,
             member=self.member,
-            variables=self.variables,
+            variables=self.named_variables,
             normal=self.normal,
             check=self.check,
             seconds=self.seconds,

@@ -20,14 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.labels import task_of
 from ..data.samples import Samples
 from ..losses import Loss, Params
 from ..losses.module_loss import loss_on
-from ..models.any_batch import Called, on_any_batch, tried
+from ..models.any_batch import BATCHES, Called, on_samples, tried
 from ..models.copies import copy_of
 from ..models.evaluation import device_of, eval_mode
 from ..models.latents import answering, apart, latents_of, pooled
-from ..sweeps.experiment import Variable
+from ..sweeps.experiment import Variable, of_values
 from ..training.alignment import Transport, token_distances
 from ..utils import checks as check
 from ..utils.memory import out_of_memory
@@ -224,7 +225,6 @@ def looks_of(given: Looks | Mapping[str, Any] | None) -> Looks:
     )
 
 
-@on_any_batch
 def look(run: Any, samples: Any, *, criterion: Any = None, **looks: Any) -> xr.Dataset:
     """Take several looks at one net.
 
@@ -269,7 +269,9 @@ def look(run: Any, samples: Any, *, criterion: Any = None, **looks: Any) -> xr.D
         >>> seen.landscape.shape, bool(seen.w2 > 0)
         ((5, 5), True)
     """
-    return _look(looks_of(looks), model_of(run), samples, criterion)
+    places = looks.pop("latents", None) if isinstance(samples, BATCHES) else None
+    model, samples, criterion = on_samples(run, samples, criterion=criterion, latents=places)
+    return _look(looks_of(looks), model_of(model), samples, criterion)
 
 
 def _look(
@@ -279,7 +281,8 @@ def _look(
     found, why = chosen.of(model, samples, criterion, neighbour)
     names: Any = tried(model, getattr(model, "modalities", samples.modalities))
     blocks = found["block_density"]["block"].values.tolist() if hasattr(found.get("block_density"), "coords") else ()
-    whole = _as_dataset(chosen.variables(names, blocks), found, why)
+    variables = chosen.variables(names, blocks)
+    whole = _as_dataset(of_values(variables) if task_of(samples.labels) == "values" else variables, found, why)
     whole.attrs["settings"] = json.dumps(chosen.told(), ensure_ascii=False)
     return whole
 
@@ -324,7 +327,7 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
         paths = [{n: p for n, p in params.items() if n in names} for params in kept.values()]
         loss = loss_on(copy, samples, criterion)
         plane = landscapes.trajectory_plane(loss, paths, trajectory, tolerance=chosen.tolerance)
-        found["trajectory"] = (("ta", "tb"), plane["loss"].to_numpy(), {"long_name": "loss", "units": "nats"})
+        found["trajectory"] = (("ta", "tb"), plane["loss"].to_numpy(), dict(found["loss"].attrs))
         found = found.assign_coords(ta=plane["a"].to_numpy(), tb=plane["b"].to_numpy(), axis=["ta", "tb"])
         found["path"] = (("epoch", "axis"), plane["path"].to_numpy()[0])
     return found

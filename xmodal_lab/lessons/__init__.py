@@ -1,4 +1,4 @@
-"""What the lessons stand on: a diagram of each method, and checks of exercises that say what is off.
+"""What the lessons stand on: a diagram of each method, its answer, and checks of exercises that say what is off.
 
     >>> from xmodal_lab import lessons
     >>> lessons.check("synergy.1", ...)
@@ -9,12 +9,15 @@
     True
 
 - ``diagrams``: ``method("dml")``, the picture at a lesson's head
+- ``answers``: ``so(…)``, the answer at a lesson's end
 - ``exercises``: how an answer is checked
 - ``checks``: the checks, a file per lesson
 """
 
 from __future__ import annotations
 
+from .answers import Answer as Answer
+from .answers import so as so
 from .diagrams import DIAGRAMS as DIAGRAMS
 from .diagrams import method as method
 from .exercises import Checked as Checked

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from ..data.batches import batches_of, cast, rows_of, within_memory
-from ..models.copies import bare, copy_in
+from ..data.batches import batches_of, cast, each, rows_of, within_memory
+from ..models.copies import bare, copy_in, copy_of
 from ..models.modules import Direction as Direction
 from ..models.modules import Params as Params
 from ..utils import checks as check
+from ..utils.memory import in_halves
 from ..utils.torch_state import full_precision, has_float64
 from . import standins
 from .criteria import check_function
@@ -60,7 +61,7 @@ class Loss:
     def __init__(self, fn: Callable[[Params], Tensor], params: Mapping[str, Tensor], *, name: str = "loss") -> None:
         if not callable(fn):
             raise TypeError(f"fn must be callable (params -> scalar tensor), got {type(fn).__name__}.")
-        self.fn = fn
+        self._fn = fn
         self.name = name
         self._vmaps: bool | None = None  # whether vmap gives what it should; None: not tried yet
         self._looked = False  # at whether fn reads what it is given
@@ -79,6 +80,11 @@ class Loss:
             raise ValueError("a loss needs at least one parameter, got none; is every parameter frozen?")
 
     # -- evaluation ------------------------------------------------------------------------------
+
+    @property
+    def fn(self) -> Callable[[Params], Tensor]:
+        """From parameters to the loss."""
+        return self._fn
 
     def __call__(self, params: Mapping[str, Tensor] | None = None) -> Tensor:
         """The loss at ``params`` (at θ when none are given), a scalar tensor that can be differentiated."""
@@ -137,7 +143,11 @@ class Loss:
         """
         parts, count = fitted_stack(self.params, stacked)
         if (self.device.type != "cpu" if vectorize is None else vectorize) and self._together(parts):
-            return vmap(lambda p: self(p), in_dims=0)(parts)
+
+            def together(some: Sequence[int]) -> Sequence[Tensor]:
+                return vmap(lambda p: self(p))({n: v[some[0] : some[-1] + 1] for n, v in parts.items()}).unbind()
+
+            return torch.stack(in_halves(together, range(count), "members of a stack"))
         return torch.stack([self({name: value[k] for name, value in parts.items()}) for k in range(count)])
 
     def _together(self, stacked: Params) -> bool:
@@ -354,18 +364,24 @@ class ModuleLoss(Loss):
         named = dict(module.named_parameters())
         trainable = {k: p for k, p in named.items() if p.requires_grad} or named
         most = None if batches is None else check.integer("batches", batches, at_least=1)
-        super().__init__(self._evaluate, trainable, name=name)
+        # Unbound, and never called: what a loss holds goes with it.
+        super().__init__(type(self)._evaluate, trainable, name=name)  # type: ignore[arg-type]
         read = batches_of(data, most)
         self.data = OnBatches(module, read, criterion, target, batchnorm, name, self.params)
 
     def _evaluate(self, params: Params) -> Tensor:
         return self.data(params)
 
+    @property
+    def fn(self) -> Callable[[Params], Tensor]:
+        """From parameters to the loss."""
+        return self._evaluate
+
     def _look(self) -> None:
         """The data look, at what criterion and module read."""
 
     def _settle(self, held: Params) -> None:
-        self.fn, self.data = self._evaluate, self.data.at(self.params, held)
+        self.data = self.data.at(self.params, held)
 
     def split_state(self, state: Direction, what: str) -> tuple[Params, Params]:
         """``state`` as parameters of the loss, checked, and as those buffers and frozen parameters that differ."""
@@ -456,15 +472,28 @@ class ModuleLoss(Loss):
 
     def to(self, dtype: torch.dtype) -> ModuleLoss:
         """The same loss in another floating dtype, on copies of module and data."""
+        return self._again(
+            lambda module: copy_in(module, dtype),
+            lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor,
+            [cast(batch, dtype) for batch in self.batches],
+        )
+
+    def on_cpu(self, rows: int) -> ModuleLoss:
+        """The same loss of the first ``rows`` rows, on copies on the CPU."""
+        few = each(self.data.chunks.few(rows), Tensor.cpu)
+        return self._again(lambda module: copy_of(module).cpu(), Tensor.cpu, [few])
+
+    def _again(
+        self, moved: Callable[[nn.Module], nn.Module], put: Callable[[Tensor], Tensor], batches: list[Any]
+    ) -> ModuleLoss:
+        """The same on ``batches``, with module, criterion and state as the two functions give them."""
         data = self.data
         data.look()  # here, where a criterion that reads the module can be told from one that reads something else
-        module = copy_in(self.module, dtype)
-        batches = [cast(batch, dtype) for batch in self.batches]
-        criterion = copy_in(data.criterion, dtype) if isinstance(data.criterion, nn.Module) else data.criterion
-        found = ModuleLoss(module, batches, criterion, target=data.target, batchnorm=data.batchnorm, name=self.name)
-        held = {k: v.to(dtype) if v.is_floating_point() else v for k, v in data.held.items()}
-        found.params = {k: v.to(dtype) for k, v in self.params.items()}
-        found._settle(held)
+        criterion = moved(data.criterion) if isinstance(data.criterion, nn.Module) else data.criterion
+        asked: dict[str, Any] = {"target": data.target, "batchnorm": data.batchnorm, "name": self.name}
+        found = ModuleLoss(moved(self.module), batches, criterion, **asked)
+        found.params = {k: put(v) for k, v in self.params.items()}
+        found._settle({k: put(v) for k, v in data.held.items()})
         return found
 
 

@@ -7,7 +7,7 @@ whose output is affine in their weights, so that three products serve every poin
 
 from __future__ import annotations
 
-import copy
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..data.batches import each, on_device, ordinary, own, said, tensors_in, versions
 from ..models.copies import bare, uncompiled
 from ..models.evaluation import eval_mode
-from ..models.modules import Params, call_with, places_of
+from ..models.modules import Params, call_with, keeping_nothing_of_vmap, places_of
 from ..utils import checks as check
 from ..utils.memory import out_of_memory
 from . import standins
@@ -29,20 +29,17 @@ from .criteria import (
     HalfPrecision,
     Reads,
     ReadsMore,
-    as_labels,
-    check_alike,
     check_criterion,
     check_graph,
-    check_labels,
     keeps,
     owned_by,
     reads_nothing_else,
-    takes_classes,
     unshared,
 )
 from .cross_entropy import cross_entropy
 from .parameters import fitted, scalar
 from .scratch import Scratch
+from .targets import as_labels, check_alike, check_labels, takes_classes
 
 
 class OnBatches:
@@ -87,15 +84,31 @@ class OnBatches:
 
     def at(self, params: Params, held: Params) -> OnBatches:
         """The same with θ, and further tensors of the module's state, elsewhere."""
-        found = copy.copy(self)
+        found = object.__new__(type(self))
+        vars(found).update(vars(self))
         found.params, found.held = params, {**self.held, **held}
         found._follow(self.chunks)
         return found
 
     def _follow(self, known: Chunks | None = None) -> None:
-        whole = self.batchnorm == "recalibrate"
-        self.chunks = Chunks(self.batches, self.on, self.params, self.module, self.name, whole, known)
-        self.copy = Scratch(self.module, self.params, self.held, self.score, self.on)
+        whole, me = self.batchnorm == "recalibrate", weakref.proxy(self)  # no circle: what is held here goes with it
+
+        def on(params: Params, batch: Any) -> Tensor:
+            return me.on(params, batch)
+
+        def score(call: Callable[..., Any], batch: Any) -> Tensor:
+            return me.score(call, batch)
+
+        self.chunks = Chunks(self.batches, on, self.params, self.module, self.name, whole, known)
+        self.copy = Scratch(self.module, self.params, self.held, score, on)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which follow their own."""
+        return {k: v for k, v in vars(self).items() if k not in ("chunks", "copy")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._follow()
 
     # -- evaluation ------------------------------------------------------------------------------
 
@@ -130,7 +143,8 @@ class OnBatches:
         buffers = {} if self._writes_buffers is False else dict(self.module.named_buffers())
         copies = {k: check.ordinary(self.held.get(k, b).clone()) for k, b in buffers.items()}
         state = {**self.held, **params, **copies}
-        value = do(lambda *a, **k: call_with(self.module, state, a, k, self._places))
+        with keeping_nothing_of_vmap(self.module):
+            value = do(lambda *a, **k: call_with(self.module, state, a, k, self._places))
         return value, any(state[k] is not b or b._version for k, b in copies.items())
 
     def score(self, call: Callable[..., Any], batch: Any) -> Tensor:

@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,6 @@ from .outputs import Criterion, OnRows, logits_of
 
 TARGETS = ("labels", "label", "targets", "target", "y")
 EMBEDDED, IDS = "inputs_embeds", "input_ids"
-Args = ParamSpec("Args")
-Answer = TypeVar("Answer")
 
 
 class Called(nn.Module):
@@ -127,41 +125,24 @@ def listening(module: nn.Module, latents: Mapping[str, str]) -> Iterator[dict[st
             handle.remove()
 
 
-def on_any_batch(function: Callable[Args, Answer]) -> Callable[Args, Answer]:
-    """Let a ``function(model, samples, …)`` take a batch, or a loader, of whatever the model is called with.
-
-    The model may also be called ``run``. A ``criterion`` given by its name may be one on targets that are no labels.
-    """
-
-    @wraps(function)
-    def taking(*args: Args.args, **kwargs: Args.kwargs) -> Answer:
-        first = "run" if "run" in function.__annotations__ else "model"
-        given: dict[str, Any] = dict(zip((first, "samples", "modality"), args, strict=False)) | kwargs
-        model, data = given.get(first), given.get("samples")
-        model = (
-            getattr(model, "model", model) if isinstance(data, BATCHES) and not isinstance(model, nn.Module) else model
-        )
-        if isinstance(model, nn.Module) and isinstance(data, BATCHES):
-            asked = given.get("modality") or given.get("modalities") or _attacked(given.get("attacks"))
-            places: Any = kwargs.pop("latents", None)
-            model, data, criterion = seen(model, data, asked, given.get("criterion"), places)
-            taken = {first: model, "samples": data}
-            kwargs.update({name: value for name, value in taken.items() if name in kwargs})
-            if criterion is not None:
-                kwargs["criterion"] = criterion
-            args = (*list(taken.values())[: len(args)], *args[2:])  # type: ignore[assignment]
-        return function(*args, **kwargs)
-
-    return taking
-
-
 BATCHES = (Mapping, tuple, list, torch.utils.data.DataLoader)
 
 
-def _attacked(attacks: Any) -> list[str]:
-    """The modalities that a mapping of attacks names."""
-    keys = list(attacks) if isinstance(attacks, Mapping) else []
-    return [m for key in keys for m in ([key] if isinstance(key, str) else key)]
+def on_samples(
+    model: Any,
+    data: Any,
+    asked: Any = None,
+    criterion: Criterion | None = None,
+    latents: Mapping[str, str] | None = None,
+) -> tuple[Any, Any, Criterion | None]:
+    """``model`` (or the run that holds it), ``data`` and ``criterion``, by :func:`seen` where ``data`` are no samples.
+
+    A batch, or a loader, of whatever the model is called with; all else comes back as it is, for others to judge.
+    """
+    module = model if isinstance(model, nn.Module) else getattr(model, "model", model)
+    if not (isinstance(module, nn.Module) and isinstance(data, BATCHES)):
+        return model, data, criterion
+    return seen(module, data, asked, criterion, latents)
 
 
 def seen(

@@ -7,10 +7,12 @@ The same line runs on a laptop (small nets of one shape train together), on all 
 on several GPUs (``executor=Devices()``), or on a cluster: ``executor=client.get_executor()`` hands the members to dask.
 On Slurm:
 
-    cluster = dask_jobqueue.SLURMCluster(cores=4, processes=1, memory="16GB", walltime="04:00:00")
+    cluster = dask_jobqueue.SLURMCluster(cores=4, processes=1, memory="16GB", walltime="04:00:00", interface="ib0")
     cluster.scale(jobs=8)
     client = distributed.Client(cluster)
     cube = sweep("dml", alpha=[0, 0.5, 1], store="runs/dml.zarr", executor=client.get_executor())
+
+where ``interface`` is the network by which jobs reach the machine that this runs on (``ip addr`` names them).
 
 joblib's processes, ``joblib.externals.loky.get_reusable_executor(8)``, take functions of a notebook too. What is
 finished stands in the store: with a worker, the scheduler or this process gone, the same call goes on from there.

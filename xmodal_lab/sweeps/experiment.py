@@ -130,6 +130,18 @@ class Variable:
         return tuple(len(values) for values in self.dims.values())
 
 
+def of_values(variables: Mapping[str, Variable]) -> dict[str, Variable]:
+    """The same variables of real-valued labels, whose loss is a squared error and whose score is minus that."""
+    return {
+        name: replace(
+            v,
+            label=v.label.replace("accuracy", "minus squared error"),
+            units="" if v.units == "nats" else v.units,
+        )
+        for name, v in variables.items()
+    }
+
+
 def on_demand(variables: Mapping[str, Variable]) -> dict[str, Variable]:
     """The same variables, which a member that was not asked for them may leave out."""
     return {name: replace(variable, optional=True) for name, variable in variables.items()}

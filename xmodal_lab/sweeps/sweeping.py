@@ -363,7 +363,10 @@ def choose(
     score = by.mean([d for d in shared if d in by.dims]) if shared else by
     flat = score.stack({"point": axes}, create_index=False)
     if bool(flat.isnull().all()):
-        raise ValueError(f"{by.name or 'by'} is NaN everywhere over {', '.join(axes)}, so there is nothing to choose.")
+        split = " The data have no validation split, perhaps: val_share= draws one." if "val" in str(by.name) else ""
+        raise ValueError(
+            f"{by.name or 'by'} is NaN everywhere over {', '.join(axes)}, so there is nothing to choose.{split}"
+        )
     best = first_best(flat, "point")
     sizes = [cube.sizes[name] for name in axes]
     places = np.unravel_index(best.values, sizes)

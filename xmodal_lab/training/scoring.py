@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.samples import Dataset, Samples
-from ..losses.criteria import check_labels
+from ..losses.targets import check_labels
 from ..models import objectives
 from ..models.coarse import single, single_samples
 from ..models.evaluation import answer, device_of, eval_mode

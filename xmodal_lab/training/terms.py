@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.drawing import shuffled_classes
+from ..data.labels import SORTS, task_of
 from ..data.samples import Dataset, Samples
 from ..losses import Params
 from ..models.latents import alone, apart, encoders_of, pooled
@@ -130,8 +131,8 @@ class Term:
     """The base of all terms: subclass it for a term that prepares, draws or has parameters; else see :func:`term`.
 
     A subclass is a frozen dataclass. ``weighs`` names its settings and the fields that hold them; the first is the
-    weight, and a weight of 0 is never computed. ``prepared`` names the fields that ``prepare`` alone reads: members of one
-    stack may differ in them.
+    weight, and a weight of 0 is never computed. ``prepared`` names the fields that ``prepare`` alone reads: members of
+    one stack may differ in them.
     """
 
     name: ClassVar[str] = "term"
@@ -421,10 +422,12 @@ class Shared(Term):
         """
         check.one_of(f"modality of term {self.called!r}", self.modality, encoders_of(context.model))
         train = context.train
-        if train.labels.is_floating_point() and self.relation == "permuted":
-            raise ValueError("relation='permuted' renames classes; these labels are real-valued.")
+        if (sort := task_of(train.labels)) != "classes" and self.relation == "permuted":
+            raise ValueError(f"relation='permuted' renames classes; these labels are {SORTS[sort]}.")
         here = train.present[self.modality].nonzero()[:, 0]
-        if self.shots is not None and not train.labels.is_floating_point():
+        if self.shots is not None and sort == "labels":
+            raise ValueError(f"shots are counted by class; these labels are {SORTS[sort]}.")
+        if self.shots is not None and sort == "classes":
             generator = torch.Generator().manual_seed(seed_of(context.seed, f"{self.called}:shots"))
             here = here[_per_class(train.labels[here].cpu(), self.shots, generator).to(here.device)]
         if not len(here):

@@ -138,10 +138,15 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
     total = 0
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode(), total)
+        total = named(name, tensor.dtype, tuple(tensor.shape), total)
         if tensor.numel():
             total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
+
+
+def named(name: str, dtype: torch.dtype, shape: tuple[int, ...], total: int = 0) -> int:
+    """The CRC-32 of a tensor before its contents."""
+    return zlib.crc32(f"{name} {dtype} {shape};".encode(), total)
 
 
 def _which(path: Path) -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ from .files import seal
 from .locks import TaskLock
 
 _OPEN = "0" * 8  # in place of the checksum, which has as many letters
+_PIECE = 1 << 20  # bytes read at a time
 
 
 class Rows:
@@ -97,7 +98,7 @@ class Growing(Rows):
                 for k, row in enumerate(rows):
                     _write(self._file, self._start + row * self._bytes, raw[k * self._bytes : (k + 1) * self._bytes])
                 with self._log.open("a", encoding="utf-8") as log:
-                    log.write(json.dumps([list(rows), zlib.crc32(raw)]) + "\n")
+                    log.write("\n" + json.dumps([list(rows), zlib.crc32(raw)]))  # after a line that was cut off, too
                 self.done[list(rows)] = True
                 return
             except OSError as error:
@@ -108,15 +109,24 @@ class Growing(Rows):
         """All of them, (N, d), mapped from the finished file."""
         if self._file is None:
             return super().whole()
-        found = _mapped(self._unfinished, self._tensor)
         try:
-            self._facts["checksum"] = disk.checksum({self._tensor: found})
+            self._facts["checksum"] = f"{self._checked(self._file):08x}"
             _write(self._file, 0, self._header())
+            self._file.close()
             self._unfinished.replace(self._path)
             self._log.unlink(missing_ok=True)
         except OSError as error:
             _told(self._path, error)
-        return found
+            return _mapped(self._unfinished, self._tensor)
+        return _mapped(self._path, self._tensor)
+
+    def _checked(self, file: io.FileIO) -> int:
+        """CRC-32 of the rows as :func:`.cache.checksum` has it, a piece at a time."""
+        total = disk.named(self._tensor, torch.float32, self.shape)
+        file.seek(self._start)
+        while piece := file.read(_PIECE):
+            total = zlib.crc32(piece, total)
+        return total
 
     def close(self) -> None:
         """Let go of the file and of the lock; what is finished stays."""

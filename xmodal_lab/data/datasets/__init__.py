@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -83,6 +84,7 @@ _KNOWN = {
     ),
 }
 # These are drawn or ship with the package; all others lie on disk.
+_AFFECT = ("mosi", "mosei", "ur_funny", "mustard")  # the sets of multibench, ``which=``
 _MADE = ("digits", "shapes", "gaussian")
 
 
@@ -209,14 +211,17 @@ def download(name: str, root: str | os.PathLike[str] | None = None, **options: A
 
 
 def _plain(text: str) -> Any:
-    """A number, list, true, false or null as JSON writes it, or as Python does; else the text."""
+    """A number, list, true, false or null as JSON writes it, or as Python does; a list of words; else the text."""
     try:
         return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
     except json.JSONDecodeError:
-        return text
+        words = text[1:-1].split(",") if text.startswith("[") and text.endswith("]") else []
+        return [_plain(word.strip().strip("'")) for word in words] or text
 
 
 def _loader(name: str) -> Callable[..., Dataset]:
+    if name in _AFFECT:  # as its datasets, files and references are called
+        return partial(_loader("multibench"), which=name)
     entry = _KNOWN[check.one_of("dataset", name, _KNOWN)]
     folder = "made" if entry.module in _MADE else "on_disk"
     module = importlib.import_module(f".{folder}.{entry.module}", __name__)

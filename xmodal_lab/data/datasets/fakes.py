@@ -30,7 +30,8 @@ def fake(name: str, folder: str | os.PathLike[str], *, rows: int = 4, seed: int 
     """Write a tiny set in the layout of ``name`` into ``folder``, which must be empty or new.
 
     Args:
-        name: of a dataset that is read from disk, or "avmnist_sources" (MNIST, FSDD and ESC files).
+        name: of a dataset that is read from disk ("multibench" is "mosi"), or "avmnist_sources" (MNIST, FSDD and ESC
+            files).
         folder: where to.
         rows: training samples of each class; a quarter as many test samples, at least one.
         seed: of the contents.
@@ -293,6 +294,7 @@ def _prompts(base: Path, rows: int, rng: Generator) -> None:
 _WRITERS: dict[str, Callable[[Path, int, Generator], None]] = {
     "avmnist": _avmnist, "avmnist_sources": _sources, "cremad": _cremad, "kinetics_sounds": _kinetics,
     "food101": _food, "iemocap": _iemocap, **{which: _affect(which) for which in multibench.AFFECT},
+    "multibench": _affect("mosi"),
     "mimic": _mimic, "imagenet_esc": _esc, "emoji": _emoji, "nlvr": _nlvr, "folder": _folder,
     "features": _features, "prompts": _prompts,
 }  # fmt: skip

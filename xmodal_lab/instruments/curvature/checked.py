@@ -16,6 +16,7 @@ from ...data.batches import each, tensors_in
 from ...losses import Loss, ModuleLoss, Params, Term
 from ...models.modules import call_with
 from ...utils.shapes import Float
+from ...utils.torch_state import has_float64
 from .derivatives import Report, Wrong, as_it_runs, compared, refuses, twice_differentiable
 
 # Rows on which derivatives are tried, and if that fails (ours): what is wrong is so on any, and few have few kinks.
@@ -47,6 +48,8 @@ def check_derivatives(given: Loss, loss: Loss, names: Sequence[str]) -> None:
     known, right = _RIGHT.get(given, (parts, set()))
     if known == parts and right.issuperset(names):
         return
+    if isinstance(loss, ModuleLoss) and not has_float64(loss.device):
+        loss = _where_there_is_float64(loss)
     term, report = _report(loss, names)
     if report.wrong is not None:
         layer = _guilty(loss, term, names, report.wrong) if isinstance(loss, ModuleLoss) else None
@@ -114,6 +117,16 @@ def refused(name: str) -> Iterator[None]:
             f"{name} cannot be differentiated twice: {error} Put operations that torch can "
             "differentiate twice in its place, such as Embedding and a mean for EmbeddingBag."
         ) from error
+
+
+def _where_there_is_float64(loss: ModuleLoss) -> ModuleLoss:
+    """``loss`` on a few rows on the CPU; ``loss`` itself where that cannot be had."""
+    try:
+        there = loss.on_cpu(FEW_ROWS[0])
+        there.value()
+    except (RuntimeError, MemoryError, ValueError, LookupError, TypeError, AttributeError):
+        return loss
+    return there
 
 
 def _report(loss: Loss, names: Sequence[str]) -> tuple[Term, Report]:

@@ -81,6 +81,7 @@ class Operator:
         self._retain = True
         self._recorded = self._recording()
         self._batches: bool | None = None  # whether many products go back at once; None: not tried yet
+        self._at_once = TOGETHER  # how many, as far as memory allows
         with refused(self.loss.name):
             check_derivatives(loss, self.loss, self.names)
 
@@ -169,8 +170,26 @@ class Operator:
 
     def products_of(self, vectors: Tensor) -> Tensor:
         """:meth:`many`, but no look at what comes out, for which the host would wait."""
-        found = self._together(vectors) if self.device.type != "cpu" and len(vectors) > 1 else None
-        return torch.stack([self.product(vector) for vector in vectors]) if found is None else found
+        if self.device.type == "cpu" or len(vectors) == 1:
+            return torch.stack([self.product(vector) for vector in vectors])
+        found: list[Tensor] = []
+        while (made := sum(map(len, found))) < len(vectors):
+            part = vectors[made : made + self._at_once]
+            together = self._together(part) if len(part) > 1 else None
+            if together is not None:
+                found.append(together)
+            elif len(part) <= self._at_once:  # else there was no room: fewer of them
+                found.append(torch.stack([self.product(vector) for vector in part]))
+        return torch.cat(found)
+
+    def goes_together(self) -> bool:
+        """Whether several products go back through the graph at once; tried once, by two."""
+        if self.device.type == "cpu" or self._at_once == 1:
+            return False
+        if self._batches is None:
+            draw = torch.Generator().manual_seed(0)
+            self._together(torch.randn(2, self.size, generator=draw, dtype=self.dtype).to(self.device))
+        return bool(self._batches)
 
     def _together(self, vectors: Tensor) -> Tensor | None:
         """All products in one backward pass; None where that fails or gives something else, tried on the first."""
@@ -179,7 +198,11 @@ class Operator:
         try:
             with refused(self.loss.name):
                 found = self._product(vectors)
-        except (RuntimeError, MemoryError, ValueError):  # no rule for vmap, or no room for so many: one by one, then
+        except (RuntimeError, MemoryError, ValueError) as error:
+            if out_of_memory(error):
+                self._at_once = len(vectors) // 2
+            else:  # no rule for vmap: one by one, then
+                self._batches = False
             return None
         if self._batches is None:
             alone = self.product(vectors[0])

@@ -41,15 +41,17 @@ def between(loss: Loss, direction: Params, beside: Params, a: np.ndarray) -> np.
     """
     if not isinstance(loss, ModuleLoss):
         raise TypeError(f"only the loss of a module has more state than its parameters, got {type(loss).__name__}.")
-    start, values = loss.data.rest(), []
-    for t in a.tolist():
+    start = loss.data.rest()
+
+    def value(t: float, rows: int | None) -> float:
         held = {
             k: start[k] + t * (v - start[k]) if v.is_floating_point() else (v if t == 1 else start[k])
             for k, v in beside.items()
         }
         there = loss.at({**moved(loss.params, [direction], [t]), **held})
-        values.append(sum(term.weight * float(term.fn(there.params)) for term in there.terms()))
-    return np.array(values)
+        return sum(term.weight * float(term.fn(there.params)) for term in there.terms(rows))
+
+    return within_memory(lambda _points, rows: np.array([value(t, rows) for t in a.tolist()]), 1, loss.most_rows)
 
 
 def plane_values(

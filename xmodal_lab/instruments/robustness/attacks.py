@@ -22,7 +22,7 @@ from ...data.samples import Samples
 from ...losses.parameters import scalar
 from ...losses.standins import answering
 from ...models import objectives
-from ...models.any_batch import on_any_batch
+from ...models.any_batch import on_samples
 from ...models.coarse import single, single_samples
 from ...models.evaluation import (
     answer,
@@ -119,7 +119,6 @@ def relative_drop(drop: float, clean: float) -> float:
     return drop / abs(clean) if clean else math.nan
 
 
-@on_any_batch
 @full_precision()
 def pgd(
     model: nn.Module,
@@ -183,6 +182,7 @@ def pgd(
         >>> round(attack.max_perturbation, 3), attack.adversarial_loss > attack.clean_loss
         (0.1, True)
     """
+    model, samples, criterion = on_samples(model, samples, modality, criterion)
     seen = seen_modalities(model, samples)
     model, samples = single(model), single_samples(samples)
     names = check.modalities_of(modality, samples.modalities)

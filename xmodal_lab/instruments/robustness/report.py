@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...data.corruptions import CORRUPTIONS, corruption, deviation, generator, severity_of
 from ...data.samples import Samples
-from ...models.any_batch import on_any_batch, tried
+from ...models.any_batch import on_samples, tried
 from ...models.coarse import single, single_samples
 from ...models.evaluation import Evaluation, device_of, encoded, eval_mode, evaluation, outputs_of, seen_modalities
 from ...utils import checks as check
@@ -180,7 +180,6 @@ def corrupt(
 # -- how a model does there --------------------------------------------------------------------------
 
 
-@on_any_batch
 @full_precision()
 def evaluate_under(
     model: nn.Module,
@@ -223,6 +222,7 @@ def evaluate_under(
         >>> 0 <= xl.robustness.evaluate_under(net, ds.test, silent).accuracy <= 1
         True
     """
+    model, samples, criterion = on_samples(model, samples, criterion=criterion)
     names = seen_modalities(model, samples)
     model, samples = single(model), single_samples(samples)
     check.one_of("place", where, PLACES)
@@ -245,7 +245,6 @@ def evaluate_under(
         return evaluation(outputs, samples.labels, criterion)
 
 
-@on_any_batch
 def report(
     model: nn.Module,
     samples: Any,
@@ -295,6 +294,7 @@ def report(
     """
     import pandas as pd
 
+    model, samples, criterion = on_samples(model, samples, modalities or _attacked(attacks), criterion)
     names = tried(model, seen_modalities(model, samples))
     names = names if modalities is None else check.modalities_of(modalities, names)
     model, samples = single(model), single_samples(samples)
@@ -352,6 +352,12 @@ def report(
     unit = "sd" if relative_noise else "absolute"
     table.attrs = {"cites": ["xmodal_lab"], "seed": seed, "noise_unit": unit, "attacks": told}
     return table
+
+
+def _attacked(attacks: Any) -> list[str]:
+    """The modalities that a mapping of attacks names, alone or several together."""
+    keys = list(attacks) if isinstance(attacks, Mapping) else []
+    return [m for key in keys for m in ([key] if isinstance(key, str) else key)]
 
 
 # -- private -----------------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ def batches(answer: Any, loss: Loss) -> str | None:
         return f"it has {answer.size} parameters, the model {loss.size}: another model?"
     if answer is loss:
         return "this is the loss of the tuple itself: make another, of a DataLoader with batch_size=64."
+    if any(not torch.equal(p, loss.params[k]) for k, p in answer.params.items() if k in loss.params):
+        return "its parameters are not those of the model that was trained: give from_module that one."
     if abs(answer.value() - loss.value()) > 1e-5:
         return f"it is {answer.value():.5f} and not {loss.value():.5f}: does the loader have all rows (no drop_last)?"
     return None
@@ -54,6 +56,8 @@ def twin(answer: Any, model: nn.Module) -> str | None:
     theirs, ours = dict(answer.named_parameters()), dict(model.named_parameters())
     if all(torch.equal(theirs[k], ours[k]) for k in ours):
         return "its weights are those of the model; make one layer 10 times as large, the next 10 times as small."
+    if not any(torch.equal(theirs[k], ours[k]) for k in ours):
+        return "no layer is the model's: begin with load_state_dict(model.state_dict()), then change two layers."
     inputs = [torch.randn(40, n, generator=torch.Generator().manual_seed(n)) for n in (20, 30)]
     with torch.no_grad():
         off = float((answer(*inputs) - model(*inputs)).abs().max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -44,7 +45,10 @@ def parameters(answer: Any) -> str | None:
     if not isinstance(answer, Look):
         return "a look was asked for: xl.Look('parameters', function)."
     ds, net = _net()
-    found = float(look(net, ds.test.subset(range(20)), looks=[answer])[answer.name])
+    seen = look(net, ds.test.subset(range(20)), looks=[answer])
+    found = float(seen[answer.name])
+    if found != found:
+        return f"the look gave no number: {json.loads(seen.attrs['why']).get(answer.name, 'NaN')}"
     right = sum(p.numel() for p in net.parameters())
     if found == right:
         return None

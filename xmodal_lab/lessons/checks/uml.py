@@ -48,7 +48,7 @@ def balanced_direction(answer: Any, world: Fisher) -> str | None:
     worth = rate(found)
     if abs(np.log(worth)) <= rates.min() + 0.02:
         return None
-    turn = "towards 90°, where X is blind" if worth > 1 else "away from 90°, where X is blind"
+    turn = "towards 90°, where X sees least" if worth > 1 else "away from 90°, where X sees least"
     return f"at {found:g}° one X is worth {worth:.2f} Y and not 1: turn v {turn}."
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...data.labels import task_of
 from ...data.samples import Dataset
 from ...experiments.world import DATA, DatasetWorld
 from ...models import stacked as nets
@@ -127,8 +128,10 @@ def _made(source: DatasetWorld, data: tuple[tuple[str, Any], ...], own: tuple[tu
             f"{', '.join(f'{m} ({kind})' for m, kind in dataset.kinds.items())}."
         )
     train = dataset.train
-    if train.labels.is_floating_point() or int(train.labels.min()) < 0:
-        raise ValueError(f"synergy trains classifiers: dataset {dataset.name!r} needs a class for every training row.")
+    if task_of(train.labels) != "classes" or int(train.labels.min()) < 0:
+        raise ValueError(
+            f"synergy trains classifiers: dataset {dataset.name!r} needs one class for every training row."
+        )
     s["width_of_z"] = prompts.WIDTH if spoken else s["width"]
     classes = len(dataset.classes) or 1 + int(max(part.labels.max() for part in dataset.splits.values()))
     teaching = torch.zeros(len(train), dtype=torch.bool)

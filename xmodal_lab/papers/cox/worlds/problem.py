@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....data.drawing import shuffled_classes
+from ....data.labels import SORTS, task_of
 from ....data.pairing import Pairing
 from ....data.samples import Dataset, Samples
 from ....utils import checks as check
@@ -85,7 +86,7 @@ class Problem:
             )
         for name, split in (("train", self.train), ("test", self.test)):
             labels = split.labels
-            if labels.is_floating_point() or int(labels.min()) < 0 or int(labels.max()) >= len(self.classes):
+            if task_of(labels) != "classes" or int(labels.min()) < 0 or int(labels.max()) >= len(self.classes):
                 raise ValueError(f"{name}: labels must be class numbers from 0 to {len(self.classes) - 1}.")
             sizes = {"out": len(split.out), **{m: len(z) for m, z in split.inside.items()}}
             wrong = {m: n for m, n in sizes.items() if n != len(labels)}
@@ -170,11 +171,19 @@ def of_views(
         test = Samples(
             {m: test_views[check.one_of("modality of test_views", m, test_views)] for m in names}, test_labels
         ).to("cpu")
-    if any(s.labels.is_floating_point() for s in (train, test)):
-        raise ValueError("cox needs class labels (0, 1, …) on all rows; these are real-valued or unknown (-1).")
+    for s in (train, test):
+        _check_classes(s.labels)
     count = 1 + max(int(class_numbers("labels", s.labels, len(s)).max()) for s in (train, test))
     dataset = Dataset("views", train, test, tuple(str(c) for c in range(count)))
     return of_dataset(dataset, out, inside=inside, perceptor=perceptor, **options)
+
+
+def _check_classes(labels: Tensor, known: bool = False) -> None:
+    """Refuse labels that are no classes; with ``known`` unknown ones (-1) too."""
+    sort = task_of(labels)
+    if sort != "classes" or (known and int(labels.min()) < 0):
+        found = SORTS[sort] if sort != "classes" else "unknown (-1) in some rows"
+        raise ValueError(f"cox needs class labels (0, 1, …) on all rows; these are {found}.")
 
 
 def of_dataset(
@@ -217,8 +226,7 @@ def of_dataset(
     both = [_filled(s, [m for m in dataset.modalities if m in (out, *names)]) for s in (dataset.train, scored)]
     classes = dataset.classes or tuple(str(c) for c in range(int(both[0].labels.max()) + 1))
     for samples in both:
-        if samples.labels.is_floating_point() or int(samples.labels.min()) < 0:
-            raise ValueError("cox needs class labels (0, 1, …) on all rows; these are real-valued or unknown (-1).")
+        _check_classes(samples.labels, known=True)
     inputs = [_flat(samples.inputs[out]) for samples in both]
     mean, spread = inputs[0].mean(0), inputs[0].std(0)
     # A constant input (the border of a picture) stays near 0 instead of blowing up.

@@ -45,7 +45,7 @@ class Server:
 
     started: ClassVar[list[list[str]]] = []
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], env: dict[str, str] | None = None) -> None:
         self.started.append(command)
         self.waits = [KeyboardInterrupt, 0]
 
@@ -191,3 +191,17 @@ def test_a_claim_that_was_not_measured_says_why_on_the_screen() -> None:
            "note": "ValueError: no such thing.", "needed": float("nan")}  # fmt: skip
     rows = pd.DataFrame([row, {**row, "id": "a.C", "verdict": "holds", "note": "long"}])
     assert "no such thing" in as_text(rows) and "long" not in as_text(rows)
+
+
+def test_jupyterlab_reads_that_nobody_wants_its_news(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With no news address alone it still asks, in a toast over the first lesson."""
+    settings = pytest.importorskip("jupyterlab_server.settings_utils")
+    from xmodal_lab.app.lab import with_defaults
+
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "own"))
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(tmp_path / "mine"))
+    found = with_defaults(tmp_path / "folder")["JUPYTER_CONFIG_PATH"]
+    assert found.split(os.pathsep) == [str(tmp_path / "folder"), str(tmp_path / "mine")]
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", found)
+    overrides, error = settings._get_overrides(str(tmp_path))
+    assert not error and overrides["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"

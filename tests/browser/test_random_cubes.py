@@ -18,7 +18,7 @@ SHOWN = f"() => {APP}.views.map((v) => [...v.panels[0].slice.values].map((x) => 
 
 
 def random_cube(rng: np.random.Generator) -> xr.Dataset:
-    """Y (alpha, beta, name, switch, a, b), in any order of dimensions, with gaps; some axes have one value."""
+    """A variable (alpha, beta, name, switch, a, b), in any order of dimensions, with gaps; some axes have one value."""
     steps = np.cumsum(rng.uniform(0.1, 2.0, 6)).round(3)
     words = np.array(["one", "zwei", "<b>", "a long name, with a comma", "ö = 5 %"])
     axes: dict[str, Any] = {

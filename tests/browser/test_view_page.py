@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from lab_server import fingerprint, ink
 from xmodal_widgets import Bars, Contour, HeatMap, Lines, Scatter, Surface, SweepView
-from xmodal_widgets.page.figure import _hue_color, band
+from xmodal_widgets.page.series import band, hue_color
 
 pytestmark = pytest.mark.browser
 NO_WEBGL = """const original = HTMLCanvasElement.prototype.getContext;
@@ -482,7 +482,7 @@ def test_numbers_as_hues_are_seen_on_a_dark_page_and_as_in_the_static_figure(sho
     dark = _luminance([20, 20, 20])
     for h, rgb in enumerate(drawn):
         assert (_luminance(rgb) + 0.05) / (dark + 0.05) >= 3
-        assert rgb == pytest.approx([255 * v for v in _hue_color(view._grid, "share", h)[:3]], abs=2)
+        assert rgb == pytest.approx([255 * v for v in hue_color(view._grid, "share", h)[:3]], abs=2)
 
 
 @pytest.mark.parametrize("width", [480, 1100, 1920])

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
 from xmodal_widgets import Density, HeatMap, SweepView
-from xmodal_widgets.page.figure import _lambda_span
+from xmodal_widgets.page.series import lambda_span
 
 LAMBDA = 0.1 * np.sinh(np.linspace(-8.0, 8.0, 65))
 
@@ -50,7 +50,7 @@ def test_eigenvalues_of_blocks_have_the_colours_of_their_blocks() -> None:
 
 def test_a_cube_without_density_yet_spans_the_grid() -> None:
     view = SweepView(spectra().assign(density=lambda c: c.density * np.nan), Density("density", hue="block"))
-    assert _lambda_span(view._grid, view._shown[0]) == (pytest.approx(LAMBDA[0]), pytest.approx(LAMBDA[-1]))  # type: ignore[arg-type]
+    assert lambda_span(view._grid, view._shown[0]) == (pytest.approx(LAMBDA[0]), pytest.approx(LAMBDA[-1]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.special import stdtrit
 from xmodal_widgets import Contour, HeatMap, Lines, Surface, SweepView
 from xmodal_widgets.page import assets, picture
-from xmodal_widgets.page.figure import DIVERGING, DIVERGING_DARK, LOOKS
+from xmodal_widgets.page.look import DIVERGING, DIVERGING_DARK, LOOKS
 from xmodal_widgets.view import student
 
 import xmodal_lab.utils.cache as caches

@@ -33,7 +33,7 @@ from xmodal_widgets import (
     explorers,
 )
 from xmodal_widgets.page import assets, picture
-from xmodal_widgets.page.figure import band
+from xmodal_widgets.page.series import band
 from xmodal_widgets.view.grid import Grid
 from xmodal_widgets.view.joining import joined
 

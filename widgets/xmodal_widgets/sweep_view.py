@@ -26,9 +26,10 @@ import traitlets
 from .page import assets, later, picture
 from .view import student
 from .view.chosen import checked_views
-from .view.grid import Grid, listed, one_of
-from .view.joining import WHY, joined, parted, used_dims, with_places, with_settings
+from .view.grid import Grid, one_of
+from .view.joining import joined, parted, used_dims, with_places, with_settings
 from .view.kinds import HeatMap, View
+from .view.opened import averages, dims_of, fixed_settings, offered_settings, parts_of, store_of, trainable, with_stored
 from .view.own import Own
 from .view.state import LOOK, TIMES, checked_offers, checked_state, control_specs, dims_to_control, opening_state
 from .view.train import Compute, Trainer
@@ -128,15 +129,15 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         dataset = _as_dataset(cube)
         grid = Grid.of(dataset)
         if offers is not None:
-            dataset = with_settings(dataset, _settings(dataset, offers))
+            dataset = with_settings(dataset, offered_settings(dataset, offers))
             grid = Grid.of(dataset)
-        compute = _trainable(dataset, compute, experiment)
+        compute = trainable(dataset, compute, experiment)
         self._experiment = getattr(compute, "experiment", None)
-        self._store = _store_of(dataset, store, compute is not None)
+        self._store = store_of(dataset, store, compute is not None)
         if self._store is not None:
-            dataset = _with_stored(dataset, self._store)
+            dataset = with_stored(dataset, self._store)
             grid = Grid.of(dataset)
-        self._average = _averages(average, grid)
+        self._average = averages(average, grid)
         self._shown = checked_views(views, grid, self._average)
         dims = dims_to_control(grid, self._shown)
         known = checked_offers(grid, offers) if compute is not None else {}
@@ -278,7 +279,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     def _take(self, cube: xr.Dataset) -> None:
         """Show another state of the cube: the same variables and dimensions, with more members or values."""
         with self._guarding:
-            cube = cube if self._store is None else _with_stored(cube, self._store)
+            cube = cube if self._store is None else with_stored(cube, self._store)
             grid = Grid.of(cube)
             for view in self._shown:
                 view.check(grid)
@@ -324,7 +325,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             if self._store is not None:
                 self._keep(self._store, at, result, why)
             version = next(self._versions)
-            slabs = self._grid.slabs(list(result), at, {n: _dims_of(v) for n, v in result.items()})
+            slabs = self._grid.slabs(list(result), at, {n: dims_of(v) for n, v in result.items()})
             self._kept_here = ("_layout", "_payload")
             try:
                 self._layout = {**self._full_layout(), "version": version}
@@ -347,7 +348,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         by = None
         if self._experiment is not None:
             by = trained.source(self._experiment, {k: v for k, v in setting.items() if k in self._experiment.defaults})
-        trained.write(store, setting, _fixed(self.cube), _parts(self.cube, setting, result), by, why)
+        trained.write(store, setting, fixed_settings(self.cube), parts_of(self.cube, setting, result), by, why)
 
     def _show_draft(self, setting: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Send what is known so far of a setting; the cube and what a new page gets stay as they are."""
@@ -365,7 +366,7 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
                 found = draft.found
             grid = Grid.of(joined(draft.cube[list(found)], setting, found))  # type: ignore[index]
             at = {name: value for name, value in setting.items() if name in grid.dims}
-            slabs = grid.slabs(list(found), at, {n: _dims_of(v) for n, v in found.items()})
+            slabs = grid.slabs(list(found), at, {n: dims_of(v) for n, v in found.items()})
             message: dict[str, Any] = {
                 "kind": "draft",
                 "version": self._layout["version"],
@@ -516,7 +517,7 @@ class _Host:
         return self._view._grid
 
     def fixed(self) -> Mapping[str, Any]:
-        return _fixed(self._view.cube)
+        return fixed_settings(self._view.cube)
 
     def drawn(self) -> tuple[str, ...]:
         settings = getattr(self._view._experiment, "defaults", ())
@@ -539,85 +540,3 @@ class _Host:
 
     def show_error(self, error: BaseException, remedy: str = "") -> None:
         self._view.show_error(error, remedy)
-
-
-def _settings(cube: xr.Dataset, offers: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among ``offers`` that were the same for the whole cube, as its sweep tells them."""
-    told: Any = cube.attrs.get("defaults", {})
-    defaults = json.loads(told) if isinstance(told, str) else told
-    known = {**defaults, **_fixed(cube)}
-    return {name: known[name] for name in offers if name not in cube.dims and name in known}
-
-
-def _fixed(cube: xr.Dataset) -> dict[str, Any]:
-    """The settings that a sweep held fixed, as its cube tells them; none where the cube comes from elsewhere."""
-    told = cube.attrs.get("settings", {})
-    try:
-        settings = json.loads(told) if isinstance(told, str) else told
-    except ValueError:
-        return {}
-    return {str(k): v for k, v in settings.items() if k not in cube.dims} if isinstance(settings, Mapping) else {}
-
-
-def _trainable(cube: xr.Dataset, compute: Compute | None, experiment: Any) -> Compute | None:
-    """What "Train here" runs; an experiment's own ``compute`` gets the cube's defaults and fixed settings."""
-    owner = getattr(compute, "__self__", None)
-    if experiment is None and hasattr(owner, "with_defaults") and hasattr(owner, "member"):
-        experiment = owner
-    if experiment is None:
-        return compute
-    from xmodal_lab import sweeps  # at use: a view needs no torch
-
-    return sweeps.trainer(cube, experiment)
-
-
-def _store_of(cube: xr.Dataset, store: str | Path | None, may_train: bool) -> Path | None:
-    if store is not None:
-        from xmodal_lab.utils import checks as check  # at use: a view needs no torch
-
-        path = check.path("store", store)
-        if path.is_file():
-            raise ValueError(f"store must name a folder, such as runs/name.zarr; {str(store)!r} is a file.")
-        return path
-    source = cube.encoding.get("source")
-    if not may_train or "xmodal_sweep" not in cube.attrs or not isinstance(source, str) or not Path(source).is_dir():
-        return None
-    return Path(source)
-
-
-def _with_stored(cube: xr.Dataset, store: Path) -> xr.Dataset:
-    from xmodal_lab.sweeps import trained  # at use: a view needs no torch
-
-    for setting, arrays in trained.read(store, _fixed(cube)):
-        known = {name: array for name, array in arrays.items() if name in cube.data_vars or name == WHY}
-        if known and all(name in cube.dims for name in setting):
-            cube = joined(cube, setting, known)
-    return cube
-
-
-def _parts(cube: xr.Dataset, at: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, xr.DataArray]:
-    """What a result brought to the cube, with its coordinates."""
-    import xarray as xr
-
-    parts: dict[str, xr.DataArray] = {}
-    for name, value in result.items():
-        own = _dims_of(value)
-        rest = [d for d in cube[name].dims if d in own or d not in at]
-        coords = {d: cube[d].values for d in rest if d in cube.coords}
-        if own:
-            parts[name] = value.transpose(*rest)
-        else:
-            parts[name] = xr.DataArray(np.asarray(value, dtype=float), coords, rest)
-    return parts
-
-
-def _dims_of(value: Any) -> tuple[str, ...]:
-    return tuple(str(d) for d in value.dims) if hasattr(value, "dims") and hasattr(value, "coords") else ()
-
-
-def _averages(average: str | Sequence[str], grid: Grid) -> tuple[str, ...]:
-    names = (average,) if isinstance(average, str) else tuple(listed("average", average))
-    for name in names:
-        if name != "seed":  # the default; a cube without seeds is fine
-            one_of("dimension in average", name, tuple(grid.dims))
-    return tuple(name for name in names if name in grid.dims)

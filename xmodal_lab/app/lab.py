@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..utils import checks as check
+from ..utils.files import write_text
 
 # Warnings only; one's own --log-level still wins. notebook_shim serves extensions of the classic notebook; there are
 # none here: it reads every setting of the server, deprecated ones too, and so makes Jupyter warn about itself.
@@ -19,6 +22,9 @@ QUIET = (
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
 )
+# Without news JupyterLab still asks whether one wants them, over the first lesson, until its setting says no. As a
+# default: what one has set oneself goes before it.
+DEFAULTS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
 
 def lab(arguments: Sequence[str] = ()) -> int:
@@ -34,12 +40,27 @@ def lab(arguments: Sequence[str] = ()) -> int:
     arguments = [a for a in arguments if a != named]
     print(f"JupyterLab opens on {start}; Ctrl-C twice ends it.", flush=True)
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in containers
-    with subprocess.Popen([sys.executable, "-m", "jupyterlab", str(start), *QUIET, *as_root, *arguments]) as server:
+    command = [sys.executable, "-m", "jupyterlab", str(start), *QUIET, *as_root, *arguments]
+    with tempfile.TemporaryDirectory() as held, subprocess.Popen(command, env=with_defaults(Path(held))) as server:
         while True:  # a terminal sends Ctrl-C to the server too, which asks and then ends its kernels: wait for it
             try:
                 return server.wait()
             except KeyboardInterrupt:
                 continue
+
+
+def with_defaults(folder: Path) -> dict[str, str]:
+    """The environment with ``folder`` among Jupyter's, and there :data:`DEFAULTS` of its settings.
+
+    Args:
+        folder: that exists, and stays while the server runs.
+
+    Returns:
+        Variables for the server's process.
+    """
+    write_text(folder / "labconfig" / "default_setting_overrides.json", json.dumps(DEFAULTS))
+    known = os.environ.get("JUPYTER_CONFIG_PATH", "")
+    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, (str(folder), known)))}
 
 
 def notebooks() -> Path | None:

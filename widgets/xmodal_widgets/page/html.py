@@ -150,7 +150,7 @@ def _words(text: str) -> str:
 
 
 def _colors(theme: str | None) -> str:
-    from .figure import LOOKS
+    from .look import LOOKS
 
     dark = theme == "dark"
     if theme is None:

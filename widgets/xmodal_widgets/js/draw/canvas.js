@@ -27,6 +27,9 @@ export function setFont(ctx, theme, size, weight = "") {
   ctx.font = `${weight} ${size}px ${theme.font}`;
 }
 
+// As thick as the letters ask for: a line on a projector is no hair.
+export const lineWidth = (frame) => Math.max(1.8, frame.font / 5.5);
+
 export const LINE = 1.15; // from one line of text to the next, in letter heights
 
 // The plot area of a panel and its two axes; x and y are { lo, hi, at, ticks, labels, title }, rows the lines of x's labels.
@@ -49,18 +52,18 @@ export function makeFrame(ctx, size, theme, x, y, { rows = 1, compact = false, e
   return frame;
 }
 
-// In how many columns the names of y stand, and in which letters. Where each row must have its name, letters shrink to
-// the least that one reads, and rows that lie closer still put their names in several columns, in turn.
+// In how many columns the names of y stand, and in which letters. Where each row must have its name, and rows lie closer
+// than letters that one reads, their names stand in several columns, in turn.
 function nameColumns(ctx, theme, y, height, font) {
   const slot = height / Math.max(1, y.labels.length);
-  const small = y.each ? Math.min(font, Math.max(LEAST, Math.floor(slot))) : font;
-  const count = y.each ? Math.max(1, Math.ceil(small / slot)) : 1;
+  const count = y.each ? Math.ceil(LEAST / slot) : 1;
+  const small = y.each ? Math.max(LEAST, Math.min(font, Math.floor(0.95 * count * slot))) : font;
   setFont(ctx, theme, small);
   const widest = Math.max(...y.labels.map((label) => ctx.measureText(label).width), 8);
   setFont(ctx, theme, font);
   return { count, widest, font: small };
 }
-const LEAST = 11; // pixels of a letter
+const LEAST = 12; // pixels of a letter
 
 // The name of a small multiple's x: uncut, on one line or two, or not at all.
 function shortTitle(ctx, title, size) {

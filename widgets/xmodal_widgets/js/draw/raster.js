@@ -2,7 +2,7 @@
 
 import { readable } from "../data/numbers.js";
 import { shade } from "../data/palette.js";
-import { setFont } from "./canvas.js";
+import { lineWidth, setFont } from "./canvas.js";
 
 const scratch = { canvas: null, ctx: null };
 
@@ -177,7 +177,7 @@ function levelLine(frame, plane, level) {
 
 export function drawLevels(ctx, frame, plane, levels, labels, theme) {
   const placed = [];
-  ctx.lineWidth = 1;
+  ctx.lineWidth = lineWidth(frame) / 2;
   levels.forEach((level, k) => {
     const points = levelLine(frame, plane, level);
     ctx.strokeStyle = "rgba(255, 255, 255, 0.75)";

@@ -2,6 +2,7 @@
 
 import { take } from "../data/cube.js";
 import { VIRIDIS_CSS, NAMED, nameColor, nameDash, shade } from "../data/palette.js";
+import { lineWidth } from "./canvas.js";
 import { clipTo } from "./series.js";
 
 export function readScatter(cube, spec, setting) {
@@ -52,7 +53,7 @@ export function drawCurves(ctx, frame, points, classes, ghost = null) {
   codes.forEach(({ code }, place) => {
     ctx.strokeStyle = ghost || nameColor(place);
     ctx.setLineDash(nameDash(place));
-    ctx.lineWidth = 2;
+    ctx.lineWidth = lineWidth(frame);
     ctx.beginPath();
     let pen = false;
     points.x.values.forEach((value, k) => {

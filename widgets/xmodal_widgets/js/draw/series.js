@@ -4,7 +4,7 @@
 import { take, overBand } from "../data/cube.js";
 import { readable } from "../data/numbers.js";
 import { valueColor, nameColor, nameDash } from "../data/palette.js";
-import { setFont, LINE, wrap, outlined } from "./canvas.js";
+import { setFont, LINE, lineWidth, wrap, outlined } from "./canvas.js";
 
 export function readSeries(cube, spec, setting) {
   const keep = [spec.hue, spec.x, spec.band].filter(Boolean);
@@ -46,7 +46,7 @@ export function drawLines(ctx, frame, theme, spec, cube, series, ghost = null) {
     const at = (i) => [frame.px(x[i]) + aside, frame.py(series.values[h * x.length + i])];
     if (series.half && spec.versus) drawWhiskers(ctx, frame, x, series, h, style.color, aside);
     else if (series.half) drawBand(ctx, frame, x, series, h, style.color);
-    strokeSeries(ctx, x.length, at, style);
+    strokeSeries(ctx, x.length, at, { ...style, width: lineWidth(frame) });
     if (x.length <= 60 && !ghost) drawDots(ctx, x.length, at, style.color);
   }
   ctx.restore();
@@ -82,7 +82,7 @@ export function drawFloor(ctx, frame, theme, x, values) {
 function strokeSeries(ctx, count, at, style) {
   ctx.strokeStyle = style.color;
   ctx.lineJoin = "round";
-  ctx.lineWidth = 2;
+  ctx.lineWidth = style.width;
   ctx.setLineDash(style.dash);
   const over = [];
   let last = null;

@@ -186,8 +186,18 @@ export function updateView(view) {
   view.drawn = look;
   const values = view.hasBar && view.spans.value && view.showBar;
   view.colorbar.hidden = !values;
-  if (values) drawColorbar(view.colorbar, view.barHeight, view.scale, colorTitle(app.cube, spec), app.theme, paletteOf(spec, app.theme));
+  if (values) drawBar(view);
   for (const panel of view.panels) drawPanel(view, panel);
+}
+
+// The bar is drawn anew where it would be another one, not for every picture beside it.
+function drawBar(view) {
+  const { app, spec, scale } = view;
+  const title = colorTitle(app.cube, spec);
+  const shown = JSON.stringify([view.barHeight, scale.lo, scale.hi, scale.log, title, app.look, window.devicePixelRatio]);
+  if (shown === view.barDrawn) return;
+  view.barDrawn = shown;
+  drawColorbar(view.colorbar, view.barHeight, scale, title, app.theme, paletteOf(spec, app.theme));
 }
 
 const colorTitle = (cube, spec) => titled(cube.vars.get(spec.kind === "scatter" ? spec.color : spec.var));

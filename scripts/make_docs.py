@@ -40,7 +40,7 @@ PAGES = {
     "CLAIMS_EMOJI.md": "CLAIMS_EMOJI", "CLAIMS_SHAPES.md": "CLAIMS_SHAPES",
     "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
     "docs/own_panels.md": "own_panels", "docs/reliability.md": "reliability", "docs/security.md": "security",
-    "docs/device.md": "device", "docs/glossary.md": "glossary", "docs/class.md": "class",
+    "docs/device.md": "device", "docs/glossary.md": "glossary", "docs/class.md": "class", "docs/speed.md": "speed",
 }  # fmt: skip
 FILES = ("CITATION.cff", "docs/*.png", "docs/*.svg", "docs/*.gif")  # what the pages point to, as it is
 # Run before a lesson: a view shows itself as the page that to_html writes, in a frame as high as the view.

@@ -97,6 +97,27 @@ def test_several_steps_refuse_no_more_often_than_one(k: int) -> None:
     assert rates(of(0.0), seed=2)["holds"] <= ERROR
 
 
+def test_a_chain_holds_only_if_its_weakest_link_does() -> None:
+    """One step has no effect, the others a large one, of whatever rule: "holds" is said as seldom as of that step alone."""
+    n = 10
+
+    def of(weak: Callable[[np.random.Generator], Measured]) -> Callable[[np.random.Generator], Measured]:
+        def chain(rng: np.random.Generator) -> Measured:
+            strong = {"a": 4 + rng.standard_normal(n), "b": at_least(2 + rng.standard_normal(n), margin=1.0, scale=1)}
+            return order({**strong, "weak": weak(rng)}, scale=1)
+
+        return chain
+
+    for weak in (
+        lambda rng: gain(rng.standard_normal(n), scale=1),
+        lambda rng: at_least(-1.0 + rng.standard_normal(n), margin=1.0, scale=1),
+        lambda rng: same(1.0 + rng.standard_normal(n), margin=1.0, scale=1),
+        lambda rng: ratio(1 + 0.4 * rng.standard_normal(n), 1 + 0.4 * rng.standard_normal(n)),
+    ):
+        said = rates(of(weak))
+        assert said["holds"] <= ERROR and said["fails"] <= ERROR
+
+
 @pytest.mark.parametrize("n", SIZES)
 def test_ties_and_no_worse_have_to_be_shown(n: int) -> None:
     assert rates(lambda rng: same(1.0 + rng.standard_normal(n), margin=1.0, scale=1))["holds"] <= ERROR
@@ -153,7 +174,7 @@ def test_a_control_that_shows_as_much_caps_and_a_deaf_instrument_needs() -> None
     def explained(rng: np.random.Generator) -> Measured:
         return controlled(plain(3.0, 10)(rng), rng.standard_normal(10), "over a constant", scale=1)
 
-    assert rates(explained)["direction holds"] > 0.9
+    assert rates(explained)["direction holds"] > 0.9 and rates(explained, seed=1)["holds"] <= ERROR
     deaf = rates(lambda rng: reads(plain(0.0, 10)(rng), trained_over_untrained=rng.standard_normal(10), scale=1))
     assert deaf["needs"] > 0.9
     hears = rates(lambda rng: reads(plain(0.0, 60)(rng), trained_over_untrained=2 + rng.standard_normal(60), scale=1))

@@ -111,3 +111,11 @@ def test_of_real_values_there_is_no_accuracy_and_no_loss_in_nats() -> None:
     assert not cube.loss.attrs.get("units") and cube.accuracy.attrs["long_name"] == "minus squared error"
     classes = xl.look(xl.LateFusion.for_dataset(several(), architecture="mlp"), several().test)
     assert classes.loss.attrs["units"] == "nats" and classes.accuracy.attrs["long_name"] == "accuracy"
+
+
+def test_a_dataset_with_too_few_modalities_is_told_before_anything_is_trained(monkeypatch) -> None:
+    monkeypatch.setattr("xmodal_lab.claims.claim.sweep", lambda *_, **__: pytest.fail("something was trained"))
+    one = xl.Dataset.from_arrays({"a": VIEWS["a"]}, np.arange(N) % 2, val_share=0)
+    rows = xl.claims.run(["dml.A", "dml.H", "cox.S"], dataset=one, seeds=range(5), progress=False)
+    assert list(rows.verdict) == [f"needs a dataset with {n} modalities" for n in (2, 2, 3)]
+    assert set(rows.note) == {"mine has a."}

@@ -115,7 +115,7 @@ class Detached(nn.Module):
         self.a = nn.Linear(8, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.a(x) * (1 + float(self.a.weight.square().mean()))
+        return self.a(x) * (1 + float(self.a.weight.detach().square().mean()))
 
 
 def test_wrong_derivatives_are_refused_also_where_there_is_no_float64(gpu: Any) -> None:

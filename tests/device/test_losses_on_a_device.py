@@ -181,25 +181,24 @@ def test_recurrent_layers_are_looked_at_without_cudnn(gpu: Any) -> None:
         assert module.cudnn == {place != "cuda"} and torch.backends.cudnn.enabled == before
 
 
-def test_members_transports_and_ways_between_states_survive_little_memory(gpu: Any) -> None:
-    """Each is asked for with a third of the memory that it takes when there is enough."""
+def test_members_and_ways_between_states_survive_little_memory(gpu: Any) -> None:
+    """Each is asked for with a part of the memory that it takes when there is enough."""
     x, y = rows(2048)
     torch.manual_seed(0)
     wide = nn.Sequential(nn.Linear(8, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 3))
     module = wide.to(gpu.type)
     loss = xl.Loss.from_module(module, (x, y))
     stacked = {n: torch.stack([(1 + 0.01 * k) * p.detach() for k in range(12)]) for n, p in loss.params.items()}
-    cost = torch.rand(64, 20, 30, generator=torch.Generator().manual_seed(0)).to(gpu.type)
     there = {n: 1.1 * t if t.is_floating_point() else t for n, t in module.state_dict().items()}
     jobs = {
-        "members of a stack at once": lambda: loss.many(stacked).detach().cpu(),
-        "transports at once": lambda: xl.transport.ipot(cost, tol=10.0).value.cpu(),
-        "samples at a time": lambda: torch.as_tensor(xl.landscape.line(loss, 5, to=there).values),
+        ("members of a stack at once", 0.3): lambda: loss.many(stacked).detach().cpu(),
+        ("samples at a time", 0.5): lambda: torch.as_tensor(xl.landscape.line(loss, 5, to=there).values),
     }
-    for told, job in jobs.items():
+    for (told, share), job in jobs.items():
         expected = job()
         with gpu.counting() as seen:
             job()
-        with gpu.limited((seen["peak"] - seen["bytes"]) // 3), pytest.warns(UserWarning, match=told):
+        room = int(share * (seen["peak"] - seen["bytes"]))
+        with gpu.limited(room), pytest.warns(UserWarning, match=told):
             found = job()
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -24,6 +24,19 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 
 
+# Settings that the ones above leave alone.
+OTHERS: dict[str, dict[str, Any]] = {
+    "synergy": {**DIGITS, "steps": 6, "teacher_steps": 6, "target": "same_class", "direction": "V→A", "loss": "cosine",
+                "alpha": 0.7, "rows_per_class": 3, "redraw": False},
+    "uml": {"steps": 6, "text_layer": "trained", "lam": 0.5, "ratio": 2.0, "start": 2, "optimizer": "adamw"},
+    "cox": {"steps": 8, "perceptor_steps": 3, "connect_steps": 8, "algorithm": "entmin", "warmup": False, "anchors": 0.3},
+    "wma": {"n_train": 30, "n_val": 12, "n_test": 12, "steps": 3, "pretraining": 2, "head": "multilabel",
+            "task": "wrong", "alpha": 0.5, "beta": 0.5, "transport": "sinkhorn", "reference": "batch"},
+    "bench": {**DIGITS, "epochs": 1, "modalities": "image+audio+text", "image_shots": 3, "text_shots": 2, "lam": 0.5,
+              "swa": 0.5, "choose": "best"},
+}  # fmt: skip
+
+
 def numbers(result: Any) -> dict[str, np.ndarray]:
     return {n: np.asarray(getattr(v, "values", v), dtype=float) for n, v in result.items() if n != WHY}
 
@@ -42,6 +55,16 @@ def test_a_paper_finds_on_the_device_what_it_finds_on_the_cpu(gpu: Any, name: st
     assert list(there) == list(here)
     for variable, value in here.items():
         np.testing.assert_allclose(there[variable], value, rtol=2e-3, atol=2e-4, err_msg=variable)
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_other_settings_find_there_what_they_find_here(gpu: Any, name: str) -> None:
+    from xmodal_lab.sweeps.experiment import get
+
+    here, there = (numbers(get(name).compute({**OTHERS[name], "device": place})) for place in ("cpu", gpu.type))
+    assert list(there) == list(here)
+    for variable, value in here.items():
+        np.testing.assert_allclose(there[variable], value, rtol=5e-3, atol=5e-4, err_msg=variable)
 
 
 def test_looks_run_on_the_device(gpu: Any) -> None:

@@ -291,7 +291,7 @@ def test_baselines_do_not_depend_on_what_only_cox_has() -> None:
 def test_every_claim_of_the_paper_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = {"T1", "S", "SE", "U", "UB", "R", "M", "D1", "D2", "A", "P"}
     assert {claim.id.removeprefix("cox.") for claim in claims.CLAIMS} == ids
-    small = SMALL | {"steps": 6, "perceptor_steps": 2, "rounds": 1}
+    small = SMALL | {"steps": 6, "perceptor_steps": 2, "connect_steps": 4, "rounds": 1}
     made = bench.CoxWorld.experiment
     monkeypatch.setattr(bench.CoxWorld, "experiment", lambda self, **how: made(self, **how | small))
     monkeypatch.setattr(claims, "LOOKED_AT", (2, 4))

@@ -86,6 +86,9 @@ def test_exact_claims(ledger: dict[str, Measured]) -> None:
 def test_claims_of_accuracy_ask_nothing_else_of_a_net() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arms, "EPOCHS", {"quick": 2, "full": 2})
+        patch.setattr(looks, "SAMPLES", 2)
+        patch.setattr(looks, "DIRECTIONS", 2)
+        patch.setattr(looks, "RADII", (0.1, 0.5))
         c = Conditions(dataset=three(), seeds=(0, 1))
         for name in ("dml.A", "dml.DA", "dml.S"):
             next(claim for claim in claims.CLAIMS if claim.id == name).measure(c)

@@ -133,6 +133,9 @@ def test_the_first_of_equal_means_is_best() -> None:
     assert factors.first_best(same) == factors.first_best(same[::-1]) == 0
     assert factors.first_best([np.nan, 0.5, 0.7, 0.7]) == 2
     assert factors.first_best([np.nan, np.nan]) == 0
+    found = {"a": [0.5, np.nan], "b": [0.4, 0.6], "c": 0.7, "d": [0.6, 0.8]}
+    assert factors.best_named(found) == "c", "of equals the first"
+    assert factors.best_named({"lost": [np.nan, np.nan], "a": -1.0}) == "a"
     assert factors.first_best([-0.2, 0.0, 0.0001]) == 2
     assert factors.first_best([[1.0, 2.0], [2.0, 1.0]]).tolist() == [1, 0]
     table = xr.DataArray([[1.0, 3.0], [2.0, 2.0]], dims=["a", "b"], coords={"b": [5, 6], "a": [7, 8]})

@@ -190,6 +190,7 @@ class Claim:
             others.
         tasks: sorts of labels (``dataset.task``) that it can be asked of; none for all. On a dataset of other labels
             it "needs class labels", and nothing is trained.
+        modalities: that a dataset must have at least; with fewer it "needs" them, likewise.
 
     Raises:
         ValueError: an id without its paper, an empty text, an unknown cost, or an effect that is no finite number.
@@ -209,9 +210,11 @@ class Claim:
     shares: str = ""
     first: int = 0
     tasks: Sequence[str] = ()
+    modalities: int = 1
 
     def __post_init__(self) -> None:
         check.integer("first", self.first, at_least=0)
+        check.integer("modalities", self.modalities, at_least=1)
         tasks = tuple(check.one_of("sort of labels in tasks", t, _SORTS) for t in check.listed("tasks", self.tasks))
         object.__setattr__(self, "tasks", tasks)
         for name in ("id", "text", "source", "printed", "unit", "shares"):
@@ -255,6 +258,9 @@ class Claim:
         if given is not None and self.tasks and given.task not in self.tasks:
             wanted = " or ".join(_SORTS[task] for task in self.tasks)
             return missing(wanted, note=f"The labels of {given.name} are {_SORTS[given.task]}.")
+        if given is not None and len(given.modalities) < self.modalities:
+            alone = ", ".join(given.modalities)
+            return missing(f"a dataset with {self.modalities} modalities", note=f"{given.name} has {alone}.")
         found = self.measure(conditions)
         if unknown := [name for name in conditions.settings if name not in conditions.told and self.trained]:
             raise ValueError(f"{self.id} takes no setting {unknown[0]!r}.")
@@ -290,9 +296,13 @@ class Claim:
         return found.beside(self.effect, self.sesoi, partial=partial)
 
 
-def about(claims: Sequence[Claim], *tasks: str, but: Sequence[str] = ()) -> tuple[Claim, ...]:
-    """The claims, those about trained models with their ``tasks``; ``but`` names ids that look at no labels."""
-    return tuple(replace(c, tasks=tasks) if c.trained and c.id not in but else c for c in claims)
+def about(claims: Sequence[Claim], *tasks: str, but: Sequence[str] = (), modalities: int = 1) -> tuple[Claim, ...]:
+    """The claims, those about trained models with their ``tasks`` and how many ``modalities`` they compare.
+
+    ``but`` names ids that look at no labels.
+    """
+    asked: dict[str, Any] = {"tasks": tasks, "modalities": modalities}
+    return tuple(replace(c, **asked) if c.trained and c.id not in but else c for c in claims)
 
 
 # Sorts of labels, in words.

@@ -16,6 +16,7 @@ from ..claims.verdicts import Measured, controlled, gain, missing, order, reads
 from ..sweeps.experiment import Experiment
 from ..training.recipe import Recipe
 from ..training.terms import Alignment, Latent, Shared, Task
+from ..utils.factors import best_named
 from .bench import bench
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def adds_up(c: Conditions) -> Measured:
         return missing(lacking)
     weight, _ = alignment(c)
     single = {name: arms(c)[name] for name in ("dml", "synergy", "wma", "uml")}
-    best = max(single, key=lambda name: float(single[name]["val_accuracy"].mean()))
+    best = best_named({name: one["val_accuracy"].to_numpy() for name, one in single.items()})
     both = arm(c, **DML, **SYNERGY, **UML, a_align=weight)
     means = {name: float(a["accuracy"].mean()) for name, a in {"task": plain(c), **single, "all": both}.items()}
     difference = both["accuracy"].to_numpy() - single[best]["accuracy"].to_numpy()

@@ -14,14 +14,17 @@ Factors are computed in float64 whatever comes in, so that what rounding leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .torch_state import full_precision, seeded, wide
+
+Name = TypeVar("Name")
 
 # Eigenvalues this near, as a share of the largest, are one (ours): rounding turns vectors of nearer ones by
 # 1e-16 / 1e-10 = 1e-6 or more, above the rounding of float32.
@@ -121,6 +124,18 @@ def first_best(scores: Any, dim: str | None = None) -> Any:
     best = table.max(-1, keepdims=True)
     found = (table >= best - EQUAL_SCORES * size).argmax(-1)
     return int(found) if found.ndim == 0 else found
+
+
+def best_named(scores: Mapping[Name, Any]) -> Name:
+    """The name with the largest mean score, by the rule of :func:`first_best`; NaN among a name's scores is left out.
+
+    Args:
+        scores: name -> its scores over seeds, or one number.
+    """
+    with warnings.catch_warnings():  # of a name whose every run diverged there is no mean, and it is never best
+        warnings.simplefilter("ignore", RuntimeWarning)
+        means = [float(np.nanmean(np.asarray(each, dtype=np.float64))) for each in scores.values()]
+    return list(scores)[first_best(means)]
 
 
 def top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ...utils import checks as check
-from ...utils.memory import in_halves
 from ...utils.points import floating
 from ...utils.shapes import Bool, Float
 
@@ -107,24 +106,12 @@ class TokenSets:
         return (self.a * f).sum(-1) + (self.b * g).sum(-1)
 
     def in_pieces(self, solve: Callable[[TokenSets], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Solve a few samples at a time, so that they stay in the cache; on a GPU as many as memory allows."""
+        """Solve a few samples at a time, so that they stay in the cache; all at once on a GPU."""
         n, p, q = self.cost.shape
-        if self.cost.device.type == "cpu":
-            size = max(1, _PIECE // (p * q))
-            solved = [solve(self._some(first, size)) for first in range(0, n, size)]
-            return torch.cat([plan for plan, _ in solved]), torch.cat([dual for _, dual in solved])
-
-        def together(some: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-            plans, duals = solve(self._some(some[0], len(some)))
-            return list(zip(plans.unbind(), duals.unbind(), strict=True))
-
-        pairs = in_halves(together, range(n), "transports")
-        return torch.stack([plan for plan, _ in pairs]), torch.stack([dual for _, dual in pairs])
-
-    def _some(self, first: int, count: int) -> TokenSets:
-        """``count`` samples from the ``first`` one on."""
-        cost, a, b = (x[first : first + count] for x in (self.cost, self.a, self.b))
-        return TokenSets(cost, a, b, (len(cost),), self.dtype, self.masked)
+        size = n if self.cost.device.type != "cpu" else max(1, _PIECE // (p * q))
+        parts = zip(self.cost.split(size), self.a.split(size), self.b.split(size), strict=True)
+        solved = [solve(TokenSets(c, a, b, (len(c),), self.dtype, self.masked)) for c, a, b in parts]
+        return torch.cat([plan for plan, _ in solved]), torch.cat([dual for _, dual in solved])
 
     def answer(
         self,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....claims.claim import Conditions
+from ....utils.factors import best_named
 from ..member import EXPERIMENT, CoxWorld
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def entmin(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
     def at(weight: float, what: str) -> np.ndarray:
         return of(c, what, **setting, algorithm="entmin", entropy_weight=weight)
 
-    best = max(ENTROPIES, key=lambda w: float(np.nanmean(at(w, "accuracy"))))
-    return at(best, name)
+    return at(best_named({w: at(w, "accuracy") for w in ENTROPIES}), name)
 
 
 def cox(c: Conditions, name: str = "accuracy", **setting: Any) -> np.ndarray:
@@ -81,8 +81,7 @@ def reading(c: Conditions) -> str:
     """The rule of :data:`READINGS` with the best mean accuracy on the validation split; without one, the default."""
     if c.dataset is not None and c.dataset.val is None:
         return str(experiment(c).defaults["rule"])
-    tried = {rule: of(c, algorithm="cox", rule=rule, split="val") for rule in READINGS}
-    return max(tried, key=lambda rule: float(np.nanmean(tried[rule])))
+    return best_named({rule: of(c, algorithm="cox", rule=rule, split="val") for rule in READINGS})
 
 
 def curve(c: Conditions, name: str, **setting: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ....claims.claim import Claim, Conditions
 from ....claims.verdicts import Measured, controlled, exact, gain, order, reads
+from ....utils.factors import best_named
 from ..theory.families import FAMILIES, counterexample, draw
 from ..theory.terms import terms
 from .arms import READINGS, UNSUPERVISED, cox, curve, entmin, of, reading
@@ -97,7 +98,7 @@ def recall(c: Conditions) -> Measured:
     others = {m: {"algorithm": m} for m in ("random", "erm", "moco")}
     for k in ("class_recall1", "class_recall5", "recall1"):
         found = {m: of(c, k, **a) for m, a in others.items()} | {"entmin": entmin(c, k), "cox": cox(c, k)}
-        best = max((m for m in found if m != "cox"), key=lambda m: float(np.nanmean(found[m])))
+        best = best_named({m: v for m, v in found.items() if m != "cox"})
         if k != "recall1":
             steps[f"class R@{k[-1]} over {best}"] = found["cox"] - found[best]
         numbers |= {f"{m} {k}": float(np.nanmean(v)) for m, v in found.items()}

@@ -10,6 +10,7 @@ import numpy as np
 from ....claims.claim import Conditions
 from ....claims.verdicts import Measured, at_least, controlled, gain, missing, order, reads
 from ....data.samples import Dataset
+from ....utils.factors import best_named
 from ..member import experiment
 from ..method.retrieval import retrieve
 from .arms import (
@@ -121,7 +122,7 @@ def flat_methods(c: Conditions) -> Measured:
     chosen = FLAT["SAM"]["sam"]
     if not c.quick:
         tried = {rho: run(sam=rho) for rho in RHOS}
-        chosen = max(tried, key=lambda rho: float(np.nanmean(tried[rho][1])))
+        chosen = best_named({rho: found[1] for rho, found in tried.items()})
         others["SAM"] = tried[chosen][0]
     each = "; ".join(f"SML + {name} over SML {gain(a - sml).text}" for name, a in others.items())
     steps = {f"over SML + {name}": at_least(dml - a, margin=MARGIN) for name, a in others.items()}

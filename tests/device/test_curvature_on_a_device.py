@@ -142,6 +142,7 @@ class Kept(nn.Module):
         return self.b(torch.relu(self.a(x)))
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch has no rule of its own for it under vmap
 def test_a_model_is_left_as_it_was_after_points_went_together(gpu: Any) -> None:
     torch.manual_seed(0)
     module = Kept()

@@ -56,7 +56,7 @@ import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
 del xmodal_widgets.SweepView._ipython_display_  # which shows the live view first
 """
-# A view is as tall as its window lets it be, so a frame that only followed it would grow with it: one screen is the most.
+# A view is as tall as its window lets it be, so a frame that only followed it would grow with it: one screen is most.
 TALL = "Math.min(this.contentDocument.body.offsetHeight + 24, 0.92 * window.innerHeight)"
 FIT = f"new ResizeObserver(() => this.style.height = {TALL} + 'px')"
 FRAME = (

@@ -4,7 +4,7 @@
 import { COLORBAR_WIDTH } from "../draw/canvas.js";
 
 const SIDE = 18.5; // letter heights of the column of controls
-const DENSEST = 2; // steps by which controls that do not fit draw together
+const DENSEST = 3; // steps by which controls that do not fit draw together
 const WIDE = 820; // narrower than this, controls stand above the pictures
 const AROUND = 150; // pixels of a page that are not the view: tool bars, headings
 const ALONE = 88; // the same where the view has the page to itself

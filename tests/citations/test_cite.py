@@ -12,6 +12,7 @@ import xarray as xr
 
 import xmodal_lab as xl
 from xmodal_lab.citations.cite import PAPERS, USES, _entries
+from xmodal_lab.sweeps.circumstances import command
 
 CUBE = xr.Dataset(
     {"accuracy": ("alpha", [0.5, 0.7])},
@@ -91,4 +92,4 @@ def test_looks_planes_and_densities_are_made_with_the_software(tmp_path) -> None
     ):
         assert xl.cite(made).keys == ("xmodal_lab",)
     back = xl.read(xl.save(looked, tmp_path / "look.nc"))
-    assert "pytest" in back.attrs["command"] and "user_commit" in back.attrs and "@software" in back.attrs["citation"]
+    assert back.attrs["command"] == command() and "user_commit" in back.attrs and "@software" in back.attrs["citation"]

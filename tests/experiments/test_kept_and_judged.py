@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,8 +149,9 @@ def test_a_row_without_a_sweep_says_on_how_many_rows_too(row: str, monkeypatch: 
     def trained(_: Dataset, s: object, **more: object) -> SimpleNamespace:
         return SimpleNamespace(accuracy=0.5 + 0.01 * s.seed + 0.001 * len(repr(s)))  # type: ignore[attr-defined]
 
-    def retrieved(data: Dataset, seeds: list[int], steps: int) -> pd.DataFrame:
-        arms = ("SML", "DML", "DML, random clusters")
+    def retrieved(
+        data: Dataset, seeds: list[int], arms: Sequence[str] = ("SML", "DML", "DML, random clusters"), **more: object
+    ) -> pd.DataFrame:
         return pd.DataFrame(
             [
                 {

@@ -312,7 +312,7 @@ def test_nobody_is_asked_unless_the_user_asks(tmp_path: Path) -> None:
 def test_lab_listens_on_this_machine_with_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """``xmodal lab`` leaves JupyterLab's own safe defaults alone: loopback, a fresh token."""
     server = MagicMock(**{"__enter__.return_value.wait.return_value": 0})
-    monkeypatch.setattr("subprocess.Popen", lambda command: server(command) and server)
+    monkeypatch.setattr("subprocess.Popen", lambda command, **_: server(command) and server)
     assert cli.main(["lab"]) == 0
     ((command,), _) = server.call_args
     settings = [part for part in command[2:] if part != "--ServerApp.jpserver_extensions=notebook_shim=False"]

@@ -226,7 +226,7 @@ def test_encoders_learn_to_match_what_matches(monkeypatch: pytest.MonkeyPatch) -
     alone = retrieval.retrieve(ds, range(2), arms=["SML"], steps=150, batch=64, lr=3e-3)
     same = table[table.arm == "SML"].reset_index(drop=True)
     assert (alone.recall - same.recall).abs().max() < 0.05, "the members of a stack do not see each other"
-    with pytest.raises(ValueError, match="arm must be one of"):
+    with pytest.raises(ValueError, match="unknown arm 'both'; known: 'SML'"):
         retrieval.retrieve(ds, range(2), arms=["both"])
     with pytest.raises(ValueError, match="needs two modalities"):
         retrieval.retrieve(xl.Dataset("one", ds.train.select("a"), ds.test.select("a")), [0])

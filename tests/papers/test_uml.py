@@ -638,39 +638,6 @@ def test_the_tables_carry_their_traps() -> None:
     assert "costs accuracy in 3 of" in claims_few.falls()
 
 
-def test_the_printed_effects_are_those_of_the_tables() -> None:
-    few = xl.tables("uml", 17)
-    few = few[~few["dataset"].str.contains("verage")]
-    mean = few.pivot_table(index="shots", columns="method", values="value")
-    gain = mean["Ours"] - mean["Unimodal"]
-    printed = {c.id: c.effect for c in claims.CLAIMS}
-    f = printed["uml.F"]
-    assert f["UML over unimodal, 1-shot"] == pytest.approx(gain[1], abs=0.01)
-    assert f["UML over unimodal, 4-shot"] == pytest.approx(gain[4], abs=0.01)
-    assert f["UML(init) over UML, 1-shot"] == pytest.approx((mean["Ours (init)"] - mean["Ours"])[1], abs=0.01)
-    assert f["gain at 1 shot over gain at 16"] == pytest.approx(gain[1] - gain[16], abs=0.01)
-    first = xl.tables("uml", 1).groupby("method")["value"].mean()
-    assert printed["uml.S"] == pytest.approx(first["Ours"] - first["Unimodal"], abs=0.01)
-    assert printed["uml.X"] == pytest.approx(math.log(1034 / 228), abs=0.01)
-    gains = {}
-    for number in (22, 17):
-        t = xl.tables("uml", number)
-        t = t[~t["dataset"].str.contains("verage|ImageNet")].pivot_table(
-            index="shots", columns="method", values="value"
-        )
-        gains[number] = t["Ours"] - t["Unimodal"]
-    for shots in (1, 4):
-        assert printed["uml.A"][f"{shots}-shot"] == pytest.approx((gains[22] - gains[17])[shots], abs=0.01)
-    which = "dataset == 'ImageNet-ESC-19' and shots == 1 and metric == 'accuracy'"
-    esc = {n: xl.tables("uml", n).query(which).set_index("method")["value"] for n in (25, 26)}
-    both = {"audio": (esc[25], "Image", "Audio + Image + Text"), "image": (esc[26], "Audio", "Image + Audio + Text")}
-    for target, (t, other, every) in both.items():
-        name, text = target.capitalize(), t[f"{target.capitalize()} + Text"]
-        added = printed["uml.3"]
-        assert added[f"{target}: text"] == pytest.approx(text - t[f"{name}-Only"], abs=0.01)
-        assert added[f"{target}: {other.lower()} beside text"] == pytest.approx(t[every] - text, abs=0.01)
-
-
 @pytest.fixture(scope="module")
 def small() -> Conditions:
     return Conditions(seeds=(0, 1))

@@ -38,12 +38,13 @@ if __name__ == "__main__":
               executor=client.get_executor())
 """
 
-# A Slurm of one machine: a job starts at once. The job must not hold the pipe that sbatch's caller reads to its end:
-# dask-jobqueue waits for that end, and so for ever.
+# A Slurm of one machine: a job starts at once. Two submissions at a time get two numbers, since only one makes a folder.
+# The job must not hold the pipe that sbatch's caller reads to its end: dask-jobqueue waits for that end, and so for ever.
 SBATCH = """#!/bin/sh
 here=$(dirname "$0")
 for script; do :; done
-id=$(( $(ls "$here" | grep -c '^job-') + 1 ))
+id=1
+until mkdir "$here/id-$id" 2> /dev/null; do id=$((id + 1)); done
 cp "$script" "$here/job-$id"
 setsid sh "$here/job-$id" > "$here/out-$id" 2>&1 < /dev/null &
 echo $! > "$here/pid-$id"

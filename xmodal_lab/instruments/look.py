@@ -116,26 +116,27 @@ class Looks:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        if self.landscape is not None and check.integer("landscape (points along a side)", self.landscape) != 0:
-            check.integer("landscape (points along a side)", self.landscape, at_least=3)
+        if self.landscape is not None:
+            side = check.integer("landscape (points along a side)", self.landscape)
+            set_(self, "landscape", side and check.integer("landscape (points along a side)", side, at_least=3))
         set_(self, "span", check.positive("span", self.span))
         if self.tolerance is not None:
             set_(self, "tolerance", check.positive("tolerance", self.tolerance))
         if not isinstance(self.density, int | str) or self.density not in (False, True, "block"):
             raise ValueError(f"density must be True, False or 'block', got {self.density!r}.")
-        check.integer("eigenvalues", self.eigenvalues, at_least=0)
+        set_(self, "eigenvalues", check.integer("eigenvalues", self.eigenvalues, at_least=0))
         if self.lpf is not None:
-            check.positive("lpf (σ, a share of each filter's norm)", self.lpf)
+            set_(self, "lpf", check.positive("lpf (σ, a share of each filter's norm)", self.lpf))
         for name in ("f_gap", "pgd"):
             given = getattr(self, name)
             values = [given] if isinstance(given, (int, float)) else check.listed(name, () if given is None else given)
             set_(self, name, tuple(check.positive(name, v) for v in values))
         for name in ("missing", "noise"):
             if getattr(self, name) is not None:
-                (check.share if name == "missing" else check.positive)(name, getattr(self, name))
-        check.integer("seed", self.seed, at_least=0)
+                set_(self, name, (check.share if name == "missing" else check.positive)(name, getattr(self, name)))
+        set_(self, "seed", check.integer("seed", self.seed, at_least=0))
         if self.rows is not None:
-            check.integer("rows", self.rows, at_least=2)
+            set_(self, "rows", check.integer("rows", self.rows, at_least=2))
         own = self.looks
         if isinstance(own, Mapping):
             own = [Look(name, function) for name, function in own.items()]

@@ -319,7 +319,7 @@ class LateFusion(nn.Module):
             raise ValueError(f"{', '.join(sorted(both))}: a modality is an input of the task or auxiliary, not both.")
         make_fusion = FUSIONS[check.one_of("fusion", fusion, FUSIONS)]
         outputs = dataset.outputs if outputs is None else outputs
-        if outputs == 0 and not dataset.outputs:
+        if outputs is dataset.outputs and not outputs:
             raise ValueError(f"{dataset.name} has no labels, so a head has nothing to answer; give outputs=.")
         dtype = _one_dtype(dataset, (*names, *extra))
         check.integer("outputs (number of classes)", outputs, at_least=1)

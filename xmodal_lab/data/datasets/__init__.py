@@ -220,7 +220,7 @@ def _plain(text: str) -> Any:
 
 
 def _loader(name: str) -> Callable[..., Dataset]:
-    if name in _AFFECT:  # as its datasets, files and references are called
+    if isinstance(name, str) and name in _AFFECT:  # as its datasets, files and references are called
         return partial(_loader("multibench"), which=name)
     entry = _KNOWN[check.one_of("dataset", name, _KNOWN)]
     folder = "made" if entry.module in _MADE else "on_disk"

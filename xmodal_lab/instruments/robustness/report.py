@@ -294,7 +294,8 @@ def report(
     """
     import pandas as pd
 
-    model, samples, criterion = on_samples(model, samples, modalities or _attacked(attacks), criterion)
+    seen = _attacked(attacks) if modalities is None else modalities
+    model, samples, criterion = on_samples(model, samples, seen, criterion)
     names = tried(model, seen_modalities(model, samples))
     names = names if modalities is None else check.modalities_of(modalities, names)
     model, samples = single(model), single_samples(samples)

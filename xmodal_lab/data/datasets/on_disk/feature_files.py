@@ -168,7 +168,7 @@ def load_features(
             continue
         path = folder / check.path(s, file)
         if (others := _other_files(path)) and not path.exists():
-            problems.malformed(path, f"is not there, but {others}; name the file of each split: {s}=…")
+            problems.missing(path, f"is not there, but {others}; name the file of each split: {s}=…")
             continue
         content = problems.attempt(path, lambda p=path: read_features(p))  # type: ignore[misc]
         if content is not None:

@@ -44,13 +44,13 @@ class Problems:
     def __init__(self, name: str, root: Path, layout: str, damaged: str = "raise") -> None:
         self.name, self.root, self.layout = name, root, layout
         self.skip = check.one_of("value of damaged", damaged, ("raise", "skip")) == "skip"
-        self._missing: dict[str, None] = {}
+        self._missing: dict[str, str] = {}
         self._malformed: dict[str, str] = {}
         self._extra: dict[str, None] = {}
 
-    def missing(self, path: Path | str) -> None:
-        """Something that should be there."""
-        self._missing[self._told(path)] = None
+    def missing(self, path: Path | str, hint: str = "") -> None:
+        """Something that should be there; ``hint`` says what to do."""
+        self._missing[self._told(path)] = hint
 
     def malformed(self, path: Path | str, why: object) -> None:
         """Something that is there, but not as it should be."""
@@ -120,7 +120,8 @@ class Problems:
             return
         lines = [f"{self.name}: the files in {self.root} are not as expected. {self.layout}"]
         told = [f"{path}: {why}" for path, why in self._malformed.items()]
-        for title, found in (("missing", list(self._missing)), ("malformed", told), ("extra", list(self._extra))):
+        lacking = [f"{path}{hint and ': '}{hint}" for path, hint in self._missing.items()]
+        for title, found in (("missing", lacking), ("malformed", told), ("extra", list(self._extra))):
             if found:
                 lines.append(f"{title} ({len(found)}):")
                 lines += [f"  {line}" for line in found[:_LISTED]]

@@ -35,6 +35,7 @@ def test_fit_learns_and_reports_and_leaves_the_net_as_it_was() -> None:
     assert run.score == pytest.approx(run.history["test_accuracy"].iloc[-1])
     assert not run.model.training
     assert run.settings["pairing"] == "fixed"
+    assert repr(run) == f"Run(LateFusion on {ds.name}: 15 epochs, test score {run.score:.3f})"
 
 
 def test_same_seed_same_run_other_seed_other_run() -> None:

@@ -63,6 +63,10 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     snapshots: Mapping[int, Params] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        where = f" on {self.settings['dataset']}" if "dataset" in self.settings else ""
+        return f"Run({type(self.model).__name__}{where}: {len(self.history)} epochs, test score {self.score:.3f})"
+
     def save(self, path: str | Path) -> Path:
         """Write weights, history and settings to one safetensors file; returns its path."""
         meta = {

@@ -294,8 +294,7 @@ def report(
     """
     import pandas as pd
 
-    seen = _attacked(attacks) if modalities is None else modalities
-    model, samples, criterion = on_samples(model, samples, seen, criterion)
+    model, samples, criterion = on_samples(model, samples, _asked(modalities, attacks), criterion)
     names = tried(model, seen_modalities(model, samples))
     names = names if modalities is None else check.modalities_of(modalities, names)
     model, samples = single(model), single_samples(samples)
@@ -355,13 +354,15 @@ def report(
     return table
 
 
-def _attacked(attacks: Any) -> list[str]:
-    """The modalities that a mapping of attacks names, alone or several together."""
+# -- private -----------------------------------------------------------------------------------------
+
+
+def _asked(modalities: Any, attacks: Any) -> Any:
+    """The modalities asked for; else those that a mapping of attacks names, alone or several together."""
+    if modalities is not None:
+        return modalities
     keys = list(attacks) if isinstance(attacks, Mapping) else []
     return [m for key in keys for m in ([key] if isinstance(key, str) else key)]
-
-
-# -- private -----------------------------------------------------------------------------------------
 
 
 def _named(views: Any, modality: str | Collection[str]) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ told['explore("dml"), from the import to the view'] = {"ms": 1e3 * time.process_
 # The head imports torch; a page that opens an explorer need not.
 BARE = "import json, time, warnings\nwarnings.simplefilter('ignore')\ntold = {}\n"
 
-# Of a path's name, the largest ratio that was aimed at (issue 20).
+# Of a path's name, the largest ratio that was aimed at (ours).
 GOALS = {
     "IPOT": 0.3, "Sinkhorn": 0.4, "entropic W2": 0.25, "sliced W2": 0.4, "F_gap": 0.5, "L_LPF": 0.9, "MMD, 4000": 0.2,
     'explore("dml")': 0.4,

@@ -38,7 +38,11 @@ def rows(repeats: int = 3) -> list[dict[str, Any]]:
     spread = many.stderr * math.sqrt(2000 / samples)
     return [
         *contest(
-            low, repeats, {TEN_LINES: None}, "L_LPF, 100 draws, MLP", lambda value: abs(value - many.value) / spread
+            low,
+            repeats,
+            {TEN_LINES: None},
+            "L_LPF, 100 draws, MLP; errors in standard errors",
+            lambda value: abs(value - many.value) / spread,
         ),
         *contest(gap, repeats, {TEN_LINES: None}, "F_gap, 30 directions x 10 radii, MLP"),
     ]

@@ -225,9 +225,10 @@ function makeApp(model, root, box, cube, old) {
   };
   const frame = makeFrameLoop(box.guard(() => drawAll(app)));
   app.draw = frame.ask;
+  const saver = makeSaver(model);
   app.save = () => {
     model.set("state", app.state);
-    saveQuietly(model);
+    saver.ask();
   };
   app.guard = box.guard;
   app.set = box.guard((asked, { later = false } = {}) => {
@@ -235,9 +236,9 @@ function makeApp(model, root, box, cube, old) {
     for (const { spec } of app.views) if (spec.corners) patch = keepReal(app.cube, spec.corners, app.state, patch);
     app.state = { ...app.state, ...patch };
     show(app);
-    app.draw();
-    if (!later) app.save();
     answer(app, root, Object.keys(patch));
+    frame.now();
+    if (!later) app.save();
     if (Object.keys(patch).some((name) => app.cube.dims.has(name))) app.announce(() => describeState(app));
   });
   app.replace = (cube) => {
@@ -287,6 +288,7 @@ function makeApp(model, root, box, cube, old) {
     for (const view of app.views) if (view.own) view.own.close();
     listeners();
     frame.stop();
+    saver.close();
   };
   return app;
 }
@@ -317,18 +319,49 @@ function listen(app, model, root, box, body) {
   };
 }
 
+// One picture for each frame of the screen. What the reader did is drawn at once, so that the next frame shows it; what
+// comes before that frame waits for it.
 function makeFrameLoop(draw) {
-  let asked = 0;
+  let frame = 0;
+  let asked = false;
+  const wait = () => {
+    frame = frame || requestAnimationFrame(() => {
+      frame = 0;
+      if (asked) draw();
+      asked = false;
+    });
+  };
   return {
     ask: () => {
-      if (!asked) {
-        asked = requestAnimationFrame(() => {
-          asked = 0;
-          draw();
-        });
+      asked = true;
+      wait();
+    },
+    now: () => {
+      if (frame) asked = true;
+      else {
+        draw();
+        wait();
       }
     },
-    stop: () => cancelAnimationFrame(asked),
+    stop: () => cancelAnimationFrame(frame),
+  };
+}
+
+// The kernel, and what the front end draws of its being busy, come after the picture; many moves are one message.
+const AFTER = 30; // milliseconds: two frames of a screen
+function makeSaver(model) {
+  let waiting = 0;
+  const save = () => {
+    waiting = 0;
+    saveQuietly(model);
+  };
+  return {
+    ask: () => (waiting = waiting || setTimeout(save, AFTER)),
+    close: () => {
+      if (!waiting) return;
+      clearTimeout(waiting);
+      save();
+    },
   };
 }
 

@@ -226,6 +226,7 @@ function makeApp(model, root, box, cube, old) {
   const frame = makeFrameLoop(box.guard(() => drawAll(app)));
   app.draw = frame.ask;
   const saver = makeSaver(model);
+  app.unsaved = saver.waits;
   app.save = () => {
     model.set("state", app.state);
     saver.ask();
@@ -297,6 +298,10 @@ function listen(app, model, root, box, body) {
   const onState = box.guard(() => {
     const state = model.get("state");
     if (JSON.stringify(state) === JSON.stringify(app.state)) return;
+    if (app.unsaved()) { // an answer to an earlier move: the kernel hears of the last one in a moment
+      model.set("state", app.state);
+      return;
+    }
     app.state = { ...state };
     show(app);
     app.draw();
@@ -357,6 +362,7 @@ function makeSaver(model) {
   };
   return {
     ask: () => (waiting = waiting || setTimeout(save, AFTER)),
+    waits: () => waiting > 0,
     close: () => {
       if (!waiting) return;
       clearTimeout(waiting);

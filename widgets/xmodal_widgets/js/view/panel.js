@@ -9,7 +9,8 @@ import { classesOf, SHAPES } from "../draw/scatter.js";
 import { hueStyle } from "../draw/series.js";
 import { dragCorner, grabCorner } from "./corners.js";
 import { make, mark } from "./dom.js";
-import { KINDS, paletteOf } from "./kinds.js";
+import { KINDS } from "./kinds.js";
+import { paletteOf } from "./kinds/scales.js";
 import { makeOwn } from "./own.js";
 
 const TURN = 5; // degrees per arrow key

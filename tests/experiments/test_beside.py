@@ -146,8 +146,9 @@ def test_stages_side_by_side_never_go_back() -> None:
     shares.of("a")(0.5, "half of a")
     shares.of("b")(1.0, "all of b")
     shares.of("a")(1.0, "all of a")
+    shares.of("b")(0.0, "a word")
     shares.again()
-    assert said == [(0.125, "half of a"), (0.875, "all of b"), (1.0, "all of a"), (1.0, "all of a")]
+    assert said == [(0.125, "half of a"), (0.875, "all of b"), (1.0, "all of a"), (1.0, "a word"), (1.0, "a word")]
     assert not hasattr(shares.of("a"), "tell")
 
 

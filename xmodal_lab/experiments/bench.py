@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..data.drawing import shuffled_classes
 from ..data.labels import SORTS, task_of
@@ -370,8 +371,10 @@ class Bench(DatasetWorld):
             found: list[Any] = []
             for i, (run, s) in enumerate(zip(runs, members, strict=True)):
                 shares.of("looks")(i / len(members), f"looking at member {i + 1} of {len(members)}")
-                diverged = isinstance(run, DivergedError)
-                found.append(run if diverged else self._looked(run, dataset, s, shares.of("looks"), parts))
+                if isinstance(run, DivergedError):
+                    found.append(run)
+                else:
+                    found.append(self._looked(run, dataset, s, shares.of("looks"), parts))
             parts.rest(shares.again)
         for one, grid in zip(found, grids, strict=True):
             if isinstance(one, dict):
@@ -435,7 +438,7 @@ class Bench(DatasetWorld):
         report(0.0, f"looked at epoch {epoch}")
 
     def _gaps(
-        self, model: LateFusion, kept: Mapping[int, Any], samples: Samples, on_checkpoint: Callable[[int, Any], None]
+        self, model: nn.Module, kept: Mapping[int, Any], samples: Samples, on_checkpoint: Callable[[int, Any], None]
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """The gap over training, which takes a tenth of the spectra's time; and why it is NaN."""
         import xarray as xr
@@ -447,7 +450,7 @@ class Bench(DatasetWorld):
 
     def over_training(
         self,
-        model: LateFusion,
+        model: nn.Module,
         kept: Mapping[int, Any],
         s: Values,
         on_checkpoint: Callable[[int, Any], None] | None = None,

@@ -266,7 +266,7 @@ class Shares:
         """The report of one stage."""
 
         def report(share: float = 0.0, message: str = "") -> None:
-            self._done[stage], self._said = share, message
+            self._done[stage], self._said = max(self._done[stage], share), message
             self.again()
 
         if (listener := getattr(self._report, "tell", None)) is not None:

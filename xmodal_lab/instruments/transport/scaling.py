@@ -123,7 +123,7 @@ def entropic(
 
 
 def scaled(kernel: Tensor, a: Tensor, b: Tensor, iterations: int, tol: float) -> tuple[Tensor, Tensor, int]:
-    """Factors of the rows (n, p) and columns (n, q) that give ``kernel`` the sums ``a`` and ``b``, and the sweeps made."""
+    """Factors of rows (n, p) and columns (n, q) that give ``kernel`` the sums ``a`` and ``b``, and the sweeps made."""
     rows, columns = a[:, None, :], b[:, None, :]
     empty_rows, empty_columns = (rows == 0).to(a), (columns == 0).to(b)
     on_rows, on_columns = rows, columns

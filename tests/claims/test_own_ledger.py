@@ -15,7 +15,7 @@ import pytest
 
 import xmodal_lab as xl
 from xmodal_lab.app import main as cli
-from xmodal_lab.claims import ledger, measuring, repeating
+from xmodal_lab.claims import ledger, measuring, repeating, seeds
 from xmodal_lab.claims import page as pages
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.seeds import seeds_of
@@ -120,7 +120,7 @@ def test_a_claim_may_work_other_settings_out_of_one() -> None:
 
 
 def test_seeds_are_fixed_by_cost_and_given_ones_stand() -> None:
-    assert [len(seeds_of(cost)) for cost in ("seconds", "half a minute", "minutes")] == [20, 10, 5]
+    assert [len(seeds_of(cost)) for cost in seeds.SEEDS] == [60, 20, 10, 5]
     assert len(seeds_of("seconds", "full")) > 20 and seeds_of("minutes", first=9) == (9, 10, 11, 12, 13)
     assert xl.claims.run(RISES, seeds=range(50, 56), progress=False).iloc[0]["seeds"] == list(range(50, 56))
     with pytest.raises(ValueError, match="unknown cost"):
@@ -350,7 +350,7 @@ def test_what_a_store_has_finished_is_read_without_measuring(
 def test_a_row_begins_where_nobody_had_looked() -> None:
     later = Claim("mine.later", "Later.", "Tab 1", "", rises, cost="seconds", first=100)
     assert later.seeds()[:2] == (100, 101) and later.seeds(first=1000)[0] == 1100
-    assert xl.claims.known()["synergy.A5"].seeds()[0] == 100, "α was fixed after a look at the seeds from 0 on"
+    assert xl.claims.known()["synergy.A1"].seeds()[0] == 100, "α was fixed after a look at the seeds from 0 on"
     with pytest.raises(ValueError, match="first must be at least 0"):
         Claim("mine.before", "Before.", "Tab 1", "", rises, first=-1)
 

@@ -15,7 +15,8 @@ import pytest
 
 import xmodal_lab as xl
 from xmodal_lab.app import main as cli
-from xmodal_lab.claims import ledger, measuring, repeating, seeds
+from xmodal_lab.claims import claim as claim_module
+from xmodal_lab.claims import ledger, measuring, rehearsal, repeating, seeds
 from xmodal_lab.claims import page as pages
 from xmodal_lab.claims.claim import Claim, Conditions
 from xmodal_lab.claims.seeds import seeds_of
@@ -107,6 +108,68 @@ def test_an_arm_that_two_sweeps_give_differently_is_not_set() -> None:
 
     with pytest.warns(RuntimeWarning, match="compares values of 'x' itself"):
         xl.claims.run(Claim("mine.arms", "x", "Tab 1", "", arms), settings={"x": 5.0}, progress=False)
+
+
+@pytest.mark.parametrize("name", [c.id for c in xl.claims.known().values() if c.trained])
+def test_a_setting_that_a_claim_does_not_know_is_refused_before_any_work(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("a sweep was begun")
+
+    monkeypatch.setattr(claim_module, "sweep", refused)
+    with pytest.raises(ValueError, match=f"{name} takes no setting 'nonsense'"):
+        xl.claims.known()[name].judged(Conditions(settings={"nonsense": 1}))
+
+
+BAD = {
+    "dml.A": {"epochs": 0, "lr": "fast", "fusion": "sum", "images_per_class": -7, "architecture": "vit", "width": 2.5},
+    "cross.AF": {"epochs": "many", "width": 0, "dataset_modalities": "image+smell", "data_seed": -1},
+    "synergy.A1": {"steps": -1, "architecture": "vit", "hidden": [1, 2]},
+    "cox.S": {"steps": 0, "perceptor": "best", "connection": "yes"},
+    "uml.F": {"rank": 1, "steps": 1.5, "image_shots": 3},
+    "uml.G": {"noise": -1.0, "width": 0},
+    "wma.N": {"n_train": 0, "width": -3, "heads": 1e300, "data_seed": 1.5, "steps": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "setting"), [(name, setting) for name, given in BAD.items() for setting in given])
+def test_a_value_that_a_setting_cannot_have_is_refused_before_any_work(
+    name: str, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("a sweep was begun")
+
+    monkeypatch.setattr(claim_module, "sweep", refused)
+    with pytest.raises(rehearsal.Refused, match=re.escape(setting)):
+        xl.claims.known()[name].judged(Conditions(settings={setting: BAD[name][setting]}))
+
+
+def test_a_rehearsal_trains_nothing_and_keeps_nothing(tmp_path: Path) -> None:
+    trained: list[float] = []
+
+    def member(settings: dict[str, Any], report: Any) -> dict[str, float]:
+        trained.append(settings["x"])
+        return {"score": settings["x"] * settings["slope"]}
+
+    toy = Experiment("rehearsed toy", {"seed": 0, "x": 0.0, "slope": 3.0}, member, ["score"])
+
+    def late(c: Conditions) -> Measured:
+        first = c.sweep(toy, x=1.0).score.values
+        if first.mean() > 10:  # no made-up number gets there
+            return gain(c.sweep(toy, x=0.5, slope=[1.0, 2.0]).score.values[:, 0], scale=1)
+        return gain(c.sweep(toy, x=2.0).score.values - first, scale=1)
+
+    claim = Claim("mine.late", "x", "Tab 1", "", late)
+    for settings, said in (
+        ({"slpoe": 1.0}, "takes no setting 'slpoe'"),
+        ({"slope": "steep"}, "slope must be a number"),
+    ):
+        with pytest.warns(RuntimeWarning, match=said):
+            xl.claims.run(claim, settings=settings, store=tmp_path, progress=False)
+    assert not trained and not list(tmp_path.rglob("*.json"))
+    assert xl.claims.run(claim, settings={"slope": 4.0}, progress=False).iloc[0]["value"] == pytest.approx(4.0)
+    assert sorted(set(trained)) == [1.0, 2.0]
 
 
 def test_a_claim_may_work_other_settings_out_of_one() -> None:

@@ -234,7 +234,12 @@ def test_the_shipped_ledger_is_complete_and_true_to_its_page() -> None:
             assert len(row["seeds"]) >= 5, row["id"]
 
 
-SOME_ROWS = [*(pytest.param(name, marks=pytest.mark.slow) for name in ("synergy.C1", "wma.0")), "dml.T1", "uml.P1", "cox.T1"]
+SOME_ROWS = [
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("synergy.C1", "wma.0")),
+    "dml.T1",
+    "uml.P1",
+    "cox.T1",
+]
 
 
 @pytest.mark.parametrize("claim", SOME_ROWS)

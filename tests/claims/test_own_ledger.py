@@ -217,6 +217,7 @@ def test_an_effect_in_another_unit_is_refused_by_name(tmp_path: Path) -> None:
     assert ledger.judged_again(kept, replace(RISES, effect=None, unit="%"))["verdict"] == "holds", "no effect, no unit"
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_rows_in_the_order_asked(tmp_path: Path) -> None:
     ids = ["dml.T3", "dml.T2", "uml.P1"]
     both = xl.claims.run(ids, jobs=2, store=tmp_path, progress=False)

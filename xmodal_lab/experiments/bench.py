@@ -24,6 +24,7 @@ from ..data.samples import Dataset, Samples
 from ..instruments.landscape import trajectory_plane
 from ..instruments.look import Looks, looks_of
 from ..losses.module_loss import loss_on
+from ..models.encoders import ARCHITECTURES
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import WHY, Experiment, Report, Variable, tell
 from ..training import DivergedError, Options, Run, recipes, settings_of, stacking
@@ -33,6 +34,7 @@ from ..training.recipe import Recipe
 from ..training.terms import Alignment, Connection, Latent, Shared, Task, Term
 from ..utils import checks as check
 from ..utils.random import seed_of
+from ..utils.torch_state import pick_device
 from .late_fusion import UNSPLIT, Curves, val_accuracy
 from .world import DATA as DIGITS
 from .world import DatasetWorld, Values
@@ -220,6 +222,8 @@ class Bench(DatasetWorld):
         Options(recipe=recipe, **{k: s[k] for k in TRAINING if k != "device"})
         self.check_data(s)
         check.one_of("fusion", s["fusion"], FUSIONS)
+        check.one_of("architecture", s["architecture"], ARCHITECTURES)
+        pick_device(s["device"])
         check.integer("width", s["width"], at_least=1)
         for setting in self.shots:
             if s[setting] is not None:

@@ -63,7 +63,7 @@ MACHINES = {
 SETTINGS = {"as it is": Setting(), **MACHINES, **SINGLY}
 TIERS = {"fast": ["tests"], "notebooks": ["notebooks"]}
 OPTIONS = {
-    "fast": ["--ignore=tests/browser", "--dist", "loadfile"],
+    "fast": ["--ignore=tests/browser", "--dist", "loadfile", "-p", "no:nbval", "-p", "no:zarr", "-p", "no:anyio"],
     "notebooks": ["--nbval", "--dist", "loadscope", "-p", "no:warnings"],
 }
 
@@ -97,6 +97,7 @@ def run(name: str, tier: str, paths: list[str] | None, more: list[str]) -> dict[
     setting = SETTINGS[name]
     threads = str(setting.threads)
     environment = {**os.environ, **setting.environment, "OMP_NUM_THREADS": threads, "XMODAL_TEST_THREADS": threads}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some sixty processes compiles the package anew
     if name == "far" and (features := numpys_own()):
         environment["NPY_DISABLE_CPU_FEATURES"] = features
     workers = ["-n", str(max(1, (os.cpu_count() or 2) // setting.threads))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections import Counter
@@ -35,6 +36,13 @@ ONCE = {
 def _one_thread() -> None:
     """Results and timings must not depend on how many cores happen to be free."""
     torch.set_num_threads(int(os.environ.get("XMODAL_TEST_THREADS", "1")))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_is_loaded_stays() -> None:
+    """Whoever looks for circles, Python itself or a test, looks at what was made since: not at all of PyTorch again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -86,6 +86,7 @@ def test_lab_opens_a_notebook_that_is_named(
     assert [a for a in Server.started.pop() if a.endswith(".ipynb")] == [str(mine)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_lab_starts_without_a_warning_and_lets_the_server_end_itself(tmp_path: Path) -> None:
     import pty

@@ -84,6 +84,7 @@ def test_the_seeds_that_would_decide_do() -> None:
     assert seeds_within(1.0, 1e-9) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 4])
 def test_several_steps_refuse_no_more_often_than_one(k: int) -> None:
     def of(true: float) -> Callable[[np.random.Generator], Measured]:
@@ -97,6 +98,7 @@ def test_several_steps_refuse_no_more_often_than_one(k: int) -> None:
     assert rates(of(0.0), seed=2)["holds"] <= ERROR
 
 
+@pytest.mark.slow
 def test_a_chain_holds_only_if_its_weakest_link_does() -> None:
     """One step has no effect, the others a large one, of whatever rule: "holds" is said as seldom as of that step alone."""
     n = 10

@@ -116,6 +116,7 @@ def test_the_shipped_cube_has_every_look_and_is_small() -> None:
     assert bool((whole["trajectory"].max(("ta", "tb")) > whole["trajectory"].min(("ta", "tb"))).all())
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_cube_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training differs in the last digits between processors, so the stated tolerance is not round-off."""
     monkeypatch.setattr("xmodal_lab.experiments.bench.ISOLINES", {"image": (4,), "text": (4,)})  # one cell of twelve

@@ -27,6 +27,7 @@ from ..data.samples import Dataset, Samples
 from ..instruments.landscape import trajectory_plane
 from ..instruments.look import Looks, along, looks_of
 from ..losses.module_loss import loss_on
+from ..models.encoders import ARCHITECTURES
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import WHY, Experiment, Report, Variable, listens, tell
 from ..training import DivergedError, Options, Run, recipes, settings_of, stacking
@@ -228,6 +229,8 @@ class Bench(DatasetWorld):
         Options(recipe=recipe, **{k: s[k] for k in TRAINING if k != "device"})
         self.check_data(s)
         check.one_of("fusion", s["fusion"], FUSIONS)
+        check.one_of("architecture", s["architecture"], ARCHITECTURES)
+        pick_device(s["device"])
         check.integer("width", s["width"], at_least=1)
         for setting in self.shots:
             if s[setting] is not None:

@@ -123,7 +123,7 @@ def test_a_setting_that_a_claim_does_not_know_is_refused_before_any_work(
 
 
 BAD = {
-    "dml.A": {"epochs": 0, "lr": "fast", "fusion": "sum", "images_per_class": -7, "architecture": "vit", "width": 2.5},
+    "dml.A": {"seed": 3, "epochs": 0, "lr": "fast", "fusion": "sum", "images_per_class": -7, "architecture": "vit", "width": 2.5},
     "cross.AF": {"epochs": "many", "width": 0, "dataset_modalities": "image+smell", "data_seed": -1},
     "synergy.A1": {"steps": -1, "architecture": "vit", "hidden": [1, 2]},
     "cox.S": {"steps": 0, "perceptor": "best", "connection": "yes"},
@@ -277,6 +277,7 @@ def test_which_rows_are_drawn_is_repeatable() -> None:
         ("--judge --run", "--judge looks at rows that are kept"),
         ("--check --run", "give it alone"),
         ("--draw 3", "give both"),
+        ("--check --draw -1", "draw must be at least 0, got -1"),
         ("--set epochs=3", "give --run too"),
         ("--run --set epochs", "written NAME=VALUE"),
         (f"--run --write {HERE}", "one of your own"),

@@ -62,7 +62,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             has the variable's other dimensions (and ``"why": {variable: sentence}`` says why one is NaN),
             ``progress(0.3)`` or ``progress(0.3, "epoch 3")`` reports,
             ``progress.tell({variable: array})`` shows what is known so far, ``cancelled()`` says whether to stop.
-            Runs in a background thread; the result joins the cube. Where the cube tells its sweep's fixed settings
+            Runs in a background thread; the result joins the cube. An attribute ``prepare(setting)`` of it is called
+            once, in another thread, when the reader begins to follow. Where the cube tells its sweep's fixed settings
             (``attrs["settings"]``), ``setting`` holds them too.
         experiment: the :class:`xmodal_lab.sweeps.Experiment` (or its name) that the cube was swept with, in place
             of ``compute``: it trains with the defaults and the fixed settings that the cube tells.

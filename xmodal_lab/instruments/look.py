@@ -35,6 +35,7 @@ from ..utils.memory import out_of_memory
 from ..utils.registry import Registry
 from . import curvature, flatness, robustness, transport
 from . import landscape as landscapes
+from .curvature.checked import checked_once
 from .curvature.spectral_axis import lambdas, on_lambdas
 
 if TYPE_CHECKING:
@@ -315,11 +316,12 @@ def along(run: Any, samples: Samples, *, model: nn.Module | None = None, criteri
     trajectory = check.integer("trajectory (points along a side)", trajectory, at_least=0)
     kept, net = _checkpoints(run, model)
     copy, chosen, seen, neighbour = copy_of(net), looks_of(looks), [], Neighbour()
-    for epoch, params in kept.items():
-        _load(copy, params, epoch)
-        seen.append(_look(chosen, copy, samples, criterion, neighbour))
-        if on_checkpoint is not None:
-            on_checkpoint(epoch, seen[-1])
+    with checked_once():
+        for epoch, params in kept.items():
+            _load(copy, params, epoch)
+            seen.append(_look(chosen, copy, samples, criterion, neighbour))
+            if on_checkpoint is not None:
+                on_checkpoint(epoch, seen[-1])
     found = xr.concat(seen, "epoch", combine_attrs="override").assign_coords(epoch=list(kept))
     why = [json.loads(one.attrs["why"]) for one in reversed(seen)]  # what only one epoch cannot answer is told, too
     found.attrs["why"] = json.dumps({name: s for each in why for name, s in each.items()}, ensure_ascii=False)

@@ -201,6 +201,7 @@ def test_a_legend_lies_on_no_curve_and_no_bar(kind: type[Lines | Bars]) -> None:
         assert box.y0 >= panel.y1 - 1, "above the panel"
         assert box.y1 <= heading.y0 + 2, "below its heading"
         assert box.x1 <= part.bbox.x1 + 1, "inside its part of the picture"
+        assert axis.get_xlim()[0] < 0 and 3 < axis.get_xlim()[1] < 4
 
 
 def test_whiskers_of_paired_differences_stand_beside_each_other_and_a_picture_is_not_stretched() -> None:
@@ -220,5 +221,6 @@ def test_whiskers_of_paired_differences_stand_beside_each_other_and_a_picture_is
     curves = [line for line in lines.lines if not line.get_label().startswith("_")]
     first = {round(float(line.get_transform().transform((0.0, 0.0))[0]), 1) for line in curves}
     assert len(curves) == 3 and len(first) == 3
+    assert -0.5 < lines.get_xlim()[0] < 0 and 3 < lines.get_xlim()[1] < 3.5
     place, whole = plan.get_position(), plan.figure.bbox
     assert abs(place.width * whole.width - place.height * whole.height) < 1 and plan.patch.get_hatch()

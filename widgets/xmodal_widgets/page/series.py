@@ -127,7 +127,9 @@ def _draw_lines(
         color = hue_color(grid, view.hue, h)
         label = plain(grid.dims[view.hue].values[h]) if view.hue else None
         marker = "o" if len(x) <= 60 else None
-        look = {"color": color, "transform": _aside(axis, h - (len(table) - 1) / 2 if view.versus else 0)}
+        look: dict[str, Any] = {"color": color}
+        if view.versus:
+            look["transform"] = _aside(axis, h - (len(table) - 1) / 2)
         axis.plot(x, values, ls=DASHES[h % 4], marker=marker, ms=3, lw=1.6, label=label, **look)
         if spread is not None and view.versus:  # differences with their whiskers: bands would cover each other
             axis.vlines(x, values - spread[h], values + spread[h], lw=1.2, **look)
@@ -135,6 +137,9 @@ def _draw_lines(
                 axis.plot(x, values + end * spread[h], "_", ms=4, mew=1.2, **look)
         elif spread is not None:
             axis.fill_between(x, values - spread[h], values + spread[h], color=color, alpha=0.22, lw=0)
+    if view.versus:  # what stands aside is outside of Matplotlib's own count
+        axis.update_datalim([(x.min(), 0.0), (x.max(), 0.0)], updatey=False)
+        axis.autoscale_view(scaley=False)
     if isinstance(setting.get(view.x), int | float):
         axis.axvline(setting[view.x], color="0.3", ls="--", lw=1)
     if isinstance(view, Lines) and _geometric(x):  # as in js: numbers that double stand at even steps

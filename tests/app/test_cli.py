@@ -148,7 +148,9 @@ def test_write_without_run_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("line", "status", "told"),
     [
-        (f"{sys.executable} -m xmodal_lab claims | true; echo ${{PIPESTATUS[0]}}", "141", ""),
+        pytest.param(
+            f"{sys.executable} -m xmodal_lab claims | true; echo ${{PIPESTATUS[0]}}", "141", "", marks=pytest.mark.slow
+        ),
         (f"{sys.executable} -m xmodal_lab claims > /dev/full; echo $?", "1", "xmodal: error: .*No space left"),
     ],
 )

@@ -58,6 +58,7 @@ def two_cores(process: Process, monkeypatch: pytest.MonkeyPatch) -> Process:
     return process
 
 
+@pytest.mark.slow
 def test_each_part_is_computed_once_and_both_cores_take_from_one_queue(two_cores: Process) -> None:
     taken: list[tuple[int, int]] = []
     threads = torch.get_num_threads()
@@ -89,6 +90,7 @@ def test_without_a_process_all_is_computed_here_in_order() -> None:
         parts.rest()
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_there_goes_well_here_or_says_what_is_wrong(two_cores: Process) -> None:
     taken: list[Any] = []
     here = os.getpid()
@@ -105,6 +107,7 @@ def test_what_goes_wrong_there_goes_well_here_or_says_what_is_wrong(two_cores: P
     assert taken == [here, (5, here)]
 
 
+@pytest.mark.slow
 def test_who_leaves_leaves_nothing_behind(two_cores: Process) -> None:
     """A reader who cancels while this process waits for the other one."""
     taken: list[Any] = []
@@ -125,6 +128,7 @@ def test_who_leaves_leaves_nothing_behind(two_cores: Process) -> None:
     assert [number for number, _ in taken] == [4]
 
 
+@pytest.mark.slow
 def test_a_process_that_died_is_replaced_and_its_part_computed_here() -> None:
     process, here = Process(), os.getpid()
     deadline = time.monotonic() + PATIENCE
@@ -164,6 +168,7 @@ class Listening:
         self.told |= found
 
 
+@pytest.mark.slow
 def test_a_bench_looked_on_finds_what_one_in_a_sweep_does(two_cores: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     ask = two_cores.ask

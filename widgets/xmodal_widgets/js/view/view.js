@@ -226,7 +226,7 @@ function makeApp(model, root, box, cube, old) {
   const frame = makeFrameLoop(box.guard(() => drawAll(app)));
   app.draw = frame.ask;
   const saver = makeSaver(model);
-  app.unsaved = saver.waits;
+  app.outdated = saver.outdated;
   app.save = () => {
     model.set("state", app.state);
     saver.ask();
@@ -298,7 +298,7 @@ function listen(app, model, root, box, body) {
   const onState = box.guard(() => {
     const state = model.get("state");
     if (JSON.stringify(state) === JSON.stringify(app.state)) return;
-    if (app.unsaved()) { // an answer to an earlier move: the kernel hears of the last one in a moment
+    if (app.outdated(state)) {
       model.set("state", app.state);
       return;
     }
@@ -354,15 +354,27 @@ function makeFrameLoop(draw) {
 
 // The kernel, and what the front end draws of its being busy, come after the picture; many moves are one message.
 const AFTER = 30; // milliseconds: two frames of a screen
+const ECHO = 5000; // milliseconds within which an answer to a move comes (ours)
 function makeSaver(model) {
   let waiting = 0;
+  let sent = []; // what the kernel was told and may still answer to: [state, when]
   const save = () => {
     waiting = 0;
+    sent.push([JSON.stringify(model.get("state")), performance.now()]);
     saveQuietly(model);
   };
   return {
     ask: () => (waiting = waiting || setTimeout(save, AFTER)),
-    waits: () => waiting > 0,
+    // Whether a state is the kernel's answer to an earlier move than the last: it would undo that.
+    outdated: (state) => {
+      if (waiting) return true;
+      sent = sent.filter(([, when]) => performance.now() - when < ECHO);
+      const words = JSON.stringify(state);
+      const at = sent.findIndex(([told]) => told === words);
+      const last = at === sent.length - 1;
+      sent = sent.slice(at + 1);
+      return at >= 0 && !last;
+    },
     close: () => {
       if (!waiting) return;
       clearTimeout(waiting);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from xmodal_widgets.view.kinds import look_views
 from xmodal_widgets.view.train import TOLERANCE
 
 import xmodal_lab as xl
+from xmodal_lab.experiments import beside
 from xmodal_lab.experiments.bench import Bench
 from xmodal_lab.experiments.world import world_of
 
@@ -142,10 +144,12 @@ def test_on_the_way_the_gap_comes_before_the_spectra(monkeypatch: pytest.MonkeyP
         def tell(self, found: dict[str, object]) -> None:
             told.extend(name for name in found if name in ("curve_w2", "curve_density", "trajectory"))
 
+    monkeypatch.setattr(beside, "cores", lambda: 1)  # alone: a second core brings the spectra when it has them
     quick = xl.bench(looks={"gap": True}, checkpoints=2, trajectory=3, epochs=2)
     monkeypatch.setattr(bench, "experiment", lambda tolerance=None: quick)
     found = bench.train_here({"seed": 1}, Hears(), lambda: False)
-    assert told == ["trajectory", *["curve_w2"] * 3, *["curve_density"] * 3]
+    assert [name for name, _ in groupby(told)] == ["trajectory", "curve_w2", "curve_density"]
+    assert told.count("curve_w2") >= 3 and told.count("curve_density") >= 3, "each moment as it is looked at"
     assert np.isfinite(found["curve_density"]).all() and np.isfinite(found["curve_w2"]).all()
 
 

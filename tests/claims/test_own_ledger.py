@@ -123,7 +123,7 @@ def test_a_setting_that_a_claim_does_not_know_is_refused_before_any_work(
 
 
 BAD = {
-    "dml.A": {"epochs": 0, "lr": "fast", "fusion": "sum", "images_per_class": -7, "architecture": "vit", "width": 2.5},
+    "dml.A": {"seed": 3, "epochs": 0, "lr": "fast", "fusion": "sum", "images_per_class": -7, "architecture": "vit", "width": 2.5},
     "cross.AF": {"epochs": "many", "width": 0, "dataset_modalities": "image+smell", "data_seed": -1},
     "synergy.A1": {"steps": -1, "architecture": "vit", "hidden": [1, 2]},
     "cox.S": {"steps": 0, "perceptor": "best", "connection": "yes"},
@@ -277,6 +277,7 @@ def test_which_rows_are_drawn_is_repeatable() -> None:
         ("--judge --run", "--judge looks at rows that are kept"),
         ("--check --run", "give it alone"),
         ("--draw 3", "give both"),
+        ("--check --draw -1", "draw must be at least 0, got -1"),
         ("--set epochs=3", "give --run too"),
         ("--run --set epochs", "written NAME=VALUE"),
         (f"--run --write {HERE}", "one of your own"),
@@ -362,8 +363,17 @@ def test_every_shipped_row_follows_from_what_it_keeps(dataset: str) -> None:
     assert json.dumps(frame["settings"].tolist())
 
 
-# Rows whose word says that little was seen, and whose instrument has not been asked yet: their sweeps have to run again.
-UNASKED = {"wma.β", "cox.P"}
+# Rows whose class of cost, hence n, has changed, and which wait to be measured so. The list may only shrink.
+WAITING = {"dml.G", "dml.H", "dml.H5", "dml.L", "dml.LPF", "dml.P", "synergy.L", "synergy.R2", "synergy.W"}
+
+
+def test_a_row_rests_on_the_seeds_that_its_cost_gives() -> None:
+    """How many seeds stands in the table before anything is seen; a row on other seeds was measured by another rule."""
+    claims, rows = measuring.known(), ledger.shipped()
+    others = {
+        name for name, row in rows.items() if claims[name].trained and tuple(row["seeds"]) != claims[name].seeds()
+    }
+    assert others == WAITING
 
 
 def test_a_null_says_that_its_instrument_reads() -> None:
@@ -375,7 +385,7 @@ def test_a_null_says_that_its_instrument_reads() -> None:
         null = word in ("smaller than printed", "undecided") or (tie and word in ("holds", "direction holds"))
         if claims[name].trained and null and not row["readings"] and row["room"] is None:
             silent.add(name)
-    assert silent == UNASKED
+    assert not silent
 
 
 def test_only_theorems_and_what_is_needed_have_no_device() -> None:

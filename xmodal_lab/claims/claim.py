@@ -149,6 +149,8 @@ class Conditions:
         for name, value in self.settings.items():
             if name not in known.defaults or self.told.get(name) == {"taken"}:
                 continue
+            if name == "seed":  # one for all would leave a row of one outcome, which says that it rests on many
+                raise Refused("'seed' is no setting of a claim, which rests on several: give them as seeds.")
             own = axes.get(name, known.defaults[name])
             values = self.told.setdefault(name, set())
             values.add(repr(own))

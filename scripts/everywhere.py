@@ -3,7 +3,7 @@
     python scripts/everywhere.py                 # four machines, fast tier and notebooks: half an hour on two cores
     python scripts/everywhere.py --singly        # one knob at a time, nine of them: what a difference is due to
     python scripts/everywhere.py --only avx2     # one or several, by name
-    python scripts/everywhere.py --far           # the machine farthest from this one, fast tier
+    python scripts/everywhere.py --far           # the machine farthest from this one, fast tier without its slow tests
     python scripts/everywhere.py --whole         # with the tests that rounding does not reach
 
 A processor shows in the instructions that PyTorch (ATEN_CPU_CAPABILITY), oneDNN, MKL, NumPy, its OpenBLAS and Numba
@@ -86,7 +86,7 @@ def main() -> int:
         return tell(kept())
     found = {}
     for tier in asked.tiers:
-        some = [] if asked.whole or tier != "fast" else ["-m", "not once"]
+        some = [] if asked.whole or tier != "fast" else ["-m", "not once and not slow" if asked.far else "not once"]
         for name in asked.only or (SINGLY if asked.singly else MACHINES):
             found[tier, name] = run(name, tier, asked.paths, some)
     return tell(found)

@@ -27,8 +27,8 @@ hypothesis.settings.load_profile("shared machine")
 ONCE = {
     "app", "hostile", "project",
     "test_claims", "test_cubes_are_files", "test_datasets", "test_datasets_worlds", "test_determinism",
-    "test_feature_cache", "test_javascript", "test_layouts", "test_own_data", "test_own_ledger", "test_power",
-    "test_real_data", "test_store", "test_stores_grow", "test_tables", "test_train_here", "test_widgets",
+    "test_devices", "test_feature_cache", "test_javascript", "test_joblib", "test_layouts", "test_losses_go", "test_own_data", "test_own_ledger", "test_power",
+    "test_real_data", "test_store", "test_stores_grow", "test_tables", "test_train_here", "test_watching", "test_widgets",
 }  # fmt: skip
 
 
@@ -54,8 +54,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if ONCE & {item.path.parent.name, item.path.stem}:
             item.add_marker(pytest.mark.once)
     seed = config.getoption("shuffle")
-    if seed is not None:
-        items[:] = shuffled(items, seed)
+    items[:] = longest_first(items) if seed is None else shuffled(items, seed)
+
+
+def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Files with slow tests before all others, so that at the end no worker waits for one of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    return sorted(items, key=lambda item: item.path not in slow)
 
 
 def shuffled(items: list[pytest.Item], seed: int) -> list[pytest.Item]:

@@ -57,7 +57,7 @@ def main() -> int:
 
 def tiers(fast: bool, browser: bool) -> dict[str, list[str]]:
     """Name of a tier -> pytest's arguments, in the order in which they run."""
-    unit = ["tests", "--ignore=tests/browser", "-n", "2", "--dist", "loadfile", *LEAN]
+    unit = ["tests", "--ignore=tests/browser", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *LEAN]
     if fast:
         return {"unit and property": [*unit, "-m", "not slow"]}
     found = {"unit and property": unit}

@@ -64,6 +64,7 @@ def test_every_module_imports_and_a_sweep_is_stored_and_resumed_without_posix(tm
     assert "Everything that is needed is here." in printed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the locale C is how POSIX says ASCII")
 def test_files_are_read_as_utf8_whatever_the_locale() -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -153,7 +153,7 @@ def test_a_tolerance_is_kept_with_few_points_or_every_point_is_computed() -> Non
     np.testing.assert_allclose(strict.values, full.values, rtol=1e-10)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "cnn", "transformer"])
+@pytest.mark.parametrize("kind", ["mlp", *(pytest.param(k, marks=pytest.mark.slow) for k in ("cnn", "transformer"))])
 def test_planes_of_trained_nets_are_within_the_tolerance_at_every_point(kind: str) -> None:
     ds = xl.load("shapes", modalities=("image", "audio"), n_train=120, n_test=16)
     if kind == "transformer":

@@ -66,6 +66,16 @@ def test_shuffling_loses_no_test_and_keeps_files_together() -> None:
     assert shuffled(two, SEED_THAT_TURNS_TWO) == two[::-1]
 
 
+def test_files_with_slow_tests_come_first_and_stay_together() -> None:
+    longest_first = _module("conftest_alone", CONFTEST).longest_first
+
+    def item(path: str, name: int) -> SimpleNamespace:
+        return SimpleNamespace(path=path, name=name, get_closest_marker=lambda kind: (path, name) == ("b", 1))
+
+    found = longest_first([item(path, name) for path in "abc" for name in range(3)])
+    assert [(one.path, one.name) for one in found] == [(path, name) for path in "bac" for name in range(3)]
+
+
 def test_what_differs_is_told(everywhere: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.xml"
     report.write_text(

@@ -25,7 +25,7 @@ from ..data.drawing import shuffled_classes
 from ..data.labels import SORTS, task_of
 from ..data.samples import Dataset, Samples
 from ..instruments.landscape import trajectory_plane
-from ..instruments.look import Looks, along, looks_of
+from ..instruments.look import Looks, along, looks_of, taken
 from ..losses.module_loss import loss_on
 from ..models.encoders import ARCHITECTURES
 from ..models.fusion import FUSIONS, LateFusion
@@ -417,7 +417,7 @@ class Bench(DatasetWorld):
             told = partial(self._told, report)
             parts.add("over_training", run.model, kept, s, take=join, first=True, on_checkpoint=told)
         history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
-        found, why = self.looks.of(run.model, dataset.test, on_look=on_look)
+        found, why = taken(self.looks, run.model, dataset.test, on_look=on_look)
         found |= {
             "val_accuracy": val_accuracy(run, s["choose"]),
             "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),

@@ -24,7 +24,6 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote, unquote, urlsplit
@@ -260,9 +259,12 @@ def lesson(source: Path, target: Path, live: bool) -> str:
             last = re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip().splitlines()[-1]  # without a terminal's colours
             told = f"{source.name} raised {last}; it is shown as it was saved."
             notebook = nbformat.read(source, as_version=4)
+    words = _words()
     for cell in notebook.cells:
         cell.source = _linked(cell.source)
         if cell.cell_type == "markdown":
+            if "exercise" not in cell.metadata.get("tags", []):
+                cell.source = glossed(cell.source, words)
             cell.source = re.sub(r"\$\$(.+?)\$\$", lambda found: drawn(found[1]), cell.source, flags=re.S)
             cell.source = re.sub(r"<details><summary>(.*?)</summary>", r"⟦fold \1⟧", cell.source)
             cell.source = cell.source.replace("</details>", "⟦unfold⟧")
@@ -272,6 +274,54 @@ def lesson(source: Path, target: Path, live: bool) -> str:
     target.write_text(_written(notebook), encoding="utf-8")
     print(source.stem, flush=True)
     return told
+
+
+# What stands in Markdown as it is: code, formulas, links, tags, headings.
+AS_IT_IS = r"(```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|!?\[[^\]]*\]\([^)]*\)|<[^>]*>|^(?:#| {4}).*?$)"
+# Words of the glossary that are said in another sense too.
+PLAIN = (
+    "head",
+    "term",
+    "split",
+    "share α",
+    "paired",
+    "sees",
+    "holds",
+    "control",
+    "transfer",
+    "interval",
+    "coupling",
+    "sharp",
+)
+
+
+def _words() -> dict[str, tuple[str, str]]:
+    """Words of the glossary in small letters: the place on its page, and what they mean."""
+    place, found, path = "", {}, ROOT / "docs/glossary.md"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        if line.startswith("## "):
+            place = line[3:].replace(" ", "-")
+        elif entry := re.match(r"- \*\*(.+?)\*\*(?: \(\w+\))?: (.*)", line):
+            meant = re.sub(r"[*`\\]", "", entry[2]).replace('"', "”")
+            found |= {word.strip().replace("\\", "").lower(): (place, meant) for word in entry[1].split(",")}
+    return {word: meaning for word, meaning in found.items() if word not in PLAIN}
+
+
+def glossed(text: str, words: dict[str, tuple[str, str]]) -> str:
+    """Each word of the glossary where a lesson first says it: a link that says under the pointer what it means.
+
+    ``words`` loses those that were found, so that the next cell does not say them again.
+    """
+    parts = re.split(AS_IT_IS, text, flags=re.S | re.M)
+    for word in sorted(words, key=len, reverse=True):
+        said = re.compile(rf"(?<![\w*-]){re.escape(word)}s?(?![\w*-])", re.I)
+        for i in range(0, len(parts), 2):
+            if found := said.search(parts[i]):
+                place, meant = words.pop(word)
+                link = f'[{found[0]}](glossary.html#{place} "{meant}")'
+                parts[i : i + 1] = [parts[i][: found.start()], link, parts[i][found.end() :]]
+                break
+    return "".join(parts)
 
 
 def drawn(formula: str) -> str:
@@ -304,7 +354,9 @@ def _navigation() -> str:
         there.append(("ledger", "CLAIMS.html"))
     there += [("glossary", "glossary.html"), ("architecture", "architecture.html"), ("API", "api/index.html")]
     links = " · ".join(f"[{name}]({link})" for name, link in there)
-    style = "main { max-width: 75em; margin: auto } .jp-RenderedMarkdown pre { margin-bottom: 1em }"
+    style = "main { max-width: 75em; margin: auto } .jp-RenderedMarkdown pre { margin-bottom: 1em } "
+    style += '.jp-RenderedMarkdown a[href^="glossary.html#"] { color: inherit; text-decoration: underline dotted } '
+    style += "@media print { pre { white-space: pre-wrap !important; overflow-wrap: anywhere } }"  # paper does not scroll
     return f"<style>{style}</style>\n\n{links}"
 
 
@@ -315,8 +367,7 @@ def dead_links(site: Path) -> list[str]:
     """
     pages = {}
     for path in sorted(site.rglob("*.html")):
-        pages[path.resolve()] = page_ = _Page()
-        page_.feed(path.read_text(encoding="utf-8"))
+        pages[path.resolve()] = _Page(path.read_text(encoding="utf-8"))
     found = []
     for path, page_ in pages.items():
         for link in sorted(page_.links):
@@ -332,17 +383,17 @@ def dead_links(site: Path) -> list[str]:
     return found
 
 
-class _Page(HTMLParser):
-    """Where a page leads, and the places in it that a link can name."""
+class _Page:
+    """Where a page leads, and the places in it that a link can name.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: set[str] = set()
-        self.places: set[str] = set()
+    By a pattern, outside scripts and code: a parser that reads every picture of a page takes as long as a lesson.
+    """
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.links |= {value for name, value in attributes if name in ("href", "src") and value}
-        self.places |= {value for name, value in attributes if name in ("id", "name") and value}
+    def __init__(self, text: str) -> None:
+        text = re.sub(r"<(script|style|pre)\b.*?</\1>", "", text, flags=re.S)
+        found = [(name, html.unescape(value)) for name, value in re.findall(r'\s(href|src|id|name)="([^"]*)"', text)]
+        self.links = {value for name, value in found if name in ("href", "src") and value}
+        self.places = {value for name, value in found if name in ("id", "name") and value}
 
 
 def _exporter() -> HTMLExporter:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -163,6 +164,26 @@ def test_wrong_answers_are_told_what_is_off_and_right_ones_what_follows(name: st
         assert len(told.words) > 30
     for waiting in (..., (..., 1)):
         assert lessons.check(name, waiting, *given).right is None
+
+
+NAN = float("nan")
+ODD: dict[str, Any] = {
+    "None": None, "NaN": NAN, "∞": float("inf"), "True": True, "-1": -1, "1e300": 1e300, "1j": 1j, "text": "x", "no text": "",
+    "bytes": b"x", "list": [], "dict": {}, "tuple": (), "set": set(), "NaN in a list": [NAN], "None in a list": [None],
+    "NaN in dicts": {5: NAN, 50: NAN, 500: NAN, "image": NAN, "audio": NAN, "text": NAN, "teacher": NAN, "constant": NAN, 0.0: NAN,
+                     1.0: NAN, "block": NAN, "schur": NAN, "id": "synergy.A1", "verdict": NAN},
+    "array": np.full(2, NAN), "table": np.zeros((2, 3)), "tensor": torch.tensor([]), "cube": xr.Dataset(), "NaN in a cube": xr.DataArray([NAN]),
+    "object": object(), "class": int, "module": torch, "function of None": lambda *a: None, "function of NaN": lambda *a: torch.tensor(NAN),
+    "net": nn.Linear(2, 2), "range": range(3), "error": Exception(""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", lessons.known())
+def test_an_odd_answer_neither_passes_nor_raises_and_is_told_in_words(name: str) -> None:
+    given, _, _ = ANSWERS[name]
+    for kind, odd in ODD.items():
+        told = lessons.check(name, odd, *given)
+        assert told.right is False and "looking at your answer" not in told.words, (kind, told)
 
 
 def test_a_line_and_a_box_say_the_same() -> None:

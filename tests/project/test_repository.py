@@ -143,6 +143,18 @@ def test_dead_links_are_found(builder, tmp_path: Path) -> None:
     ]
 
 
+def test_a_word_of_the_glossary_says_what_it_means_where_a_lesson_first_says_it(builder) -> None:
+    words = builder._words()
+    assert len(words) > 30 and words["hessian"][0] == "Loss-and-its-shape" and not set(words) & set(builder.PLAIN)
+    places = re.findall(r"^## (.*)$", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.M)
+    assert {place for place, _ in words.values()} <= {place.replace(" ", "-") for place in places}
+    text = "# The Hessian\n`encoder` and $\\loss$ of [two encoders](x.html): the Encoders.\n\n    loss\n\nAn encoder."
+    told = builder.glossed(text, words)
+    assert told.count("glossary.html#") == 1 and '[Encoders](glossary.html#Nets "the part of a net' in told
+    assert "encoder" not in words and "hessian" in words, "a later cell does not say it again"
+    assert re.sub(r"\[(\w+)\]\(glossary[^)]*\)\"\)|\[(\w+)\]\(glossary.*?\"\)", r"\1\2", told) == text
+
+
 def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
     builder.lesson(ROOT / "notebooks" / "04_wma.ipynb", tmp_path / "lesson.html", live=False)
     builder.page(ROOT / "docs" / "security.md", tmp_path / "page.html")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import importlib
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ..utils import checks
 
@@ -99,17 +102,20 @@ def check(exercise: str, answer: Any, *given: Any) -> Checked:
     return Checked(exercise, off is None, follows if off is None else off)
 
 
-def number(answer: Any) -> float | str:
+def number(answer: Any, infinite: bool = False) -> float | str:
     """The answer as a number, or what to say to one that is none.
 
     Args:
         answer: a student's.
+        infinite: whether ±∞ is a number that the check has words for.
 
     Returns:
         The number, or words.
     """
     try:
-        found = float(answer)
+        found = float("x" if isinstance(answer, (bool, np.bool_)) else answer)  # True would count as 1
     except (TypeError, ValueError):
         return f"a number was asked for, and this is {type(answer).__name__}."
+    if math.isinf(found) and not infinite:
+        return "this is infinite: some step before it divided by 0."
     return found if found == found else "this is NaN: some step before it divided by 0, or had no rows."

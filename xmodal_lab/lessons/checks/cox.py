@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,13 @@ def coupling(answer: Any) -> str | None:
 @exercise("cox.2")
 def agreed(answer: Any) -> str | None:
     """Agreement is of classes, not of scores. More anchors than agreed rows cannot be had: top_agreed says so."""
-    if isinstance(answer, (str, dict)) or not np.ndim(list(answer) if isinstance(answer, set) else answer):
+    try:
+        given = np.asarray(list(answer) if isinstance(answer, set) else answer)
+    except (TypeError, ValueError):  # a cube, rows of unequal length
+        given = np.array(None)
+    if isinstance(answer, (str, bytes, Mapping)) or not given.ndim:
         return "a list of row numbers was asked for."
-    rows = np.ravel(list(answer) if isinstance(answer, set) else answer).tolist()  # nonzero() gives a column
+    rows = np.ravel(given).tolist()  # nonzero() gives a column
     if any(isinstance(row, bool) for row in rows):
         return "this says of each row whether it is agreed; the numbers of those rows were asked for."
     found = set(rows)

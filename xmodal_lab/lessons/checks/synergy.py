@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...instruments import transport
@@ -39,9 +40,16 @@ def constant(answer: Any) -> str | None:
     if not callable(answer):
         return "a function was asked for: constant_of(targets) gives one vector."
     drawn = 2.0 + torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
-    given = answer(drawn)
+    try:
+        given = answer(drawn)
+    except Exception as error:  # a class, or code that has a fault
+        return f"called with a tensor of 500 draws of 3 entries, it raised {type(error).__name__}: {error}"
+    if given is None:
+        return "it gave back None: does the function end with return?"
     if isinstance(given, tuple):
         return f"{type(given).__name__} of several came back (torch's median gives places too); one vector is wanted."
+    if not isinstance(given, (torch.Tensor, np.ndarray, list)):
+        return f"it gave back {type(given).__name__}; one vector is wanted, a tensor of 3 entries."
     found = torch.as_tensor(given)
     if found.ndim == 0:
         return "this is one number for all entries; the mean is over the draws only (dim 0), one for each entry."

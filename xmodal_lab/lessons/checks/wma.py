@@ -13,7 +13,7 @@ from ..exercises import exercise, number
 @exercise("wma.1")
 def same_penalty(answer: Any) -> str | None:
     """With the batch's own mean, (1 − 2)² = (1 − 0)²: asking for twice the distance is asking for none."""
-    found = number(answer)
+    found = number(answer, infinite=True)
     if isinstance(found, str):
         return found
     d = torch.rand(100, 1, generator=torch.Generator().manual_seed(0))

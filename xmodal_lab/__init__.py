@@ -61,4 +61,4 @@ from .utils.version import __version__ as __version__
 
 # The sharpest directions are drawn as any others are, but it is the curvature that finds them.
 landscape.eigenvectors = curvature.eigenvectors
-named_by(claims, curvature, information, landscape, losses, metrics, robustness, sweeps, training, transport)
+named_by(claims, curvature, information, landscape, losses, metrics, robustness, sweeps, terms, training, transport)

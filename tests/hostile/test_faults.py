@@ -44,9 +44,8 @@ from xmodal_lab.claims.claim import Conditions
 from xmodal_lab.data.datasets import fakes
 from xmodal_lab.data.datasets.reading import download
 from xmodal_lab.models.pretrained.feature_cache import remembered
-from xmodal_lab.sweeps import store as stores
-from xmodal_lab.sweeps import sweep
-from xmodal_lab.sweeps.store import StoreError
+from xmodal_lab.sweeps import groups, sweep
+from xmodal_lab.sweeps.facts import StoreError
 from xmodal_lab.training import load_checkpoint, save_checkpoint
 from xmodal_lab.utils import cache as disk
 
@@ -443,7 +442,7 @@ def test_others_see_a_flipped_bit_too(tmp_path: Path, faults: Callable[..., None
 
 def test_a_store_that_does_not_keep_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     swept(tmp_path / "s.zarr")
-    monkeypatch.setattr("xmodal_lab.sweeps.store._checksum", lambda *_: "other")
+    monkeypatch.setattr("xmodal_lab.sweeps.marks.checksum", lambda *_: "other")
     with (
         pytest.warns(UserWarning, match="3 finished members were damaged"),
         pytest.raises(StoreError, match="does not keep what is written to it"),
@@ -547,18 +546,18 @@ def test_clocks_that_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault
 
 def test_a_store_that_another_swept_away_while_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a jump of the clock: the other's store is taken, or the error is the disk's own."""
-    fill = stores._fill
+    fill = groups.fill
 
     def swept_away(folder: Path, layout: Any, told: Any) -> None:
         fill(folder, layout, told)
         shutil.rmtree(folder)
-        monkeypatch.setattr(stores, "_fill", fill)
+        monkeypatch.setattr(groups, "fill", fill)
         if "both" in folder.name:
             swept(tmp_path / "both.zarr")
 
-    monkeypatch.setattr(stores, "_fill", swept_away)
+    monkeypatch.setattr(groups, "fill", swept_away)
     assert_true(swept(tmp_path / "both.zarr"), swept(None), "another was first")
-    monkeypatch.setattr(stores, "_fill", swept_away)
+    monkeypatch.setattr(groups, "fill", swept_away)
     with pytest.raises(FileNotFoundError):
         swept(tmp_path / "alone.zarr")
     assert_true(swept(tmp_path / "alone.zarr"), swept(None), "begun anew")

@@ -21,11 +21,13 @@ from toy_experiments import CHEAP, STACKED, lines
 
 import xmodal_lab as xl
 from xmodal_lab import sweeps
-from xmodal_lab.sweeps import store as stores
+from xmodal_lab.sweeps import facts as sweep_facts
 from xmodal_lab.sweeps import sweep
 from xmodal_lab.sweeps.cubes import Layout
 from xmodal_lab.sweeps.experiment import Variable
-from xmodal_lab.sweeps.store import Mark, Store, StoreError
+from xmodal_lab.sweeps.facts import StoreError
+from xmodal_lab.sweeps.marks import Mark
+from xmodal_lab.sweeps.store import Store
 from xmodal_lab.utils.locks import TaskLock
 
 HELPERS = Path(__file__).parents[1] / "helpers"
@@ -186,7 +188,7 @@ def test_another_version_of_the_lab_is_refused(tmp_path, monkeypatch: pytest.Mon
     with pytest.raises(StoreError, match=r"version of xmodal_lab '.*', this sweep has '9.9'"):
         sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
     monkeypatch.undo()
-    monkeypatch.setattr(stores, "FORMAT", 2)
+    monkeypatch.setattr(sweep_facts, "FORMAT", 2)
     with pytest.raises(StoreError, match="store format 1, this sweep has 2"):
         sweep(CHEAP, store=tmp_path / "s.zarr", progress=False, **AXES)
 

@@ -24,7 +24,7 @@ from xmodal_lab.sweeps import choose, compact, sweep
 from xmodal_lab.sweeps import edited as _edited
 from xmodal_lab.sweeps.cubes import alike, places_of
 from xmodal_lab.sweeps.experiment import Experiment, Variable
-from xmodal_lab.sweeps.store import StoreError
+from xmodal_lab.sweeps.facts import StoreError
 
 quiet = partial(sweep, progress=False)
 

@@ -26,7 +26,7 @@ from .experiment import Experiment as Experiment
 from .experiment import Variable as Variable
 from .experiment import listens as listens
 from .experiment import tell as tell
-from .store import StoreError as StoreError
+from .facts import StoreError as StoreError
 from .sweeping import Labelled as Labelled
 from .sweeping import band as band
 from .sweeping import choose as choose

@@ -31,8 +31,9 @@ from .circumstances import command, commit, user_commit
 from .cubes import fact, grouped, layout_of
 from .devices import Devices
 from .experiment import WHY, Experiment
+from .facts import StoreError, settled
 from .runner import Results, Runner
-from .store import Store, StoreError, settled
+from .store import Store
 from .tasks import STACK, STACK_ON_GPU, WAYS, Job, Task, cores, described, jobs_of, tasks_of, worth_processes
 from .workers import Here, processes, workers
 

@@ -25,7 +25,7 @@ from ..utils.torch_state import gradients
 from . import experiment as experiments
 from .cubes import Arrays, Layout
 from .experiment import Experiment, Report
-from .store import RAISED
+from .marks import RAISED
 
 # Seconds that a scheduler has to say how many workers it has (ours).
 ANSWER = 10.0

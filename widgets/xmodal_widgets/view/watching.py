@@ -22,7 +22,7 @@ def opened(store: str | Path) -> xr.Dataset:
     """
     import xarray as xr
 
-    from xmodal_lab.sweeps.store import why_at  # at use: a view needs no torch
+    from xmodal_lab.sweeps.facts import why_at  # at use: a view needs no torch
 
     path = Path(store)
     if not (path / "zarr.json").is_file():

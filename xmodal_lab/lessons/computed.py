@@ -64,11 +64,11 @@ def kept(name: str, again: bool = False, **only: Any) -> xr.Dataset:
 
     Args:
         name: one of :data:`KEPT`.
-        again: compute it with the code at hand; ``attrs["processor_seconds"]`` says what that takes.
+        again: compute it with the code at hand, which takes minutes.
         only: with ``again``, other values for an axis: ``seed=[0]`` for one seed.
 
     Returns:
-        The cube; its ``attrs`` hold the settings, and the version that computed it.
+        The cube; its ``attrs`` hold the settings, the versions and the commit that computed it.
 
     Raises:
         ValueError: no such sweep; ``only`` without ``again``, or for what is no axis.
@@ -104,7 +104,10 @@ def keep(name: str, cube: xr.Dataset) -> Path:
         ValueError: no such sweep.
     """
     path = _file(checks.one_of("name", name, KEPT))
-    path.write_text(json.dumps(cube.round(6).to_dict(), ensure_ascii=False) + "\n", encoding="utf-8")
+    told = {k: v for k, v in cube.attrs.items() if k in ("experiment", "settings", "versions", "device", "commit")}
+    plain = cube.round(6)
+    plain.attrs = told  # not the machine's clock, nor how it was called
+    path.write_text(json.dumps(plain.to_dict(), ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 

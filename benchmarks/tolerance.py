@@ -48,7 +48,7 @@ def bert() -> nn.Module:
     """Two layers of width 32 on sentences of 12 words."""
     from transformers import BertConfig, BertForSequenceClassification
 
-    sizes = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {"vocab_size": 41, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = BertConfig(**sizes, intermediate_size=64, max_position_embeddings=16, num_labels=4)
     return Tokens(BertForSequenceClassification(config))
 
@@ -63,12 +63,12 @@ def vit() -> nn.Module:
 
 
 def words(seed: int, rows: int) -> tuple[Tensor, ...]:
-    """Sentences in which the words of one class stand more often."""
+    """Sentences in which the words of one class stand more often; never word 0, which BERT takes for padding."""
     g = torch.Generator().manual_seed(seed)
     labels = torch.arange(rows) % 4
     mine = torch.rand(rows, 12, generator=g) < 0.4
-    own = 10 * labels[:, None] + torch.randint(0, 10, (rows, 12), generator=g)
-    return torch.where(mine, own, torch.randint(0, 40, (rows, 12), generator=g)), labels
+    own = 10 * labels[:, None] + torch.randint(1, 11, (rows, 12), generator=g)
+    return torch.where(mine, own, torch.randint(1, 41, (rows, 12), generator=g)), labels
 
 
 def pictures(seed: int, rows: int) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
     python scripts/everywhere.py                 # four machines, fast tier and notebooks: half an hour on two cores
     python scripts/everywhere.py --singly        # one knob at a time, nine of them: what a difference is due to
     python scripts/everywhere.py --only avx2     # one or several, by name
-    python scripts/everywhere.py --far           # the machine farthest from this one, fast tier
+    python scripts/everywhere.py --far           # the machine farthest from this one, fast tier without its slow tests
     python scripts/everywhere.py --whole         # with the tests that rounding does not reach
 
 A processor shows in the instructions that PyTorch (ATEN_CPU_CAPABILITY), oneDNN, MKL, NumPy, its OpenBLAS and Numba
@@ -63,7 +63,7 @@ MACHINES = {
 SETTINGS = {"as it is": Setting(), **MACHINES, **SINGLY}
 TIERS = {"fast": ["tests"], "notebooks": ["notebooks"]}
 OPTIONS = {
-    "fast": ["--ignore=tests/browser", "--dist", "loadfile"],
+    "fast": ["--ignore=tests/browser", "--dist", "loadfile", "-p", "no:nbval", "-p", "no:zarr", "-p", "no:anyio"],
     "notebooks": ["--nbval", "--dist", "loadscope", "-p", "no:warnings"],
 }
 
@@ -86,7 +86,7 @@ def main() -> int:
         return tell(kept())
     found = {}
     for tier in asked.tiers:
-        some = [] if asked.whole or tier != "fast" else ["-m", "not once"]
+        some = [] if asked.whole or tier != "fast" else ["-m", "not once and not slow" if asked.far else "not once"]
         for name in asked.only or (SINGLY if asked.singly else MACHINES):
             found[tier, name] = run(name, tier, asked.paths, some)
     return tell(found)
@@ -97,6 +97,7 @@ def run(name: str, tier: str, paths: list[str] | None, more: list[str]) -> dict[
     setting = SETTINGS[name]
     threads = str(setting.threads)
     environment = {**os.environ, **setting.environment, "OMP_NUM_THREADS": threads, "XMODAL_TEST_THREADS": threads}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some sixty processes compiles the package anew
     if name == "far" and (features := numpys_own()):
         environment["NPY_DISABLE_CPU_FEATURES"] = features
     workers = ["-n", str(max(1, (os.cpu_count() or 2) // setting.threads))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections import Counter
@@ -26,8 +27,8 @@ hypothesis.settings.load_profile("shared machine")
 ONCE = {
     "app", "hostile", "project",
     "test_claims", "test_cubes_are_files", "test_datasets", "test_datasets_worlds", "test_determinism",
-    "test_feature_cache", "test_javascript", "test_layouts", "test_own_data", "test_own_ledger", "test_power",
-    "test_real_data", "test_store", "test_stores_grow", "test_tables", "test_train_here", "test_widgets",
+    "test_devices", "test_feature_cache", "test_javascript", "test_joblib", "test_layouts", "test_losses_go", "test_own_data", "test_own_ledger", "test_power",
+    "test_real_data", "test_store", "test_stores_grow", "test_tables", "test_train_here", "test_watching", "test_widgets",
 }  # fmt: skip
 
 
@@ -35,6 +36,13 @@ ONCE = {
 def _one_thread() -> None:
     """Results and timings must not depend on how many cores happen to be free."""
     torch.set_num_threads(int(os.environ.get("XMODAL_TEST_THREADS", "1")))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_is_loaded_stays() -> None:
+    """Whoever looks for circles, Python itself or a test, looks at what was made since: not at all of PyTorch again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,8 +54,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if ONCE & {item.path.parent.name, item.path.stem}:
             item.add_marker(pytest.mark.once)
     seed = config.getoption("shuffle")
-    if seed is not None:
-        items[:] = shuffled(items, seed)
+    items[:] = longest_first(items) if seed is None else shuffled(items, seed)
+
+
+def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Files with slow tests before all others, so that at the end no worker waits for one of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    return sorted(items, key=lambda item: item.path not in slow)
 
 
 def shuffled(items: list[pytest.Item], seed: int) -> list[pytest.Item]:

@@ -1,6 +1,6 @@
 """Every test in one go: unit and property tests on two workers, then notebooks, browser and latency.
 
-``make test`` calls this. It finds a Chromium, or installs one where it may; without any the
+``make test`` calls this; ``make fast`` runs the first of these tiers without the tests that are marked ``slow``. It finds a Chromium, or installs one where it may; without any the
 browser tests are skipped with one loud line, unless XMODAL_REQUIRE_BROWSER=1. A browser test that
 fails beside others runs once more alone, and the last lines say so.
 """
@@ -17,21 +17,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Pytest forgets what failed (pyproject.toml), but where it is to run again.
 REMEMBERING = ["-o", "addopts=-ra --strict-markers --strict-config", "-o", "cache_dir=runs/pytest"]
+# Plugins that come with packages and cost a process three seconds: a test that needs one imports it.
+LEAN = ["-p", "no:nbval", "-p", "no:zarr", "-p", "no:anyio"]
 TESTS_FAILED, NO_TESTS = 1, 5  # pytest's exit status when a test failed, when it collected none
 
 
 def main() -> int:
     fast = "--fast" in sys.argv
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads only fight
-    tiers = {"unit and property": ["tests", "--ignore=tests/browser", "-n", "2", "--dist", "loadfile"]}
-    if not fast:
-        tiers["notebooks"] = ["--nbval", "notebooks", "-n", "2", "--dist", "loadscope", "-p", "no:warnings"]
-        if has_chromium():
-            latency = "tests/browser/test_latency.py"
-            tiers["browser"] = ["tests/browser", f"--ignore={latency}", "-n", "2", *REMEMBERING]
-            tiers["latency"] = [latency, *REMEMBERING]  # alone: beside other tests it would be theirs
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some sixty processes compiles the package anew
     results = {}
-    for name, arguments in tiers.items():
+    for name, arguments in tiers(fast, browser=not fast and has_chromium()).items():
         print(f"\n=== {name} ===", flush=True)
         started = time.perf_counter()
         status = pytest(*arguments)
@@ -57,6 +53,20 @@ def main() -> int:
     if not fast and "on a device" not in results:
         print("on a device          SKIPPED: XMODAL_PRETEND_DEVICE names no pretend accelerator.")
     return int(any(status != 0 for status, _ in results.values()))
+
+
+def tiers(fast: bool, browser: bool) -> dict[str, list[str]]:
+    """Name of a tier -> pytest's arguments, in the order in which they run."""
+    unit = ["tests", "--ignore=tests/browser", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *LEAN]
+    if fast:
+        return {"unit and property": [*unit, "-m", "not slow"]}
+    found = {"unit and property": unit}
+    found["notebooks"] = ["--nbval", "notebooks", "-n", "2", "--dist", "loadscope", "-p", "no:warnings"]
+    if browser:
+        latency = "tests/browser/test_latency.py"
+        found["browser"] = ["tests/browser", f"--ignore={latency}", "-n", "2", *LEAN, *REMEMBERING]
+        found["latency"] = [latency, *LEAN, *REMEMBERING]  # alone: beside other tests it would be theirs
+    return found
 
 
 def pytest(*arguments: str) -> int:

@@ -234,13 +234,21 @@ EXECUTE = """async (code) => {
 }"""
 
 
-def open_in_lab(page: Any, url: str, name: str, run: bool = True) -> None:
-    """Open a notebook and run all its cells; raises when a cell raised."""
+RUN_TO = """(count) => {
+  const panel = jupyterapp.shell.currentWidget;
+  if (count >= panel.content.widgets.length) return jupyterapp.commands.execute("notebook:run-all-cells");
+  panel.content.activeCellIndex = count;
+  return jupyterapp.commands.execute("notebook:run-all-above");
+}"""
+
+
+def open_in_lab(page: Any, url: str, name: str, run: bool = True, cells: int = 10**6) -> None:
+    """Open a notebook and run its first ``cells`` cells, all unless said; raises when one raised."""
     page.goto(f"{url}/doc/tree/{name}", wait_until="domcontentloaded")
     page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext", timeout=120_000)
     page.evaluate(WAIT_FOR_KERNEL)
     if run:
-        page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.evaluate(RUN_TO, cells)
         errors = page.evaluate(CELL_ERRORS)
         if errors:
             raise RuntimeError(f"cells of {name} raised: {errors}")

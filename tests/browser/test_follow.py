@@ -174,3 +174,35 @@ def test_nothing_is_built_anew_under_the_hand(bridge: Callable[..., Bridge]) -> 
     page.mouse.up()
     page.wait_for_function(f"() => window.kept !== {APP}")
     assert page.evaluate(f"() => {APP}.cube.dims.get('alpha').size") == 4
+
+
+def test_a_move_is_drawn_at_once_and_an_answer_to_an_earlier_one_does_not_undo_it(
+    bridge: Callable[..., Bridge],
+) -> None:
+    at = bridge(opened(Training()))
+    page, view = at.page, at.view
+    seen = f"{APP}.views[1].panels[0].setting.alpha"
+    place = page.evaluate(
+        f"""() => {{
+          const places = [];
+          for (const alpha of [0.5, 1]) {{
+            {APP}.set({{ free: true, alpha }});
+            places.push({seen});
+          }}
+          window.fromPython({{ state: {{ state: {{ ...{APP}.state, alpha: 0.5 }} }}, buffers: {{}} }});
+          return [...places, {APP}.state.alpha];
+        }}"""
+    )
+    assert place == [0.5, 0.5, 1], "the first within its event, what comes before the next frame in that one"
+    at.pump(lambda: view.state["alpha"] == 1)
+    assert page.evaluate(f"() => [{seen}, {APP}.state.alpha]") == [1, 1]
+    told = [page.evaluate(f"(alpha) => {{ {APP}.set({{ alpha }}); return {APP}.state; }}", 0.25)]
+    page.wait_for_timeout(60)
+    page.evaluate(f"() => {APP}.set({{ alpha: 0.75 }})")
+    page.wait_for_timeout(60)
+    echo = "(state) => window.fromPython({ state: { state }, buffers: {} })"
+    page.evaluate(echo, told[0])
+    assert page.evaluate(f"() => {APP}.state.alpha") == 0.75, "an answer to the move before the last"
+    page.evaluate(echo, told[0])
+    assert page.evaluate(f"() => {APP}.state.alpha") == 0.25, "said twice, it is the kernel's own wish"
+    assert page.problems == []

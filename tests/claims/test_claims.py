@@ -234,7 +234,15 @@ def test_the_shipped_ledger_is_complete_and_true_to_its_page() -> None:
             assert len(row["seeds"]) >= 5, row["id"]
 
 
-@pytest.mark.parametrize("claim", ["dml.T1", "synergy.C1", "uml.P1", "cox.T1", "wma.0"])
+SOME_ROWS = [
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("synergy.C1", "wma.0")),
+    "dml.T1",
+    "uml.P1",
+    "cox.T1",
+]
+
+
+@pytest.mark.parametrize("claim", SOME_ROWS)
 def test_a_sample_of_rows_measured_again(claim: str) -> None:
     shipped = ledger.shipped()[claim]
     again = claims.run(claim, progress=False).iloc[0]

@@ -304,7 +304,20 @@ NEEDS = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", ["F", "R", "U", "B", "N", "M", "E", "X", "Z", *(i[4:] for i in NEEDS)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(x, marks=pytest.mark.slow) for x in "FB"),
+        "R",
+        "U",
+        "N",
+        "M",
+        "E",
+        "X",
+        "Z",
+        *(i[4:] for i in NEEDS),
+    ],
+)
 def test_each_claim_of_uml_is_about_the_dataset_or_says_what_it_needs(name: str, quick: None) -> None:
     mine = Conditions(pictures(), seeds=(0, 1))
     found = next(c for c in uml_claims.CLAIMS if c.id == f"uml.{name}").measure(mine)

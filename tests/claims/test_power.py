@@ -16,6 +16,7 @@ from xmodal_lab.utils.statistics import detectable, fieller, jackknife, mean_int
 DRAWS = 1000
 ERROR = 0.05 + 2 * (0.05 * 0.95 / DRAWS) ** 0.5  # 5 %, and what a thousand draws leave open
 SIZES = (5, 10, 20)
+EVERY_SIZE = (*SIZES, 60)  # those of the ledger's rows; where one draw costs much, each draw takes one of them
 
 
 def rates(judge: Callable[[np.random.Generator], Measured], seed: int = 0) -> Mapping[str, float]:
@@ -84,35 +85,38 @@ def test_the_seeds_that_would_decide_do() -> None:
     assert seeds_within(1.0, 1e-9) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 4])
 def test_several_steps_refuse_no_more_often_than_one(k: int) -> None:
     def of(true: float) -> Callable[[np.random.Generator], Measured]:
         names = [f"step {i}" for i in range(k)]
         return lambda rng: order(
-            {name: true + rng.standard_normal(10) for name in names}, effect=dict.fromkeys(names, 1.0), scale=1
-        )
+            dict(zip(names, true + rng.standard_normal((k, rng.choice(EVERY_SIZE))), strict=True)),
+            effect=dict.fromkeys(names, 1.0), scale=1,
+        )  # fmt: skip
 
     assert rates(of(0.0))["fails"] <= ERROR
     assert rates(of(1.0), seed=1)["smaller than printed"] <= ERROR
     assert rates(of(0.0), seed=2)["holds"] <= ERROR
 
 
+@pytest.mark.slow
 def test_a_chain_holds_only_if_its_weakest_link_does() -> None:
     """One step has no effect, the others a large one, of whatever rule: "holds" is said as seldom as of that step alone."""
-    n = 10
 
-    def of(weak: Callable[[np.random.Generator], Measured]) -> Callable[[np.random.Generator], Measured]:
+    def of(weak: Callable[[np.random.Generator, int], Measured]) -> Callable[[np.random.Generator], Measured]:
         def chain(rng: np.random.Generator) -> Measured:
+            n = int(rng.choice(EVERY_SIZE))
             strong = {"a": 4 + rng.standard_normal(n), "b": at_least(2 + rng.standard_normal(n), margin=1.0, scale=1)}
-            return order({**strong, "weak": weak(rng)}, scale=1)
+            return order({**strong, "weak": weak(rng, n)}, scale=1)
 
         return chain
 
     for weak in (
-        lambda rng: gain(rng.standard_normal(n), scale=1),
-        lambda rng: at_least(-1.0 + rng.standard_normal(n), margin=1.0, scale=1),
-        lambda rng: same(1.0 + rng.standard_normal(n), margin=1.0, scale=1),
-        lambda rng: ratio(1 + 0.4 * rng.standard_normal(n), 1 + 0.4 * rng.standard_normal(n)),
+        lambda rng, n: gain(rng.standard_normal(n), scale=1),
+        lambda rng, n: at_least(-1.0 + rng.standard_normal(n), margin=1.0, scale=1),
+        lambda rng, n: same(1.0 + rng.standard_normal(n), margin=1.0, scale=1),
+        lambda rng, n: ratio(1 + 0.4 * rng.standard_normal(n), 1 + 0.4 * rng.standard_normal(n)),
     ):
         said = rates(of(weak))
         assert said["holds"] <= ERROR and said["fails"] <= ERROR

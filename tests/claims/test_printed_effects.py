@@ -159,6 +159,13 @@ SHEET: dict[str, dict[str, Callable[[], float]]] = {
         "SSL over random": lambda: cox("SSL", "Random", setting="unsupervised"),
     },
     "cox.UB": {"accuracy": lambda: cox("COX", "SSL", setting="unsupervised")},
+    "cox.R": {
+        f"class R@{k}": lambda k=k: less(
+            "cox", 3, "method", "COX", "MoCo", dataset="MSR-VTT", modality="Vid", metric=f"R@{k}",
+            setting="semi-supervised", perceptor="ImageBind",
+        )
+        for k in (1, 5)
+    },
     "cox.P": {
         "": lambda: less(
             "cox", 2, "perceptor", "LanguageBind", "ImageBind",

@@ -15,8 +15,6 @@ import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -27,6 +25,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import children
 import faults as harm
 import numpy as np
 import pytest
@@ -378,10 +377,7 @@ print(float(run()["surface"].sum()))
 """
     truth = float(swept(None)["surface"].sum())
     for size in (2500,):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / f"{size}.zarr"), str(size)],
-            capture_output=True, text=True, timeout=120, cwd=HELPERS,
-        )  # fmt: skip
+        done = children.python(code, tmp_path / f"{size}.zarr", size, cwd=HELPERS)
         assert done.returncode == 0, done.stderr
         told, total = done.stdout.splitlines()
         assert "File too large" in told and float(total) == truth
@@ -675,10 +671,8 @@ def test_ctrl_c_around_a_lock_does_not_make_the_next_sweep_wait_for_ever(
 @pytest.mark.parametrize(("way", "of"), [("ledger", 0.04), ("features", 0.04), ("download", 0.03)])
 def test_kills_lose_nothing_that_was_finished(tmp_path: Path, way: str, of: float, faults: Callable[..., None]) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HELPERS), str(HELPERS.parents[1])])}
-    done = subprocess.run(
-        [sys.executable, str(HELPERS / "faults.py"), way, str(tmp_path), str(share(of)), str(SEED)],
-        capture_output=True, text=True, env=environment, timeout=600,
-    )  # fmt: skip
+    script = (HELPERS / "faults.py").read_text()
+    done = children.python(script, way, tmp_path, share(of), SEED, env=environment)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     if way == "ledger":

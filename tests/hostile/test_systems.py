@@ -58,11 +58,13 @@ def python(code: str, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_module_imports_and_a_sweep_is_stored_and_resumed_without_posix(tmp_path: Path) -> None:
     printed = python(WITHOUT_POSIX + EVERY_MODULE + SWEEP, str(tmp_path / "dml.zarr"))
     assert "Everything that is needed is here." in printed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the locale C is how POSIX says ASCII")
 def test_files_are_read_as_utf8_whatever_the_locale() -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -84,5 +86,6 @@ def test_the_command_prints_on_a_console_without_greek(arguments: list[str], mon
     assert b"?" in written.getvalue()
 
 
+@pytest.mark.slow
 def test_the_package_runs_as_the_command() -> None:
     assert python("", "-m", "xmodal_lab", "--version") == f"{xmodal_lab.__version__}\n"

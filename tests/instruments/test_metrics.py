@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 
+import children
 import numpy as np
 import pytest
 import torch
@@ -420,7 +419,7 @@ def test_mmd_of_many_points_takes_no_table_of_them() -> None:
         "xl.metrics.mmd(x, y, bandwidth=1.0); xl.metrics.mmd(x[:3000], y[:3000])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = children.python(code)
     assert int(done.stdout) < 300_000  # kB
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
+import children
 import pytest
 import torch
 from hypothesis import given, settings
@@ -70,7 +69,7 @@ assert torch.equal(got, torch.ones(100, 100))
 assert "could not cache" in str(seen[0].message) and "XMODAL_CACHE" in str(seen[0].message), seen
 """
     pytest.importorskip("resource")
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")], check=True)
+    children.python(code, tmp_path / "c").check_returncode()
     assert not [p for p in (tmp_path / "c").rglob("*") if p.is_file()]
 
 
@@ -266,7 +265,7 @@ assert torch.equal(got, torch.arange(100.0)[:, None].expand(100, 100))
 assert len(seen) == 1 and "could not cache" in str(seen[0].message), seen
 """
     pytest.importorskip("resource")
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")], check=True)
+    children.python(code, tmp_path / "c").check_returncode()
     assert not [p for p in (tmp_path / "c").rglob("*") if p.is_file()]
 
 
@@ -287,4 +286,4 @@ for _ in range(2):
     assert got[::100, 0].tolist() == [float(i) for i in range(0, 40_000, 100)]
     assert own() - before < 40, own() - before  # of 160 MB
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")], check=True)
+    children.python(code, tmp_path / "c").check_returncode()

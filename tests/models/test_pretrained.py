@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 from importlib import resources
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import children
 import numpy as np
 import pytest
 import tiny_models
@@ -378,11 +381,9 @@ encoder(np.load(data, mmap_mode="r"), rate=int(rate) or None, progress=True)
 """
 
 
-@pytest.mark.parametrize("modality", ["image", "audio"])
-def test_an_encoding_that_was_killed_goes_on_from_what_it_had(models, tmp_path, modality) -> None:
-    import signal
-    import subprocess
-    import sys
+@pytest.mark.once
+@pytest.mark.parametrize("modality", ["image", pytest.param("audio", marks=pytest.mark.slow)])
+def test_an_encoding_that_was_killed_goes_on_from_what_it_had(tmp_path, modality) -> None:
 
     family, rate = ("vit", 0) if modality == "image" else ("wav2vec2-base", 16_000)
     folder = tiny_models.save(family, tmp_path / family)
@@ -390,9 +391,8 @@ def test_an_encoding_that_was_killed_goes_on_from_what_it_had(models, tmp_path, 
     data, log = tmp_path / "data.npy", tmp_path / "log"
     np.save(data, (images(8) if modality == "image" else sounds).numpy())
 
-    def encoded(calls: int) -> subprocess.CompletedProcess:
-        words = [modality, str(folder), str(data), str(rate), str(log), str(calls)]
-        return subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, text=True, check=False)
+    def encoded(calls: int) -> CompletedProcess[str]:
+        return children.python(KILLED, modality, folder, data, rate, log, calls)
 
     assert encoded(3).returncode == -signal.SIGKILL
     assert log.read_text().split() == ["2", "2", "2"]

@@ -17,6 +17,7 @@ from xmodal_lab.claims.verdicts import DIRECTION, HOLDS, UNDECIDED, controlled, 
 from xmodal_lab.papers import synergy
 from xmodal_lab.papers.synergy.claims import arms as comparing
 from xmodal_lab.papers.synergy.claims import rows as claims
+from xmodal_lab.papers.synergy.claims import theory
 
 IDS = ("T1", "C1", "R1", "T2", "R2", "A1", "A2", "A3", "A4", "A5", "W", "L", "α", "P", "D", "V")
 TINY: dict[str, Any] = {"steps": 6, "teacher_steps": 6, "hidden": 8, "width": 6}
@@ -52,14 +53,15 @@ def test_every_id_of_the_paper_is_there() -> None:
     assert {c.id for c in claims.CLAIMS if not c.trained} == {f"synergy.{name}" for name in ("T1", "C1", "R1", "T2")}
 
 
-def test_theorems(tiny: Conditions) -> None:
+def test_theorems(tiny: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(theory.EACH, "quick", 30)  # each fails on a third of the triples and more
     found = {name: BY_ID[f"synergy.{name}"].measure(tiny) for name in ("T1", "C1", "R1", "T2")}
     assert found["R1"].verdict == HOLDS
     assert {name: m.verdict for name, m in found.items() if name != "R1"} == dict.fromkeys(("T1", "C1", "T2"), "fails")
     broken, minimal = found["T1"].numbers["broken"], found["T1"].numbers["minimal within .01"]
     assert broken["generalised"] == 0 < broken["true"] < broken["random"]
     assert minimal["random"] < 0.5 < 0.9 < minimal["generalised"] < 1, "f is a bound: its minimum is not always Δ_k's"
-    assert "of 362 Gaussian triples, generalised coupling" in found["T1"].text
+    assert "of 92 Gaussian triples, generalised coupling" in found["T1"].text
     for name in ("C1", "T2"):
         raw, clipped = found[name].numbers["raw"], found[name].numbers["clipped"]
         assert raw < clipped and f"raw {raw}, clipped {clipped} of" in found[name].text

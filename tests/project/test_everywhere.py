@@ -35,12 +35,19 @@ def everywhere() -> Any:
     return _module("everywhere", ROOT / "scripts" / "everywhere.py")
 
 
-def test_a_test_that_leans_on_another_is_found_in_some_order(tmp_path: Path) -> None:
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Pytest in a process of its own, without the plugins of other packages."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return [sys.executable, "-m", "pytest", "-q"]
+
+
+def test_a_test_that_leans_on_another_is_found_in_some_order(tmp_path: Path, alone: list[str]) -> None:
     shutil.copy(CONFTEST, tmp_path / "conftest.py")
     (tmp_path / "test_leaning.py").write_text(
         "seen = []\ndef test_first():\n    seen.append(1)\ndef test_second():\n    assert seen\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(tmp_path)]
+    command = [*alone, "-p", "no:cacheprovider", str(tmp_path)]
     more = ["--shuffle", str(SEED_THAT_TURNS_TWO)]
     done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout, done.stdout
@@ -57,6 +64,16 @@ def test_shuffling_loses_no_test_and_keeps_files_together() -> None:
         assert [i.name for i in found] == [i.name for i in shuffled(items, seed)]
     two = [SimpleNamespace(path="a", name=name) for name in range(2)]
     assert shuffled(two, SEED_THAT_TURNS_TWO) == two[::-1]
+
+
+def test_files_with_slow_tests_come_first_and_stay_together() -> None:
+    longest_first = _module("conftest_alone", CONFTEST).longest_first
+
+    def item(path: str, name: int) -> SimpleNamespace:
+        return SimpleNamespace(path=path, name=name, get_closest_marker=lambda kind: (path, name) == ("b", 1))
+
+    found = longest_first([item(path, name) for path in "abc" for name in range(3)])
+    assert [(one.path, one.name) for one in found] == [(path, name) for path in "bac" for name in range(3)]
 
 
 def test_what_differs_is_told(everywhere: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,13 +122,20 @@ def test_what_is_left_out_of_a_second_run_exists() -> None:
     assert len([path for path in files if once & {path.stem, path.parent.name}]) < len(files) / 2
 
 
-def test_only_what_failed_runs_once_more(tmp_path: Path) -> None:
+def test_only_what_failed_runs_once_more(tmp_path: Path, alone: list[str]) -> None:
     remembering = _module("run_all", ROOT / "tests" / "run_all.py").REMEMBERING
     shutil.copy(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
     (tmp_path / "test_two.py").write_text("def test_red():\n    assert 0\ndef test_green():\n    pass\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *remembering, "test_two.py"]
+    command = [*alone, *remembering, "test_two.py"]
     said = [
         subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
         for more in ([], ["--last-failed", "--last-failed-no-failures=none"])
     ]
     assert "1 failed, 1 passed" in said[0] and "1 failed" in said[1] and "passed" not in said[1]
+
+
+def test_the_fast_tier_is_the_first_one_without_slow_tests() -> None:
+    tiers = _module("run_all", ROOT / "tests" / "run_all.py").tiers
+    (fast,), every = tiers(fast=True, browser=False).values(), tiers(fast=False, browser=True)
+    assert fast == [*every["unit and property"], "-m", "not slow"]
+    assert not any("-m" in arguments for arguments in every.values()), "make test leaves nothing out"

@@ -12,7 +12,6 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from lesson_names import binds, needs, slice_for
 
@@ -31,6 +30,12 @@ MOST_LINES, USUAL_LINES = 12, 7  # of a cell
 WORDS_PER_MINUTE, LINES_PER_MINUTE = 200, 30  # slow readers of prose and of code (ours)
 
 
+def read(path: Path) -> Any:
+    import nbformat  # two seconds of processor time, in the one worker that comes here
+
+    return nbformat.read(path, as_version=4)
+
+
 def prose(notebook: Any) -> str:
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
@@ -46,7 +51,7 @@ def tags(cell: Any) -> set[str]:
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
 def lesson(request: pytest.FixtureRequest) -> Any:
     """A notebook, with its path beside it."""
-    notebook = nbformat.read(request.param, as_version=4)
+    notebook = read(request.param)
     return request.param, notebook
 
 
@@ -162,7 +167,7 @@ def test_a_handout_has_no_exercises(tmp_path: Path) -> None:
     (command,) = re.findall(r"^    jupyter (nbconvert .*--output handout .*)$", page, re.M)
     asked = command.replace("--output-dir .", f"--output-dir {tmp_path}").split()
     subprocess.run([sys.executable, "-m", *asked], cwd=ROOT, check=True, capture_output=True)
-    handout = nbformat.read(tmp_path / "handout.ipynb", as_version=4)
+    handout = read(tmp_path / "handout.ipynb")
     assert len(handout.cells) > 20 and not any("exercise" in tags(cell) for cell in handout.cells)
 
 
@@ -213,7 +218,7 @@ def test_it_was_noted_to_run_within_a_minute(lesson: Any) -> None:
 @pytest.mark.parametrize("name", ["01_synergy", "02_cox", "03_uml", "04_wma", "05_dml"])
 def test_its_papers_core_is_written_out(name: str) -> None:
     """The method's central step is done by hand once, and the library is held to it."""
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    notebook = read(ROOT / "notebooks" / f"{name}.ipynb")
     (at,) = [i for i, c in enumerate(notebook.cells) if re.search(r"\*\*[Bb]y hand|^## By hand", c.source)]
     by_hand = notebook.cells[at + 1 : at + 3]
     assert all(cell.cell_type == "code" for cell in by_hand)
@@ -260,6 +265,6 @@ def test_its_links_lead_somewhere(lesson: Any) -> None:
 
 
 def test_every_lesson_is_in_the_first_one_and_in_the_readme() -> None:
-    start = prose(nbformat.read(LESSONS[0], as_version=4))
+    start = prose(read(LESSONS[0]))
     for path in LESSONS[1:]:
         assert f"]({path.name})" in start and f"](notebooks/{path.name})" in README

@@ -9,7 +9,6 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -106,6 +105,8 @@ def test_a_users_own_notebook_has_a_page_and_half_a_file_ends_nothing(builder, t
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "class.md").write_text("| 05_dml | 29 | 700 |\n")
+    import nbformat  # two seconds of processor time, in the one worker that comes here
+
     mine = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1/0")])
     nbformat.write(mine, tmp_path / "notebooks" / "my own.ipynb")
     slider = nbformat.v4.new_code_cell("import ipywidgets\nslider = ipywidgets.IntSlider(value=7)\nprint('ran')")
@@ -185,6 +186,8 @@ def test_what_a_page_would_fetch_and_what_is_too_heavy_is_told(builder, tmp_path
 
 
 def test_a_notebook_that_raises_does_not_end_the_site(builder, tmp_path: Path) -> None:
+    import nbformat  # two seconds of processor time, in the one worker that comes here
+
     mine = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Mine"), nbformat.v4.new_code_cell("1 / 0")])
     nbformat.write(mine, tmp_path / "mine.ipynb")
     told = builder.lesson(tmp_path / "mine.ipynb", tmp_path / "mine.html", live=True)

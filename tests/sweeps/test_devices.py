@@ -40,6 +40,7 @@ def test_processes_take_devices_in_turn(settled: None, monkeypatch: pytest.Monke
     assert all(row[1] == row[0] and row[2:] == ["cuda:0", "cpu"] for row in seen)
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_through_them_and_a_broken_pool_is_made_anew(tmp_path: Path) -> None:
     asked = {"x": [0.0, 1.0, 2.0], "seed": [0, 1]}
     expected = xl.sweep(toy.CHEAP, progress=False, **asked)

@@ -3,13 +3,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import warnings
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 import xarray as xr
@@ -293,10 +292,7 @@ def test_a_mark_survives_the_journey() -> None:
 
 def driven(*arguments: object) -> list[dict]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HELPERS), str(HELPERS.parents[1])])}
-    done = subprocess.run(
-        [sys.executable, str(HELPERS / "kill_sweeps.py"), *map(str, arguments)],
-        capture_output=True, text=True, env=environment, timeout=300,
-    )  # fmt: skip
+    done = children.python((HELPERS / "kill_sweeps.py").read_text(), *arguments, env=environment)
     assert done.returncode == 0, done.stderr
     assert "Error" not in done.stderr, done.stderr
     found: list[dict] = json.loads(done.stdout)

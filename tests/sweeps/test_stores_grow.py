@@ -520,6 +520,7 @@ def test_a_member_of_a_notebook_is_told_at_once() -> None:
     assert "use threads" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_worker_that_ends_or_cannot_say_its_error_is_told_by_its_cause(tmp_path, monkeypatch, faults) -> None:
     with pytest.raises(RuntimeError, match=r"a worker process ended by itself with status 3, at its start or in a mem"):
         quiet(ENDING, seed=range(2), how="processes", retries=50)

@@ -83,6 +83,7 @@ def test_compiled_steps_give_what_plain_ones_give(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_kernels_that_are_really_compiled_give_what_plain_ones_give() -> None:
     """By inductor, with a C++ compiler: half a minute of processor time, kept in its cache."""
     if why := machine._no_compiler(torch.device("cpu"), machine.BACKEND):

@@ -218,7 +218,7 @@ def test_attention_takes_every_term_and_every_look(kind: str) -> None:
     shapes = xl.load("shapes", n_train=60, n_test=30)
     if kind == "one_tower":
         shapes = xl.one_tower.with_tokens(shapes)
-        net: nn.Module = xl.one_tower.OneTower.for_dataset(shapes, width=8)
+        net: nn.Module = xl.one_tower.OneTower.for_dataset(shapes, width=8, layers=1)
     else:
         options: dict[str, object] = {"architecture": "mlp", "width": 8, "auxiliary": ("text",)}
         net = xl.LateFusion.for_dataset(shapes, ("image", "audio"), "cross_attention", **options)  # type: ignore[arg-type]

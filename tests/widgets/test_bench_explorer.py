@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import cache
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from xmodal_widgets.view.kinds import look_views
 from xmodal_widgets.view.train import TOLERANCE
 
 import xmodal_lab as xl
+from xmodal_lab.experiments import beside
 from xmodal_lab.experiments.bench import Bench
 from xmodal_lab.experiments.world import world_of
 
@@ -114,6 +117,7 @@ def test_the_shipped_cube_has_every_look_and_is_small() -> None:
     assert bool((whole["trajectory"].max(("ta", "tb")) > whole["trajectory"].min(("ta", "tb"))).all())
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_cube_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training differs in the last digits between processors, so the stated tolerance is not round-off."""
     monkeypatch.setattr("xmodal_lab.experiments.bench.ISOLINES", {"image": (4,), "text": (4,)})  # one cell of twelve
@@ -140,10 +144,12 @@ def test_on_the_way_the_gap_comes_before_the_spectra(monkeypatch: pytest.MonkeyP
         def tell(self, found: dict[str, object]) -> None:
             told.extend(name for name in found if name in ("curve_w2", "curve_density", "trajectory"))
 
+    monkeypatch.setattr(beside, "cores", lambda: 1)  # alone: a second core brings the spectra when it has them
     quick = xl.bench(looks={"gap": True}, checkpoints=2, trajectory=3, epochs=2)
     monkeypatch.setattr(bench, "experiment", lambda tolerance=None: quick)
     found = bench.train_here({"seed": 1}, Hears(), lambda: False)
-    assert told == ["trajectory", *["curve_w2"] * 3, *["curve_density"] * 3]
+    assert [name for name, _ in groupby(told)] == ["trajectory", "curve_w2", "curve_density"]
+    assert told.count("curve_w2") >= 3 and told.count("curve_density") >= 3, "each moment as it is looked at"
     assert np.isfinite(found["curve_density"]).all() and np.isfinite(found["curve_w2"]).all()
 
 
@@ -157,13 +163,23 @@ CONTROLS = {
 PICTURES = {"landscape": "landscape", "spectrum": "density", "gap": "curve_w2", "isolines": "accuracy_at_shots"}
 
 
+@cache
+def offered() -> set[str]:
+    """The controls that the explorer shows."""
+    return {c["dim"] for c in explore("bench", seed=0)._controls if not c["hidden"]}
+
+
+@cache
+def drawn_as(picture: str) -> xr.DataArray:
+    return bench.load_cube()[PICTURES[picture]].fillna(0.0)  # a lone modality has no gap: that is seen, too
+
+
 @pytest.mark.parametrize("picture", PICTURES)
 @pytest.mark.parametrize("control", CONTROLS)
 def test_all_sixteen_pairs_of_control_and_picture_are_live(control: str, picture: str) -> None:
     """At some setting of the others, moving the control changes the picture by more than it is rounded."""
-    drawn = bench.load_cube()[PICTURES[picture]].fillna(0.0)  # a lone modality has no gap: that is seen, too
+    drawn = drawn_as(picture)
     for name in CONTROLS[control]:
         steps = np.abs(drawn - drawn.isel({name: 0}))
         assert float(steps.max()) > 0.02 * float(np.abs(drawn).max()), name
-        one = explore("bench", seed=0)
-        assert name in {c["dim"] for c in one._controls if not c["hidden"]}
+        assert name in offered()

@@ -37,6 +37,7 @@ def test_its_switches_say_what_they_do() -> None:
     assert float(few) < float(many)
 
 
+@pytest.mark.slow
 def test_a_sample_computed_again() -> None:
     """Training differs in the last digits between processors, so the stated tolerance is not round-off."""
     at = {"out": "text", "count": 2, "label_share": 0.2, "anchors": 0.05, "connection": True, "exploration": False,

@@ -80,6 +80,7 @@ WHERE = Experiment("where", {"seed": 0}, member, ["pid", "together"], stack=stac
 """
 
 
+@pytest.mark.slow
 def test_cubes_are_made_by_a_process_on_each_core_in_stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stacks_on_cores.py").write_text(STACKS, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)

@@ -65,6 +65,7 @@ def test_one_modality_has_no_pairs_to_shuffle() -> None:
         assert float(cube["accuracy"].std(dim).max()) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("modalities", "alpha"), [("image+audio", 1.0), ("audio", 0.0)])
 def test_a_sample_of_the_cube_computed_again(modalities: str, alpha: float) -> None:
     """Training differs in the last digits between processors, so the stated tolerance is not round-off."""

@@ -45,6 +45,7 @@ def until(true: object, seconds: float = 60.0) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_grid_that_fills_is_watched_from_another_process(tmp_path: Path) -> None:
     store, flag = tmp_path / "s.zarr", tmp_path / "flag"
     child = filling(store, flag)

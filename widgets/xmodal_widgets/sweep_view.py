@@ -15,19 +15,19 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
-import numpy as np
 import traitlets
 
 from .page import assets, later, picture
 from .view import student
 from .view.chosen import checked_views
+from .view.drafts import Draft
 from .view.grid import Grid, one_of
-from .view.joining import joined, parted, used_dims, with_places, with_settings
+from .view.hosting import ViewHost
+from .view.joining import joined, parted, with_settings
 from .view.kinds import HeatMap, View
 from .view.opened import averages, dims_of, fixed_settings, offered_settings, parts_of, store_of, trainable, with_stored
 from .view.own import Own
@@ -62,7 +62,8 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             has the variable's other dimensions (and ``"why": {variable: sentence}`` says why one is NaN),
             ``progress(0.3)`` or ``progress(0.3, "epoch 3")`` reports,
             ``progress.tell({variable: array})`` shows what is known so far, ``cancelled()`` says whether to stop.
-            Runs in a background thread; the result joins the cube. Where the cube tells its sweep's fixed settings
+            Runs in a background thread; the result joins the cube. An attribute ``prepare(setting)`` of it is called
+            once, in another thread, when the reader begins to follow. Where the cube tells its sweep's fixed settings
             (``attrs["settings"]``), ``setting`` holds them too.
         experiment: the :class:`xmodal_lab.sweeps.Experiment` (or its name) that the cube was swept with, in place
             of ``compute``: it trains with the defaults and the fixed settings that the cube tells.
@@ -149,11 +150,11 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self._id = uuid.uuid4().hex  # by which places that show this view find its cube
         self._kept_here: tuple[str, ...] = ()
         self._drawn: tuple[str, picture.Kept] = ("", picture.Kept(None, b"", bytes))
-        self._draft: _Draft | None = None
+        self._draft: Draft | None = None
         self._guarding = threading.RLock()  # JupyterLab's callbacks and training run on threads of their own
         self._grid = grid
         self.cube = dataset
-        self._trainer = Trainer(_Host(self), compute)
+        self._trainer = Trainer(ViewHost(self), compute)
         self._versions, self._drafts = itertools.count(1), itertools.count(1)
         self._watcher: Watcher | None = None
         super().__init__(
@@ -356,30 +357,9 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
             found = {name: value for name, value in found.items() if name in self.cube.data_vars}
             if not found:
                 return
-            draft = self._draft if self._draft is not None and self._draft.setting == setting else _Draft(setting)
-            self._draft = draft
-            draft.found |= found
-            places = {d: setting[d] for d in used_dims(self.cube, setting, draft.found)}
-            whole = draft.cube is None or set(places) != set(draft.places)
-            if whole:
-                draft.places, draft.cube = places, with_places(self.cube, places)[0]
-                found = draft.found
-            grid = Grid.of(joined(draft.cube[list(found)], setting, found))  # type: ignore[index]
-            at = {name: value for name, value in setting.items() if name in grid.dims}
-            slabs = grid.slabs(list(found), at, {n: dims_of(v) for n, v in found.items()})
-            message: dict[str, Any] = {
-                "kind": "draft",
-                "version": self._layout["version"],
-                "number": next(self._drafts),
-                "slabs": [{"name": name, "at": place, "size": values.size} for name, place, values in slabs],
-            }
-            if whole:
-                grown = Grid.of(draft.cube)
-                known = {k: self._layout[k] for k in ("quantiles", "id", "version")}
-                message |= {"layout": {**grown.layout(), **known}, "new": grown.since(self._grid)}
-            # What is still to come is no gap to be bridged: a curve ends where its training stands.
-            numbers = [np.where(np.isnan(values), np.inf, values) for _, _, values in slabs]
-            self.send(message, [b"".join(values.astype("<f4").tobytes() for values in numbers)])
+            if self._draft is None or self._draft.setting != setting:
+                self._draft = Draft(setting)
+            self.send(*self._draft.message(self.cube, self._grid, self._layout, found, next(self._drafts)))
 
     def _drop_draft(self) -> None:
         """Tell the browser that a draft will not be finished."""
@@ -495,48 +475,3 @@ def _as_dataset(cube: Any) -> Any:
     import xarray as xr
 
     return cube.to_dataset(name=cube.name or "value") if isinstance(cube, xr.DataArray) else cube
-
-
-@dataclass
-class _Draft:
-    """What is known so far of a setting that is being computed, and the cube with room for it."""
-
-    setting: Mapping[str, Any]
-    found: dict[str, Any] = field(default_factory=dict)
-    places: Mapping[str, Any] = field(default_factory=dict)
-    cube: xr.Dataset | None = None
-
-
-class _Host:
-    """The side of a view that its trainer sees."""
-
-    def __init__(self, view: SweepView) -> None:
-        self._view = view
-
-    def grid(self) -> Grid:
-        return self._view._grid
-
-    def fixed(self) -> Mapping[str, Any]:
-        return fixed_settings(self._view.cube)
-
-    def drawn(self) -> tuple[str, ...]:
-        settings = getattr(self._view._experiment, "defaults", ())
-        return tuple(name for name in self._view._grid.dims if name in settings)
-
-    def known(self, setting: Mapping[str, Any]) -> bool:
-        return self._view._grid.holds(setting, self._view._looked_at)
-
-    def draft(self, setting: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-        self._view._show_draft(setting, found)
-
-    def drop(self) -> None:
-        self._view._drop_draft()
-
-    def join(self, setting: Mapping[str, Any], result: Any) -> None:
-        self._view._join(setting, result)
-
-    def report(self, job: dict[str, Any]) -> None:
-        self._view._job = job
-
-    def show_error(self, error: BaseException, remedy: str = "") -> None:
-        self._view.show_error(error, remedy)

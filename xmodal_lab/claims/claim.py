@@ -17,6 +17,7 @@ from ..sweeps import experiment as experiments
 from ..sweeps import sweep
 from ..sweeps.experiment import Experiment, Report
 from ..utils import checks as check
+from .rehearsal import Enough, Refused, cube_of
 from .seeds import COSTS, seeds_of
 from .verdicts import Effect, Measured, missing
 
@@ -52,6 +53,7 @@ class Conditions:
         told: names of settings that were taken, and what the claim itself would have taken.
         devices: what the sweeps ran on.
         rows: on how many test rows the arms were scored, in a sentence, where that is not all of them.
+        rehearsing: sweeps check what they are asked and give made-up numbers; nothing is trained.
 
     Raises:
         ValueError, TypeError: a budget, seeds or dataset that make no sense.
@@ -70,6 +72,7 @@ class Conditions:
     told: dict[str, set[str]] = field(default_factory=dict, compare=False, repr=False)
     devices: set[str] = field(default_factory=set, compare=False, repr=False)
     rows: set[str] = field(default_factory=set, compare=False, repr=False)
+    rehearsing: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check.one_of("budget", self.budget, BUDGETS)
@@ -100,11 +103,13 @@ class Conditions:
             What :func:`xmodal_lab.sweep` raises.
         """
         known = experiments.get(experiment)
-        axes |= self._set(known, axes)
+        axes |= (mine := self._set(known, axes))
         if "data_seed" in known.defaults and "data_seed" not in axes:
             known = known.with_defaults(data_seed=None)  # an interval over seeds is one over data too
         if "seed" in known.defaults:
             axes = {"seed": list(self.seeds), **axes}
+        if self.rehearsing:
+            return cube_of(known, axes, mine)
         key = _digest({"experiment": known.name, "version": known.version, "defaults": known.defaults, "axes": axes})
 
         def run() -> xr.Dataset:
@@ -116,6 +121,11 @@ class Conditions:
         self.devices.add(str(cube.attrs.get("device", "")))
         self.rows.update({known.scored} - {""})
         return cube
+
+    def trains(self) -> None:
+        """Said by a claim before it trains nets without a sweep: a rehearsal of its settings ends there."""
+        if self.rehearsing:
+            raise Enough
 
     def scores_on(self, samples: Samples, modalities: Sequence[str]) -> None:
         """Note on how many test rows the arms are scored, for a claim that makes no sweep: a sweep tells it itself.
@@ -139,11 +149,13 @@ class Conditions:
         for name, value in self.settings.items():
             if name not in known.defaults or self.told.get(name) == {"taken"}:
                 continue
+            if name == "seed":  # one for all would leave a row of one outcome, which says that it rests on many
+                raise Refused("'seed' is no setting of a claim, which rests on several: give them as seeds.")
             own = axes.get(name, known.defaults[name])
             values = self.told.setdefault(name, set())
             values.add(repr(own))
             if (name in axes and not isinstance(own, str) and hasattr(own, "__len__")) or len(values) > 1:
-                raise ValueError(f"this claim compares values of {name!r} itself, so it cannot be set.")
+                raise Refused(f"this claim compares values of {name!r} itself, so it cannot be set.")
             found[name] = value
         return found
 
@@ -261,11 +273,29 @@ class Claim:
         if given is not None and len(given.modalities) < self.modalities:
             alone = ", ".join(given.modalities)
             return missing(f"a dataset with {self.modalities} modalities", note=f"{given.name} has {alone}.")
+        if self.trained and conditions.settings:
+            self._rehearse(conditions)
         found = self.measure(conditions)
-        if unknown := [name for name in conditions.settings if name not in conditions.told and self.trained]:
-            raise ValueError(f"{self.id} takes no setting {unknown[0]!r}.")
+        self._refuse_unknown(conditions)
         note = " ".join(part for part in (found.note, *sorted(conditions.rows)) if part)
         return self.beside(replace(found, note=note), partial=conditions.dataset is not None)
+
+    def _rehearse(self, conditions: Conditions) -> None:
+        """Refuse settings that it cannot take, before anything is trained."""
+        before = replace(conditions, rehearsing=True, store=None, memory={}, told={}, devices=set(), rows=set())
+        try:
+            self.measure(before)
+        except Refused:
+            raise
+        except Enough:
+            pass
+        except Exception:  # made-up numbers have led it astray: what it has not asked for yet, measuring will tell
+            return
+        self._refuse_unknown(before)
+
+    def _refuse_unknown(self, conditions: Conditions) -> None:
+        if unknown := [name for name in conditions.settings if name not in conditions.told and self.trained]:
+            raise Refused(f"{self.id} takes no setting {unknown[0]!r}.")
 
     def beside(self, found: Measured, partial: bool = False) -> Measured:
         """What was measured beside the effect of this claim, which has to be in its unit.

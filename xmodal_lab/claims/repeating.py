@@ -58,7 +58,8 @@ def repeat(
     share = check.real("share", share)
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share!r}.")
-    number = int(np.random.SeedSequence().generate_state(1)[0]) if draw is None else check.integer("draw", draw)
+    own = int(np.random.SeedSequence().generate_state(1)[0])
+    number = own if draw is None else check.integer("draw", draw, at_least=0)
     known = shipped()
     worded = {i for i, row in known.items() if not row["verdict"].startswith(NEEDS)}
     there = [c for c in chosen(ids) if c.trained and c.id in worded]

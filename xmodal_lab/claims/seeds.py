@@ -1,7 +1,11 @@
 """How many seeds each row gets: fixed beforehand, by what a seed costs, and never by what was seen.
 
 A row that is measured again until it says something says it too often; so n stands here, before any run. Twenty seeds
-see an effect of 0.66 standard deviations with 80 % power, ten 1.0, five 1.7 (``statistics.detectable``).
+see an effect of 0.66 standard deviations with 80 % power, ten 1.0, five 1.7, sixty 0.37 (``statistics.detectable``).
+
+The rule is one for all rows: what rows share (a sweep, a baseline) is divided among them, and every row of such a cost
+gets that many. A row that moves to another class after its outcome was seen begins at :data:`LATER`, with seeds that
+nobody has looked at: more seeds added to those that were seen would be a look and a second try.
 """
 
 from __future__ import annotations
@@ -10,11 +14,13 @@ from ..utils import checks as check
 
 # Cost of one seed of a row on one core -> seeds, by budget. "full" is for a machine of one's own, or a GPU.
 SEEDS = {
+    "two seconds": {"quick": 60, "full": 120},  # up to about 2 s
     "seconds": {"quick": 20, "full": 40},  # up to about 10 s
     "half a minute": {"quick": 10, "full": 20},  # up to about 30 s
     "minutes": {"quick": 5, "full": 10},
 }
 COSTS = tuple(SEEDS)
+LATER = 2000  # first seed of rows whose class, hence n, was changed after a look at other seeds
 FRESH = 1000  # first of the seeds that no row of the shipped ledger uses, for a check of its words
 
 

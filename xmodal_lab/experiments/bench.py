@@ -10,22 +10,26 @@ both under the present recipe.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..data.drawing import shuffled_classes
 from ..data.labels import SORTS, task_of
 from ..data.samples import Dataset, Samples
 from ..instruments.landscape import trajectory_plane
-from ..instruments.look import Looks, looks_of
+from ..instruments.look import Looks, along, looks_of, taken
 from ..losses.module_loss import loss_on
+from ..models.encoders import ARCHITECTURES
 from ..models.fusion import FUSIONS, LateFusion
-from ..sweeps.experiment import WHY, Experiment, Report, Variable, tell
+from ..sweeps.experiment import WHY, Experiment, Report, Variable, listens, tell
 from ..training import DivergedError, Options, Run, recipes, settings_of, stacking
 from ..training.fitting import share_teachers
 from ..training.options import OWN
@@ -33,6 +37,9 @@ from ..training.recipe import Recipe
 from ..training.terms import Alignment, Connection, Latent, Shared, Task, Term
 from ..utils import checks as check
 from ..utils.random import seed_of
+from ..utils.torch_state import pick_device
+from . import beside
+from .beside import Parts, Shares
 from .late_fusion import UNSPLIT, Curves, val_accuracy
 from .world import DATA as DIGITS
 from .world import DatasetWorld, Values
@@ -62,9 +69,11 @@ OVER = {
     "density": "curve_density", "w2": "curve_w2", "w2_bias": "curve_w2_bias", "eigenvalue": "curve_lambda",
     "loss": "curve_loss",
 }  # fmt: skip
-# How far a member is once its net is trained, and looked at; as measured (ours).
-TRAINED, LOOKED = 0.25, 0.6
+# Stages of a member -> their share of its time; as measured (ours).
+STAGES = {"training": 0.25, "looks": 0.35, "isolines": 0.4}
 NEVER = 1 << 30  # epochs between two scores: after the last alone
+# A net to be trained, by its settings, and the cells (member, text) that it answers.
+Group = tuple[dict[str, Any], list[tuple[int, int]]]
 
 
 def bench(
@@ -220,6 +229,8 @@ class Bench(DatasetWorld):
         Options(recipe=recipe, **{k: s[k] for k in TRAINING if k != "device"})
         self.check_data(s)
         check.one_of("fusion", s["fusion"], FUSIONS)
+        check.one_of("architecture", s["architecture"], ARCHITECTURES)
+        pick_device(s["device"])
         check.integer("width", s["width"], at_least=1)
         for setting in self.shots:
             if s[setting] is not None:
@@ -292,6 +303,17 @@ class Bench(DatasetWorld):
     def _curve(self) -> Looks:
         return Looks(density=True, eigenvalues=1, gap=True, rows=200)
 
+    def prepare(self, s: dict[str, Any]) -> None:
+        """Make here, and in the process beside this one, what the first member would wait for."""
+        s = self.normal(s)
+        if pick_device(s["device"]).type == "cpu":
+            beside.PROCESS.ask(self, "first", (s,))
+        self.first(s)
+
+    def first(self, s: Values) -> None:
+        """Load the data, and take one step: what torch makes when it is first asked is there then."""
+        self._train([{**s, "epochs": 1}], self.load(s), score_every=NEVER)
+
     # -- data and nets ---------------------------------------------------------------------------
 
     def load(self, s: Values) -> Dataset:
@@ -334,22 +356,32 @@ class Bench(DatasetWorld):
         return stacking.pays(self.net(s, self.load(s)), s["device"])
 
     def stack(self, members: Sequence[Values], report: Report) -> list[Mapping[str, Any] | Exception]:
-        """Train the members together, then look at each."""
-        first = members[0]
+        """Train the members together, then look at each; for who looks on, a second core does its part meanwhile."""
+        first, shares = members[0], Shares(report, STAGES)
         dataset = self.load(first)
         # The sweep has asked whether a stack pays; the cells of the shots ask for themselves.
         kept = self.steps(first["epochs"]) if self.checkpoints else None
-        on_epoch = Curves(report, first["epochs"], TRAINED)
-        runs = self._train(members, dataset, on_epoch=on_epoch, snapshots=kept, together=True)
-        found: list[Any] = []
-        for i, (run, s) in enumerate(zip(runs, members, strict=True)):
-            report(TRAINED + (LOOKED - TRAINED) * i / len(members), f"looking at member {i + 1} of {len(members)}")
-            found.append(run if isinstance(run, DivergedError) else self._looked(run, dataset, s, report))
-        # What takes longest comes last: somebody may look on.
-        if self.isolines:
-            for one, grid in zip(found, self._at_shots(members, report), strict=True):
-                if isinstance(one, dict):
-                    one |= {**grid, WHY: one[WHY] | grid.get(WHY, {})}
+        with Parts(self, beside=listens(report) and pick_device(first["device"]).type == "cpu") as parts:
+            # What takes longest comes last, but where somebody else may begin with it.
+            grids = self._at_shots(members, parts, shares.of("isolines")) if self.isolines else [{} for _ in members]
+            curves = Curves(shares.of("training"), first["epochs"])
+
+            def on_epoch(row: Mapping[str, float]) -> None:
+                curves(row)
+                parts.come()
+
+            runs = self._train(members, dataset, on_epoch=on_epoch, snapshots=kept, together=True)
+            found: list[Any] = []
+            for i, (run, s) in enumerate(zip(runs, members, strict=True)):
+                shares.of("looks")(i / len(members), f"looking at member {i + 1} of {len(members)}")
+                if isinstance(run, DivergedError):
+                    found.append(run)
+                else:
+                    found.append(self._looked(run, dataset, s, shares.of("looks"), parts))
+            parts.rest(shares.again)
+        for one, grid in zip(found, grids, strict=True):
+            if isinstance(one, dict):
+                one |= {**grid, WHY: one[WHY] | grid.get(WHY, {})}
         return found
 
     def _train(self, members: Sequence[Values], dataset: Dataset, **how: Any) -> Sequence[Run | DivergedError]:
@@ -362,58 +394,92 @@ class Bench(DatasetWorld):
             nets, dataset, recipe=recipe, device=first["device"], keep_on_device=True, **shared, **own, **how
         )
 
-    def _looked(self, run: Run, dataset: Dataset, s: Values, report: Report) -> dict[str, Any]:
+    def _looked(self, run: Run, dataset: Dataset, s: Values, report: Report, parts: Parts) -> dict[str, Any]:
+        """The looks at one net; the spectra over training join them once ``parts`` has come to an end."""
         import xarray as xr
+
+        whole: dict[str, Any] = {WHY: {}}
+
+        def join(new: tuple[Mapping[str, Any], Mapping[str, str]]) -> None:
+            found, why = new
+            tell(report, found)
+            whole.update({**found, WHY: whole[WHY] | why})
 
         def on_look(new: Mapping[str, Any]) -> None:
             tell(report, new)
-            report(TRAINED, f"looked: {', '.join(new)}")
+            report(0.0, f"looked: {', '.join(new)}")
+            parts.come()
 
+        kept = (
+            {e: run.snapshots[e] for e in self.moments(s["epochs"]) if e in run.snapshots} if self.checkpoints else {}
+        )
+        if kept:
+            told = partial(self._told, report)
+            parts.add("over_training", run.model, kept, s, take=join, first=True, on_checkpoint=told)
         history, epoch = run.history, {"epoch": run.history.index.to_numpy()}
-        found, why = self.looks.of(run.model, dataset.test, on_look=on_look)
+        found, why = taken(self.looks, run.model, dataset.test, on_look=on_look)
         found |= {
             "val_accuracy": val_accuracy(run, s["choose"]),
             "accuracy_curve": xr.DataArray(history["test_accuracy"].to_numpy(), epoch),
             "train_loss_curve": xr.DataArray(history["loss"].to_numpy(), epoch),
         }
-        if self.checkpoints:
-            curves, unanswered = self._curves(run, dataset.test, s["epochs"], report)
-            found, why = found | curves, why | unanswered
         if "val_accuracy" not in history:
             why["val_accuracy"] = UNSPLIT
-        return {**found, WHY: why}
+        whole.update({**found, WHY: whole[WHY] | why})
+        if self.trajectory:
+            join(self._led(run, dataset.test))
+            parts.come()
+        if kept:
+            join(self._gaps(run.model, kept, dataset.test, partial(self._told, report)))
+            parts.come()
+        return whole
 
-    def _curves(self, run: Run, samples: Samples, epochs: int, report: Report) -> tuple[dict[str, Any], dict[str, str]]:
-        """The looks over training, and why one of them is NaN."""
+    def _told(self, report: Report, epoch: int, one: Any) -> None:
+        """What was seen at one checkpoint, to who looks on."""
+        taken = [n for n in ("w2", "w2_bias", "density") if n in one]
+        tell(report, {f"curve_{n}": one[n].expand_dims(checkpoint=[epoch]) for n in taken})
+        report(0.0, f"looked at epoch {epoch}")
+
+    def _gaps(
+        self, model: nn.Module, kept: Mapping[int, Any], samples: Samples, on_checkpoint: Callable[[int, Any], None]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The gap over training, which takes a tenth of the spectra's time; and why it is NaN."""
         import xarray as xr
 
-        from ..instruments.look import along
-
-        led, why = self._led(run, samples) if self.trajectory else ({}, {})
-        tell(report, led)
-
-        def told(epoch: int, one: Any) -> None:
-            taken = [n for n in ("w2", "w2_bias", "density") if n in one]
-            tell(report, {f"curve_{n}": one[n].expand_dims(checkpoint=[epoch]) for n in taken})
-            report(LOOKED, f"looked at epoch {epoch}")
-
-        kept = {epoch: run.snapshots[epoch] for epoch in self.moments(epochs) if epoch in run.snapshots}
         rows = self._curve().rows
-        # The gap first, which takes a tenth of a spectrum's time: somebody may look on.
-        gaps = along(kept, samples, model=run.model, on_checkpoint=told, gap=True, rows=rows)
-        path = along(kept, samples, model=run.model, on_checkpoint=told, density=True, eigenvalues=1, rows=rows)
-        said = {**json.loads(path.attrs["why"]), **json.loads(gaps.attrs["why"])}
-        why |= {OVER[name]: sentence for name, sentence in said.items() if name in OVER}
+        gaps = along(kept, samples, model=model, on_checkpoint=on_checkpoint, gap=True, rows=rows)
+        at = {"checkpoint": gaps["epoch"].to_numpy()}
+        return {OVER[name]: xr.DataArray(gaps[name].to_numpy(), at) for name in ("w2", "w2_bias")}, _why(gaps)
+
+    def over_training(
+        self,
+        model: nn.Module,
+        kept: Mapping[int, Any],
+        s: Values,
+        on_checkpoint: Callable[[int, Any], None] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The spectra over training, and why one is NaN; a part of a member that may be computed beside it.
+
+        Args:
+            model: the net.
+            kept: epoch -> its parameters.
+            s: the member's settings.
+            on_checkpoint: as in :func:`~xmodal_lab.along`.
+
+        Returns:
+            ``curve_density``, ``curve_lambda`` and ``curve_loss``; variable -> reason.
+        """
+        import xarray as xr
+
+        samples, rows = self.load(s).test, self._curve().rows
+        path = along(kept, samples, model=model, on_checkpoint=on_checkpoint, density=True, eigenvalues=1, rows=rows)
         at = {"checkpoint": path["epoch"].to_numpy()}
-        grid = {**at, "lambda_": path["lambda_"].to_numpy()}
         found = {
-            "curve_density": xr.DataArray(path["density"].to_numpy(), grid),
-            "curve_w2": xr.DataArray(gaps["w2"].to_numpy(), at),
-            "curve_w2_bias": xr.DataArray(gaps["w2_bias"].to_numpy(), at),
+            "curve_density": xr.DataArray(path["density"].to_numpy(), {**at, "lambda_": path["lambda_"].to_numpy()}),
             "curve_lambda": xr.DataArray(path["eigenvalue"].to_numpy()[:, 0], at),
             "curve_loss": xr.DataArray(path["loss"].to_numpy(), at),
         }
-        return found | led, why
+        return found, _why(path)
 
     def _led(self, run: Run, samples: Samples) -> tuple[dict[str, Any], dict[str, str]]:
         """The plane that training took, in half widths of itself; NaN, and why, where it led along a line."""
@@ -434,40 +500,57 @@ class Bench(DatasetWorld):
         at = {"moment": list(path), "axis": ["ta", "tb"]}
         return {"trajectory": plane["loss"].to_numpy(), "path": xr.DataArray(places, at)}, {}
 
-    def _at_shots(self, members: Sequence[Values], report: Report) -> list[dict[str, Any]]:
-        """Test accuracy in every cell of the shots, under each member's recipe: a stack for each number of pictures."""
+    def _at_shots(self, members: Sequence[Values], parts: Parts, report: Report) -> list[dict[str, Any]]:
+        """Test accuracy in every cell of the shots, under each member's recipe: a stack for each number of pictures.
+
+        The results are filled in as ``parts`` computes them.
+        """
         images, texts = (tuple(self.isolines[m]) for m in (self.target, str(self.auxiliary)))
         found = np.full((len(members), len(images), len(texts)), np.nan)
         why: list[dict[str, str]] = [{} for _ in members]
-        every = 1 if members[0]["choose"] == "best" else NEVER
         # Shots of the classified modality change the data, which members of a stack share; those of the other do not.
-        for i, image in enumerate(images):
-            groups = self._cells([{**s, f"{self.target}_shots": image} for s in members], texts)
-            for done, group in enumerate(groups, 1):
-                settings = [s for s, _ in group]
-                runs = self._train(settings, self.load(settings[0]), score_every=every)
-                for (_, cells), run in zip(group, runs, strict=True):
-                    for k, j in cells:
-                        if isinstance(run, DivergedError):
-                            why[k].setdefault("accuracy_at_shots", f"{image} pictures, {texts[j]} texts: {run}")
-                        else:
-                            found[k, i, j] = run.score
-                share = (i + done / len(groups)) / len(images)
-                report(LOOKED + (1 - LOOKED) * share, f"{image} pictures of each class")
-                tell(report, {"accuracy_at_shots": found[0]})
+        groups = [
+            (i, group) for i, image in enumerate(images)
+            for group in self._cells([{**s, f"{self.target}_shots": image} for s in members], texts)
+        ]  # fmt: skip
+        done = itertools.count(1)
+
+        def take(i: int, group: Sequence[Group], scores: Sequence[float | str]) -> None:
+            for (_, cells), score in zip(group, scores, strict=True):
+                for k, j in cells:
+                    if isinstance(score, str):
+                        why[k].setdefault("accuracy_at_shots", f"{images[i]} pictures, {texts[j]} texts: {score}")
+                    else:
+                        found[k, i, j] = score
+            tell(report, {"accuracy_at_shots": found[0]})
+            report(next(done) / len(groups), f"{images[i]} pictures of each class")
+
+        for i, group in reversed(groups):  # the longest first, so that none is left at the end
+            parts.add("scores", [s for s, _ in group], take=partial(take, i, group))
         return [{"accuracy_at_shots": one, WHY: reasons} for one, reasons in zip(found, why, strict=True)]
 
-    def _cells(
-        self, members: Sequence[Values], texts: Sequence[int]
-    ) -> list[list[tuple[dict[str, Any], list[tuple[int, int]]]]]:
+    def scores(self, members: Sequence[Values]) -> list[float | str]:
+        """Test accuracy of nets that train together, or why one diverged; a part that may be computed beside others.
+
+        Args:
+            members: their settings.
+
+        Returns:
+            For each a share in [0, 1] (minus a squared error for values), or a sentence.
+        """
+        every = 1 if members[0]["choose"] == "best" else NEVER
+        runs = self._train(members, self.load(members[0]), score_every=every)
+        return [str(run) if isinstance(run, DivergedError) else run.score for run in runs]
+
+    def _cells(self, members: Sequence[Values], texts: Sequence[int]) -> list[list[Group]]:
         """What is trained for these texts: stacks of (setting, the cells (member, text) that it answers)."""
-        answers: dict[Hashable, tuple[dict[str, Any], list[tuple[int, int]]]] = {}
+        answers: dict[Hashable, Group] = {}
         for k, s in enumerate(members):
             for j, text in enumerate(texts):
                 normal = self.normal({**s, f"{self.auxiliary}_shots": text})
                 # Where unpaired rows weigh nothing, all texts ask for the same net.
                 answers.setdefault(tuple(sorted(normal.items())), (normal, []))[1].append((k, j))
-        groups: dict[Hashable, list[tuple[dict[str, Any], list[tuple[int, int]]]]] = {}
+        groups: dict[Hashable, list[Group]] = {}
         for answer in answers.values():
             groups.setdefault(self.stack_key(answer[0]), []).append(answer)
         return list(groups.values())
@@ -510,6 +593,11 @@ def with_shots(dataset: Dataset, shots: Mapping[str, int], seed: int = 0) -> Dat
         present[m] = keep
     some = torch.stack(list(present.values())).any(0)
     return replace(dataset, train=replace(train, present=present).subset(some))
+
+
+def _why(path: Any) -> dict[str, str]:
+    """Why variables over training are NaN, from what :func:`~xmodal_lab.along` says of its looks."""
+    return {OVER[name]: sentence for name, sentence in json.loads(path.attrs["why"]).items() if name in OVER}
 
 
 def _default_recipe(dataset: Dataset | None) -> Recipe:

@@ -19,6 +19,7 @@ from ..data import xor as xor_labels
 from ..data.pairing import Pairing
 from ..data.samples import Dataset
 from ..losses.module_loss import loss_on
+from ..models.encoders import ARCHITECTURES
 from ..models.fusion import FUSIONS, LateFusion
 from ..sweeps.experiment import WHY, Report, Result, Variable, listens, tell
 from ..training import DivergedError, Options, Run, fit, settings_of, stacking
@@ -26,6 +27,7 @@ from ..training.options import OWN, PLAIN
 from ..training.stacks import why_not_mapped, why_not_products
 from ..utils import checks as check
 from ..utils.kept import kept
+from ..utils.torch_state import pick_device
 from .world import DATA, DatasetWorld, Values
 
 # The share of the label that lives in the combination of modalities (see data/xor); None: the labels as they are.
@@ -166,6 +168,8 @@ class LateFusionWorld(DatasetWorld):
             check.share("xor", s["xor"])
             check.modalities_of(s["modalities"].split("+"), tuple(known)[:2])
         check.one_of("fusion", s["fusion"], FUSIONS)
+        check.one_of("architecture", s["architecture"], ARCHITECTURES)
+        pick_device(s["device"])
         check.integer("width", s["width"], at_least=1)
 
     def normal(self, s: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,10 @@ class World(ABC):
         """The settings without what makes no difference: members with the same normal form are computed once."""
         return s
 
+    def prepare(self, s: dict[str, Any]) -> None:
+        """Make what the first member of a session would wait for: somebody is going to look on."""
+        self.load(s)
+
     def seconds(self, s: Values) -> float:
         """A guess of how long a member takes; 0 where there is none."""
         return 0.0

@@ -78,3 +78,28 @@ def _letters(name: str) -> dict[str, Any]:
         "legend.fontsize": 0.875 * points, **small, "axes.linewidth": 0.75 * thin, "lines.linewidth": 1.25 * thin,
         "lines.markersize": 0.5 * points, "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path",
     }  # fmt: skip
+
+
+def legible(text: object) -> str:
+    """Mathematics between dollars where it is any; else every letter as it stands, so that no name stops a picture."""
+    from matplotlib.mathtext import MathTextParser
+
+    shown = str(text)
+    if "$" in shown:
+        try:
+            MathTextParser("path").parse(shown)
+        except ValueError:
+            return shown.replace("$", r"\$")
+    return shown
+
+
+def limits_of(limits: object) -> tuple[float, float]:
+    """(low, high) of an axis or a colour scale.
+
+    Raises:
+        ValueError: no such pair.
+    """
+    ends = [check.real("an end of limits", end) for end in check.listed("limits", limits)]
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise ValueError(f"limits must be (low, high) with low < high, got {limits!r}.")
+    return ends[0], ends[1]

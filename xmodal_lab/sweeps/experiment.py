@@ -258,6 +258,11 @@ class Experiment:
             check.one_of(f"setting of {self.name!r}", name, self.defaults)
         return self.member(self.settings(**given), progress or (lambda *_: None))
 
+    def prepare(self, given: Settings) -> None:
+        """Make what the first :meth:`compute` of a session would wait for, where its world knows: load the data."""
+        if (prepare := getattr(self.world, "prepare", None)) is not None:
+            prepare(self.settings(**given))
+
     def with_defaults(self, **given: Any) -> Experiment:
         """The same experiment with other defaults."""
         return replace(self, defaults=self.settings(**given))

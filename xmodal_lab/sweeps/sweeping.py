@@ -261,6 +261,7 @@ def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Cal
         return {**found, WHY: why} if why else found
 
     compute.experiment = known  # type: ignore[attr-defined]
+    compute.prepare = known.prepare  # type: ignore[attr-defined]
     return compute
 
 

@@ -14,8 +14,10 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -289,8 +291,19 @@ def terminate(pool: Executor) -> None:
 
 
 def ignore_interrupt() -> None:
-    """In a worker: Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them."""
+    """In a worker: Ctrl-C in a terminal reaches workers too; the sweep itself decides what becomes of them.
+
+    One whose parent was killed would wait for its next task for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_leave_with_parent, daemon=True, name="xmodal-parent").start()
+
+
+def _leave_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _is_loky(executor: Executor) -> bool:

@@ -46,8 +46,6 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
         >>> round(mean, 3), round(half, 3)
         (0.6, 0.248)
     """
-    from scipy import stats
-
     given = check.as_tensor("values", values)
     if given.is_complex():
         raise TypeError(f"values must be real numbers, got {given.dtype}.")
@@ -61,8 +59,16 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
         return float(numbers[0]), float("nan")
     with np.errstate(invalid="ignore", over="ignore"):  # of infinite values, and of huge ones
         spread = float(numbers.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + level / 2, len(numbers) - 1)) * spread / len(numbers) ** 0.5
+    half = _student(level, len(numbers) - 1) * spread / len(numbers) ** 0.5
     return float(numbers.mean()), half
+
+
+@cache
+def _student(level: float, freedom: int) -> float:
+    """t_{(1+level)/2, freedom}; kept, since SciPy takes longer for it than for all else of an interval."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.5 + level / 2, freedom))
 
 
 def detectable(sd: float, n: int, power: float = 0.8, level: float = 0.95) -> float:

@@ -109,7 +109,7 @@ def open(
         opening["checkpoint"] = int(cube["checkpoint"][-1])
     opening["title"] = "bench: five papers in one net"
     controls = controls or {k: [n for n in names if epochs or n != "checkpoint"] for k, names in CONTROLS.items()}
-    compute = compute or partial(train_here, known=tuple(map(str, cube.data_vars)))
+    compute = compute or _trains(tuple(map(str, cube.data_vars)))
     if views is None:
         shown = [view for view in shown if set(view.variables) <= set(cube.data_vars)]  # a cube of fewer looks
     return SweepView(cube, shown, controls, compute=compute, **(opening | options))
@@ -155,6 +155,13 @@ def rounded(values: np.ndarray) -> np.ndarray:
     bits = values.view(np.uint32)
     kept = (bits + (1 << (drop - 1))) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)
     return np.where(np.isfinite(values), kept.view(np.float32), values)
+
+
+def _trains(known: Collection[str]) -> Callable[..., Any]:
+    """What "Train here" runs, and what it makes beforehand where somebody follows."""
+    compute = partial(train_here, known=known)
+    compute.prepare = lambda setting: experiment(TOLERANCE).prepare(setting)  # type: ignore[attr-defined]
+    return compute
 
 
 def train_here(

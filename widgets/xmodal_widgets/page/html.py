@@ -27,10 +27,10 @@ function pageModel(traits) {
     on: (event, call) => listeners.set(event, [...(listeners.get(event) || []), call]),
     off: (event, call) => listeners.set(event, (listeners.get(event) || []).filter((other) => other !== call)),
     save_changes: () => {
-      clearTimeout(saving); // after the picture: a change of address takes longer than a frame
+      clearTimeout(saving); // when the reader rests: a change of address takes several milliseconds
       saving = setTimeout(() => {
         history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(traits.state)));
-      }, 40);
+      }, 150);
     },
     send: () => {},
   };

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -78,6 +79,7 @@ class Trainer:
     def __init__(self, host: Host, compute: Compute | None) -> None:
         self._host = host
         self._compute = compute
+        self._prepares: Callable[[dict[str, Any]], None] | None = getattr(compute, "prepare", None)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._running: Job | None = None
@@ -107,6 +109,7 @@ class Trainer:
             ValueError: the view was made without ``compute=``.
         """
         self._possible()
+        self._prepare(state)
         with self._lock:
             missing = [s for s in self._settings(state) if not self._host.known(s)]
             running = self._running
@@ -133,6 +136,19 @@ class Trainer:
         """Wait until nothing is in work."""
         if self._thread is not None:
             self._thread.join()
+
+    def _prepare(self, state: Mapping[str, Any]) -> None:
+        """Once, when the reader begins to follow: what the first release would wait for, if the compute says what."""
+        prepare, self._prepares = self._prepares, None
+        if prepare is None:
+            return
+        setting = {**self._host.fixed(), **self._settings(state)[0]}
+
+        def quietly() -> None:
+            with suppress(Exception):  # whatever is wrong the first release will say
+                prepare(setting)
+
+        threading.Thread(target=quietly, daemon=True, name="xmodal-prepare").start()
 
     def _possible(self) -> None:
         if self._compute is None:

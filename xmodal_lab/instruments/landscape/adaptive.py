@@ -1,38 +1,49 @@
-"""A plane from few of its points: strides that halve only where the surface asks for it, checked on points held out.
+"""A plane from few of its points: each next one where what is known says least, until no point may be far off.
 
-A coarse grid is computed first. Then, level by level, each cell gets the points half-way between its own, which say by
-how much bicubic splines through the coarser grid miss them. Where that, divided by ``DECAY``, is within the tolerance,
-the cell is left to the splines; elsewhere it is cut again. In the end points are held out: computed, and compared with
-what the splines put there, half of them where the largest error is expected. If one of them misses, its surroundings
-expect that error, all others a little more than before, more cells are cut, and other points are held out; if that does
-not help, every point is computed.
+Through the points that are known goes a smooth surface, a Gaussian process with a Matérn 3/2 kernel whose length is
+twice the plane: nearly the spline of r³. How far it may be off at another point is a product. Its standard deviation
+there says how far the next known points are. How much that means on this surface, here, is said by two things, whose
+geometric mean counts: how far the six nearest points would have been missed by a surface through all others
+(leave-one-out, in standard deviations), and how far a second, rougher surface (exponential kernel) runs from the first
+around here. Where ``CAUTION`` times that is above the tolerance, points are computed, a quarter of each batch drawn at
+random; and no plane is finished before one of ``FEWEST`` of its points is known and a whole batch was foreseen within
+the tolerance. If half of all points are not enough, or cannot be at the rate at which errors fall, all are computed.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Axis = NDArray[np.int64]
 
-# Least intervals of the coarsest grid, and how often the expected errors may grow (ours).
-COARSEST, ROUNDS = 5, 4
-# Points held out: at least, at most, and one of so many (ours).
-HELD_OUT, ONE_OF = (8, 24), 64
-# By how much all expected errors grow when a point that was held out misses (ours); around it, what was seen counts.
-GROWTH = 1.25
-# By how much an error shrinks at least when a stride is halved (ours): 16 where the surface is smooth, 2 at a kink.
-DECAY = 3.0
-# Share of an error that a cell expects of its neighbours', so that what ends at a border is not missed (ours).
-SPREAD = 1 / 3
-# Share of the tolerance that what was seen may use up, as the worst point is hardly ever among those seen (ours).
-SAFETY = 0.5
+# Points along an axis up to which every point is computed, as too little is left to save (ours).
+WHOLE = 11
+# What is computed first: a grid of so many points along each axis, and rings around θ at these shares of the axis, as
+# what nets are built of changes fastest there (ours).
+COARSEST, RINGS = 6, (1 / 40, 1 / 10)
+# Points of a batch: at least, or one of so many of those known; one of so many of them is drawn at random (ours).
+BATCH, ONE_OF, DRAWN = 9, 14, 4
+# One of so many points that are known of any plane, so that nothing hides between the first ones (ours).
+FEWEST = 14
+# Share of the points, and number of them, beyond which the rest is computed too (ours; memory grows with the number).
+ENOUGH, MOST = 0.5, 2000
+# The power of the number of points by which errors fall at most (ours; 2 is the fourth order of a distance).
+FALL = 3
+# Lengths of the two kernels in half planes, and the variance of constant and slopes beside theirs, which is 1 (ours).
+SMOOTH, ROUGH, TREND = 4.0, 8.0, 100.0
+# Nearest points whose errors count, and the share of the median error of all points that is expected everywhere (ours).
+NEAREST, EVERYWHERE = 6, 0.1
+# By how much the largest of many errors is above what is expected of each: chosen on the nets of one seed of
+# benchmarks/tolerance.py, judged on those of another.
+CAUTION = 4.0
+# Variance that counts as none: beside 1, and beside the rounding of float64 (ours).
+_NONE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Filled:
     """A plane of which some points were computed.
 
     Attributes:
-        values: (points, points); those computed are exact, the others splines.
+        values: (points, points); those computed are exact, the others read off a surface through them.
         computed: how many were computed.
         error: estimate of the largest error of the others; 0 where every point was computed.
     """
@@ -58,137 +69,194 @@ def adaptive(evaluate: Callable[[Axis], Values], points: int, tolerance: float) 
         points: along each axis.
         tolerance: largest error, as a share of the range.
     """
-    axes = strides(points)
-    surface = _Surface(evaluate, points)
-    surface.compute(surface.grid(axes[0]))
-    missed, grown, generator = np.zeros_like(surface.values), 1.0, np.random.default_rng(0)
-    for _ in range(ROUNDS):
-        found = _refined(surface, axes, SAFETY * tolerance, missed, grown)
-        if found is None or surface.known.all():
-            break
-        filled, expected = found
-        held = _held_out(~surface.known, expected, generator)
-        surface.compute(held)
-        if not surface.finite:
-            break
-        missed = np.maximum(missed, np.where(held, np.abs(filled - surface.values), 0))
-        seen = float(missed[held].max())
-        allowed = SAFETY * tolerance * surface.range
-        if seen <= allowed:
-            left = ~surface.known
-            largest = max(seen, float(expected[left].max(initial=0.0)))
-            return Filled(np.where(left, filled, surface.values), int(surface.known.sum()), largest / SAFETY)
-        grown *= GROWTH
-    surface.compute(np.ones_like(surface.known))
-    return Filled(surface.values, points**2, 0.0)
+    plane = _Plane(evaluate, points)
+    if points <= WHOLE:
+        return plane.whole()
+    plane.compute(start(points))
+    if not plane.finite:
+        return plane.whole()
+    surface, beside = _Surface(points, _matern), _Surface(points, _exponential)
+    trend = _quadratic(plane)
+    new, foreseen, generator = plane.order, False, np.random.default_rng(0)
+    for one in (surface, beside):
+        one.extend(new)
+        one.through(new, plane.flat[new] - trend[new])
+    while True:
+        scale = _scale(surface, beside)
+        expected = CAUTION * scale * np.sqrt(surface.variance)
+        known, most = len(plane.order), min(ENOUGH * points**2, MOST)
+        hopeless = expected.max() > plane.allowed(tolerance) * (most / known) ** FALL
+        if hopeless or known > most:
+            return plane.whole()
+        if foreseen and known * FEWEST >= points**2 and expected.max() <= plane.allowed(tolerance):
+            filled = (surface.mean + trend).reshape(points, points)
+            return Filled(np.where(plane.known, plane.values, filled), len(plane.order), float(expected.max()))
+        new = _batch(surface, scale, generator)
+        beside.extend(new)
+        plane.compute(new)
+        if not plane.finite:
+            return plane.whole()
+        missed = np.abs(surface.mean[new] + trend[new] - plane.flat[new]).max()
+        foreseen = bool(missed <= plane.allowed(tolerance))
+        for one in (surface, beside):
+            one.through(new, plane.flat[new] - trend[new])
 
 
-def strides(points: int) -> list[Axis]:
-    """Indices along an axis, coarse to fine: each has every other one of the next, and the last."""
-    axes: list[Axis] = [np.arange(points)]
-    while len(axes[0]) > COARSEST + 1:
-        axes.insert(0, np.union1d(axes[0][::2], points - 1))
-    return axes
+def start(points: int) -> list[int]:
+    """Numbers of the points that are computed first: a coarse grid, the centre, and rings of eight around it."""
+    axis = np.unique(np.round(np.linspace(0, points - 1, COARSEST)).astype(int)).tolist()
+    first, centre = set(itertools.product(axis, axis)), points // 2
+    for ring in RINGS:
+        radius = max(1, round(ring * (points - 1)))
+        steps = (centre - radius, centre, centre + radius)
+        first |= set(itertools.product(steps, steps))
+    return sorted(i * points + j for i, j in first)
 
 
-class _Surface:
-    """The values that are known, and which."""
+class _Plane:
+    """The values that are known."""
 
     def __init__(self, evaluate: Callable[[Axis], Values], points: int) -> None:
-        self._evaluate = evaluate
-        self.values: Values = np.zeros((points, points))
-        self.known: Mask = np.zeros((points, points), dtype=bool)
+        self._evaluate, self._points = evaluate, points
+        self.flat: Values = np.zeros(points**2)
+        self.order: list[int] = []
 
-    def grid(self, axis: Axis, among: Mask | None = None) -> Mask:
-        """The points of a coarser grid, or those ``among`` them, as a mask of all points."""
-        mask = np.zeros_like(self.known)
-        mask[np.ix_(axis, axis)] = True if among is None else among
-        return mask
+    def compute(self, wanted: list[int]) -> None:
+        at = np.stack(np.divmod(np.array(wanted, dtype=np.int64), self._points), 1)
+        self.flat[wanted] = self._evaluate(at)
+        self.order = self.order + wanted
 
-    def compute(self, wanted: Mask) -> None:
-        """Compute the ``wanted`` points that are not known yet."""
-        new = wanted & ~self.known
-        if new.any():
-            self.values[new] = self._evaluate(np.argwhere(new))
-            self.known |= new
+    def whole(self) -> Filled:
+        """Every point computed."""
+        rest = np.flatnonzero(~self.known.ravel()).tolist()
+        if rest:
+            self.compute(rest)
+        return Filled(self.values, self.flat.size, 0.0)
+
+    @property
+    def values(self) -> Values:
+        return self.flat.reshape(self._points, self._points)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        mask = np.zeros(self.flat.size, dtype=bool)
+        mask[self.order] = True
+        return mask.reshape(self._points, self._points)
 
     @property
     def finite(self) -> bool:
-        """Whether splines can go through what is known."""
-        return bool(np.isfinite(self.values).all())
+        """Whether a surface can go through what is known."""
+        return bool(np.isfinite(self.flat[self.order]).all())
 
-    @property
-    def range(self) -> float:
-        """Largest minus smallest value that is known; those of the whole plane are no nearer to each other."""
-        return float(np.ptp(self.values[self.known]))
+    def allowed(self, tolerance: float) -> float:
+        """A share of the range of what is known, which is no larger than that of the whole plane; rounding is free."""
+        known = self.flat[self.order]
+        return float(tolerance * np.ptp(known) + 8 * np.finfo(known.dtype).eps * np.abs(known).max())
 
 
-def _refined(
-    surface: _Surface, axes: list[Axis], tolerance: float, seen: Values, grown: float
-) -> tuple[Values, Values] | None:
-    """Go down the levels: all points filled, and the error expected at each; None where a value is not finite.
+class _Surface:
+    """A Gaussian process through known points of a grid, built up one point at a time (Newton basis).
 
-    Args:
-        surface: what is known; it grows.
-        axes: of :func:`strides`.
-        tolerance: share of the range that may be expected of a cell that is left to the splines.
-        seen: (points, points), errors of earlier splines at points that were held out, else 0.
-        grown: factor of every expectation.
+    Attributes:
+        order: numbers of its points.
+        mean, variance: (N,) at every point of the grid, given the values; the variance needs none of them.
     """
-    if not surface.finite or len(axes) == 1:
-        return None
-    filled = surface.values[np.ix_(axes[0], axes[0])]
-    expected, everything = np.full((len(axes[0]) - 1,) * 2, np.inf), axes[-1]  # by cell
-    for coarse, fine in pairwise(axes):
-        expected = np.maximum(expected, _spread(_largest(seen, coarse, everything)))
-        cut = expected > tolerance * surface.range
-        surface.compute(surface.grid(fine, _touching(cut, coarse, fine)))
-        if not surface.finite:
-            return None
-        splines, at = _splines(coarse, filled, fine), np.ix_(fine, fine)
-        filled = np.where(surface.known[at], surface.values[at], splines)
-        missed = _largest(np.abs(filled - splines), coarse, fine) * (grown / DECAY)
-        expected = _spread(np.where(cut, missed, np.maximum(missed, expected)))
-        cell = np.repeat(np.arange(len(coarse) - 1), np.diff(np.searchsorted(fine, coarse)))
-        expected = expected[np.ix_(cell, cell)]
-    return filled, np.pad(expected, ((0, 1), (0, 1)), mode="edge")
+
+    def __init__(self, points: int, kernel: Callable[[Values], Values]) -> None:
+        at = np.linspace(-1, 1, points)
+        self.at: Values = np.stack(np.meshgrid(at, at, indexing="ij"), -1).reshape(-1, 2)
+        self._kernel, self._points = kernel, points
+        self._trend = np.sqrt(TREND) * np.column_stack([np.ones(len(self.at)), self.at])
+        self._rows: Values = np.zeros((64, len(self.at)))
+        self._factors: Values = np.zeros(0)
+        self.order: list[int] = []
+        self.mean: Values = np.zeros(len(self.at))
+        self.variance: Values = 1 + np.square(self._trend).sum(1)
+
+    def add(self, i: int) -> None:
+        """One more point, whose value is not asked for yet: the variance falls."""
+        made = len(self.order)
+        if made == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        row = self._kernel(np.sqrt(np.square(self.at - self.at[i]).sum(1))) + self._trend @ self._trend[i]
+        row -= self._rows[:made, i] @ self._rows[:made]
+        row /= np.sqrt(max(self.variance[i], _NONE))
+        self._rows[made] = row
+        self.order.append(i)
+        self.variance = np.maximum(self.variance - row * row, 0)
+        self.variance[i] = 0
+
+    def extend(self, new: list[int]) -> None:
+        """Several more points."""
+        for i in new:
+            self.add(i)
+
+    def through(self, new: list[int], values: Values) -> None:
+        """The values of the points added last: the mean goes through them."""
+        from scipy.linalg import solve_triangular
+
+        known = len(self._factors)
+        rows = self._rows[known : len(self.order)]
+        factors = solve_triangular(rows[:, new].T, values - self.mean[new], lower=True)
+        self._factors = np.concatenate([self._factors, factors])
+        self.mean = self.mean + factors @ rows
+
+    def left_out(self) -> Values:
+        """By how many standard deviations a surface through all other points would miss each, (m,)."""
+        from scipy.linalg import solve_triangular
+
+        made = len(self.order)
+        inverse = solve_triangular(self._rows[:made, self.order].T, np.eye(made), lower=True)
+        missed: Values = np.abs(inverse.T @ self._factors) / np.sqrt(np.square(inverse).sum(0))
+        return missed
+
+    def largest_around(self, values: Values) -> Values:
+        """The largest of ``values`` (N,) at a point and its eight neighbours."""
+        from scipy.ndimage import maximum_filter
+
+        found: Values = maximum_filter(values.reshape(self._points, -1), 3, mode="nearest").ravel()
+        return found
 
 
-def _splines(axis: Axis, values: Values, to: Axis) -> Values:
-    from scipy.interpolate import RectBivariateSpline
-
-    order = min(3, len(axis) - 1)
-    through: Values = RectBivariateSpline(axis, axis, values, kx=order, ky=order)(to, to)
-    return through
+def _matern(distance: Values) -> Values:
+    steps = np.sqrt(3) / SMOOTH * distance
+    return (1 + steps) * np.exp(-steps)
 
 
-def _touching(cells: Mask, coarse: Axis, fine: Axis) -> Mask:
-    """The points of the finer grid inside ``cells`` of the coarser one, or on their border."""
-    inside = (coarse[:-1, None] <= fine) & (fine <= coarse[1:, None])
-    touched: Mask = inside.T.astype(float) @ cells.astype(float) @ inside.astype(float) > 0
-    return touched
+def _exponential(distance: Values) -> Values:
+    return np.exp(-distance / ROUGH)
 
 
-def _largest(errors: Values, coarse: Axis, fine: Axis) -> Values:
-    """The largest of ``errors`` on the finer grid, in each cell of the coarser one, borders included."""
-    ends = np.searchsorted(fine, coarse)
-    rows = np.stack([errors[i : j + 1].max(0) for i, j in pairwise(ends)])
-    return np.stack([rows[:, i : j + 1].max(1) for i, j in pairwise(ends)], 1)
+def _quadratic(plane: _Plane) -> Values:
+    """The quadratic function nearest to the first points, at every point: what a loss is near a minimum, and exact."""
+    points = len(plane.values)
+    at = np.linspace(-1, 1, points)
+    a, b = (x.ravel() for x in np.meshgrid(at, at, indexing="ij"))
+    terms = np.column_stack([np.ones_like(a), a, b, a * a, a * b, b * b])
+    found: Values = terms @ np.linalg.lstsq(terms[plane.order], plane.flat[plane.order], rcond=None)[0]
+    return found
 
 
-def _spread(expected: Values) -> Values:
-    """What each cell expects, and no less than a share of what its eight neighbours do."""
-    wide, (n, m) = np.pad(expected, 1, mode="edge"), expected.shape
-    around = np.max([wide[i : i + n, j : j + m] for i in range(3) for j in range(3)], 0)
-    return np.maximum(expected, SPREAD * around)
+def _scale(surface: _Surface, beside: _Surface) -> Values:
+    """How many standard deviations the surface may be off at each point, (N,), less ``CAUTION``."""
+    from scipy.spatial import cKDTree
+
+    missed = surface.left_out()
+    _, nearest = cKDTree(surface.at[surface.order]).query(surface.at, NEAREST)
+    near = np.sqrt(np.square(missed)[nearest].mean(1) + (EVERYWHERE * np.median(missed)) ** 2)
+    apart = surface.largest_around(np.abs(surface.mean - beside.mean))
+    return np.sqrt(near * apart / np.sqrt(np.maximum(surface.variance, 1e-9)))
 
 
-def _held_out(unknown: Mask, expected: Values, generator: np.random.Generator) -> Mask:
-    """Points to be computed as a check: half of them where the largest error is expected, half drawn from the rest."""
-    where = generator.permutation(np.flatnonzero(unknown))
-    by_error = where[np.argsort(-expected.ravel()[where], kind="stable")]
-    count = min(max(unknown.size // ONE_OF, HELD_OUT[0]), HELD_OUT[1])
-    worst, rest = by_error[: count // 2], by_error[count // 2 :]
-    held = np.zeros(unknown.size, dtype=bool)
-    held[worst] = held[generator.permutation(rest)[: count - len(worst)]] = True
-    return held.reshape(unknown.shape)
+def _batch(surface: _Surface, scale: Values, generator: np.random.Generator) -> list[int]:
+    """The next points, added to ``surface``: most where the largest error is expected, in turn, the others drawn."""
+    before = len(surface.order)
+    size = min(max(BATCH, before // ONE_OF), len(scale) - before)
+    left = np.ones(len(scale), dtype=bool)
+    left[surface.order] = False
+    for _ in range(size - size // DRAWN):
+        worst = int(np.where(left, scale * np.sqrt(surface.variance), -1).argmax())
+        left[worst] = False
+        surface.add(worst)
+    surface.extend(generator.choice(np.flatnonzero(left), size // DRAWN, replace=False).tolist())
+    return surface.order[before:]

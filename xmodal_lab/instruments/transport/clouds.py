@@ -20,6 +20,7 @@ from ...utils.memory import free_bytes, gigabytes, require
 from ...utils.points import cloud, floating, magnitude, squared_distances
 from ...utils.shapes import Float, Int
 from ...utils.torch_state import full_precision, has_float64, wide
+from . import scaling
 from .plans import entropic_plan
 from .simplex import simplex
 
@@ -286,7 +287,7 @@ def _sliced(clouds: _Clouds, projections: int | Tensor, seed: int, scaled: bool)
     for theta in directions.split(size):
         on_a, on_b = theta @ a.T, theta @ b.T
         if clouds.weights_a is None and clouds.weights_b is None:
-            parts.append(_on_lines(_sorted(on_a), _sorted(on_b)))
+            parts.append(_matched(on_a, on_b) if len(a) == len(b) else _on_lines(_sorted(on_a), _sorted(on_b)))
         else:
             parts.append(_on_weighted_lines(on_a, _mass(clouds.weights_a, a), on_b, _mass(clouds.weights_b, b)))
     squared = torch.cat(parts) * (d if scaled else 1)
@@ -331,6 +332,18 @@ def _order(x: Tensor) -> Tensor:
     if x.device.type == "cpu":
         return torch.from_numpy(np.argsort(x.detach().numpy(), axis=-1))
     return x.argsort(dim=-1)
+
+
+def _matched(x: Tensor, y: Tensor) -> Tensor:
+    """:func:`_on_lines` for equally many points: each beside its partner, where only one side needs a gradient.
+
+    Partners stay partners under small moves, so that only numbers are differentiated, not the sorting.
+    """
+    if x.requires_grad == y.requires_grad:
+        return _on_lines(_sorted(x), _sorted(y))
+    moving, still = (x, y) if x.requires_grad else (y, x)
+    partner = torch.empty_like(still).scatter_(-1, _order(moving), _sorted(still))
+    return (moving - partner).square().mean(-1)
 
 
 @check.shapechecked
@@ -378,7 +391,8 @@ def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
     tell_if_long(what, sweeps * pairs, "use a random subset of each cloud, or method='sliced'", stacklevel=4)
     a, b, mass_a, mass_b, unit = clouds.double()
     with torch.no_grad():
-        epsilon = blur * float(mass_a @ squared_distances(a, b) @ mass_b)
+        apart = mass_a @ a.square().sum(1) + mass_b @ b.square().sum(1) - 2 * (mass_a @ a) @ (mass_b @ b)
+        epsilon = blur * max(0.0, float(apart))  # the mean squared distance
     if epsilon == 0:  # every point is the same point
         return _root((a.sum() - b.sum()) * 0).to(clouds.a)
     squared = _regularised(a, mass_a, b, mass_b, epsilon)
@@ -389,22 +403,68 @@ def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
     return (unit * _root(squared, 1e-12 * epsilon / blur)).to(clouds.a)
 
 
+@dataclass(frozen=True, eq=False)
+class _Entropic:
+    """What OT_ε and its gradient need of the optimal T: no more than sums over it.
+
+    Attributes:
+        u, v: (n,), (m,) potentials; log T = log a⊗b + u + v - C/ε.
+        rows: (n,) T1, near the masses of a; Tᵀ1 are the masses of b.
+        onto_b, onto_a: (n, d) T b and (m, d) Tᵀa, if a gradient is wanted.
+        made: sweeps.
+    """
+
+    u: Tensor
+    v: Tensor
+    rows: Tensor
+    onto_b: Tensor | None
+    onto_a: Tensor | None
+    made: int
+
+
 def _regularised(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float) -> Tensor:
     """OT_ε = ⟨C, T⟩ + ε KL(T ‖ a⊗b) at the optimal T, with its envelope gradient in the points."""
+    wanted = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
     with torch.no_grad():
-        cost = squared_distances(a, b)
-        found, u, v, made = entropic_plan(cost[None], mass_a[None], mass_b[None], epsilon, _SWEEPS, _MARGINAL_ERROR)
-        plan = found[0]
-        rows, columns = plan.sum(1), plan.sum(0)
-        error = float((rows - mass_a).abs().sum())
+        found = _by_scaling(a, mass_a, b, mass_b, epsilon, wanted) or _by_plan(a, mass_a, b, mass_b, epsilon)
+        error = float((found.rows - mass_a).abs().sum())
     if error > _MARGINAL_ERROR:
         warnings.warn(
-            f"entropic W2 did not converge in {made} iterations (marginal error {error:.2g}); raise blur.", stacklevel=4
+            f"entropic W2 did not converge in {found.made} iterations (marginal error {error:.2g}); raise blur.",
+            stacklevel=4,
         )
     # The dual value: what is left of the marginal error enters it squared, while it enters ⟨C, T⟩ as it is.
-    dual = epsilon * (mass_a @ u[0] + mass_b @ v[0])
-    if not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
+    dual = epsilon * (mass_a @ found.u + mass_b @ found.v)
+    if not wanted or found.onto_a is None or found.onto_b is None:
         return dual
     # ⟨C, T⟩ with T a constant, without a table of C: its value is left out, its slope is the envelope's.
-    moved = rows @ a.square().sum(1) + columns @ b.square().sum(1) - 2 * ((plan @ b) * a).sum()
+    moved = found.rows @ a.square().sum(1) + mass_b @ b.square().sum(1)
+    moved = moved - 2 * ((found.onto_b * a).sum() + (found.onto_a * b).sum())
     return dual + (moved - moved.detach())
+
+
+def _by_scaling(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float, wanted: bool) -> _Entropic | None:
+    """By factors of rows and columns of exp(-C/ε), which one product of the points gives; None where it underflows."""
+    ones = torch.ones_like(a[:, :1]), torch.ones_like(b[:, :1])
+    lengths = a.square().sum(1, keepdim=True), b.square().sum(1, keepdim=True)
+    left = torch.cat([2 * a, -lengths[0], -ones[0]], 1) / epsilon
+    kernel = left @ torch.cat([b, ones[1], lengths[1]], 1).T
+    if float(kernel.amin()) < -scaling.SPREAD.get(kernel.dtype, 0.0) / 2:
+        return None
+    kernel.exp_()
+    on_rows, on_columns, made = scaling.scaled(kernel[None], mass_a[None], mass_b[None], _SWEEPS, _MARGINAL_ERROR)
+    r, s = on_rows[0], on_columns[0]
+    u, v = scaling.potential(r, mass_a), scaling.potential(s, mass_b)
+    if u is None or v is None:
+        return None
+    onto_b = r[:, None] * (kernel @ (s[:, None] * b)) if wanted else None
+    onto_a = s[:, None] * (kernel.T @ (r[:, None] * a)) if wanted else None
+    return _Entropic(u, v, r * (kernel @ s), onto_b, onto_a, made)
+
+
+def _by_plan(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float) -> _Entropic:
+    """By the plan itself, in whichever domain holds it."""
+    cost = squared_distances(a, b)
+    found, u, v, made = entropic_plan(cost[None], mass_a[None], mass_b[None], epsilon, _SWEEPS, _MARGINAL_ERROR)
+    plan = found[0]
+    return _Entropic(u[0], v[0], plan.sum(1), plan @ b, plan.T @ a, made)

@@ -76,7 +76,7 @@ def ipot(
     unrolled = gradient == "unrolled"
     with torch.set_grad_enabled(unrolled and torch.is_grad_enabled()):
         plan, dual = _proximal(sets, beta, iterations, inner, unrolled)
-    value = (sets.cost * plan).sum((-2, -1))
+    value = sets.value(plan)
     with torch.no_grad():
         lower = sets.lower_bound(dual)
         error = sets.marginal_error(plan)
@@ -141,7 +141,7 @@ def sinkhorn(
         plan, u, _, made = entropic_plan(sets.cost, sets.a, sets.b, epsilon, iterations, tol)
         lower = sets.lower_bound(epsilon * u)
         error = sets.marginal_error(plan)
-    value = (sets.cost * plan).sum((-2, -1))
+    value = sets.value(plan)
     _refuse_overflow("epsilon", epsilon, sets, value.detach(), lower)
     converged = bool((error <= tol).all())
     if not converged:
@@ -165,7 +165,7 @@ def _proximal(sets: TokenSets, beta: float, iterations: int, inner: int, unrolle
 
     def solve(part: TokenSets) -> tuple[Tensor, Tensor]:
         if scale:
-            found = scaling.proximal(part.cost.detach(), part.a, part.b, beta, iterations, inner)
+            found = scaling.proximal(part.cost.detach(), part.a, part.b, part.present(), beta, iterations, inner)
             if found is not None and bool(torch.isfinite(found[0].sum() + found[1].sum())):
                 return found
         log_plan, dual = _log_proximal(part, beta, iterations, inner)
@@ -204,7 +204,7 @@ def entropic_plan(
     """
     present = None if bool((a > 0).all() & (b > 0).all()) else (a > 0)[:, :, None] & (b > 0)[:, None, :]
     if scaling.may_scale(cost, epsilon, present):
-        found = scaling.entropic(cost, a, b, epsilon, iterations, tol)
+        found = scaling.entropic(cost, a, b, present, epsilon, iterations, tol)
         if found is not None and bool(torch.isfinite(found[0].sum())):
             return found
     return _log_entropic(cost, a, b, epsilon, iterations, tol)

@@ -90,6 +90,10 @@ class TokenSets:
         """(n, p, q) which pairs are there; None for all."""
         return (self.a > 0)[:, :, None] & (self.b > 0)[:, None, :] if self.masked else None
 
+    def value(self, plan: Tensor) -> Tensor:
+        """⟨C, T⟩ of each plan, in one pass over both."""
+        return torch.bmm(self.cost.flatten(1)[:, None, :], plan.flatten(1)[:, :, None])[:, 0, 0]
+
     def marginal_error(self, plan: Tensor) -> Tensor:
         """max(‖T1 - a‖₁, ‖Tᵀ1 - b‖₁) of each plan."""
         rows = (plan.sum(-1) - self.a).abs().sum(-1)
@@ -98,19 +102,32 @@ class TokenSets:
 
     def lower_bound(self, dual: Tensor) -> Tensor:
         """⟨a, f⟩ + ⟨b, g⟩ for the feasible pair made from ``dual`` (n, p): g = min_p C - dual, f = min_q C - g."""
+        parts = zip(self.pieces(), dual.split(self._samples_at_once()), strict=True)
+        return torch.cat([part._lower_bound(own) for part, own in parts])
+
+    def _lower_bound(self, dual: Tensor) -> Tensor:
         cost = self.cost.detach()
         if self.masked:
             cost = torch.where(self.independent() > 0, cost, torch.inf)
-        g = torch.where(self.b > 0, (cost - dual[:, :, None]).amin(-2), 0)
-        f = torch.where(self.a > 0, (cost - g[:, None, :]).amin(-1), 0)
+        left = cost - dual[:, :, None]
+        g = torch.where(self.b > 0, left.amin(-2), 0)
+        f = torch.where(self.a > 0, torch.sub(cost, g[:, None, :], out=left).amin(-1), 0)
         return (self.a * f).sum(-1) + (self.b * g).sum(-1)
 
-    def in_pieces(self, solve: Callable[[TokenSets], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Solve a few samples at a time, so that they stay in the cache; all at once on a GPU."""
+    def _samples_at_once(self) -> int:
+        """As many as stay in the cache; all on a GPU."""
         n, p, q = self.cost.shape
-        size = n if self.cost.device.type != "cpu" else max(1, _PIECE // (p * q))
+        return n if self.cost.device.type != "cpu" else max(1, _PIECE // (p * q))
+
+    def pieces(self) -> list[TokenSets]:
+        """A few samples at a time."""
+        size = self._samples_at_once()
         parts = zip(self.cost.split(size), self.a.split(size), self.b.split(size), strict=True)
-        solved = [solve(TokenSets(c, a, b, (len(c),), self.dtype, self.masked)) for c, a, b in parts]
+        return [TokenSets(c, a, b, (len(c),), self.dtype, self.masked) for c, a, b in parts]
+
+    def in_pieces(self, solve: Callable[[TokenSets], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Solve a few samples at a time, so that they stay in the cache."""
+        solved = [solve(part) for part in self.pieces()]
         return torch.cat([plan for plan, _ in solved]), torch.cat([dual for _, dual in solved])
 
     def answer(

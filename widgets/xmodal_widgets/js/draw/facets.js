@@ -59,40 +59,54 @@ function shadesOf(palette) {
 
 // The light on the triangle of mesh points a, b, c: its normal against a lamp above the front corner.
 function lightOn(points, a, b, c) {
-  const [ux, uy, uz] = [points[7 * b] - points[7 * a], points[7 * b + 1] - points[7 * a + 1], points[7 * b + 2] - points[7 * a + 2]];
-  const [vx, vy, vz] = [points[7 * c] - points[7 * a], points[7 * c + 1] - points[7 * a + 1], points[7 * c + 2] - points[7 * a + 2]];
-  const [x, y, z] = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx];
-  return 0.8 + (0.2 * Math.abs(0.28 * x - 0.28 * y + 0.92 * z)) / (Math.hypot(x, y, z) || 1);
+  const ux = points[7 * b] - points[7 * a], uy = points[7 * b + 1] - points[7 * a + 1], uz = points[7 * b + 2] - points[7 * a + 2];
+  const vx = points[7 * c] - points[7 * a], vy = points[7 * c + 1] - points[7 * a + 1], vz = points[7 * c + 2] - points[7 * a + 2];
+  const x = uy * vz - uz * vy, y = uz * vx - ux * vz, z = ux * vy - uy * vx;
+  return 0.8 + (0.2 * Math.abs(0.28 * x - 0.28 * y + 0.92 * z)) / (Math.sqrt(x * x + y * y + z * z) || 1);
 }
 
 // What is linear in the triangle of a, b, c, and so on the screen: its value at a, and its change along x and along y.
+// Its numbers stand in objects that every triangle fills anew: thousands of small ones a picture are to be swept up again.
 function makeTriangle(page) {
   const { points, seen, shades, stride } = page;
+  const sides = { ax: 0, ay: 0, bx: 0, by: 0, cx: 0, cy: 0, area: 0 };
+  const [tones, columns, rows] = [change(), change(), change()];
   return (a, b, c) => {
     if (points[7 * a + 4] + points[7 * b + 4] + points[7 * c + 4] < 3) return; // no value there
-    const ax = seen[2 * a], ay = seen[2 * a + 1];
-    const bx = seen[2 * b] - ax, by = seen[2 * b + 1] - ay, cx = seen[2 * c] - ax, cy = seen[2 * c + 1] - ay;
-    const area = bx * cy - cx * by;
-    if (Math.abs(area) < 1e-9) return;
-    const sides = { ax, ay, bx, by, cx, cy, area };
+    sides.ax = seen[2 * a];
+    sides.ay = seen[2 * a + 1];
+    sides.bx = seen[2 * b] - sides.ax;
+    sides.by = seen[2 * b + 1] - sides.ay;
+    sides.cx = seen[2 * c] - sides.ax;
+    sides.cy = seen[2 * c + 1] - sides.ay;
+    sides.area = sides.bx * sides.cy - sides.cx * sides.by;
+    if (Math.abs(sides.area) < 1e-9) return;
     const tone = 255 * points[7 * a + 3];
-    const tones = linear(sides, tone, 255 * points[7 * b + 3] - tone, 255 * points[7 * c + 3] - tone);
+    linear(tones, sides, tone, 255 * points[7 * b + 3] - tone, 255 * points[7 * c + 3] - tone);
     const light = lightOn(points, a, b, c);
     // The wires are the drawn lines among the sides that lie along an axis: both begin at the right angle, a.
-    const column = points[7 * a + 5] % stride[0] === 0 ? wire(sides, points, a, b, c, 5) : NOWHERE;
-    const row = points[7 * a + 6] % stride[1] === 0 ? wire(sides, points, a, b, c, 6) : NOWHERE;
+    const column = points[7 * a + 5] % stride[0] === 0 ? wire(columns, sides, points, a, b, c, 5) : NOWHERE;
+    const row = points[7 * a + 6] % stride[1] === 0 ? wire(rows, sides, points, a, b, c, 6) : NOWHERE;
     fill(page, sides, shades, light, tones, column, row);
   };
 }
 
-const linear = ({ bx, by, cx, cy, area }, start, toB, toC) => ({ start, x: (toB * cy - toC * by) / area, y: (toC * bx - toB * cx) / area });
+const change = () => ({ start: 0, x: 0, y: 0 });
+function linear(into, sides, start, toB, toC) {
+  into.start = start;
+  into.x = (toB * sides.cy - toC * sides.by) / sides.area;
+  into.y = (toC * sides.bx - toB * sides.cx) / sides.area;
+  return into;
+}
 const NOWHERE = { start: 2, x: 0, y: 0 };
 
 // How far from the line on which a lies, in pixels.
-function wire(sides, points, a, b, c, of) {
-  const steps = linear(sides, 0, points[7 * b + of] - points[7 * a + of], points[7 * c + of] - points[7 * a + of]);
-  const wide = Math.abs(steps.x) + Math.abs(steps.y);
-  return { start: 0, x: steps.x / wide, y: steps.y / wide };
+function wire(into, sides, points, a, b, c, of) {
+  linear(into, sides, 0, points[7 * b + of] - points[7 * a + of], points[7 * c + of] - points[7 * a + of]);
+  const wide = Math.abs(into.x) + Math.abs(into.y);
+  into.x /= wide;
+  into.y /= wide;
+  return into;
 }
 
 function fill({ out, width, height }, { ax, ay, bx, by, cx, cy, area }, shades, light, tone, column, row) {

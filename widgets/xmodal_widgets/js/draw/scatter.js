@@ -87,10 +87,12 @@ export function drawPoints(ctx, frame, points, classes, colorScale) {
     const shape = SHAPES[Math.max(0, place) % SHAPES.length];
     const stamp = members.length > MANY ? stampOf(shape, place, ctx.fillStyle, radius) : null;
     if (!stamp) ctx.beginPath();
+    const half = stamp ? stamp.side / 2 : 0;
     for (const k of members) {
-      const [x, y] = [frame.px(points.x.values[k]), frame.py(points.y.values[k])];
+      const x = frame.px(points.x.values[k]);
+      const y = frame.py(points.y.values[k]);
       if (Number.isNaN(x + y)) continue;
-      if (stamp) ctx.drawImage(stamp.canvas, x - stamp.side / 2, y - stamp.side / 2, stamp.side, stamp.side);
+      if (stamp) ctx.drawImage(stamp.canvas, x - half, y - half, stamp.side, stamp.side);
       else shape(ctx, x, y, radius);
     }
     if (!stamp) ctx.fill();

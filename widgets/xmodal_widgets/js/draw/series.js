@@ -4,7 +4,7 @@
 import { take, overBand } from "../data/cube.js";
 import { readable } from "../data/numbers.js";
 import { valueColor, nameColor, nameDash } from "../data/palette.js";
-import { setFont, LINE, lineWidth, wrap, outlined } from "./canvas.js";
+import { keepInside, setFont, LINE, lineWidth, wrap, outlined } from "./canvas.js";
 
 export function readSeries(cube, spec, setting) {
   const keep = [spec.hue, spec.x, spec.band].filter(Boolean);
@@ -262,17 +262,26 @@ function labelBars(ctx, frame, theme, size, hues, series) {
 const LEAST = 8.5; // pixels: letters that a reader far away can still tell apart (ours)
 
 // Names under the bars; the chosen one in bold. A long word makes them all a little smaller rather than be cut; in a
-// small multiple too long ones stand upright in front of their bars.
+// small multiple too long ones stand in two rows, every other one lower, and where that is too narrow upright in front
+// of their bars.
 export function slotLabels(ctx, frame, theme, x) {
   const slot = frame.width / x.size - (frame.compact ? 3 : 4);
   const weight = frame.compact ? "" : "bold";
   setFont(ctx, theme, frame.font, weight);
   const longest = Math.max(...x.words.flatMap((word) => word.split(" ")).map((word) => ctx.measureText(word).width));
   const font = Math.max(LEAST, frame.font * Math.min(1, slot / longest));
-  if (frame.compact && (longest * font) / frame.font > slot) return { font, upright: true, lines: x.words.map(() => []) };
+  if (frame.compact && (longest * font) / frame.font > slot) return staggered(ctx, frame, x) || { font, upright: true, lines: x.words.map(() => []) };
   setFont(ctx, theme, font, weight);
   return { font, lines: x.words.map((word) => wrap(ctx, word, slot)) };
 }
+
+// Whole names, of which each may be as broad as two slots; null where one is broader.
+function staggered(ctx, frame, x) {
+  const room = (2 * frame.width) / x.size - 6;
+  if (frame.height < LOW || x.words.some((word) => ctx.measureText(word).width > room)) return null;
+  return { font: frame.font, lines: x.words.map((word, i) => (i % 2 ? ["", word] : [word])) };
+}
+const LOW = 60; // pixels: a lower plot has no room to give away (ours)
 
 function labelSlots(ctx, frame, theme, x, chosen) {
   const slot = frame.width / x.size;
@@ -286,7 +295,10 @@ function labelSlots(ctx, frame, theme, x, chosen) {
   ctx.fillStyle = theme.muted;
   lines.forEach((words, i) => {
     setFont(ctx, theme, font, chosen === i && !frame.compact ? "bold" : "");
-    words.forEach((line, k) => ctx.fillText(line, frame.left + slot * (i + 0.5), frame.top + frame.height + 6 + k * frame.font * LINE));
+    words.forEach((line, k) => {
+      const middle = keepInside(frame.left + slot * (i + 0.5), ctx.measureText(line).width / 2, frame.edge);
+      ctx.fillText(line, middle, frame.top + frame.height + 6 + k * frame.font * LINE);
+    });
   });
 }
 

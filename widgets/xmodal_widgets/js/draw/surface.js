@@ -120,6 +120,7 @@ function bindTriangles(painter, nx, ny) {
 export function meshPoints(plane, axes, scale, tall) {
   const [nx, ny] = [plane.x.length, plane.y.length];
   const points = new Float32Array(nx * ny * 7);
+  const ys = plane.y.map((y) => 2 * axes.y.at(y) - 1);
   for (let i = 0; i < nx; i++) {
     const x = 2 * axes.x.at(plane.x[i]) - 1;
     for (let j = 0; j < ny; j++) {
@@ -127,7 +128,13 @@ export function meshPoints(plane, axes, scale, tall) {
       const raw = scale.at(plane.values[k]);
       const there = !Number.isNaN(raw);
       const tone = there ? Math.max(0, Math.min(1, raw)) : 0;
-      points.set([x, 2 * axes.y.at(plane.y[j]) - 1, (2 * tone - 1) * tall, tone, there ? 1 : 0, i, j], 7 * k);
+      points[7 * k] = x;
+      points[7 * k + 1] = ys[j];
+      points[7 * k + 2] = (2 * tone - 1) * tall;
+      points[7 * k + 3] = tone;
+      points[7 * k + 4] = there ? 1 : 0;
+      points[7 * k + 5] = i;
+      points[7 * k + 6] = j;
     }
   }
   return points;

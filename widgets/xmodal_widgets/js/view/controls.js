@@ -4,7 +4,7 @@
 import { locate, onGrid, within } from "../data/cube.js";
 import { minus, nearest, readable, titled, withUnits } from "../data/numbers.js";
 import { PAGE } from "../data/palette.js";
-import { make } from "./dom.js";
+import { make, mark, write } from "./dom.js";
 
 // Each control is { element, show(value) }; it calls app.set({ dimension: value }).
 export function makeControls(app) {
@@ -36,7 +36,7 @@ export function makeControls(app) {
         if (dim !== name) continue;
         element.classList.toggle("xm-mute", Boolean(why));
         const note = element.querySelector(":scope > .xm-why") || element.appendChild(make("div", { class: "xm-why xm-note" }));
-        if (note.textContent !== why) note.textContent = why;
+        write(note, why);
         note.hidden = !why;
       }
     },
@@ -82,12 +82,12 @@ function makeSlider(app, dim) {
     show: (value, state) => {
       const { index, share } = locate(dim, value);
       const place = index < 0 ? nearestPlace(dim, value) : index + share;
-      input.step = scale.even && !(state.free && dim.kind === "float") ? 1 : 0.01;
+      mark(input, "step", scale.even && !(state.free && dim.kind === "float") ? "1" : "0.01");
       if (Math.abs(Number(input.value) - scale.at(place)) > 0.006) input.value = scale.at(place);
       badge.hidden = index >= 0 && share === 0;
-      badge.textContent = index < 0 ? "not computed" : "interpolated";
-      shown.textContent = valueText(dim, value);
-      input.setAttribute("aria-valuetext", valueText(dim, value) + (badge.hidden ? "" : `, ${badge.textContent}`));
+      write(badge, index < 0 ? "not computed" : "interpolated");
+      write(shown, valueText(dim, value));
+      mark(input, "aria-valuetext", valueText(dim, value) + (badge.hidden ? "" : `, ${badge.textContent}`));
     },
     close: () => play && play.stop(),
   };
@@ -291,7 +291,7 @@ function newValue(app, dim) {
   other.button.unshift(badge);
   const show = (value) => {
     badge.hidden = within(dim, value);
-    badge.textContent = badge.hidden ? "" : `${value}: not computed`;
+    write(badge, badge.hidden ? "" : `${value}: not computed`);
   };
   return { other, show };
 }

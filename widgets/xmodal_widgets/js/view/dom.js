@@ -3,6 +3,15 @@
 // What can have the focus keeps its keys from JupyterLab's shortcuts, where arrows move between cells.
 const FOCUSABLE = ["input", "select", "button", "canvas", "summary"];
 
+// A text node that is set anew is laid out anew, with all that stands in its line: only where the words are others.
+export function write(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+export function mark(element, attribute, words) {
+  if (element.getAttribute(attribute) !== words) element.setAttribute(attribute, words);
+}
+
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   if (FOCUSABLE.includes(tag)) element.setAttribute("data-lm-suppress-shortcuts", "true");

@@ -8,8 +8,9 @@ import { classColor } from "../draw/intervals.js";
 import { classesOf, SHAPES } from "../draw/scatter.js";
 import { hueStyle } from "../draw/series.js";
 import { dragCorner, grabCorner } from "./corners.js";
-import { make } from "./dom.js";
-import { KINDS, paletteOf } from "./kinds.js";
+import { make, mark } from "./dom.js";
+import { KINDS } from "./kinds.js";
+import { paletteOf } from "./kinds/scales.js";
 import { makeOwn } from "./own.js";
 
 const TURN = 5; // degrees per arrow key
@@ -220,13 +221,14 @@ function readView(view) {
   view.badge.hidden = !slices.some((s) => s.interpolated);
   view.log.hidden = !positive;
   view.fit.hidden = Boolean(spec.limits) || spec.kind === "own";
-  view.log.setAttribute("aria-pressed", String(app.state.log[view.index]));
-  view.fit.setAttribute("aria-pressed", String(app.state.fit[view.index]));
+  mark(view.log, "aria-pressed", String(app.state.log[view.index]));
+  mark(view.fit, "aria-pressed", String(app.state.fit[view.index]));
 }
 
 // The sentence below the heading: in full where the picture is large, and always for the pointer.
 function say(view, slice) {
   const { short, long } = view.kind.say(view.app.cube, view.spec, slice);
+  if (view.said.title === long) return;
   view.said.replaceChildren(make("span", { class: "xm-long" }, long), make("span", { class: "xm-short", "aria-hidden": "true" }, short));
   view.said.title = long;
 }
@@ -250,7 +252,7 @@ function drawPanel(view, panel) {
   if (spot) drawMark(ctx, spot.x, spot.y, app.theme);
   if (spot && panel !== app.hover.panel) drawMarkValue(ctx, size, spot, kind.value(panel, at), app.theme);
   if (panel === app.hover.panel) showReadout(panel, at, spot);
-  panel.canvas.setAttribute("aria-label", describePanel(view, panel));
+  mark(panel.canvas, "aria-label", describePanel(view, panel));
 }
 
 // Why a panel is empty: as its sweep said; else as the view says, where its setting was computed; else it was not.

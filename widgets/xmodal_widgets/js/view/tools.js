@@ -3,7 +3,7 @@
 
 import { meanAndHalf, take } from "../data/cube.js";
 import { minus, readable, titled } from "../data/numbers.js";
-import { make } from "./dom.js";
+import { make, mark, write } from "./dom.js";
 
 export function makeTools(app) {
   const pin = make("button", { type: "button", class: "xm-button", "aria-pressed": "false", title: "Keep this setting as a ghost, to compare with" }, "Pin");
@@ -28,8 +28,8 @@ export function makeTools(app) {
     if (navigator.clipboard) navigator.clipboard.writeText(line.value).catch(() => {});
   }));
   const show = () => {
-    pin.setAttribute("aria-pressed", String(Boolean(app.pin)));
-    pin.textContent = app.pin ? "Unpin" : "Pin";
+    mark(pin, "aria-pressed", String(Boolean(app.pin)));
+    write(pin, app.pin ? "Unpin" : "Pin");
     if (!line.hidden) line.value = pythonOf(app);
     table.hidden = !app.pin;
     if (app.pin) table.replaceChildren(...rowsOf(app));

@@ -225,9 +225,11 @@ function makeApp(model, root, box, cube, old) {
   };
   const frame = makeFrameLoop(box.guard(() => drawAll(app)));
   app.draw = frame.ask;
+  const saver = makeSaver(model);
+  app.outdated = saver.outdated;
   app.save = () => {
     model.set("state", app.state);
-    saveQuietly(model);
+    saver.ask();
   };
   app.guard = box.guard;
   app.set = box.guard((asked, { later = false } = {}) => {
@@ -235,9 +237,9 @@ function makeApp(model, root, box, cube, old) {
     for (const { spec } of app.views) if (spec.corners) patch = keepReal(app.cube, spec.corners, app.state, patch);
     app.state = { ...app.state, ...patch };
     show(app);
-    app.draw();
-    if (!later) app.save();
     answer(app, root, Object.keys(patch));
+    frame.now();
+    if (!later) app.save();
     if (Object.keys(patch).some((name) => app.cube.dims.has(name))) app.announce(() => describeState(app));
   });
   app.replace = (cube) => {
@@ -287,6 +289,7 @@ function makeApp(model, root, box, cube, old) {
     for (const view of app.views) if (view.own) view.own.close();
     listeners();
     frame.stop();
+    saver.close();
   };
   return app;
 }
@@ -295,6 +298,10 @@ function listen(app, model, root, box, body) {
   const onState = box.guard(() => {
     const state = model.get("state");
     if (JSON.stringify(state) === JSON.stringify(app.state)) return;
+    if (app.outdated(state)) {
+      model.set("state", app.state);
+      return;
+    }
     app.state = { ...state };
     show(app);
     app.draw();
@@ -317,18 +324,62 @@ function listen(app, model, root, box, body) {
   };
 }
 
+// One picture for each frame of the screen. What the reader did is drawn at once, so that the next frame shows it; what
+// comes before that frame waits for it.
 function makeFrameLoop(draw) {
-  let asked = 0;
+  let frame = 0;
+  let asked = false;
+  const wait = () => {
+    frame = frame || requestAnimationFrame(() => {
+      frame = 0;
+      if (asked) draw();
+      asked = false;
+    });
+  };
   return {
     ask: () => {
-      if (!asked) {
-        asked = requestAnimationFrame(() => {
-          asked = 0;
-          draw();
-        });
+      asked = true;
+      wait();
+    },
+    now: () => {
+      if (frame) asked = true;
+      else {
+        draw();
+        wait();
       }
     },
-    stop: () => cancelAnimationFrame(asked),
+    stop: () => cancelAnimationFrame(frame),
+  };
+}
+
+// The kernel, and what the front end draws of its being busy, come after the picture; many moves are one message.
+const AFTER = 30; // milliseconds: two frames of a screen
+const ECHO = 5000; // milliseconds within which an answer to a move comes (ours)
+function makeSaver(model) {
+  let waiting = 0;
+  let sent = []; // what the kernel was told and may still answer to: [state, when]
+  const save = () => {
+    waiting = 0;
+    sent.push([JSON.stringify(model.get("state")), performance.now()]);
+    saveQuietly(model);
+  };
+  return {
+    ask: () => (waiting = waiting || setTimeout(save, AFTER)),
+    // Whether a state is the kernel's answer to an earlier move than the last: it would undo that.
+    outdated: (state) => {
+      if (waiting) return true;
+      sent = sent.filter(([, when]) => performance.now() - when < ECHO);
+      const words = JSON.stringify(state);
+      const at = sent.findIndex(([told]) => told === words);
+      const last = at === sent.length - 1;
+      sent = sent.slice(at + 1);
+      return at >= 0 && !last;
+    },
+    close: () => {
+      if (!waiting) return;
+      clearTimeout(waiting);
+      save();
+    },
   };
 }
 

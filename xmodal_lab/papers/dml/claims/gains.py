@@ -154,6 +154,7 @@ def retrieval(c: Conditions) -> Measured:
 
     seeds, steps = list(c.seeds), 600 if c.quick else 2000
     world = datasets.load("shapes", modalities=("image", "text")) if c.dataset is None else data(c)
+    c.trains()
     # SML alone on a few seeds costs a fifteenth of all arms on all of them, and says whether there is a scale to read.
     first_look = retrieve(world, seeds[:FEW], arms=("SML",), steps=steps)
     reached = first_look[first_look.k == 1].groupby("task").recall.mean()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....claims.claim import Claim, Conditions
+from ....claims.seeds import LATER
 from ....claims.verdicts import Measured, controlled, missing, order, reads
 from .arms import directions, experiment_of
 
@@ -128,14 +129,14 @@ FALLS = {"fallen": 0.5, "fallen below a tenth": 0.05}
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         "synergy.R2", "δ is much smaller than Δ_i and Δ_j.", "Rem 2.1", "", _r2, sesoi=TENTH, unit="% of it",
-        shares="synergy clouds",
+        shares="synergy clouds", cost="seconds", first=LATER,
     ),
     Claim(
         "synergy.W", "W2(ẑ_k, z_i) and W2(ẑ_k, z_j) are each below W2(z_i, z_j).", "Fig 3", "", _w, sesoi=TENTH,
-        unit="%", shares="synergy clouds",
+        unit="%", shares="synergy clouds", cost="seconds", first=LATER,
     ),
     Claim(
         "synergy.L", "The normalised latent loss falls towards 0 in training.", "Fig 4", "", _l, sesoi=FALLS,
-        unit="of the excess over the floor", cost="half a minute", shares="synergy latents",
+        unit="of the excess over the floor", cost="seconds", shares="synergy latents", first=LATER,
     ),
 )  # fmt: skip

@@ -35,6 +35,7 @@ def boundary(conditions: Conditions) -> Measured:
     none = tuple(0 for _ in base.auxiliary)
     arms: dict[str, dict[str, Any]] = {"uml": {}, "alone": {"aux_shots": none}, "permuted": {"relation": "permuted"}}
     heads = [replace(base, seed=s, **change) for change in arms.values() for s in conditions.seeds]
+    conditions.trains()
     best = search(data, heads, {"lr": few.RATES}).best
     pairs = nearest_classes(data, base.target)
     seen = [[boundary_plane(data, trained, pair).attrs for pair in pairs] for trained in best]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ....claims.claim import Claim, Conditions
 from ....claims.published import tables
+from ....claims.seeds import LATER
 from ....claims.verdicts import Measured, at_least, gain, missing, order, reads
 from ....data.samples import Dataset
 from ....data.unpaired import Unpaired, unpaired
@@ -149,10 +150,13 @@ def fine_tuning(conditions: Conditions) -> Measured:
         return missing("a pretrained encoder that can be fine-tuned", note="The features asked here are frozen.")
     from ..method.tuning import full_accuracies
 
-    tuned = conditions.once(f"uml tuning {conditions.seeds}", lambda: full_accuracies(conditions.seeds))
     full = {"image_shots": [24], "text_shots": 16}
     alone = chosen(conditions.sweep("uml", **full | {"text_shots": 0}, lr=list(RATES)), "lr")["accuracy"]
     probe = chosen(conditions.sweep("uml", **full, lr=list(RATES), lam=list(LAMBDAS)), "lr", "lam")["accuracy"]
+    # "At least as good" says something only where text is seen to help and there is something left to gain.
+    few_shot_gain = difference(arm(conditions), arm(conditions, taught=False), 1)
+    conditions.trains()
+    tuned = conditions.once(f"uml tuning {conditions.seeds}", lambda: full_accuracies(conditions.seeds))
     steps = {
         "full fine-tuning": at_least(tuned["uml"] - tuned["unimodal"], margin=MARGIN),
         "full-data probe": at_least((probe - alone).values.ravel(), margin=MARGIN),
@@ -161,8 +165,6 @@ def fine_tuning(conditions: Conditions) -> Measured:
         f"24 pictures of each class; λ of the probe from {LAMBDAS} by validation. Margin: a point, half of what the "
         f"paper gains (Tab 6, fine-tuning: +2.16 on average, probe in Tab 21: +.09). {mislabelled()}"
     )
-    # "At least as good" says something only where text is seen to help and there is something left to gain.
-    few_shot_gain = difference(arm(conditions), arm(conditions, taught=False), 1)
     room = 100 * (1 - max(float(alone.mean()), float(np.mean(tuned["unimodal"]))))
     return reads(order(steps, note=note), room=room, text_over_none_at_1_shot=few_shot_gain)
 
@@ -249,9 +251,11 @@ FEW: tuple[Claim, ...] = (
           effect=GAINS, cost="seconds"),
     Claim("uml.FT", "Full fine-tuning and the full-data linear probe: UML is at least as good as unimodal.",
           "Tab 6-14, 20, 21", "ViT-S/14, SUN397: 66.20 → 66.72", fine_tuning,
-          effect={"full fine-tuning": 2.16, "full-data probe": 0.09}, cost="seconds"),  # Tab 6, 21: averages
+          effect={"full fine-tuning": 2.16, "full-data probe": 0.09}, cost="two seconds",
+          first=LATER),  # Tab 6, 21: averages
     Claim("uml.R", "UML is more robust under test-time shift.", "Fig 5, 10-13", "", shift,
-          sesoi=1.0, cost="seconds"),
+          sesoi=1.0, cost="two seconds", first=LATER),
     Claim("uml.3", "Accuracy rises with each auxiliary modality.", "Tab 25, 26",
-          "ESC-19, audio, 1-shot: 28.78, 34.59, 35.47, 44.46", third, effect=ADDED, sesoi=1.0, cost="seconds"),
+          "ESC-19, audio, 1-shot: 28.78, 34.59, 35.47, 44.46", third, effect=ADDED, sesoi=1.0, cost="two seconds",
+          first=LATER),
 )  # fmt: skip

@@ -40,6 +40,7 @@ def self_supervised(conditions: Conditions) -> Measured:
         return missing("two modalities that are sequences, pictures or spectrograms, not vectors")
     target, other = (TARGET, OTHER) if conditions.dataset is None else sequences[:2]
     conditions.scores_on(data.test, (target,))
+    conditions.trains()
     base = Sequences(target=target, auxiliary=(other,), **SIZES[conditions.budget])
     scores: dict[str, list[float]] = {"untrained": [], "unimodal": [], "uml": [], "noise": []}
     for seed in conditions.seeds:
@@ -84,6 +85,7 @@ def language(conditions: Conditions) -> Measured:
         "scratch": Transfer("scratch", "unfrozen", steps=steps),
         "shuffled": Transfer("shuffled", "two_stage", first_stage=steps // 3, steps=steps, thaw=1.0),
     }  # fmt: skip
+    conditions.trains()
     patch = 2 if data.shapes[first][-1] <= 8 else 8
     at: dict[str, Any] = {"modality": first, "look_every": steps}
     drawn = [(world(conditions, s), s) for s in conditions.seeds]

@@ -184,6 +184,11 @@ def _check(s: dict[str, Any]) -> None:
         check.integer(name, s[name], at_least=2)
     for name in ("epochs", "width", "latent", "n_test", "shared", "observed"):
         check.integer(name, s[name], at_least=1)
+    for name in ("x_only", "y_only", "seed"):
+        check.integer(name, s[name], at_least=0)
+    for name in ("kept", "attenuation"):
+        check.share(name, s[name])
+    check.non_negative("noise", s["noise"])
     check.positive("lr", s["lr"])
 
 

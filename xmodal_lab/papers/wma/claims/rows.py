@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # redundant task) or 1.2 to 2; so the quick grid has these, and α = 1, at which Tab 2 minimises.
 ALPHAS, BETAS = (0.1, 0.2, 1.0, 5.0), (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 4.0, 6.0, 10.0)
 QUICK_ALPHAS, QUICK_BETAS = (0.2, 1.0), (0.2, 1.2, 1.6, 2.0)
-# 13 towers a seed, 3 s each here. The seeds from 0 on had been looked at with other grids.
+# 13 towers a seed for four rows and 12 of three tasks for β, 80 s and more: ten seeds would be a quarter of the hour
+# that the ledger may take, so five. The seeds from 0 on had been looked at with other grids.
 _GRID: dict[str, Any] = {"cost": "minutes", "first": 100}
 GENTLE = 0.2  # an α that does not ruin a task: where the differences between β are what is asked
 # Where one modality will do, noise on the other moves nothing; in "both" each is needed.

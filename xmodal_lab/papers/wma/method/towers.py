@@ -31,6 +31,7 @@ Values = Mapping[str, Any]
 DATA = {"task": "red", "head": "binary", "n_train": 800, "n_val": 300, "n_test": 600, "data_seed": None}
 # Small enough for seconds a run; linear decay with warm-up as in wma Sec 4.1, the numbers ours.
 TOWER = {"modalities": "image+text", "width": 32, "layers": 2, "heads": 2, "patch": 8, "frames": 4}
+TOWER_SIZES = ("width", "layers", "heads", "patch", "frames")
 TRAINING = {"pretraining": 500, "steps": 300, "batch_size": 32, "lr": 2e-3, "weight_decay": 0.01, "warmup": 25}
 # α, β, reference: wma Eq 9; α = 0 is the baseline. The rest as in Transport.
 ALIGNMENT = {
@@ -97,7 +98,7 @@ class Towers(World):
         if len(check.modalities_of(s["modalities"].split("+"), known)) < 2:
             raise ValueError(f"wma aligns at least two modalities, got {s['modalities']!r}; join names by '+'.")
         check.one_of("head", s["head"], tasks.HEADS)
-        for name in ("steps", "batch_size"):
+        for name in ("steps", "batch_size", *TOWER_SIZES):
             check.integer(name, s[name], at_least=1)
         for name in ("pretraining", "warmup", "seed", "order"):
             check.integer(name, s[name], at_least=0)
@@ -108,6 +109,10 @@ class Towers(World):
         check.share("missing", s["missing"])
         if self.given is None:
             check.one_of("task", s["task"], tasks.TASKS)
+            for name, least in (("n_train", 1), ("n_val", 0), ("n_test", 1)):
+                check.integer(name, s[name], at_least=least)
+            if s["data_seed"] is not None:
+                check.integer("data_seed", s["data_seed"], at_least=0)
         elif lacking := self.lacking():
             raise ValueError(f"wma cannot run on {self.given.name!r}: it needs {lacking}")
 

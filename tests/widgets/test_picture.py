@@ -14,7 +14,7 @@ import xarray as xr
 from matplotlib.colors import to_hex
 from PIL import Image
 from scipy.special import stdtrit
-from xmodal_widgets import Contour, HeatMap, Lines, Surface, SweepView
+from xmodal_widgets import Bars, Contour, HeatMap, Lines, Surface, SweepView
 from xmodal_widgets.page import assets, picture
 from xmodal_widgets.page.look import DIVERGING, DIVERGING_DARK, LOOKS
 from xmodal_widgets.view import student
@@ -188,3 +188,39 @@ def test_training_stands_on_its_path_where_the_control_of_time_says() -> None:
         SweepView(cube, Contour("loss", x="ta", y="tb", path="path", at="age"))
     with pytest.raises(TypeError, match="must both be numbers"):
         SweepView(cube, Contour("loss", x="ta", y="tb", path="path", at="axis"))
+
+
+@pytest.mark.parametrize("kind", [Lines, Bars])
+def test_a_legend_lies_on_no_curve_and_no_bar(kind: type[Lines | Bars]) -> None:
+    cube = xr.DataArray(np.ones((5, 4)), {"target": [f"target {k}" for k in range(5)], "x": range(4)}, name="gain")
+    figure = SweepView(cube, [kind("gain", x="x", hue="target")] * 3).figure()
+    figure.canvas.draw()
+    for part in figure.subfigs[0].subfigs:
+        axis = part.axes[0]
+        box, panel, heading = (artist.get_window_extent() for artist in (axis.get_legend(), axis.patch, axis.title))
+        assert box.y0 >= panel.y1 - 1, "above the panel"
+        assert box.y1 <= heading.y0 + 2, "below its heading"
+        assert box.x1 <= part.bbox.x1 + 1, "inside its part of the picture"
+        assert axis.get_xlim()[0] < 0 and 3 < axis.get_xlim()[1] < 4
+
+
+def test_whiskers_of_paired_differences_stand_beside_each_other_and_a_picture_is_not_stretched() -> None:
+    rng = np.random.default_rng(0)
+    cube = xr.Dataset(
+        {
+            "gain": (("target", "x", "seed"), rng.normal(size=(3, 4, 3))),
+            "plan": (("row", "column"), [[0.5, np.nan], [0.1, 0.4]]),
+            "picture": (("up", "across"), rng.normal(size=(8, 8))),
+        },
+        {"target": ["zero", "one", "two"], "x": range(4), "seed": range(3), "row": [0, 1], "column": [0, 1]},
+    )
+    gains = Lines("gain", x="x", hue="target", band="seed", versus={"target": "zero"})
+    figure = SweepView(cube, [gains, HeatMap("plan", x="column", y="row", under="picture")]).figure()
+    figure.canvas.draw()
+    lines, plan = (part.axes[0] for part in figure.subfigs[0].subfigs)
+    curves = [line for line in lines.lines if not line.get_label().startswith("_")]
+    first = {round(float(line.get_transform().transform((0.0, 0.0))[0]), 1) for line in curves}
+    assert len(curves) == 3 and len(first) == 3
+    assert -0.5 < lines.get_xlim()[0] < 0 and 3 < lines.get_xlim()[1] < 3.5
+    place, whole = plan.get_position(), plan.figure.bbox
+    assert abs(place.width * whole.width - place.height * whole.height) < 1 and plan.patch.get_hatch()

@@ -16,7 +16,7 @@ import numpy as np
 from ..view.grid import Grid
 from ..view.kinds import Bars, Contour, Density, HeatMap, Intervals, Lines, Scatter, Surface, View
 from ..view.own import Own, Shown
-from .look import LOOKS, ON_DARK, plain
+from .look import LOOKS, ON_DARK, plain, room_above
 from .planes import draw_planes, rate_of
 from .points import draw_intervals, draw_scatter
 from .series import draw_series
@@ -158,7 +158,8 @@ def _draw_view(
         heading = plain(setting[col] if col else name)
         if isinstance(view, HeatMap) and view.words is not None and (rate := rate_of(grid, view, setting)):
             heading += f"\n{plain(rate)}"
-        axis.set_title(heading, fontsize=9, fontweight="normal" if col else "bold")
+        above = 0.0 if isinstance(view, Intervals) else room_above(axis)
+        axis.set_title(heading, fontsize=9, fontweight="normal" if col else "bold", pad=6 + above)
         axis.tick_params(labelsize=7)
     for axis in axes[count:]:
         axis.remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,36 @@ def colors_of(view: Any) -> Any:
     name = str(getattr(view, "palette", "viridis"))
     anchors = DIVERGING_DARK if ON_DARK.get() else DIVERGING
     return LinearSegmentedColormap.from_list(name, anchors) if name == "diverging" else name
+
+
+def legend(axis: Any, title: str | None = None, **options: Any) -> None:
+    """A legend above its panel, below the heading: no curve and no bar lies under it."""
+    labels = axis.get_legend_handles_labels()[1]
+    if labels:
+        axis.legend(
+            loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=_columns(axis, labels), borderaxespad=0.1, fontsize=7,
+            title=title, title_fontsize=7, alignment="left", frameon=False, columnspacing=1.2, labelspacing=0.25,
+            **options,
+        )  # fmt: skip
+
+
+def room_above(axis: Any) -> float:
+    """Points that a legend takes between a panel and its heading."""
+    there = axis.get_legend()
+    if there is None:
+        return 0.0
+    labels = [text.get_text() for text in there.get_texts()]
+    rows = math.ceil(len(labels) / _columns(axis, labels)) + bool(there.get_title().get_text())
+    return ROW * rows + 3
+
+
+ROW, LETTER, HANDLE = 9.6, 0.058, 0.5  # points of a legend's row; inches of a letter of 7 points, of a line before it
+
+
+def _columns(axis: Any, labels: Sequence[str]) -> int:
+    figure = axis.figure
+    inches = 0.8 * figure.bbox.width / figure.dpi / axis.get_subplotspec().get_gridspec().ncols
+    return max(1, min(len(labels), int(inches / (LETTER * max(map(len, labels)) + HANDLE))))
 
 
 def notice(axis: Any, grid: Grid, view: View, setting: Mapping[str, Any]) -> None:

@@ -116,8 +116,10 @@ def _draw_cells(
             y[0] - (y[1] - y[0]) / 2,
             y[-1] + (y[1] - y[0]) / 2,
         )
-        axis.imshow(picture, cmap="gray", extent=ends, origin="lower", aspect="auto")
+        axis.imshow(picture, cmap="gray", extent=ends, origin="lower", aspect="equal")  # a picture is not stretched
         alpha = 0.1 + 0.75 * np.clip(np.nan_to_num(np.asarray(norm(values.T))), 0, 1)
+    if np.isnan(values).any():
+        axis.patch.set(hatch="////", edgecolor="0.6", linewidth=0)  # what was not computed, as in the live view
     axis.pcolormesh(x, y, values.T, norm=norm, cmap=colors_of(view), shading="nearest", alpha=alpha)
     if view.levels and np.nanmax(values) > np.nanmin(values) and min(values.shape) > 1:
         lines = axis.contour(x, y, values.T, colors="white", linewidths=0.8)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..view.grid import Grid
 from ..view.kinds import Intervals, Scatter
-from .look import DASHES, MARKS, NAMED, notice, plain
+from .look import DASHES, MARKS, NAMED, legend, notice, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def _draw_classes(axis: Axes, grid: Grid, view: Scatter, classes: Any, x: Any, y
             axis.plot(x[here], y[here], color=NAMED[k], ls=DASHES[k % 4], lw=1.6, label=plain(name))
             continue
         axis.scatter(x[here], y[here], s=5, color=NAMED[k], marker=MARKS[k % len(MARKS)], alpha=0.7, label=plain(name))
-    axis.legend(fontsize=7, title_fontsize=7, frameon=False, markerscale=2, title=plain(grid.named(color)))
+    legend(axis, plain(grid.named(color)), markerscale=2)
 
 
 def draw_intervals(axis: Axes, grid: Grid, view: Intervals, state: Mapping[str, Any]) -> None:

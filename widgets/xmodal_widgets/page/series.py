@@ -11,7 +11,7 @@ import numpy as np
 
 from ..view.grid import Grid
 from ..view.kinds import Bars, Density, Lines
-from .look import DASHES, MARKED, NAMED, notice, plain, scale_of
+from .look import DASHES, MARKED, NAMED, legend, notice, plain, scale_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,11 +65,11 @@ def draw_series(
             _draw_spectrum(axis, grid, view, table, setting)
         drawn = bool(axis.get_legend_handles_labels()[0])
         if view.floor is not None and not view.hue and drawn:
-            axis.legend(fontsize=7, frameon=False)
+            legend(axis)
         if view.hue and drawn:
             dim = grid.dims[view.hue]
             title = plain(grid.named(dim.name))
-            axis.legend(fontsize=7, title_fontsize=7, frameon=False, title=title)
+            legend(axis, title)
 
 
 def _less(grid: Grid, view: Any, values: np.ndarray, keep: Sequence[str]) -> np.ndarray:
@@ -127,11 +127,19 @@ def _draw_lines(
         color = hue_color(grid, view.hue, h)
         label = plain(grid.dims[view.hue].values[h]) if view.hue else None
         marker = "o" if len(x) <= 60 else None
-        axis.plot(x, values, color=color, ls=DASHES[h % 4], marker=marker, ms=3, lw=1.6, label=label)
+        look: dict[str, Any] = {"color": color}
+        if view.versus:
+            look["transform"] = _aside(axis, h - (len(table) - 1) / 2)
+        axis.plot(x, values, ls=DASHES[h % 4], marker=marker, ms=3, lw=1.6, label=label, **look)
         if spread is not None and view.versus:  # differences with their whiskers: bands would cover each other
-            axis.vlines(x, values - spread[h], values + spread[h], color=color, lw=1.2)
+            axis.vlines(x, values - spread[h], values + spread[h], lw=1.2, **look)
+            for end in (-1, 1):
+                axis.plot(x, values + end * spread[h], "_", ms=4, mew=1.2, **look)
         elif spread is not None:
             axis.fill_between(x, values - spread[h], values + spread[h], color=color, alpha=0.22, lw=0)
+    if view.versus:  # what stands aside is outside of Matplotlib's own count
+        axis.update_datalim([(x.min(), 0.0), (x.max(), 0.0)], updatey=False)
+        axis.autoscale_view(scaley=False)
     if isinstance(setting.get(view.x), int | float):
         axis.axvline(setting[view.x], color="0.3", ls="--", lw=1)
     if isinstance(view, Lines) and _geometric(x):  # as in js: numbers that double stand at even steps
@@ -140,6 +148,13 @@ def _draw_lines(
         axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     elif grid.dims[view.x].kind == "int":
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+
+
+def _aside(axis: Axes, steps: float) -> Any:
+    """The axis's own transform, some points aside: whiskers of several curves stand beside each other, as in js."""
+    from matplotlib.transforms import ScaledTranslation
+
+    return axis.transData + ScaledTranslation(3 * steps / 72, 0, axis.figure.dpi_scale_trans)
 
 
 def _geometric(x: np.ndarray) -> bool:

@@ -49,7 +49,7 @@ def _exported(self, **kwargs):
     import pathlib
     _shown_.append(self)
     page = pathlib.Path(_site_) / "views" / f"{{_name_}}-{{len(_shown_)}}.html"
-    self.to_html(page, theme="light")  # as the site
+    self.to_html(page)
     return {{"text/html": {frame!r}.format(page.name), "text/plain": "live view"}}, {{}}
 import xmodal_widgets
 xmodal_widgets.SweepView._repr_mimebundle_ = _exported
@@ -62,6 +62,10 @@ FRAME = (
     '<iframe style="width:100%;height:46em;border:0" title="live view" loading="lazy" src="views/{}" '
     f'onload="try {{{{ {FIT}.observe(this.contentDocument.body) }}}} catch (error) {{{{}}}}"></iframe>'
 )
+# A diagram follows JupyterLab's theme, which the page's body names.
+DARK = "(prefers-color-scheme: dark)"
+TELLS = f"""<script>if (matchMedia("{DARK}").matches) document.body.dataset.jpThemeLight = "false"</script>"""
+FORMULA = ".formula { filter: invert(1); mix-blend-mode: screen }"  # a picture of black letters on white
 MOST = 3_000_000  # bytes of a page
 
 # Not for readers of the reference: helpers, the command, and the files behind a face, whose page shows their names.
@@ -126,7 +130,7 @@ def landing(out: Path) -> None:
     """The live picture of the first page, from the cube that ships with the project."""
     from xmodal_widgets import explore
 
-    explore("dml").to_html(out / "views" / "landing.html", theme="light")
+    explore("dml").to_html(out / "views" / "landing.html")
 
 
 def requests(site: Path) -> list[str]:
@@ -331,7 +335,7 @@ def drawn(formula: str) -> str:
     words, picture = " ".join(formula.split()), io.BytesIO()
     mathtext.math_to_image(f"${words}$", picture, prop=font_manager.FontProperties(size=13), format="svg")
     data = base64.b64encode(picture.getvalue()).decode()
-    return f'<img alt="{html.escape(words)}" src="data:image/svg+xml;base64,{data}">'
+    return f'<img class="formula" alt="{html.escape(words)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def _written(notebook: nbformat.NotebookNode) -> str:
@@ -341,7 +345,17 @@ def _written(notebook: nbformat.NotebookNode) -> str:
     text = re.sub(r"<p>⟦fold (.*?)⟧</p>", r"<details><summary>\1</summary>", text)
     text = text.replace("<p>⟦unfold⟧</p>", "</details>")
     text = re.sub(r'<script[^>]* src="https?://[^"]*"[^>]*>\s*</script>', "", text)
-    return re.sub(r'<link[^>]* href="https?://[^"]*"[^>]*>', "", text)
+    text = re.sub(r'<link[^>]* href="https?://[^"]*"[^>]*>', "", text)
+    text = text.replace("</head>", f"{_dark()}</head>", 1)
+    return re.sub(r"(<body[^>]*>)", lambda body: body[1] + TELLS, text, count=1)
+
+
+@cache
+def _dark() -> str:
+    """JupyterLab's dark theme for readers whose system is dark, on the screen only."""
+    places = (Path(path) / "static/theme-dark.css" for path in _exporter().template_paths)
+    colors = next(path for path in places if path.is_file()).read_text(encoding="utf-8")
+    return f'<style media="screen and {DARK}">{colors}{FORMULA}</style>'
 
 
 def _navigation() -> str:
@@ -355,7 +369,11 @@ def _navigation() -> str:
     there += [("glossary", "glossary.html"), ("architecture", "architecture.html"), ("API", "api/index.html")]
     links = " · ".join(f"[{name}]({link})" for name, link in there)
     style = "main { max-width: 75em; margin: auto } .jp-RenderedMarkdown pre { margin-bottom: 1em } "
-    style += '.jp-RenderedMarkdown a[href^="glossary.html#"] { color: inherit; text-decoration: underline dotted }'
+    style += '.jp-RenderedMarkdown a[href^="glossary.html#"] { color: inherit; text-decoration: underline dotted } '
+    style += ".jp-InputArea .highlight { overflow-x: auto } "  # a long line is not cut
+    style += (
+        "@media print { pre { white-space: pre-wrap !important; overflow-wrap: anywhere } }"  # paper does not scroll
+    )
     return f"<style>{style}</style>\n\n{links}"
 
 

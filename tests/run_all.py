@@ -1,8 +1,8 @@
 """Every test in one go: unit and property tests on two workers, then notebooks, browser and latency.
 
-``make test`` calls this; ``make fast`` runs the first of these tiers without the tests that are marked ``slow``. It finds a Chromium, or installs one where it may; without any the
-browser tests are skipped with one loud line, unless XMODAL_REQUIRE_BROWSER=1. A browser test that
-fails beside others runs once more alone, and the last lines say so.
+``make test`` calls this; ``make fast`` runs the first of these tiers without the tests that are marked ``slow``. It
+finds a Chromium, or installs one where it may; without any the browser tests are skipped with one loud line, unless
+XMODAL_REQUIRE_BROWSER=1. A browser test that fails beside others runs once more alone, and the last lines say so.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from lesson_names import binds, needs, slice_for
 
 from xmodal_lab import lessons
 from xmodal_lab.claims.published import PAPERS
+from xmodal_lab.sweeps.experiment import get
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -121,9 +124,10 @@ def parts_of(notebook: Any) -> list[tuple[str, Any, Any]]:
 def test_its_exercises_have_hints_a_folded_solution_and_a_check(lesson: Any) -> None:
     _, notebook = lesson
     (at,) = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")]
-    assert all(tags(cell) == {"exercise"} for cell in notebook.cells[at:])
+    rest = [cell for cell in notebook.cells[at:] if tags(cell) != {"further"}]
+    assert all(tags(cell) == {"exercise"} for cell in rest)
     exercises = parts_of(notebook)
-    assert len(exercises) >= 3 and 2 * len(exercises) == len(notebook.cells) - at - 1
+    assert len(exercises) >= 3 and 2 * len(exercises) == len(rest) - 1
     for n, (name, question, blank) in enumerate(exercises, 1):
         assert (
             name in lessons.known()
@@ -134,6 +138,27 @@ def test_its_exercises_have_hints_a_folded_solution_and_a_check(lesson: Any) -> 
         assert [word for word, _ in folded].count("Solution") == 1 and folded[0][0] == "Hint"
         assert blank.source.startswith(f"answer_{n} = ...\n\nlessons.check(")
         assert blank.outputs[0]["data"]["text/plain"] == f"· {name} waits for your answer"
+
+
+def test_what_a_paper_leaves_open_stands_at_the_end_with_a_line_that_begins_it(lesson: Any) -> None:
+    """Settings of each sweep are ones that its experiment takes, and there are as many runs as it says."""
+    path, notebook = lesson
+    paper = path.stem.split("_", 1)[1]
+    last = notebook.cells[-1]
+    assert (tags(last) == {"further"}) == (paper in PAPERS or paper == "the_bench")
+    found = re.findall(r"\((\d+) runs[^)]*\)\.?\n  `(xl\.sweep\(.*\))`$", last.source, re.M)
+    assert len(found) == last.source.count("xl.sweep") == (2 if "further" in tags(last) else 0)
+    for runs, line in found:
+        call = ast.parse(line, mode="eval").body
+        assert isinstance(call, ast.Call)
+        experiment = get(ast.literal_eval(call.args[0]))
+        axes = {k.arg: eval(ast.unparse(k.value)) for k in call.keywords}
+        axes = {k: list(v) if isinstance(v, (list, range)) else [v] for k, v in axes.items()}
+        assert set(axes) <= set(experiment.defaults)
+        members = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+        assert len(members) == int(runs)
+        for member in members:
+            experiment.check({**experiment.defaults, **member})
 
 
 @pytest.mark.slow

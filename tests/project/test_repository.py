@@ -164,6 +164,12 @@ def test_pages_fetch_nothing_from_elsewhere(builder, tmp_path: Path) -> None:
         assert re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="https?:[^"]*"', text) == []
     text = (tmp_path / "lesson.html").read_text(encoding="utf-8")
     assert 'src="data:image/svg+xml;base64,' in text
+    assert (
+        text.index('<style media="screen and (prefers-color-scheme: dark)">')
+        < text.index("</head>")
+        < text.index(builder.TELLS)
+    )
+    assert builder.FORMULA in text and 'class="formula"' in text, "black letters would stand on a dark page"
     folds = re.findall(r"<details><summary>Solution</summary>(.*?)</details>", text, re.S)
     assert len(folds) == 3 and all("answer_" in fold for fold in folds), "a solution is inside its fold"
     assert "⟦" not in text

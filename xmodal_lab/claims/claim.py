@@ -262,7 +262,8 @@ class Claim:
             What was measured, with its word.
 
         Raises:
-            ValueError: a setting that none of its experiments knows; an effect for a step that there is not, or in
+            ValueError: a setting that none of its experiments knows, or a value that they cannot take, both before
+                anything is trained; an effect for a step that there is not, or in
                 another unit than its outcomes have.
             What ``measure`` raises.
         """

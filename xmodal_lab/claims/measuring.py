@@ -188,7 +188,8 @@ def run(
             costs (``claims.seeds.SEEDS``).
         budget: "quick" (the whole ledger within an hour) or "full".
         settings: of the experiments, in place of what the claims would take, as in ``{"epochs": 30}``; kept in the
-            row. A claim that knows no such setting, or compares its values itself, is not measured and says so.
+            row. A claim that knows no such setting, cannot take its value, or compares values of it itself, is not
+            measured and says so, before anything is trained. Seeds are no setting.
         store: a folder that keeps finished claims and every sweep under them: the same call goes on where a
             killed one stopped, and computes nothing twice.
         executor: any ``concurrent.futures.Executor``, for the sweeps.

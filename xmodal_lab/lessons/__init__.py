@@ -1,4 +1,4 @@
-"""What the lessons stand on: a diagram of each method, its answer, and checks of exercises that say what is off.
+"""What the lessons stand on: a diagram of each method, its answer, kept sweeps, and checks of exercises.
 
     >>> from xmodal_lab import lessons
     >>> lessons.check("synergy.1", ...)
@@ -10,6 +10,7 @@
 
 - ``diagrams``: ``method("dml")``, the picture at a lesson's head
 - ``answers``: ``so(…)``, the answer at a lesson's end
+- ``computed``: ``kept("cox.guided")``, sweeps that take longer than a lesson
 - ``exercises``: how an answer is checked
 - ``checks``: the checks, a file per lesson
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from .answers import Answer as Answer
 from .answers import so as so
+from .computed import kept as kept
 from .diagrams import DIAGRAMS as DIAGRAMS
 from .diagrams import method as method
 from .exercises import Checked as Checked

@@ -79,7 +79,8 @@ def test_train_here_lets_its_planes_miss_by_what_nobody_sees(monkeypatch: pytest
     asked: list[float | None] = []
     quick = xl.bench(epochs=1)
     monkeypatch.setattr(bench, "experiment", lambda tolerance=None: asked.append(tolerance) or quick)
-    assert bench.train_here({"seed": 1}, lambda share, message="": None, lambda: False)["accuracy"] > 0
+    setting = {"seed": 1, "checkpoint": 39}  # what the controls hold: a moment of training is no setting
+    assert bench.train_here(setting, lambda share, message="": None, lambda: False)["accuracy"] > 0
     assert asked == [TOLERANCE]
 
 

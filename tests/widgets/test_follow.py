@@ -16,6 +16,7 @@ from xmodal_widgets.view.grid import Grid
 from xmodal_widgets.view.joining import with_settings
 
 import xmodal_lab as xl
+from xmodal_lab import sweeps
 from xmodal_lab.sweeps import Experiment, Variable, trained
 from xmodal_lab.sweeps.experiment import listens, tell
 
@@ -244,6 +245,8 @@ def test_a_sweep_offers_a_setting_that_was_fixed_and_members_tell_on_the_way() -
     assert view.error == ""
     assert view.cube["curve"].sel(lam=3.0, alpha=0.0).values.tolist() == [0.0, 3.0]
     assert [m["kind"] for m, _ in sent] == ["draft", "joined"]
+    at_k = sweeps.trainer(cube, MINE)({"alpha": 0.5, "k": 1})["curve"]  # a control of what every result brings
+    assert at_k.tolist() == [0.5, 2.0]
     heard: list[Any] = []
 
     class Report:

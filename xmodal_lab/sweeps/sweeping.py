@@ -250,18 +250,22 @@ def trainer(cube: xr.Dataset, experiment: str | Experiment | None = None) -> Cal
     given = {dim: cube[dim].values.tolist() for dim in cube.dims if dim in known.defaults}
     layout, _ = layout_of(known, given)
 
+    def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+        # A control along which every result brings all values, such as a moment of training, is no setting.
+        return {name: value for name, value in given.items() if name in known.defaults or name not in cube.dims}
+
     def compute(
         setting: Mapping[str, Any],
         progress: Callable[..., None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> dict[str, Any]:
-        arrays = layout.checked(known.compute(setting, progress, cancelled))
+        arrays = layout.checked(known.compute(_settings(setting), progress, cancelled))
         found: dict[str, Any] = {name: values for name, values in arrays.items() if name in cube.data_vars}
         why = {name: sentence for name, sentence in arrays.why.items() if name in found}
         return {**found, WHY: why} if why else found
 
     compute.experiment = known  # type: ignore[attr-defined]
-    compute.prepare = known.prepare  # type: ignore[attr-defined]
+    compute.prepare = lambda setting: known.prepare(_settings(setting))  # type: ignore[attr-defined]
     return compute
 
 

@@ -160,8 +160,17 @@ def rounded(values: np.ndarray) -> np.ndarray:
 def _trains(known: Collection[str]) -> Callable[..., Any]:
     """What "Train here" runs, and what it makes beforehand where somebody follows."""
     compute = partial(train_here, known=known)
-    compute.prepare = lambda setting: experiment(TOLERANCE).prepare(setting)  # type: ignore[attr-defined]
+    compute.prepare = lambda setting: _prepare(experiment(TOLERANCE), setting)  # type: ignore[attr-defined]
     return compute
+
+
+def _prepare(made: Experiment, setting: Mapping[str, Any]) -> None:
+    made.prepare(_settings(made, setting))
+
+
+def _settings(made: Experiment, setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the controls that are no settings: a result brings every moment of its training."""
+    return {name: value for name, value in setting.items() if name in made.defaults}
 
 
 def train_here(
@@ -175,7 +184,8 @@ def train_here(
     ``known`` are the variables of the cube, where it has not all.
     """
     words = partial(_as_cube, known)
-    return words(experiment(TOLERANCE).compute(setting, translated(progress, words), cancelled))
+    made = experiment(TOLERANCE)
+    return words(made.compute(_settings(made, setting), translated(progress, words), cancelled))
 
 
 def _as_cube(known: Collection[str] | None, found: Mapping[str, Any]) -> dict[str, Any]:

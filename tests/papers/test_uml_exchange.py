@@ -76,6 +76,7 @@ def test_texts_that_say_nothing_are_refused_in_words() -> None:
         found.isolines()
 
 
+@pytest.mark.slow
 def test_accuracy_that_permuted_names_buy_as_well_is_no_rate(numbers, monkeypatch: pytest.MonkeyPatch) -> None:
     """A control as good as the real thing: what the texts say is not what helps."""
     real = uml.exchange.__globals__["search"]
@@ -84,8 +85,7 @@ def test_accuracy_that_permuted_names_buy_as_well_is_no_rate(numbers, monkeypatc
         return real(data, [replace(h, relation="related") for h in heads], grid)
 
     monkeypatch.setitem(uml.exchange.__globals__, "search", blind)
-    few = {"seeds": (0, 1), "image_shots": (1, 4), "text_shots": (0, 12)}
-    found = uml.exchange(*numbers, words_per_text=6, **few)
+    found = uml.exchange(*numbers, words_per_text=6, **NUMBERS)
     assert not found.found.refused and "permuted names buy as much accuracy" in found.refused
 
 

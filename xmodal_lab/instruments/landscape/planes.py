@@ -134,8 +134,8 @@ def plane(
         tolerance: None computes every point. A number t computes as few as are expected to keep the error of the others
             within t times the range of values: each next point where a surface through the known ones is most
             likely off (:mod:`.adaptive`; at 1e-2 a fourteenth of 41 x 41 points where the surface is smooth, half of
-            them where it is not; at most 11 x 11 points are all computed: there it saves nothing). Where half of the
-            points do not do, every point is computed. The attributes ``computed`` (share), ``points_computed`` and
+            them where it is not; at most 11 x 11 points are all computed: there it saves nothing). Where four fifths of
+            them do not do, every point is computed. The attributes ``computed`` (share), ``points_computed`` and
             ``error_estimate`` (in the units of the loss; 0 where all were computed) say what came of it. It is an
             estimate from points, no bound: ``docs/speed.md`` says on how many planes of nets it held.
         dtype: in which it is computed; the loss's own when not given, at least float32.

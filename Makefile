@@ -38,7 +38,7 @@ dask: $(LAB)  ## what sweeps on a cluster need: Dask, and its jobs for Slurm
 test: $(STAMP)  ## every test: unit, property, notebooks, browser
 	$(BIN)/python tests/run_all.py
 
-fast: $(STAMP)  ## unit and property tests only
+fast: $(STAMP)  ## unit and property tests, without those marked slow
 	$(BIN)/python tests/run_all.py --fast
 
 everywhere: $(STAMP)  ## the fast tier and the notebooks as other processors would run them; prints what differs

@@ -85,4 +85,7 @@ def test_the_kernel_draws_what_only_matplotlib_can(
     still = new_page()
     still.goto(view.to_html(tmp_path / "still.html").as_uri())
     still.wait_for_function(f"() => {APP}.views[1].own.image")
+    still.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )  # it is drawn
     assert lab_server.ink(still, ".xm-canvas")[1] > 0.05 and still.problems == []

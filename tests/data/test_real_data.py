@@ -305,6 +305,7 @@ def test_mnist_is_the_published_one() -> None:
     assert hashlib.md5(raw, usedforsecurity=False).hexdigest() == "6bbc9ace898e44ae57da46a324031adb"
 
 
+@pytest.mark.slow
 @real("fsdd/recordings")
 def test_real_avmnist() -> None:
     ds = xl.load("avmnist", n_train=200, n_val=50, n_test=50)

@@ -95,7 +95,7 @@ def compared(found: list[np.ndarray], expected: list[np.ndarray]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", [pytest.param(r, marks=[pytest.mark.slow] * (r == "cox")) for r in ROOMS])
 def test_the_surroundings_change_nothing_and_stay(room: str) -> None:
     import matplotlib.pyplot as plt
 

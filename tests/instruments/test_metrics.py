@@ -410,6 +410,7 @@ def test_unbiased_mmd_is_0_on_average_under_the_null() -> None:
     assert float(values.min()) < 0
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_mmd_of_many_points_takes_no_table_of_them() -> None:
     """11,000 points: the table was 1 GB in float64, and four more of its size on the way."""

@@ -76,6 +76,7 @@ def test_texts_that_say_nothing_are_refused_in_words() -> None:
         found.isolines()
 
 
+@pytest.mark.slow
 def test_accuracy_that_permuted_names_buy_as_well_is_no_rate(numbers, monkeypatch: pytest.MonkeyPatch) -> None:
     """A control as good as the real thing: what the texts say is not what helps."""
     real = uml.exchange.__globals__["search"]

@@ -514,6 +514,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_member_of_a_notebook_is_told_at_once() -> None:
     done = subprocess.run([sys.executable, "-"], input=NOTEBOOK, capture_output=True, text=True, timeout=120)
     assert done.stdout.startswith("`member` lives in this notebook, where other processes cannot find it: put it in a")

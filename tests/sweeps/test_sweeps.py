@@ -494,6 +494,7 @@ print("the bits of one process")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_processes_of_our_own_need_no_guard_in_the_script_and_give_its_bits(tmp_path) -> None:
     script = tmp_path / "script.py"

@@ -113,7 +113,7 @@ def test_synergy(kind: str, target: str, loss: str, monkeypatch: pytest.MonkeyPa
     assert torch.equal(*scores) and len(set(scores[0].tolist())) > 1
 
 
-@pytest.mark.parametrize("reference", ["first_batch", "batch"])
+@pytest.mark.parametrize("reference", ["first_batch", pytest.param("batch", marks=pytest.mark.slow)])
 def test_wma(reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from xmodal_lab.papers.wma import WmaWorld, worlds
     from xmodal_lab.papers.wma.method import towers

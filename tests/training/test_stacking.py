@@ -93,7 +93,7 @@ def test_the_general_way_equals_the_products_and_takes_cnns() -> None:
         assert_same_run(run, alone, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("choose", ["last", "best"])
+@pytest.mark.parametrize("choose", ["last", pytest.param("best", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("options", [
     {"label_smoothing": 0.1}, {"sam": 0.05}, {"swa": 0.5}, {"augment": "jitter+crop+flip+time_mask+frequency_mask"},
     {"label_smoothing": 0.2, "sam": 0.1, "swa": 0.3, "augment": "flip"},

@@ -107,7 +107,7 @@ def graphless(do: Any) -> Any:
         return do()
 
 
-@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+@pytest.mark.parametrize("architecture", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_stacked_steps_are_replayed(cuda: fake_cuda.Cuda, architecture: str) -> None:
     ds = xl.load("digits", modalities=("image", "audio"), images_per_class=13, clips_per_class=13)
     nets = [xl.LateFusion.for_dataset(ds, architecture=architecture, seed=s) for s in range(2)]

@@ -57,7 +57,7 @@ def test_a_shipped_cube_survives_netcdf_and_zarr(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore:.*data type:Warning")
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("dml", "uml"))) for n in SMALL])
 def test_a_swept_cube_survives_netcdf_and_zarr(name: str, tmp_path: Path) -> None:
     cube = xl.sweep(name, progress=False, **SMALL[name])
     there_and_back(cube, tmp_path)

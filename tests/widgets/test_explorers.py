@@ -87,6 +87,7 @@ def test_an_attack_on_what_a_net_does_not_see_changes_nothing() -> None:
     assert bool((both.sel(eps=0.4) < both.sel(eps=0.0)).all())
 
 
+@pytest.mark.slow
 def test_train_here_puts_a_setting_between_the_shipped_ones_into_the_cube() -> None:
     view = explore("dml", alpha=0.5, seed=0, span=1.0)
     view.set(free=True, alpha=0.6)

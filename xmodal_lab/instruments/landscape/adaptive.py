@@ -43,7 +43,7 @@ NEAREST, EVERYWHERE = 6, 0.1
 # By how much the largest of many errors is above what is expected of each: chosen on the nets of one seed of
 # benchmarks/tolerance.py, judged on those of another.
 CAUTION = 4.0
-# By how much more a point on the border may be off, which known points surround on one side only. Without it, of 125
+# By how much more a point on the border may be off, which known points surround on one side only. Without it, of 75
 # planes two were beyond the tolerance, both there.
 BORDER = 2.0
 # Variance that counts as none: beside 1, and beside the rounding of float64 (ours).

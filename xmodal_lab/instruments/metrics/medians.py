@@ -93,12 +93,13 @@ def _pass(points: Tensor, distances: Distances, rows: int, low: float, high: flo
     kept: list[Tensor] = []
     bins: _Bins | None = None
     for part in _pairs(points, distances, rows):
-        inside = part[part > 0]
-        positive += len(inside)
-        if low > 0:
-            below += int((inside <= low).sum())
-        if low > 0 or high < math.inf:
-            inside = inside[(inside > low) & (inside <= high)]
+        if low <= 0 and math.isinf(high):  # few points: one selection
+            inside = part[part > 0]
+            positive += len(inside)
+        else:  # few of many numbers are between: counted, not copied
+            positive += int((part > 0).sum())
+            below += int(((part > 0) & (part <= low)).sum()) if low > 0 else 0
+            inside = part[(part > max(low, 0.0)) & (part <= high)]
         if bins is None and sum(map(len, kept)) + len(inside) > _KEPT:
             top = high if math.isfinite(high) else _diameter(points, distances, rows)
             bins = _Bins(max(low, 0.0), top, points)

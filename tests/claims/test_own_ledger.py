@@ -364,7 +364,7 @@ def test_every_shipped_row_follows_from_what_it_keeps(dataset: str) -> None:
 
 
 # Rows whose class of cost, hence n, has changed, and which wait to be measured so. The list may only shrink.
-WAITING = {"synergy.L", "synergy.R2", "synergy.W"}
+WAITING = {"synergy.L", "synergy.W"}
 
 
 def test_a_row_rests_on_the_seeds_that_its_cost_gives() -> None:

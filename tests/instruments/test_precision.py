@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import faults as harm
 import numpy as np
 import pytest
 import torch
@@ -288,6 +289,27 @@ def test_the_settings_come_back_after_an_error_and_the_last_thread(rounded: dict
     leave.set()
     thread.join()
     assert settings() == rounded
+
+
+def test_ctrl_c_at_any_line_leaves_nothing_switched_off(rounded: dict[str, Any]) -> None:
+    def visit() -> None:
+        with full_precision():
+            pass
+
+    with harm.Interrupt() as counted:
+        visit()
+    assert counted.lines > 10
+    kept = []
+    for line in range(1, counted.lines + 1):
+        try:
+            with harm.Interrupt(line):
+                visit()
+        except KeyboardInterrupt as error:
+            kept.append(error)  # as a notebook does: the frames live on
+        with full_precision():
+            assert settings()["matmul"] == "highest" and not settings()["cudnn"]
+        assert settings() == rounded, f"after Ctrl-C at line {line} of {counted.lines}"
+    assert len(kept) > 10
 
 
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch's newer names, from 2.9 on")

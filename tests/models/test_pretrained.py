@@ -402,7 +402,8 @@ def test_an_encoding_that_was_killed_goes_on_from_what_it_had(tmp_path, modality
     encoder = pretrained(modality, folder, batch_size=2)
     want = encoder(np.load(data), rate=rate or None, cache=False)
     encoder.model.forward = None  # from the cache, or not at all
-    torch.testing.assert_close(encoder(np.load(data), rate=rate or None), want, rtol=0, atol=0)
+    # Memory of another process may lie otherwise, and products then add up in another order.
+    torch.testing.assert_close(encoder(np.load(data), rate=rate or None), want, rtol=1e-5, atol=1e-5)
 
 
 def test_files_of_sounds_are_read_as_their_turn_comes(tmp_path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Lock, RLock, local
+from threading import RLock, get_ident
 from typing import Any
 
 import torch
@@ -51,62 +51,70 @@ def full_precision() -> Iterator[None]:
         for device in AUTOCAST:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        _EXACT.enter()
-        stack.callback(_EXACT.leave)
+        visit = object()
+        # Before the visit begins, and without a line of ours: Ctrl-C may come between any two.
+        stack.callback(_EXACT.settle)
+        stack.callback(_EXACT.visits.pop, visit, None)
+        _EXACT.enter(visit)
         yield
 
 
 class _ExactProducts:
-    """Counts who is inside :func:`full_precision`; the first switches rounded products off, the last back on."""
+    """Counts who is inside :func:`full_precision`; the first switches rounded products off, the last back on.
+
+    Whatever line is interrupted, nothing is lost: what is to be put back is noted before it is changed, and what an
+    interrupted visit left over is put back by the next one.
+    """
 
     def __init__(self) -> None:
-        self.lock = Lock()
-        self.inside = 0
-        self.mine = local()  # how often this thread is inside: all that is left after a fork
+        self.lock = RLock()
+        self.visits: dict[object, int] = {}  # and the thread of each: all that is left after a fork is one's own
         self.undo: list[Callable[[], None]] = []
 
-    def enter(self) -> None:
+    def enter(self, visit: object) -> None:
         """One more."""
         with self.lock:
-            if not self.inside:
-                self.undo = _exact_products()
-            self.inside += 1
-            self.mine.count = getattr(self.mine, "count", 0) + 1
+            if not self.visits:
+                self._restore()
+                self.visits[visit] = get_ident()
+                _exact_products(self.undo)
+            self.visits[visit] = get_ident()
 
-    def leave(self) -> None:
-        """One less."""
+    def settle(self) -> None:
+        """One has left."""
         with self.lock:
-            self.inside -= 1
-            self.mine.count -= 1
-            if not self.inside:
+            if not self.visits:
                 self._restore()
 
     def forked(self) -> None:
         """In the child the other threads do not exist, and will not leave."""
-        self.lock = Lock()
-        self.inside = getattr(self.mine, "count", 0)
-        if not self.inside:
+        self.lock = RLock()
+        for visit in [visit for visit, thread in self.visits.items() if thread != get_ident()]:
+            del self.visits[visit]
+        if not self.visits:
             self._restore()
 
     def _restore(self) -> None:
-        undo, self.undo = self.undo, []
-        for put_back in reversed(undo):
-            put_back()
+        while self.undo:
+            self.undo[-1]()
+            self.undo.pop()
 
 
-def _exact_products() -> list[Callable[[], None]]:
-    """Switch TensorFloat-32 and bfloat16 off inside products of float32; return what puts them back."""
-    undo: list[Callable[[], None]] = []
+def _exact_products(undo: list[Callable[[], None]]) -> None:
+    """Switch TensorFloat-32 and bfloat16 off inside products of float32; ``undo`` gets what puts them back."""
 
     def put(read: Callable[[], Any], write: Callable[[Any], None], exact: Any, fine: tuple[Any, ...]) -> None:
         try:
             before = read()
             if before in fine:
                 return
-            write(exact)
         except (RuntimeError, AttributeError):  # set through the newer names, which the older ones refuse to read
             return
         undo.append(lambda: write(before))
+        try:
+            write(exact)
+        except (RuntimeError, AttributeError):
+            undo.pop()
 
     def of(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
         return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
@@ -121,7 +129,6 @@ def _exact_products() -> list[Callable[[], None]]:
         newer += [b.mkldnn.matmul, b.mkldnn.conv, b.mkldnn.rnn]
     for owner in newer:
         put(*of(owner, "fp32_precision"), "ieee", ("none", "ieee"))
-    return undo
 
 
 _EXACT = _ExactProducts()

@@ -248,7 +248,7 @@ def test_gains_are_paired(show: Callable[..., Any]) -> None:
     expected = (values - values[:1]).mean(-1)
     np.testing.assert_allclose(np.reshape(got[0], (3, 4)), expected, atol=1e-5)
     np.testing.assert_allclose(got[1], 0, atol=1e-5)
-    line = view.figure().subfigs[0].subfigs[0].axes[0].lines
-    np.testing.assert_allclose(line[2].get_ydata(), expected[2], atol=1e-5)
+    lines = {line.get_label(): line for line in view.figure().subfigs[0].subfigs[0].axes[0].lines}
+    np.testing.assert_allclose(lines["two"].get_ydata(), expected[2], atol=1e-5)
     with pytest.raises(ValueError, match="versus: arm='three' is not on the grid"):
         SweepView(cube, Lines("y", x="alpha", hue="arm", versus={"arm": "three"}))

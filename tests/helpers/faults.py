@@ -10,8 +10,10 @@ The script forks from a process without threads and prints what happened as JSON
 from __future__ import annotations
 
 import errno
+import inspect
 import io
 import json
+import linecache
 import os
 import random
 import sys
@@ -151,12 +153,13 @@ def damaged(path: Path, dice: random.Random, cut: float = 0.3) -> str:
 class Interrupt:
     """Ctrl-C at the ``at``-th line of the library's own code that this thread runs; 0 only counts them.
 
-    But not in ``full_precision`` itself, which is a ``with`` around its caller's: a trace stops again where that ends,
-    and Python looks for no signal there before ``__exit__`` is called. What would be left on would be every later test's.
+    But not where a ``with`` ends: a trace stops at its line again, and Python looks for no signal there before
+    ``__exit__`` is called. A lock that stays taken would be every later test's.
     """
 
     def __init__(self, at: int = 0) -> None:
         self.at, self.lines = at, 0
+        self._inside: dict[Any, set[int]] = {}  # a call of a function -> lines of the ``with`` that it is in
 
     def __enter__(self) -> Interrupt:
         self._before = sys.gettrace()
@@ -167,15 +170,25 @@ class Interrupt:
         sys.settrace(self._before)
 
     def _called(self, frame: Any, event: str, argument: Any) -> Any:
-        name = frame.f_globals.get("__name__", "")
-        return self._line if name.startswith(PACKAGES) and frame.f_code.co_name != "full_precision" else None
+        return self._line if frame.f_globals.get("__name__", "").startswith(PACKAGES) else None
 
     def _line(self, frame: Any, event: str, argument: Any) -> Any:
-        if event == "line":
+        if event == "line" and not self._ends_with(frame):
             self.lines += 1
             if self.lines == self.at:
                 raise KeyboardInterrupt
+        elif event == "return" and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            self._inside.pop((id(frame), frame.f_code), None)
         return self._line
+
+    def _ends_with(self, frame: Any) -> bool:
+        """Whether the line is that of a ``with`` which the function is in already."""
+        if not linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with "):
+            return False
+        inside = self._inside.setdefault((id(frame), frame.f_code), set())
+        ends = frame.f_lineno in inside
+        (inside.remove if ends else inside.add)(frame.f_lineno)
+        return ends
 
 
 def places(count: int, most: int, dice: random.Random) -> list[int]:

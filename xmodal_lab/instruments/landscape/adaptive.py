@@ -46,6 +46,9 @@ CAUTION = 4.0
 # By how much more a point on the border may be off, which known points surround on one side only. Without it, of 75
 # planes two were beyond the tolerance, both there.
 BORDER = 2.0
+# Errors below this share of the tolerance are nothing, and errors are alike up to these digits: where a surface fits to
+# rounding, or points lie in symmetry, the next point is not one processor's rounding (ours).
+NOTHING, DIGITS = 1e-3, 6
 # Variance that counts as none: beside 1, and beside the rounding of float64 (ours).
 _NONE = 1e-12
 
@@ -86,7 +89,7 @@ def adaptive(evaluate: Callable[[Axis], Values], points: int, tolerance: float) 
         one.extend(new)
         one.through(new, plane.flat[new] - trend[new])
     while True:
-        scale = _scale(surface, beside)
+        scale = np.maximum(_scale(surface, beside), NOTHING * plane.allowed(tolerance) / CAUTION)
         expected = CAUTION * scale * np.sqrt(surface.variance)
         known, most = len(plane.order), min(ENOUGH * points**2, MOST)
         hopeless = expected.max() > plane.allowed(tolerance) * (most / known) ** FALL
@@ -260,7 +263,8 @@ def _batch(surface: _Surface, scale: Values, generator: np.random.Generator) -> 
     left = np.ones(len(scale), dtype=bool)
     left[surface.order] = False
     for _ in range(size - size // DRAWN):
-        worst = int(np.where(left, scale * np.sqrt(surface.variance), -1).argmax())
+        expected = scale * np.sqrt(surface.variance)
+        worst = int(np.where(left, np.round(expected / expected.max(), DIGITS), -1).argmax())
         left[worst] = False
         surface.add(worst)
     surface.extend(generator.choice(np.flatnonzero(left), size // DRAWN, replace=False).tolist())

@@ -6,6 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator
 
+import faults
 import numpy as np
 import pytest
 import torch
@@ -319,6 +320,27 @@ class Checkpointed(nn.Module):
             return torch.tanh(self.first(x))
 
         return self.last(part(x) if self.reentrant is None else checkpoint(part, x, use_reentrant=self.reentrant))
+
+
+def test_ctrl_c_at_any_line_leaves_activation_checkpointing_as_it_was() -> None:
+    from xmodal_lab.models.copies import without_recomputing
+
+    names = ("CheckpointFunction", "_checkpoint_without_reentrant_generator")
+    before = [getattr(torch.utils.checkpoint, name) for name in names]
+
+    def visit() -> None:
+        with without_recomputing():
+            pass
+
+    with faults.Interrupt() as counted:
+        visit()
+    assert counted.lines > 10
+    for line in range(1, counted.lines + 1):
+        with pytest.raises(KeyboardInterrupt), faults.Interrupt(line):
+            visit()
+        with without_recomputing():
+            assert all(getattr(torch.utils.checkpoint, n) is not own for n, own in zip(names, before, strict=True))
+        assert [getattr(torch.utils.checkpoint, name) for name in names] == before, line
 
 
 @pytest.mark.parametrize("reentrant", [False, True])

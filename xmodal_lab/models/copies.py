@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -87,9 +87,29 @@ def uncompiled(module: nn.Module) -> Iterator[None]:
 class _Plain:
     """What stands for the two ways of ``torch.utils.checkpoint`` while anyone asks for it, in any thread."""
 
-    lock = threading.Lock()
-    asked = 0
+    lock = threading.RLock()
+    visits: set[object] = set()  # noqa: RUF012
     kept: dict[str, Any] = {}  # noqa: RUF012
+
+    @classmethod
+    def enter(cls, visit: object) -> None:
+        """One more; what an interrupted visit left is put back first."""
+        with cls.lock:
+            if not cls.visits:
+                cls.settle()
+                cls.kept.update({name: getattr(torch.utils.checkpoint, name) for name in _PLAIN})
+            cls.visits.add(visit)
+            for name, plain in _PLAIN.items():
+                setattr(torch.utils.checkpoint, name, plain)
+
+    @classmethod
+    def settle(cls) -> None:
+        """One has left: the last puts back what was there."""
+        with cls.lock:
+            if not cls.visits:
+                for name, own in cls.kept.items():
+                    setattr(torch.utils.checkpoint, name, own)
+                cls.kept.clear()
 
     @staticmethod
     def apply(function: Any, _preserve: bool, *inputs: Any) -> Any:
@@ -112,17 +132,10 @@ def without_recomputing() -> Iterator[None]:
     It would run its part of the forward again in the backward, when the module has its own parameters back: gradients
     would be those of other weights than the ones looked at, or miss the weights altogether (``use_reentrant=True``).
     """
-    with _Plain.lock:
-        if not _Plain.asked:
-            _Plain.kept = {name: getattr(torch.utils.checkpoint, name) for name in _PLAIN}
-            for name, plain in _PLAIN.items():
-                setattr(torch.utils.checkpoint, name, plain)
-        _Plain.asked += 1
-    try:
+    with ExitStack() as stack:
+        visit = object()
+        # Before the visit begins, and without a line of ours: Ctrl-C may come between any two.
+        stack.callback(_Plain.settle)
+        stack.callback(_Plain.visits.discard, visit)
+        _Plain.enter(visit)
         yield
-    finally:
-        with _Plain.lock:
-            _Plain.asked -= 1
-            if not _Plain.asked:
-                for name, own in _Plain.kept.items():
-                    setattr(torch.utils.checkpoint, name, own)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ import torch.utils.checkpoint
 from torch import nn
 
 from ..data.batches import tensors_in
+from ..utils.switched import Switched, Undo
 
 
 def copy_of(module: nn.Module) -> nn.Module:
@@ -87,30 +88,6 @@ def uncompiled(module: nn.Module) -> Iterator[None]:
 class _Plain:
     """What stands for the two ways of ``torch.utils.checkpoint`` while anyone asks for it, in any thread."""
 
-    lock = threading.RLock()
-    visits: set[object] = set()  # noqa: RUF012
-    kept: dict[str, Any] = {}  # noqa: RUF012
-
-    @classmethod
-    def enter(cls, visit: object) -> None:
-        """One more; what an interrupted visit left is put back first."""
-        with cls.lock:
-            if not cls.visits:
-                cls.settle()
-                cls.kept.update({name: getattr(torch.utils.checkpoint, name) for name in _PLAIN})
-            cls.visits.add(visit)
-            for name, plain in _PLAIN.items():
-                setattr(torch.utils.checkpoint, name, plain)
-
-    @classmethod
-    def settle(cls) -> None:
-        """One has left: the last puts back what was there."""
-        with cls.lock:
-            if not cls.visits:
-                for name, own in cls.kept.items():
-                    setattr(torch.utils.checkpoint, name, own)
-                cls.kept.clear()
-
     @staticmethod
     def apply(function: Any, _preserve: bool, *inputs: Any) -> Any:
         """In the place of the reentrant function."""
@@ -122,7 +99,15 @@ class _Plain:
         yield
 
 
-_PLAIN = {"CheckpointFunction": _Plain, "_checkpoint_without_reentrant_generator": _Plain.around}
+def _without(undo: Undo) -> None:
+    """Put what computes once in the place of both ways."""
+    ways = {"CheckpointFunction": _Plain, "_checkpoint_without_reentrant_generator": _Plain.around}
+    for name, plain in ways.items():
+        undo.append(partial(setattr, torch.utils.checkpoint, name, getattr(torch.utils.checkpoint, name)))
+        setattr(torch.utils.checkpoint, name, plain)
+
+
+_RECOMPUTING = Switched(_without)
 
 
 @contextmanager
@@ -133,9 +118,5 @@ def without_recomputing() -> Iterator[None]:
     would be those of other weights than the ones looked at, or miss the weights altogether (``use_reentrant=True``).
     """
     with ExitStack() as stack:
-        visit = object()
-        # Before the visit begins, and without a line of ours: Ctrl-C may come between any two.
-        stack.callback(_Plain.settle)
-        stack.callback(_Plain.visits.discard, visit)
-        _Plain.enter(visit)
+        _RECOMPUTING.visit(stack)
         yield

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import RLock, get_ident
+from threading import RLock
 from typing import Any
 
 import torch
 
 from . import checks as check
+from .switched import Switched, Undo
 
 _DRAWING = RLock()
 # Devices whose autocast an instrument switches off.
@@ -51,56 +52,11 @@ def full_precision() -> Iterator[None]:
         for device in AUTOCAST:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        visit = object()
-        # Before the visit begins, and without a line of ours: Ctrl-C may come between any two.
-        stack.callback(_EXACT.settle)
-        stack.callback(_EXACT.visits.pop, visit, None)
-        _EXACT.enter(visit)
+        _EXACT.visit(stack)
         yield
 
 
-class _ExactProducts:
-    """Counts who is inside :func:`full_precision`; the first switches rounded products off, the last back on.
-
-    Whatever line is interrupted, nothing is lost: what is to be put back is noted before it is changed, and what an
-    interrupted visit left over is put back by the next one.
-    """
-
-    def __init__(self) -> None:
-        self.lock = RLock()
-        self.visits: dict[object, int] = {}  # and the thread of each: all that is left after a fork is one's own
-        self.undo: list[Callable[[], None]] = []
-
-    def enter(self, visit: object) -> None:
-        """One more."""
-        with self.lock:
-            if not self.visits:
-                self._restore()
-                self.visits[visit] = get_ident()
-                _exact_products(self.undo)
-            self.visits[visit] = get_ident()
-
-    def settle(self) -> None:
-        """One has left."""
-        with self.lock:
-            if not self.visits:
-                self._restore()
-
-    def forked(self) -> None:
-        """In the child the other threads do not exist, and will not leave."""
-        self.lock = RLock()
-        for visit in [visit for visit, thread in self.visits.items() if thread != get_ident()]:
-            del self.visits[visit]
-        if not self.visits:
-            self._restore()
-
-    def _restore(self) -> None:
-        while self.undo:
-            self.undo[-1]()
-            self.undo.pop()
-
-
-def _exact_products(undo: list[Callable[[], None]]) -> None:
+def _exact_products(undo: Undo) -> None:
     """Switch TensorFloat-32 and bfloat16 off inside products of float32; ``undo`` gets what puts them back."""
 
     def put(read: Callable[[], Any], write: Callable[[Any], None], exact: Any, fine: tuple[Any, ...]) -> None:
@@ -131,14 +87,13 @@ def _exact_products(undo: list[Callable[[], None]]) -> None:
         put(*of(owner, "fp32_precision"), "ieee", ("none", "ieee"))
 
 
-_EXACT = _ExactProducts()
+_EXACT = Switched(_exact_products)
 
 
 def _forget_locks() -> None:
     """In a forked process, where the threads that held them do not exist."""
     global _DRAWING
     _DRAWING = RLock()
-    _EXACT.forked()
 
 
 if hasattr(os, "register_at_fork"):

@@ -40,8 +40,8 @@ FALL = 3
 SMOOTH, ROUGH, TREND = 4.0, 8.0, 100.0
 # Nearest points whose errors count, and the share of the median error of all points that is expected everywhere (ours).
 NEAREST, EVERYWHERE = 6, 0.1
-# By how much the largest of many errors is above what is expected of each: chosen on the nets of one seed of
-# benchmarks/tolerance.py, judged on those of another.
+# By how much the largest of many errors is above what is expected of each: chosen on the nets of
+# benchmarks/tolerance.py, which therefore do not judge it (docs/speed.md).
 CAUTION = 4.0
 # By how much more a point on the border may be off, which known points surround on one side only. Without it, of 75
 # planes two were beyond the tolerance, both there.

@@ -86,8 +86,9 @@ class Conditions:
         object.__setattr__(self, "seeds", seeds)
         object.__setattr__(self, "settings", dict(check.mapping("settings", self.settings, "values")))
 
-    def of(self, claim: Claim, seeds: Sequence[int] | None) -> Conditions:
-        """These conditions for one claim: its own number of seeds, unless some are given."""
+    def of(self, claim: Claim, seeds: Sequence[int] | Mapping[str, Sequence[int]] | None) -> Conditions:
+        """These conditions for one claim: its own number of seeds, unless some are given, for all or by id."""
+        seeds = seeds.get(claim.id) if isinstance(seeds, Mapping) else seeds
         own = tuple(seeds) if seeds is not None else claim.seeds(self.budget, self.first)
         return replace(self, seeds=own, told={}, devices=set(), rows=set())
 

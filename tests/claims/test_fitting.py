@@ -66,13 +66,24 @@ def test_rows_that_share_sweeps_get_one_number_by_what_they_cost_together() -> N
     assert alone["mine.a"].count == 10
 
 
-def test_where_time_ends_cheap_rows_come_first_then_fewer_seeds_then_none() -> None:
-    found = {"mine.a": 2.0, "mine.b": 8.0, "mine.c": 9.0, "mine.d": 50.0}
-    plan = fitting.fitted(named("a", "b", "c", "d"), found, 4.0, "quick")
-    counts = {name: fit.count for name, fit in plan.items()}
-    assert counts == {"mine.a": 60, "mine.b": 20, "mine.c": 5, "mine.d": 0}
-    assert "5 seeds, not 20: a seed takes 4.5 s" in plan["mine.c"].why
-    assert plan["mine.d"].why.startswith("Left out: a seed takes 25 s of one core")
+def test_where_time_ends_all_get_fewer_then_the_cheapest_more_and_the_dearest_none() -> None:
+    found = {"mine.a": 2.0, "mine.b": 8.0, "mine.c": 9.0, "mine.d": 20.0}
+    counts = {m: {k[5:]: fit.count for k, fit in _plan(found, m).items()} for m in (7.0, 6.0, 3.4, 2.5, 1.5)}
+    assert counts[7.0] == {"a": 60, "b": 20, "c": 20, "d": 10}
+    assert counts[6.0] == {"a": 20, "b": 20, "c": 20, "d": 10}, "10 of all fit; what is left goes to the cheapest"
+    assert counts[3.4] == {"a": 20, "b": 10, "c": 10, "d": 5}
+    assert counts[2.5] == {"a": 10, "b": 5, "c": 5, "d": 5}
+    assert counts[1.5] == {"a": 5, "b": 5, "c": 5, "d": 0}
+    few, none = _plan(found, 3.4)["mine.c"], _plan(found, 1.5)["mine.d"]
+    assert (
+        few.why
+        == "10 seeds, not 20: a seed takes 4.5 s of one core, with what it shares, and all had to fit 3.4 core-minutes."
+    )
+    assert none.why.startswith("Left out: a seed takes 10 s of one core, with what it shares, and 5 seeds did not fit")
+
+
+def _plan(found: dict[str, Any], minutes: float) -> dict[str, fitting.Fit]:
+    return fitting.fitted(named(*(name[5:] for name in found)), found, minutes, "quick")
 
 
 @pytest.mark.parametrize("minutes", [0.2, 1.0, 5.0, 30.0, 200.0])

@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--within", type=float, metavar="MINUTES",
-        help="of one core, on a dataset: what a seed costs is tried, so each row gets its number; what does not fit says so",
+        help="of one core, on a dataset: each row gets its number of seeds by what one costs there",
     )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="processes; claims that share sweeps stay in one")
     parser.add_argument("--dataset", help="a dataset by name, in place of each claim's own world")
@@ -156,7 +156,8 @@ def _measured(asked: argparse.Namespace, chosen: Sequence[str] | None) -> pd.Dat
             raise ValueError(f"--set is written NAME=VALUE, as in epochs=30; got {line!r}.")
         settings[name] = _plain(value)
     same: dict[str, Any] = {
-        "dataset": _dataset(asked), "seeds": seeds, "budget": asked.budget, "settings": settings, "within": asked.within,
+        "dataset": _dataset(asked), "seeds": seeds, "budget": asked.budget, "settings": settings,
+        "within": asked.within,
     }  # fmt: skip
     if asked.finished:
         found = claims.finished(chosen, store=asked.store, **same)

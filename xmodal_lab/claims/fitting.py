@@ -1,7 +1,7 @@
 """Claims on a dataset within a given time: two seeds of each are tried, and so each row gets its number of seeds.
 
-On the claims' own worlds what a seed costs is known beforehand (``Claim.cost``); on somebody's data nobody knows it. The
-seeds that are tried are no row's, and what they find is not looked at: only how long it took.
+On the claims' own worlds what a seed costs is known beforehand (``Claim.cost``); on somebody's data nobody knows it.
+The seeds that are tried are no row's, and what they find is not looked at: only how long it took.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +128,11 @@ def kept_plan(claims: Sequence[Claim], conditions: Conditions, minutes: float) -
 
 
 def fitted(claims: Sequence[Claim], found: Mapping[str, float | None], minutes: float, budget: str) -> dict[str, Fit]:
-    """The numbers of seeds, by what two seeds took: the cheapest rows first, as many as a row of such a cost gets.
+    """The numbers of seeds, by what two seeds took: as many as a row of such a cost gets, where all of them fit.
 
-    Rows that share sweeps get one number, by what they cost together. What does not fit any more gets the largest
-    smaller number that does, and is left out where not even five seeds fit.
+    Rows that share sweeps get one number, by what they cost together. Where they do not fit all get fewer, none more
+    than the largest number with which all do; what is then left goes to the cheapest. Where not even five seeds of each
+    fit, the dearest are left out.
 
     Args:
         claims: that are wanted.
@@ -148,21 +150,37 @@ def fitted(claims: Sequence[Claim], found: Mapping[str, float | None], minutes: 
             units.setdefault(claim.shares or claim.id, []).append(claim)
     costs = {name: sum(found[c.id] or 0.0 for c in unit) / 2 for name, unit in units.items()}
     usual = {name: counts_of(costs[name] / len(unit), budget) for name, unit in units.items()}
-    order = sorted(units, key=lambda name: costs[name] * usual[name][0])
-    counts = dict.fromkeys(units, 0)
-    for numbers in (
-        lambda name: usual[name][:1],
-        lambda name: usual[name][1:],
-    ):  # with all their seeds, then with fewer
-        for name in order:
-            fits = [n for n in numbers(name) if not counts[name] and n * costs[name] <= left]
-            if fits:
-                counts[name] = fits[0]
-                left -= fits[0] * costs[name]
+    counts = _counts(costs, usual, left)
     for name, unit in units.items():
         why = _short(counts[name], usual[name], costs[name], minutes)
         plan |= {c.id: Fit(counts[name], usual[name][0], costs[name], found[c.id] or 0.0, why) for c in unit}
     return {claim.id: plan[claim.id] for claim in claims}
+
+
+def _counts(costs: Mapping[str, float], usual: Mapping[str, tuple[int, ...]], left: float) -> dict[str, int]:
+    """Seeds by name: see :func:`fitted`.
+
+    Args:
+        costs: seconds of a seed.
+        usual: numbers of seeds that a row of such a cost may have, most first; all end with the same one.
+        left: seconds in all.
+    """
+    ladder = sorted({n for numbers in usual.values() for n in numbers}, reverse=True)
+    order = sorted(costs, key=lambda name: costs[name])
+    counts = dict.fromkeys(costs, 0)
+    for most in ladder:
+        all_of = {name: next(n for n in usual[name] if n <= most or n == usual[name][-1]) for name in costs}
+        if sum(n * costs[name] for name, n in all_of.items()) <= left:
+            counts = all_of
+            break
+    left -= sum(n * costs[name] for name, n in counts.items())
+    for step in reversed(ladder):  # one step up for each, the cheapest first, as long as it fits
+        for name in order:
+            more = step - counts[name]
+            if step in usual[name] and more > 0 and more * costs[name] <= left:
+                counts[name] += more
+                left -= more * costs[name]
+    return counts
 
 
 def left_out(
@@ -186,7 +204,7 @@ def tried(claims: Sequence[Claim], conditions: Conditions, limit: float) -> Trie
     left = [claim for group in in_order(claims) for claim in group]
     bare = replace(conditions, store=None, executor=None, memory={}, told={}, devices=set(), rows=set())
     while left:
-        here, there = get_context("spawn").Pipe(duplex=False)
+        here, there = Pipe(duplex=False)
         child = get_context("spawn").Process(target=_try, args=(left, bare, limit, there))
         child.start()
         there.close()
@@ -220,10 +238,8 @@ def _try(claims: Sequence[Claim], conditions: Conditions, limit: float, there: C
     watch = _Watch(limit, there)
     for claim in claims:
         watch.begin(claim.id)
-        try:
+        with suppress(Exception):  # measuring will tell it
             claim.judged(conditions.of(claim, (TRIED, TRIED + 1)))
-        except Exception:  # measuring will tell it
-            pass
         watch.end()
     there.close()
 

@@ -241,6 +241,7 @@ def run(
         wanted, minutes = _timed(wanted, first, own, within)
     work = measured(wanted, first, own, jobs) if within is None else fitting.within(wanted, first, minutes, jobs)
     with _bar(len(wanted), progress) as bar:
+        bar.set_postfix_str("" if within is None else "trying what a seed costs")
         for row in work:
             rows[row["id"]] = row
             bar.set_postfix_str(row["id"])
@@ -290,7 +291,8 @@ def finished(
     first = Conditions(given, own or wanted[0].seeds(budget), budget, folder, settings=settings or {})
     if within is not None:
         wanted, minutes = _timed(wanted, first, own, within)
-        return _frame(list(fitting.finished(wanted, first, minutes)))
+        rows = {row["id"]: row for row in fitting.finished(wanted, first, minutes)}
+        return _frame([rows[claim.id] for claim in wanted if claim.id in rows])
     found = [Rows(folder / "rows", first.of(claim, own)).get(claim) for claim in wanted]
     return _frame([row for row in found if row is not None])
 

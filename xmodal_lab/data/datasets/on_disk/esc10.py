@@ -10,7 +10,7 @@ from ....utils import checks as check
 from ....utils.options import takes
 from ...samples import Dataset
 from ..reading import media
-from ..reading.audio import log_mel
+from ..reading.audio import log_mel, read_wave
 from ..reading.layout import Problems, home
 from ..reading.options import Files
 from . import sounds
@@ -65,12 +65,12 @@ def load_esc10(how: Files, *, parts: int = 5) -> Dataset:
         )
         for noise, where in clips for k in range(parts)
     ]  # fmt: skip
+    about = {"source": "ESC-10, Piczak 2015", "licence": "CC BY 3.0", "recordings": len({row.group for row in rows})}
     train, test = media.parted(rows, how.test_share, [how.seed, 5])
     readers: dict[str, media.Reader | None] = {"audio": _reader(how, parts), "text": None}
     found = media.assemble(
         "esc10", {"train": train, "test": test}, {m: readers[m] for m in chosen}, problems, how=how,
-        classes=[named[f] for f in folders],
-        provenance={"source": "ESC-10, Piczak 2015", "licence": "CC BY 3.0", "recordings": len({r.group for r in rows})},
+        classes=[named[f] for f in folders], provenance=about,
     )  # fmt: skip
     return media.standardized(found, "audio") if how.audio == "mel" else found
 
@@ -81,7 +81,7 @@ def _reader(how: Files, parts: int) -> media.Reader:
 
     @lru_cache(maxsize=8)
     def wave(path: Path) -> sounds.Floats:
-        return sounds.read_wave(path, sounds.RATE, convert=True)[0]
+        return read_wave(path, sounds.RATE, convert=True)[0]
 
     def read(part: tuple[int, Path]) -> sounds.Floats:
         k, path = part

@@ -381,7 +381,25 @@ def test_features_of_texts_are_language_for_synergy() -> None:
     asked = {c.id: c for c in synergy_claims.CLAIMS}
     audio = replace(mine, dataset=data)
     assert asked["synergy.A1"].measure(audio).verdict == "needs modalities of kind image and audio"
-    assert asked["synergy.W"].measure(audio).verdict == "needs an audio modality"
+    texts = Conditions(
+        replace(data, **{s: part.select(["text"]) for s, part in data.splits.items()}, kinds={"text": "text"})
+    )
+    for name in ("W", "L", "α"):
+        assert asked[f"synergy.{name}"].measure(texts).verdict == "needs an image or an audio modality"
+
+
+def test_claims_of_clouds_look_at_every_direction_that_a_dataset_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def swept(self: Conditions, experiment: object, **axes: object) -> None:
+        asked.append(str(axes["direction"]))
+        raise LookupError("enough")
+
+    monkeypatch.setattr(Conditions, "sweep", swept)
+    for name in ("R2", "W", "L", "α"):
+        with pytest.raises(LookupError):
+            {c.id: c for c in synergy_claims.CLAIMS}[f"synergy.{name}"].measure(Conditions(pictures()))
+    assert set(asked) == {"L→V"}, "pictures and texts, without a sound"
 
 
 def test_the_command_puts_a_text_through_the_encoder_and_says_so(

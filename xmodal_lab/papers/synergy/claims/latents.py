@@ -75,6 +75,8 @@ def _w(conditions: Conditions) -> Measured:
 def _l(conditions: Conditions) -> Measured:
     """What can fall is the excess over the floor: half the variance of a target that does not know the input stays."""
     there = directions(conditions, _FIVE)
+    if not there:
+        return missing("an image or an audio modality")
 
     def excess(loss: str, target: str = "imperfect") -> np.ndarray:
         curve = _over_directions(conditions, loss, _FIVE, "latent_loss", target, clouds=False)

@@ -66,19 +66,14 @@ def test_rows_that_share_sweeps_get_one_number_by_what_they_cost_together() -> N
     assert alone["mine.a"].count == 10
 
 
-def test_where_time_ends_all_get_fewer_then_the_cheapest_more_and_the_dearest_none() -> None:
+def test_where_time_ends_none_has_more_than_twenty_and_then_the_dearest_are_left_out() -> None:
     found = {"mine.a": 2.0, "mine.b": 8.0, "mine.c": 9.0, "mine.d": 20.0}
-    counts = {m: {k[5:]: fit.count for k, fit in _plan(found, m).items()} for m in (7.0, 6.0, 3.4, 2.5, 1.5)}
-    assert counts[7.0] == {"a": 60, "b": 20, "c": 20, "d": 10}
-    assert counts[6.0] == {"a": 20, "b": 20, "c": 20, "d": 10}, "10 of all fit; what is left goes to the cheapest"
-    assert counts[3.4] == {"a": 20, "b": 10, "c": 10, "d": 5}
-    assert counts[2.5] == {"a": 10, "b": 5, "c": 5, "d": 5}
-    assert counts[1.5] == {"a": 5, "b": 5, "c": 5, "d": 0}
-    few, none = _plan(found, 3.4)["mine.c"], _plan(found, 1.5)["mine.d"]
-    assert (
-        few.why
-        == "10 seeds, not 20: a seed takes 4.5 s of one core, with what it shares, and all had to fit 3.4 core-minutes."
-    )
+    counts = {m: [fit.count for fit in _plan(found, m).values()] for m in (12.0, 6.0, 3.4, 2.5, 1.5)}
+    assert counts[12.0] == [60, 20, 20, 20]
+    assert counts[6.0] == [20, 20, 20, 10], "what remains goes to what was left out, with fewer seeds"
+    assert counts[3.4] == [20, 20, 10, 0] and counts[2.5] == [20, 20, 0, 0] and counts[1.5] == [20, 5, 0, 0]
+    few, none = _plan(found, 3.4)["mine.c"], _plan(found, 2.5)["mine.d"]
+    assert few.why.startswith("10 seeds, not 20: a seed takes 4.5 s of one core, with what it shares, and all had to")
     assert none.why.startswith("Left out: a seed takes 10 s of one core, with what it shares, and 5 seeds did not fit")
 
 

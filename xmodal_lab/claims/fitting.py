@@ -21,7 +21,7 @@ from typing import Any
 from ..utils.files import seal, write_text
 from .claim import Claim, Conditions
 from .ledger import Row, Rows, device_name, row_of, versions
-from .seeds import TRIED, counts_of
+from .seeds import SEEDS, TRIED, counts_of
 from .verdicts import missing
 from .working import in_order, measured, processor
 
@@ -91,7 +91,8 @@ def seeds_in(plan: Mapping[str, Fit], claims: Sequence[Claim]) -> dict[str, tupl
 
 def told(row: Row, fit: Fit, minutes: float) -> Row:
     """The row with what it was given; a note where it has fewer seeds than one of its cost gets."""
-    note = " ".join(part for part in (row["note"], fit.why) if part)
+    why = fit.why if row["n"] or not fit.count else ""  # a row that needs something else is none of few seeds
+    note = " ".join(part for part in (row["note"], why) if part)
     given = {"minutes": minutes, "seconds": round(fit.seconds, 2), "tried": round(fit.tried, 2), "usual": fit.usual}
     return {**row, "note": note, "within": given}
 
@@ -130,9 +131,9 @@ def kept_plan(claims: Sequence[Claim], conditions: Conditions, minutes: float) -
 def fitted(claims: Sequence[Claim], found: Mapping[str, float | None], minutes: float, budget: str) -> dict[str, Fit]:
     """The numbers of seeds, by what two seeds took: as many as a row of such a cost gets, where all of them fit.
 
-    Rows that share sweeps get one number, by what they cost together. Where they do not fit all get fewer, none more
-    than the largest number with which all do; what is then left goes to the cheapest. Where not even five seeds of each
-    fit, the dearest are left out.
+    Rows that share sweeps get one number, by what they cost together. Where not all fit, none gets more than the 20 of
+    a row of which a seed takes seconds; then the dearest are left out, since many rows of five seeds tell less than
+    some of twenty. What remains of the time goes to what was left out, with fewer seeds, then to more for the cheapest.
 
     Args:
         claims: that are wanted.
@@ -150,36 +151,39 @@ def fitted(claims: Sequence[Claim], found: Mapping[str, float | None], minutes: 
             units.setdefault(claim.shares or claim.id, []).append(claim)
     costs = {name: sum(found[c.id] or 0.0 for c in unit) / 2 for name, unit in units.items()}
     usual = {name: counts_of(costs[name] / len(unit), budget) for name, unit in units.items()}
-    counts = _counts(costs, usual, left)
+    counts = _counts(costs, usual, left, SEEDS["seconds"][budget])
     for name, unit in units.items():
         why = _short(counts[name], usual[name], costs[name], minutes)
         plan |= {c.id: Fit(counts[name], usual[name][0], costs[name], found[c.id] or 0.0, why) for c in unit}
     return {claim.id: plan[claim.id] for claim in claims}
 
 
-def _counts(costs: Mapping[str, float], usual: Mapping[str, tuple[int, ...]], left: float) -> dict[str, int]:
+def _counts(
+    costs: Mapping[str, float], usual: Mapping[str, tuple[int, ...]], left: float, enough: int
+) -> dict[str, int]:  # fmt: skip
     """Seeds by name: see :func:`fitted`.
 
     Args:
         costs: seconds of a seed.
         usual: numbers of seeds that a row of such a cost may have, most first; all end with the same one.
         left: seconds in all.
+        enough: so many are not thinned out; rather rows are left out.
     """
-    ladder = sorted({n for numbers in usual.values() for n in numbers}, reverse=True)
-    order = sorted(costs, key=lambda name: costs[name])
     counts = dict.fromkeys(costs, 0)
-    for most in ladder:
-        all_of = {name: next(n for n in usual[name] if n <= most or n == usual[name][-1]) for name in costs}
-        if sum(n * costs[name] for name, n in all_of.items()) <= left:
-            counts = all_of
+
+    def spent() -> float:
+        return sum(n * costs[name] for name, n in counts.items())
+
+    for most in sorted({n for numbers in usual.values() for n in numbers} | {enough}, reverse=True):
+        counts = {name: next(n for n in numbers if n <= most) for name, numbers in usual.items()}
+        if most <= enough or spent() <= left:
             break
-    left -= sum(n * costs[name] for name, n in counts.items())
-    for step in reversed(ladder):  # one step up for each, the cheapest first, as long as it fits
-        for name in order:
-            more = step - counts[name]
-            if step in usual[name] and more > 0 and more * costs[name] <= left:
-                counts[name] += more
-                left -= more * costs[name]
+    for name in sorted(costs, key=lambda name: -counts[name] * costs[name]):
+        if spent() > left:
+            counts[name] = 0
+    for name in sorted(costs, key=lambda name: (counts[name] > 0, costs[name])):
+        more = [n for n in usual[name] if n > counts[name] and spent() + (n - counts[name]) * costs[name] <= left]
+        counts[name] = more[0] if more else counts[name]
     return counts
 
 

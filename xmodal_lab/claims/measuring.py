@@ -306,6 +306,7 @@ def _timed(
     Raises:
         ValueError: no dataset, seeds that are given, no such claim, minutes that are none.
     """
+    minutes = check.positive("within", within)
     if first.dataset is None:
         raise ValueError("within is for a dataset; on the claims' own worlds the number of seeds is fixed.")
     if own is not None:
@@ -313,7 +314,7 @@ def _timed(
     trained = [claim for claim in wanted if claim.trained]
     if not trained:
         raise ValueError("within is for claims about trained models; of these none is.")
-    return trained, check.positive("within", within)
+    return trained, minutes
 
 
 def chosen(ids: Asked) -> list[Claim]:

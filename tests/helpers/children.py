@@ -10,6 +10,7 @@ locale, OMP_NUM_THREADS), starts an interpreter instead.
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import subprocess
@@ -19,6 +20,8 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pools
 
 
 def python(
@@ -44,12 +47,8 @@ def _server() -> subprocess.Popen[str]:
 
 
 def _serve() -> None:
-    import torch  # noqa: F401
-    import xarray  # noqa: F401
-    import zarr  # noqa: F401
-
-    import xmodal_lab  # noqa: F401
-
+    for name in pools.LOADED:
+        importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints here is no answer
     while line := os.read(0, 1 << 20):

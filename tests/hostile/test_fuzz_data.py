@@ -428,7 +428,7 @@ def claims() -> Calls:
         "claims.finished": Call(
             xl.claims.finished, {"ids": "dml.A", "store": str(PLACE / "no such store"), "budget": "quick"}, guises=False
         ),
-        "claims.resampled": Call(xl.claims.resampled, {"draws": 2, "ids": ["uml.X"], "seed": 0}),
+        "claims.firmness": Call(xl.claims.firmness, {"rows": "uml", "ids": ["uml.X"], "draws": 2, "seed": 0}),
         "claims.chosen": Call(xl.claims.chosen, {"ids": ["dml.A"]}),
         # Good arguments would measure claims: only what is refused before that is tried.
         "claims.run": Call(

@@ -181,6 +181,13 @@ def _repeated(asked: argparse.Namespace, chosen: Sequence[str] | None) -> int:
         f"{agreed} of {len(found)} words agree ({100 * agreed / len(found):.0f} %, goal {100 * GOAL:.0f} %); "
         f"--draw {found.attrs['draw']} takes these rows again."
     )
+    if "expected" in found.attrs:
+        low, high = found.attrs["within"]
+        where = "within" if low <= agreed <= high else "fewer than" if agreed < low else "more than"
+        print(
+            f"By the spread of their own seeds {found.attrs['expected']:.1f} were expected, {low} to {high} in 95 % of "
+            f"all such draws: {where} chance."
+        )
     return int(agreed < GOAL * len(found))
 
 
@@ -247,6 +254,8 @@ def as_text(rows: pd.DataFrame, notes: bool = False, width: int | None = None) -
             lines += textwrap.wrap(row["note"], wide - first - 2, initial_indent=indent, subsequent_indent=indent)
     counts = rows["verdict"].map(lambda v: "needs …" if v.startswith("needs ") else v).value_counts()
     lines += ["─" * wide, ", ".join(f"{n} {verdict}" for verdict, n in counts.items())]
+    if said := page.expected(rows.to_dict("records")):
+        lines += textwrap.wrap(said, wide)
     return "\n".join(lines)
 
 

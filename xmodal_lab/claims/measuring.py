@@ -79,8 +79,9 @@ def table(paper: str | None = None, path: str | Path | None = None, dataset: str
     Returns:
         Columns id, paper, claim, source, printed, measured, value, interval, n, verdict, note, and how the row
         was made: budget, seeds, dataset, seconds (of processor time; what rows share counts once, with the row that
-        was measured first), clock (how long one waited), date, commit, versions, machine; ``cites``: keys of what to
-        cite, of which ``xl.cite`` gives the BibTeX.
+        was measured first), clock (how long one waited), date, commit, versions, machine; ``again``: how likely other
+        seeds give the same word, see :func:`~xmodal_lab.claims.firmness`; ``cites``: keys of what to cite, of which
+        ``xl.cite`` gives the BibTeX.
 
     Raises:
         ValueError: an unknown paper; a file that is no ledger; a dataset with none, or named beside a path.

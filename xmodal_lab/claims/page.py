@@ -14,17 +14,19 @@ from typing import Any
 from ..data import datasets
 from ..utils.files import write_text
 from . import ledger
+from .firm import with_firmness
 from .ledger import FORMAT, NOT_MEASURED, Row
 from .tidy import tidy
 from .verdicts import NEEDS, VERDICTS
 
-LATER = ("former", "clock")  # what only some rows have: a frame of all gives the others None
+LATER = ("former", "clock", "again")  # what only some rows have: a frame of all gives the others None
 TITLE = "The ledger of claims"
 INTRO = """\
 Every claim of the five papers, the number the paper prints, what was measured here, and the verdict
 that a rule gave it. Made by `make claims`; not edited by hand. Intervals are 95 %, over seeds, of paired
 differences. "Sees" is the smallest effect that so many seeds see with 80 % power. The number of seeds was fixed
-beforehand, by what a seed costs."""
+beforehand, by what a seed costs. "Again" is how often as many other seeds would give the same word, by the spread of
+these (`xl.claims.firmness`)."""
 FORMER = "† Measured before this ledger kept outcomes seed by seed; judged again from the numbers as printed."
 
 
@@ -81,7 +83,7 @@ def write(
     for row in rows:
         if row["verdict"] != NOT_MEASURED:  # what to cite follows from paper and dataset, and is not written
             known = {k: v for k, v in row.items() if k != "cites" and not (k in LATER and v is None)}
-            merged[row["id"]] = known
+            merged[row["id"]] = with_firmness(ledger.without_nan(known))
     if others := sorted({row["dataset"] for row in merged.values()} - {dataset}):
         named = [name or "the claims' own worlds" for name in (dataset, *others)]
         raise ValueError(f"this ledger is about {named[0]}, but there are rows about {', '.join(named[1:])}.")
@@ -151,6 +153,7 @@ def render(rows: Iterable[Row], title: str = TITLE, intro: str = INTRO) -> str:
         "| " + " | ".join(counts) + " |",
         "|" + "---|" * len(counts),
         "| " + " | ".join(str(n) for n in counts.values()) + " |",
+        *(["", said] if (said := expected(held)) else []),
         *_pictured(held),
     ]
     for paper in dict.fromkeys(row["paper"] for row in held):
@@ -199,7 +202,7 @@ def _pictured(held: list[Row]) -> list[str]:
 
 def grid(rows: Iterable[Row]) -> list[str]:
     """Lines of a Markdown table, one row per claim: the claim, what the paper says, what was measured, the verdict."""
-    lines = ["| id | claim | paper | measured | sees | n | verdict |", "|:--|:--|:--|:--|:--|--:|:--|"]
+    lines = ["| id | claim | paper | measured | sees | n | verdict | again |", "|:--|:--|:--|:--|:--|--:|:--|--:|"]
     for row in rows:
         printed = "; ".join(part for part in (row["source"], row["printed"]) if part)
         sees = "" if not _number(row.get("mde")) else f"{row['mde']:.2g}"
@@ -208,9 +211,27 @@ def grid(rows: Iterable[Row]) -> list[str]:
         word = f"**{row['verdict']}**{'†' if row.get('former') is True else ''}"
         if _number(row.get("needed")):
             word += f" ({row['needed']:.0f} seeds would decide)"
-        cells = (row["id"], row["claim"], printed, row["measured"], sees, row["n"] or "", word)
+        cells = (row["id"], row["claim"], printed, row["measured"], sees, row["n"] or "", word, firmly(row))
         lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
     return lines
+
+
+def firmly(row: Mapping[Any, Any]) -> str:
+    """How often other seeds would give the row's word, in percent; empty where that is not known."""
+    return f"{100 * row['again']:.0f} %" if _number(row.get("again")) else ""
+
+
+def expected(rows: Iterable[Mapping[Any, Any]]) -> str:
+    """How many of the words other seeds would give again, in a sentence; empty where no row knows."""
+    held = [row for row in rows if _number(row.get("again"))]
+    if not held:
+        return ""
+    count = sum(row["again"] for row in held)
+    least = ", ".join(f"{row['id']} {firmly(row)}" for row in sorted(held, key=lambda row: row["again"])[:3])
+    return (
+        f"With as many other seeds {count:.0f} of the {len(held)} words that rest on seeds are expected again "
+        f"({100 * count / len(held):.0f} %); least firm: {least}."
+    )
 
 
 def _number(value: Any) -> bool:

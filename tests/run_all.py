@@ -8,6 +8,7 @@ XMODAL_REQUIRE_BROWSER=1. A browser test that fails beside others runs once more
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,12 +73,21 @@ def tiers(fast: bool, browser: bool) -> dict[str, list[str]]:
     if fast:
         return {"unit and property": [*unit, "-m", "not slow"]}
     found = {"unit and property": unit}
-    found["notebooks"] = ["--nbval", "notebooks", "-n", "2", "--dist", "loadscope", "-p", "no:warnings"]
+    whole = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
+    found["notebooks"] = ["--nbval", *lessons(), *whole, "-p", "no:warnings", "-p", "no:zarr", "-p", "no:anyio"]
     if browser:
         latency = "tests/browser/test_latency.py"
         found["browser"] = ["tests/browser", f"--ignore={latency}", *FILES, *LEAN, *REMEMBERING]
         found["latency"] = [latency, *LEAN, *REMEMBERING]  # alone: beside other tests it would be theirs
     return found
+
+
+def lessons() -> list[str]:
+    """The notebooks, the longest first: by the seconds that docs/class.md has of each."""
+    rows = re.findall(r"^\| (\w+) \| (\d+) \|", (ROOT / "docs" / "class.md").read_text(encoding="utf-8"), re.M)
+    seconds = {name: int(spent) for name, spent in rows}
+    found = sorted((ROOT / "notebooks").glob("*.ipynb"), key=lambda path: (-seconds.get(path.stem, 0), path.stem))
+    return [str(path.relative_to(ROOT)) for path in found]
 
 
 def pytest(*arguments: str, variables: Mapping[str, str] | None = None) -> int:

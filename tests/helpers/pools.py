@@ -13,8 +13,8 @@ from multiprocessing import reduction
 from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
 from typing import Any
 
-# What nearly every such process uses; torch._dynamo, as dear as PyTorch itself, comes with an optimizer's first step.
-LOADED = ["torch", "torch._dynamo", "xarray", "zarr", "xmodal_lab", "xmodal_widgets"]
+# What nearly every such process uses.
+LOADED = ["torch", "xarray", "zarr", "xmodal_lab"]
 
 
 class Forked(ForkServerProcess):
@@ -39,9 +39,10 @@ class Context(ForkServerContext):
 
 def fork_instead_of_spawning() -> None:
     """From now on, ``multiprocessing.get_context("spawn")`` is a context that forks; import nothing that asks before."""
-    if "forkserver" not in multiprocessing.get_all_start_methods() or os.environ.get("XMODAL_SPAWN"):
-        return
     real, forking = multiprocessing.get_context, Context()
+    there = "forkserver" in multiprocessing.get_all_start_methods() and not os.environ.get("XMODAL_SPAWN")
+    if not there or isinstance(real("spawn"), Context):
+        return
     forking.set_forkserver_preload(LOADED)
 
     def get_context(method: str | None = None) -> BaseContext:

@@ -14,11 +14,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
 import hypothesis
-import pools
 import pytest
 import torch
 
-pools.fork_instead_of_spawning()  # before anything of the library is imported
 hypothesis.settings.register_profile("shared machine", deadline=None)  # no test fails because another one runs
 hypothesis.settings.load_profile("shared machine")
 

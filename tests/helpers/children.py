@@ -10,7 +10,6 @@ locale, OMP_NUM_THREADS), starts an interpreter instead.
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import os
 import subprocess
@@ -20,8 +19,6 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pools
 
 
 def python(
@@ -47,8 +44,12 @@ def _server() -> subprocess.Popen[str]:
 
 
 def _serve() -> None:
-    for name in pools.LOADED:
-        importlib.import_module(name)
+    import torch  # noqa: F401
+    import xarray  # noqa: F401
+    import zarr  # noqa: F401
+
+    import xmodal_lab  # noqa: F401
+
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints here is no answer
     while line := os.read(0, 1 << 20):

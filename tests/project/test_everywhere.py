@@ -39,7 +39,6 @@ def everywhere() -> Any:
 def alone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Pytest in a process of its own, without the plugins of other packages."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "helpers"))  # what conftest.py imports
     return [sys.executable, "-m", "pytest", "-q"]
 
 

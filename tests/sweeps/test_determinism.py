@@ -12,11 +12,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-import children
 import numpy as np
 import pytest
 
+HELPERS = Path(__file__).parents[1] / "helpers"
 # Of what is computed in float64, or is drawn and sorted; float32 sums; and what has been trained in float32.
 EXACT, SUMMED, TRAINED = 1e-9, 1e-4, 1e-3
 NEARLY = {
@@ -90,15 +91,12 @@ print(json.dumps(found))
 """
 
 
-def computed(threads: int, hash_seed: str | None = None) -> dict[str, list[float]]:
-    """By an interpreter that starts with ``hash_seed``; without, by a fork of one that runs already, on one thread."""
-    if hash_seed is None:
-        done = children.python(PROGRAM, threads)
-    else:
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": str(threads)}
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait must not burn the core that another test needs
-        command = [sys.executable, "-c", PROGRAM, str(threads)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+def computed(threads: int, hash_seed: str) -> dict[str, list[float]]:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": str(threads)}
+    environment["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait must not burn the core that another test needs
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(threads)], capture_output=True, text=True, env=environment, timeout=600
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
     assert set(found) == set(NEARLY)
@@ -107,7 +105,7 @@ def computed(threads: int, hash_seed: str | None = None) -> dict[str, list[float
 
 @pytest.fixture(scope="module")
 def first() -> dict[str, list[float]]:
-    return computed(1)
+    return computed(1, "0")
 
 
 @pytest.mark.slow

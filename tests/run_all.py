@@ -73,8 +73,11 @@ def tiers(fast: bool, browser: bool) -> dict[str, list[str]]:
     if fast:
         return {"unit and property": [*unit, "-m", "not slow"]}
     found = {"unit and property": unit}
-    whole = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
-    found["notebooks"] = ["--nbval", *lessons(), *whole, "-p", "no:warnings", "-p", "no:zarr", "-p", "no:anyio"]
+    found["notebooks"] = [
+        *("--nbval", *lessons(), "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"),
+        *("-p", "no:warnings", "-p", "no:zarr", "-p", "no:anyio"),
+        "--nbval-kernel-startup-timeout=240",  # the first one waits until there is what it is forked from
+    ]
     if browser:
         latency = "tests/browser/test_latency.py"
         found["browser"] = ["tests/browser", f"--ignore={latency}", *FILES, *LEAN, *REMEMBERING]

@@ -107,6 +107,7 @@ def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
         f"--LabApp.workspaces_dir={folder / 'workspaces'}",
         f"--LabApp.user_settings_dir={folder / 'user'}",
         f"--ServerApp.root_dir={root}",
+        "--MappingKernelManager.kernel_info_timeout=240",
     ]
     with serve(["-m", "jupyterlab", *options], f"{url}/api/status", folder):
         yield url

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve()
@@ -78,6 +78,7 @@ class Nursery:
         self.door.listen(64)
         self.waiting = selectors.DefaultSelector()
         self.kernels: dict[int, socket.socket] = {}
+        self.open = True
         self.fallen, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -86,7 +87,6 @@ class Nursery:
             self.waiting.register(source, selectors.EVENT_READ, act)
 
     def serve(self) -> None:
-        self.open = True
         try:
             while self.open:
                 for key, _ in self.waiting.select():
@@ -103,20 +103,22 @@ class Nursery:
         line, _ = self.door.accept()
         _, streams, _, _ = socket.recv_fds(line, 1, 2)
         wanted = b""
-        while not wanted.endswith(b"\n"):
-            if not (part := line.recv(1 << 16)):
-                return
-            wanted += part
-        pid = os.fork()
+        while (part := line.recv(1 << 16)) and not (wanted := wanted + part).endswith(b"\n"):
+            pass
+        pid = os.fork() if part else -1  # none asks any more
         if not pid:
             become(json.loads(wanted), streams)
         for stream in streams:
             os.close(stream)
+        if pid < 0:
+            return line.close()
         self.kernels[pid] = line
         self.waiting.register(line, 1, lambda line, pid=pid: self.tell(line, pid))
 
     def tell(self, line: socket.socket, pid: int) -> None:
         """Pass a signal on; whose stand-in is gone is killed."""
+        if pid not in self.kernels:  # it ended in the same moment
+            return
         said = line.recv(100)
         for number in said.split() or [b"9"]:
             os.kill(pid, int(number))
@@ -132,7 +134,8 @@ class Nursery:
                 if line in self.waiting.get_map():
                     self.waiting.unregister(line)
                     code = os.waitstatus_to_exitcode(status)
-                    line.sendall(str(code if code >= 0 else 128 - code).encode())
+                    with suppress(OSError):
+                        line.sendall(str(code if code >= 0 else 128 - code).encode())
                 line.close()
 
 

@@ -251,7 +251,7 @@ OPEN = """async (path) => {
 CLOSE = """async () => {
   window.callbackErrors = [];
   for (const panel of [...jupyterapp.shell.widgets("main")]) {
-    await panel.sessionContext?.shutdown();
+    if (panel.sessionContext?.session) await panel.sessionContext.shutdown();
     panel.dispose();
   }
 }"""

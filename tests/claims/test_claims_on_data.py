@@ -17,7 +17,7 @@ from xmodal_lab.app import main as cli
 from xmodal_lab.claims import ledger
 from xmodal_lab.claims import page as pages
 from xmodal_lab.claims.claim import Claim, Conditions
-from xmodal_lab.claims.verdicts import Measured, gain
+from xmodal_lab.claims.verdicts import Measured, exact, gain
 from xmodal_lab.experiments.late_fusion import LateFusionWorld
 from xmodal_lab.experiments.world import _loaded
 from xmodal_lab.papers import uml
@@ -168,6 +168,17 @@ def test_rows_on_another_dataset_go_to_a_ledger_of_their_own(
     assert cli.main(line) == 0 and "holds" in capsys.readouterr().out, "shown again without measuring"
     assert cli.main(["claims", "dml.A", "--run", "--write", "--store", str(few / "store")]) == 0
     assert seen == ["avmnist", ""] and (few / "own.md").read_text().startswith("# The ledger of claims\n")
+
+
+def test_a_theorem_is_no_row_of_a_ledger_on_a_dataset(
+    few: Path, avmnist: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theorem = Claim("dml.T3", "It is so.", "Thm 1", "", lambda c: exact(3, 3, "cases"), trained=False)
+    monkeypatch.setattr("xmodal_lab.claims.measuring.known", lambda paper=None: {"dml.A": CLAIM, "dml.T3": theorem})
+    line = ["claims", "--run", "--write", "--store", str(few / "store")]
+    assert cli.main([*line, "--dataset", "avmnist", "--data-options", FEW]) == 0
+    assert "dml.T3" in capsys.readouterr().out, "shown, but not kept as if it were about these data"
+    assert list(claims.table(dataset="avmnist")["id"]) == ["dml.A"]
 
 
 def test_rows_are_measured_again_for_other_data_under_the_same_name(few: Path, avmnist: Path) -> None:

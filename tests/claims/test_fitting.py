@@ -126,8 +126,8 @@ def test_what_a_trial_finds_is_kept_and_never_a_row(tmp_path: Path, monkeypatch:
         rows = xl.claims.run(three, dataset=MINE, within=4.0, store=tmp_path, progress=False)
         assert list(rows["id"]) == ["mine.a", "mine.b", "mine.c"] and len(calls) == 1
         assert rows["seeds"].iloc[0] == list(range(60)) and rows["verdict"].iloc[0] == "holds"
-        assert rows["verdict"].iloc[1] == "needs 3.3 core-minutes" and "Left out" in rows["note"].iloc[1]
-        assert rows["verdict"].iloc[2] == "needs more than 1 core-minutes"
+        assert rows["verdict"].iloc[1] == "needs 3.3 core-minutes for 5 seeds" and "Left out" in rows["note"].iloc[1]
+        assert rows["verdict"].iloc[2] == "needs more than 1 core-minutes for 5 seeds"
     assert len(list((tmp_path / "rows").glob("*.json"))) == 1
     again = xl.claims.finished(three, dataset=MINE, within=4.0, store=tmp_path)
     assert sorted(again["verdict"]) == sorted(rows["verdict"])
@@ -148,7 +148,7 @@ def test_the_page_says_how_the_numbers_came_about(tmp_path: Path, monkeypatch: p
     )
     page = (tmp_path / "A.md").read_text(encoding="utf-8")
     assert "`xmodal claims mine --within 5 --run --write --dataset mine --encode 'text=x' --encode 'image=y'`" in page
-    assert "needs more than 1.2 core-minutes" in page and "0.8 minutes more tried" in page
+    assert "needs more than 1.2 core-minutes for 5 seeds" in page and "0.8 minutes more tried" in page
     assert "the test rows are\nthe same in all" in page and "what they found was not looked" in page
     assert json.loads((tmp_path / "a.json").read_text())["rows"][0]["within"]["usual"] == 20
     assert held[0]["n"] == 20 and held[1]["n"] == 0

@@ -214,9 +214,15 @@ def _write(asked: argparse.Namespace, shown: pd.DataFrame) -> None:
     name = asked.dataset or ""
     within = "" if asked.within is None else f"{asked.within:g}"
     options = {"data_options": asked.data_options, "encode": " ".join(asked.encode), "asked": _asked(asked, within)}
-    rows = [{**row, **{k: v for k, v in options.items() if v}} for row in _records(shown)]
+    known = claims.known()
+    # A theorem rests on no data: its row belongs to the ledger of the claims' own worlds.
+    rows = [
+        {**row, **{k: v for k, v in options.items() if v}}
+        for row in _records(shown)
+        if not name or known[row["id"]].trained
+    ]
     paths = ledger.place(name), ledger.place(name, "md")
-    held = page.write(rows, claims.known(), *paths, dataset=name, picture=ledger.place(name, "svg"))
+    held = page.write(rows, known, *paths, dataset=name, picture=ledger.place(name, "svg"))
     readme = paths[1].with_name("README.md")
     if not name and readme.is_file():
         page.put_between(readme, "claims", page.summary(held))

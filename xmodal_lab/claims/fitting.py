@@ -195,7 +195,7 @@ def left_out(
     for claim in claims:
         if not (fit := plan[claim.id]).count:
             more = "" if fit.usual else "more than "
-            needs = missing(f"{more}{max(least * fit.seconds / 60, 0.1):.2g} core-minutes")
+            needs = missing(f"{more}{max(least * fit.seconds / 60, 0.1):.2g} core-minutes for {least} seeds")
             yield told(row_of(claim, conditions.of(claim, None), needs, 0.0, 0.0), fit, minutes)
 
 

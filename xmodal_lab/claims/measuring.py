@@ -2,7 +2,7 @@
 
 - ``xl.claims.table()``: the ledger that ships with this version; ``xl.claims.show("dml")`` for reading
 - ``xl.claims.run(["dml.A", "dml.H"])``: measure again, here
-- ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
+- ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data? With ``within=20``, as far as twenty minutes go
 - ``xl.claims.run(my_claim)``, ``xl.claims.run("my_package.rows:CLAIMS")``: a ledger of one's own
 - ``xl.claims.repeat()``: a tenth of the rows again with other seeds; how many words agree?
 - ``xl.claims.effects()``: each step's interval beside the printed effect, tidy, for a picture

@@ -182,7 +182,7 @@ def test_a_bench_looked_on_finds_what_one_in_a_sweep_does(two_cores: Process, mo
     assert asked == ["first"]
     report = Listening()
     together = mine.compute(given, report)
-    assert {"scores", "over_training"} & set(asked[1:]) and set(together) == set(alone) <= {*report.told, "why", *alone}
+    assert {"scores", "spectra"} & set(asked[1:]) and set(together) == set(alone) <= {*report.told, "why", *alone}
     assert together["why"] == alone["why"]
     for name in set(alone) - {"why"}:
         np.testing.assert_allclose(np.asarray(together[name]), np.asarray(alone[name]), rtol=1e-3, atol=1e-4)

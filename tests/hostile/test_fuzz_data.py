@@ -428,7 +428,7 @@ def claims() -> Calls:
         "claims.finished": Call(
             xl.claims.finished, {"ids": "dml.A", "store": str(PLACE / "no such store"), "budget": "quick"}, guises=False
         ),
-        "claims.resampled": Call(xl.claims.resampled, {"draws": 2, "ids": ["uml.X"], "seed": 0}),
+        "claims.firmness": Call(xl.claims.firmness, {"rows": "uml", "ids": ["uml.X"], "draws": 2, "seed": 0}),
         "claims.chosen": Call(xl.claims.chosen, {"ids": ["dml.A"]}),
         # Good arguments would measure claims: only what is refused before that is tried.
         "claims.run": Call(
@@ -438,6 +438,10 @@ def claims() -> Calls:
         # A claim of one's own: where its seeds are spoilt into a right answer, none of the library's is measured.
         "claims.run, seeds": Call(
             xl.claims.run, {"seeds": [0]}, fixed={"ids": own, "progress": False}, guises=False, leave=["twice"]
+        ),
+        # Without a dataset, which is refused before anything is tried.
+        "claims.run, within": Call(
+            xl.claims.run, {"within": 5.0}, fixed={"ids": own, "progress": False}, guises=False, leave=["None"]
         ),
     }  # fmt: skip
     return {k: dataclasses.replace(c, nan=True) for k, c in calls.items()}

@@ -86,3 +86,13 @@ def test_intervals_check_the_cube() -> None:
     apart = small(other=xr.DataArray([1.0, 2.0], {"k": [0, 1]}))
     with pytest.raises(ValueError, match="count rows along 'row', but 'other'"):
         SweepView(apart, Intervals("value", "low", "other"))
+
+
+def test_a_row_says_how_firm_its_word_is_where_that_is_known() -> None:
+    from xmodal_widgets.explorers.claims import ledger
+
+    rows = xl.claims.table("uml")
+    found, notes = ledger(rows)
+    assert len(found) == len(notes) and all("With other seeds the same word in " in note for note in notes)
+    _, bare = ledger(rows.drop(columns="again"))
+    assert not any("other seeds" in note for note in bare)

@@ -8,13 +8,11 @@ busy and after it has died. What a control does, an argument does.
 from __future__ import annotations
 
 import base64
-import functools
 import itertools
 import json
 import threading
-import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from .page import assets, later, picture
 from .view import student
 from .view.chosen import checked_views
 from .view.drafts import Draft
+from .view.errors import ErrorBox
 from .view.grid import Grid, one_of
 from .view.hosting import ViewHost
 from .view.joining import joined, parted, with_settings
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 PLAIN_TEXT = "SweepView (live in Jupyter; elsewhere the picture stands for it)"
 
 
-class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
+class SweepView(ErrorBox, anywidget.AnyWidget):  # type: ignore[misc]
     """A live view of a labelled cube.
 
     Args:
@@ -93,7 +92,6 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         1
     """
 
-    _error_of = ""  # whose error the box shows
     _esm = assets.module()
     _css = assets.style()
 
@@ -105,7 +103,6 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
     _job = traitlets.Dict().tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
-    error = traitlets.Unicode("").tag(sync=True)
 
     def __init__(
         self,
@@ -187,49 +184,6 @@ class SweepView(anywidget.AnyWidget):  # type: ignore[misc]
         self.state = state
         if self.state.get("follow"):
             self._trainer.follow(dict(self.state))
-
-    # -- errors ----------------------------------------------------------------------------------
-
-    def notify_change(self, change: Any) -> None:
-        """Call the observers of a trait with ``change``; what one of them raises is shown in the view and raised on."""
-        try:
-            super().notify_change(change)
-        except Exception as error:
-            self._error_of = "observe"
-            self.show_error(error, "in a callback of view.observe; correct it, run its cell again and move a control")
-            raise
-        if change["name"] == "state" and self._error_of == "observe":
-            self.error, self._error_of = "", ""
-
-    def guard(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a callback so that its exception shows in the view: ``view.observe(view.guard(fn), "state")``.
-
-        ipywidgets drops exceptions of callbacks. The box names the exception and where it arose;
-        the next call that succeeds clears it. For callbacks of other widgets too; also a decorator.
-        """
-        if not callable(fn):
-            raise TypeError(f"guard wraps a function, got {type(fn).__name__}.")
-        name = getattr(fn, "__name__", type(fn).__name__)
-
-        @functools.wraps(fn)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            try:
-                result = fn(*args, **kwargs)
-            except Exception as error:
-                self._error_of = name
-                self.show_error(error, f"in your callback {name!r}; correct it, run its cell again and move a control")
-                return None
-            if self._error_of == name:
-                self.error, self._error_of = "", ""
-            return result
-
-        return guarded
-
-    def show_error(self, error: BaseException, remedy: str = "") -> None:
-        """Show an exception in the view's error box: what, where, and what to do (``remedy``)."""
-        where = "".join(traceback.format_exception(error)).strip()
-        summary = " ".join(f"{type(error).__name__}: {error}".split())
-        self.error = f"{summary} ({remedy})\n{where}" if remedy else f"{summary}\n{where}"
 
     # -- training --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@
 - ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
 - ``xl.claims.run(my_claim)``, ``xl.claims.run("my_package.rows:CLAIMS")``: a ledger of one's own
 - ``xl.claims.repeat()``: a tenth of the rows again with other seeds; how many words agree?
-- ``xl.claims.resampled()``: how likely is each word with other seeds, by what the row kept; nothing is trained
+- ``xl.claims.firmness()``: how likely is each word with other seeds, by what the row kept; nothing is trained
 - ``xl.claims.effects()``: each interval beside the printed effect, tidy, for a picture (``xl.plots.effects``)
 - ``xl.claims.table(dataset="avmnist")``: as measured on real AVMNIST
 
@@ -25,6 +25,6 @@ from .measuring import known as known
 from .measuring import run as run
 from .measuring import show as show
 from .measuring import table as table
+from .repeating import firmness as firmness
 from .repeating import repeat as repeat
-from .repeating import resampled as resampled
 from .verdicts import VERDICTS as VERDICTS

@@ -6,9 +6,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
-
-import numpy as np
 
 from ..utils.statistics import ROUND_OFF
 from .steps import DIRECTION, HOLDS, NEEDS, SMALLER, UNDECIDED, VERDICTS, Step, worst
@@ -87,28 +86,6 @@ class Measured:
         steps = told_of(told_of(self.steps, effect, "effect", partial), sesoi, "sesoi", partial)
         return judged(replace(self, steps=steps))
 
-    def resampled(self, rng: np.random.Generator) -> Measured:
-        """As other seeds might have it: the seeds drawn again with replacement, for all its comparisons alike.
-
-        Args:
-            rng: draws the seeds.
-        """
-        count = max((s.n for s in (*self.steps, *self.controls, *self.readings)), default=0)
-        drawn = rng.integers(0, max(count, 1), count)
-
-        def again(step: Step) -> Step:
-            if len(step.outcomes) != count:  # a theorem, or a comparison that lost seeds: as it was
-                return step
-            return replace(
-                step, outcomes=tuple(step.outcomes[i] for i in drawn),
-                below=tuple(step.below[i] for i in drawn) if step.below else (),
-            )  # fmt: skip
-
-        steps, controls, readings = (
-            tuple(map(again, part)) for part in (self.steps, self.controls, self.readings)
-        )  # fmt: skip
-        return judged(replace(self, steps=steps, controls=controls, readings=readings))
-
 
 def judged(m: Measured) -> Measured:
     """``m`` with the word that follows from its steps, controls, readings and cap; "needs" of its own stays."""
@@ -116,15 +93,16 @@ def judged(m: Measured) -> Measured:
     if weakest is None:
         return m
     if weakest.rule == "exact":  # its text and value say more than the step does
-        return replace(m, verdict=_word(m))
+        return replace(m, verdict=word_of(m))
     said = [f"{s.name} {s.text}" + (f" ({s.said})" if len(m.steps) > 1 else "") for s in m.steps]
     return replace(
-        m, verdict=_word(m), text="; ".join(x.strip() for x in said), value=weakest.value, interval=weakest.interval,
+        m, verdict=word_of(m), text="; ".join(x.strip() for x in said), value=weakest.value, interval=weakest.interval,
         n=min(s.n for s in m.steps),
     )  # fmt: skip
 
 
-def _word(m: Measured) -> str:
+def word_of(m: Measured) -> str:
+    """The word that follows from the steps, controls, readings and cap of ``m``, which has steps."""
     word = worst([s.word for s in m.steps])
     for reading in m.readings:
         if reading.word != HOLDS:
@@ -140,21 +118,28 @@ def _word(m: Measured) -> str:
 
 
 def told_of(steps: Sequence[Step], sizes: Effect, name: str, partial: bool = False) -> tuple[Step, ...]:
-    """The steps with a printed effect, or a smallest one of interest, each its own; one that has it keeps it."""
+    """The steps with a printed effect, or a smallest one of interest, each its own; one that has it keeps it.
+
+    A name with "*", as in "SML over *", is for steps that have no size of their own: those of a dataset whose
+    modalities the paper does not have.
+    """
     if sizes is None:
         return tuple(steps)
     if not isinstance(sizes, Mapping):
         sizes = {s.name: float(sizes) for s in steps if s.rule in ("win", "ratio")}
     given: Mapping[str, Any] = sizes
     names = [s.name for s in steps]
-    if unknown := [] if partial else [key for key in given if key not in names]:
+    if unknown := [] if partial else [key for key in given if key not in names and "*" not in key]:
         raise ValueError(f"no step is called {unknown[0]!r}; there are {', '.join(map(repr, names))}.")
 
     def told(step: Step) -> Step:
-        known: dict[str, Any] = {name: float(given[step.name])}
+        key = step.name if step.name in given else None
+        if key is None and step.target is None:
+            key = next((k for k in given if "*" in k and fnmatchcase(step.name, k)), None)
+        known: dict[str, Any] = {} if key is None else {name: float(given[key])}
         return replace(step, **known)
 
-    return tuple(told(s) if s.name in given else s for s in steps)
+    return tuple(told(s) for s in steps)
 
 
 def _kept(numbers: Any) -> Any:

@@ -6,21 +6,27 @@ with cubes of made-up numbers in place of sweeps, where every setting of every s
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..sweeps.cubes import layout_of
 from ..sweeps.experiment import Experiment
-from ..sweeps.tasks import jobs_of
+from ..sweeps.tasks import Job, jobs_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 LARGEST = 2**53  # up to where a float counts one by one
+# What a number of a user's may be: a net in float32 no longer adds 1 to more than 2^24, so beside such a weight nothing
+# else is trained. A learning rate less: of those that papers print, 30 is the largest we know (MoCo's linear probe).
+MOST: Mapping[str, float] = {"lr": 1000.0}
+MOST_OF_ALL = 2**24
+YEAR = 365 * 86_400.0  # seconds of one core that a sweep may take by its own guess (ours)
 
 
 class Refused(ValueError):
@@ -46,6 +52,7 @@ def cube_of(known: Experiment, axes: Mapping[str, Any], settings: Mapping[str, A
         if not _fits(value, known.defaults[name]):
             was = known.defaults[name]
             raise Refused(f"{name} must be {_kind(was)} such as {was!r}, got {type(value).__name__} {value!r}.")
+        _sized(name, value)
     try:
         layout, fixed = layout_of(known, axes)
         jobs = jobs_of(known, layout, fixed)
@@ -57,10 +64,30 @@ def cube_of(known: Experiment, axes: Mapping[str, Any], settings: Mapping[str, A
         mine = ", ".join(f"{name}={value!r}" for name, value in settings.items())
         said = str(error) if any(name in str(error) for name in settings) else f"with {mine}: {error}"
         raise Refused(said) from None
+    _in_time(known, jobs, settings)
     # Other numbers for other arms and data: arms that are all alike would lead a claim astray.
     drawn = np.random.default_rng(zlib.crc32(repr((known.name, known.version, axes)).encode()))
     arrays = {name: _made_up(blank, drawn) for name, blank in layout.empty().items()}
     return layout.dataset(arrays, {"device": ""})
+
+
+def _sized(name: str, value: Any) -> None:
+    """Refuse a number that no net in float32 can do anything with; a seed may be any."""
+    if isinstance(value, bool | str) or value is None or name.endswith("seed"):
+        return
+    most = MOST.get(name, MOST_OF_ALL)
+    if not math.isfinite(value) or abs(value) > most:
+        raise Refused(f"{name} must be a finite number, {most:,.0f} at most in size, got {value!r}.")
+
+
+def _in_time(known: Experiment, jobs: Sequence[Job], settings: Mapping[str, Any]) -> None:
+    """Refuse settings with which a sweep would take more than :data:`YEAR`, by the experiment's own guess."""
+    if not settings or known.seconds is None:
+        return
+    years = len(jobs) * known.seconds(dict(jobs[0].settings)) / YEAR
+    if years > 1:
+        mine = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        raise Refused(f"with {mine} a sweep of this claim takes about {years:.2g} years of one core; ask for less.")
 
 
 def _made_up(blank: np.ndarray, drawn: np.random.Generator) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..utils import checks as check
+from . import firm
 from .claim import Claim, Conditions
-from .ledger import measured_of, shipped
-from .measuring import Asked, chosen
+from .firm import DRAWS
+from .ledger import shipped, without_nan
+from .measuring import Asked, chosen, table
 from .seeds import FRESH
 from .verdicts import NEEDS
 from .working import measured
@@ -46,8 +48,10 @@ def repeat(
         budget, store, jobs, progress: as in :func:`run`.
 
     Returns:
-        One line per row: id, before, now (the words), agree, measured_before, measured_now, seeds. ``attrs`` holds
-        "draw" and "agreement".
+        One line per row: id, before, now (the words), agree, expected (how likely the old seeds made that, see
+        :func:`firmness`), measured_before, measured_now, seeds. ``attrs`` holds "draw" and "agreement" (a share);
+        "expected" (how many words) and "within" (from how many to how many in 95 % of all draws) where all rows kept
+        their outcomes.
 
     Raises:
         ValueError: a share outside (0, 1]; no row to draw from; what :func:`run` refuses.
@@ -73,63 +77,69 @@ def repeat(
         old = known[row["id"]]
         lines.append({
             "id": row["id"], "before": old["verdict"], "now": row["verdict"],
-            "agree": _word(old["verdict"]) == _word(row["verdict"]), "measured_before": old["measured"],
+            "agree": firm.plain_word(old["verdict"]) == firm.plain_word(row["verdict"]),
+            "expected": (firm.firmness(old) or (math.nan, ""))[0], "measured_before": old["measured"],
             "measured_now": row["measured"] or row["note"], "seeds": row["seeds"],
         })  # fmt: skip
     found = pd.DataFrame(lines)
     found.attrs = {"draw": number, "agreement": float(found["agree"].mean())}
+    if found["expected"].notna().all():
+        found.attrs["expected"], *found.attrs["within"] = firm.agreeing(found["expected"].tolist())
     return found
 
 
-def resampled(draws: int = 200, *, ids: Asked = None, seed: int = 0) -> pd.DataFrame:
-    """How likely is each shipped word with other seeds? Without training: the kept seeds are drawn with replacement.
+def firmness(
+    rows: str | pd.DataFrame | None = None, *, ids: Asked = None, draws: int = DRAWS, seed: int = 0
+) -> pd.DataFrame:
+    """How likely is each word with as many other seeds? From the outcomes that the rows keep, without training.
 
-    A bootstrap: it believes the measured mean and spread, so it says where a word stands near an edge, not whether the
-    world was a lucky one. Rows that kept no outcomes, and those of theorems, are left out.
+    The probability of replication under a flat prior: where the truth may lie by the seeds that were seen, and how the
+    next ones scatter around that (:mod:`xmodal_lab.claims.firm` has the formula). It knows the spread of the seeds and
+    not whether the world was a lucky one. Theorems, and rows that kept no outcomes, are left out.
 
     Args:
-        draws: of the seeds, for each row.
-        ids: which claims; all by default.
+        rows: a paper, or rows of :func:`table` or :func:`run`; the shipped ledger by default.
+        ids: which claims of these; all by default.
+        draws: runs with other seeds, for each row.
         seed: of the draws.
 
     Returns:
-        One line per row: id, word, agree (share of draws that give the same word), other (the word most often given
-        instead), n. ``attrs["agreement"]`` is the mean of ``agree``.
+        One line per row: id, word, again (share of draws that give the same word), other (the word most often given
+        instead), n. ``attrs["agreement"]`` is the mean of ``again``.
 
     Raises:
         ValueError: an unknown id; no row with outcomes among those asked; draws below 1.
 
     Example:
         >>> import xmodal_lab as xl
-        >>> found = xl.claims.resampled(20, ids=["cross.AF", "uml.X"])
+        >>> found = xl.claims.firmness(ids=["cross.AF", "uml.X"], draws=20)
         >>> list(found["word"])
         ['fails', 'holds']
     """
     import pandas as pd
 
-    draws = check.integer("draws", draws, at_least=1)
-    rng, known, lines = np.random.default_rng(check.integer("seed", seed, at_least=0)), shipped(), []
-    for claim in chosen(ids):
-        row = known.get(claim.id)
-        if row is None or not claim.trained or not any(step.get("outcomes") for step in row["steps"]):
-            continue
-        measured, word = measured_of(row), _word(row["verdict"])
-        said = Counter(_word(measured.resampled(rng).verdict) for _ in range(draws))
-        agree = said.pop(word, 0) / draws
-        other = said.most_common(1)[0][0] if said else ""
-        lines.append({"id": claim.id, "word": word, "agree": agree, "other": other, "n": row["n"]})
+    draws, seed = check.integer("draws", draws, at_least=1), check.integer("seed", seed, at_least=0)
+    given = table(rows) if rows is None or isinstance(rows, str) else rows
+    check.instance("rows", given, pd.DataFrame, "a paper, or rows of xl.claims.table() or xl.claims.run()")
+    if "steps" not in given:
+        raise ValueError("these rows keep no steps; give rows of xl.claims.table() or xl.claims.run().")
+    wanted = None if ids is None else {claim.id for claim in chosen(ids)}
+    lines = []
+    for row in given.to_dict("records"):
+        listed = (wanted is None or row["id"] in wanted) and isinstance(row["steps"], list)
+        found = firm.firmness(without_nan({str(k): v for k, v in row.items()}), draws, seed) if listed else None
+        if found is not None:
+            again, other = found
+            word = firm.plain_word(row["verdict"])
+            lines.append({"id": row["id"], "word": word, "again": again, "other": other, "n": row["n"]})
     if not lines:
-        raise ValueError("none of these rows of the shipped ledger has kept its outcomes.")
-    found = pd.DataFrame(lines)
-    found.attrs = {"agreement": float(found["agree"].mean())}
-    return found
+        raise ValueError("none of these rows has kept its outcomes; theorems have none.")
+    held = pd.DataFrame(lines)
+    held.attrs = {"agreement": float(held["again"].mean())}
+    return held
 
 
 def _drawn(there: Sequence[Claim], share: float, number: int) -> list[Claim]:
     count = max(1, round(share * len(there)))
     rows = np.random.default_rng(number).choice(len(there), count, replace=False)
     return [there[i] for i in sorted(rows)]
-
-
-def _word(verdict: str) -> str:
-    return NEEDS if verdict.startswith(NEEDS) else verdict

@@ -65,7 +65,16 @@ def ledger(rows: str | pd.DataFrame | None = None) -> tuple[pd.DataFrame, list[s
     if found.empty:
         raise ValueError("none of these rows has an interval to draw; theorems have none.")
     known = table.set_index("id")
-    return found, [f"{known.loc[i, 'claim']} Measured: {known.loc[i, 'measured']}." for i in found["id"]]
+    return found, [_sentence(known.loc[i]) for i in found["id"]]
+
+
+def _sentence(row: pd.Series) -> str:
+    """The claim, the measurement, and how firm its word is where that is known."""
+    from xmodal_lab.claims.page import firmly
+
+    share = firmly(dict(row))
+    again = f" With other seeds the same word in {share}." if share else ""
+    return f"{row['claim']} Measured: {row['measured']}.{again}"
 
 
 def effects_cube(found: pd.DataFrame) -> xr.Dataset:

@@ -8,17 +8,28 @@ XMODAL_REQUIRE_BROWSER=1. A browser test that fails beside others runs once more
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests" / "helpers"))
+
+import kernels  # noqa: E402
+
 # Pytest forgets what failed (pyproject.toml), but where it is to run again.
 REMEMBERING = ["-o", "addopts=-ra --strict-markers --strict-config", "-o", "cache_dir=runs/pytest"]
 # Plugins that come with packages and cost a process three seconds: a test that needs one imports it.
 LEAN = ["-p", "no:nbval", "-p", "no:zarr", "-p", "no:anyio"]
+# Two workers, each with whole files, which share what is dear: in the order that tests/conftest.py gives.
+FILES = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+# Tiers whose kernels are forked; in the browser's, as in all of tests/ (conftest.py), shapes are checked.
+KERNELS = {"notebooks": kernels.forked, "browser": lambda: kernels.forked({"XMODAL_CHECK_SHAPES": "1"})}
 TESTS_FAILED, NO_TESTS = 1, 5  # pytest's exit status when a test failed, when it collected none
 
 
@@ -30,7 +41,8 @@ def main() -> int:
     for name, arguments in tiers(fast, browser=not fast and has_chromium()).items():
         print(f"\n=== {name} ===", flush=True)
         started = time.perf_counter()
-        status = pytest(*arguments)
+        with KERNELS.get(name, nullcontext)() as variables:
+            status = pytest(*arguments, variables=variables)
         verdict = "passed" if status == 0 else "FAILED (no test ran)" if status == NO_TESTS else "FAILED"
         if name in ("browser", "latency") and status == TESTS_FAILED:
             # A browser beside others on a busy machine may miss a deadline; a fault of ours fails alone as well.
@@ -57,21 +69,34 @@ def main() -> int:
 
 def tiers(fast: bool, browser: bool) -> dict[str, list[str]]:
     """Name of a tier -> pytest's arguments, in the order in which they run."""
-    unit = ["tests", "--ignore=tests/browser", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *LEAN]
+    unit = ["tests", "--ignore=tests/browser", *FILES, *LEAN]
     if fast:
         return {"unit and property": [*unit, "-m", "not slow"]}
     found = {"unit and property": unit}
-    found["notebooks"] = ["--nbval", "notebooks", "-n", "2", "--dist", "loadscope", "-p", "no:warnings"]
+    found["notebooks"] = [
+        *("--nbval", *lessons(), "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"),
+        *("-p", "no:warnings", "-p", "no:zarr", "-p", "no:anyio"),
+        "--nbval-kernel-startup-timeout=240",  # the first one waits until there is what it is forked from
+    ]
     if browser:
         latency = "tests/browser/test_latency.py"
-        found["browser"] = ["tests/browser", f"--ignore={latency}", "-n", "2", *LEAN, *REMEMBERING]
+        found["browser"] = ["tests/browser", f"--ignore={latency}", *FILES, *LEAN, *REMEMBERING]
         found["latency"] = [latency, *LEAN, *REMEMBERING]  # alone: beside other tests it would be theirs
     return found
 
 
-def pytest(*arguments: str) -> int:
-    """Run pytest in a process of its own; its exit status."""
-    return subprocess.call([sys.executable, "-m", "pytest", "-q", *arguments], cwd=ROOT)
+def lessons() -> list[str]:
+    """The notebooks, the longest first: by the seconds that docs/class.md has of each."""
+    rows = re.findall(r"^\| (\w+) \| (\d+) \|", (ROOT / "docs" / "class.md").read_text(encoding="utf-8"), re.M)
+    seconds = {name: int(spent) for name, spent in rows}
+    found = sorted((ROOT / "notebooks").glob("*.ipynb"), key=lambda path: (-seconds.get(path.stem, 0), path.stem))
+    return [str(path.relative_to(ROOT)) for path in found]
+
+
+def pytest(*arguments: str, variables: Mapping[str, str] | None = None) -> int:
+    """Run pytest in a process of its own, with some variables more; its exit status."""
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
+    return subprocess.call(command, cwd=ROOT, env={**os.environ, **(variables or {})})
 
 
 def has_chromium() -> bool:

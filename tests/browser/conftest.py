@@ -13,6 +13,14 @@ import pytest
 
 from xmodal_lab.app import browser as installed
 
+# The longest files first, so that at the end no worker waits long for the other (tests/run_all.py gives each whole files).
+LONG = ("test_notebooks_in_lab", "test_view_page", "test_one_screen", "test_app", "test_view_in_lab", "test_front_ends")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+
 
 @cache
 def chromium() -> str | None:
@@ -48,6 +56,46 @@ def lab(browser: Any, lab_root: Path, tmp_path_factory: pytest.TempPathFactory) 
         yield url
 
 
+@pytest.fixture(scope="session")
+def _tabs(browser: Any) -> Iterator[list[Any]]:
+    """The page in which JupyterLab is loaded, if there is one."""
+    tabs: list[Any] = []
+    yield tabs
+    for page in tabs:
+        page.context.close()
+
+
+@pytest.fixture
+def lab_page(browser: Any, _tabs: list[Any]) -> Iterator[Callable[..., Any]]:
+    """``lab_page(width=1100, dark=True)`` -> a page for a notebook, one for test after test while all goes well."""
+    used: list[Any] = []
+
+    def make(width: int = 1100, height: int = 900, dark: bool = False) -> Any:
+        if _tabs:
+            page = _tabs.pop()
+        else:
+            page = browser.new_context().new_page()
+            page.problems = lab_server.watch(page)
+        used.append(page)
+        page.set_default_timeout(30_000)
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        return page
+
+    yield make
+    for page in used:
+        fine = page.problems == []
+        try:
+            lab_server.close_in_lab(page)
+        except Exception:
+            fine = False
+        if fine and not _tabs:
+            page.problems.clear()
+            _tabs.append(page)
+        else:
+            page.context.close()
+
+
 @pytest.fixture
 def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """``new_page(width=1100, dark=True)`` -> a page whose ``problems`` must stay empty."""
@@ -71,14 +119,14 @@ def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def open_cells(
-    lab: str, lab_root: Path, new_page: Callable[..., Any], request: pytest.FixtureRequest
+    lab: str, lab_root: Path, lab_page: Callable[..., Any], request: pytest.FixtureRequest
 ) -> Callable[..., Any]:
     """``open_cells("code", ...)`` -> a JupyterLab page with those cells run."""
 
     def make(*cells: str, **options: Any) -> Any:
         name = f"{request.node.name.translate(str.maketrans('[]/ ', '____'))}.ipynb"
         lab_server.write_notebook(lab_root / name, cells)
-        page = new_page(**options)
+        page = lab_page(**options)
         lab_server.open_in_lab(page, lab, name)
         page.notebook = name
         return page

@@ -107,6 +107,7 @@ def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
         f"--LabApp.workspaces_dir={folder / 'workspaces'}",
         f"--LabApp.user_settings_dir={folder / 'user'}",
         f"--ServerApp.root_dir={root}",
+        "--MappingKernelManager.kernel_info_timeout=240",
     ]
     with serve(["-m", "jupyterlab", *options], f"{url}/api/status", folder):
         yield url
@@ -134,7 +135,8 @@ def notebook(root: Path, folder: Path) -> Iterator[str]:
         "--JupyterNotebookApp.expose_app_in_browser=True",
         f"--ServerApp.root_dir={root}",
     ]
-    with serve(["-m", "notebook", *options], f"{url}/api/status", folder):
+    own = {"JUPYTER_PATH": ""}  # its kernels are started as everybody's, not forked (tests/helpers/kernels.py)
+    with serve(["-m", "notebook", *options], f"{url}/api/status", folder, variables=own):
         yield url
 
 
@@ -234,21 +236,44 @@ EXECUTE = """async (code) => {
 }"""
 
 
-RUN_TO = """(count) => {
-  const panel = jupyterapp.shell.currentWidget;
-  if (count >= panel.content.widgets.length) return jupyterapp.commands.execute("notebook:run-all-cells");
-  panel.content.activeCellIndex = count;
-  return jupyterapp.commands.execute("notebook:run-all-above");
+RUN = """async (cells) => {
+  const { content } = jupyterapp.shell.currentWidget;
+  for (const index of cells) {
+    content.deselectAll();
+    content.activeCellIndex = index;
+    await jupyterapp.commands.execute("notebook:run-cell");
+  }
+}"""
+OPEN = """async (path) => {
+  const panel = await jupyterapp.commands.execute("docmanager:open", { path, factory: "Notebook" });
+  jupyterapp.shell.activateById(panel.id);
+}"""
+CLOSE = """async () => {
+  window.callbackErrors = [];
+  for (const panel of [...jupyterapp.shell.widgets("main")]) {
+    if (panel.sessionContext?.session) await panel.sessionContext.shutdown();
+    panel.dispose();
+  }
 }"""
 
 
-def open_in_lab(page: Any, url: str, name: str, run: bool = True, cells: int = 10**6) -> None:
-    """Open a notebook and run its first ``cells`` cells, all unless said; raises when one raised."""
-    page.goto(f"{url}/doc/tree/{name}", wait_until="domcontentloaded")
-    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext", timeout=120_000)
+def open_in_lab(page: Any, url: str, name: str, run: bool = True, cells: Sequence[int] | None = None) -> None:
+    """Open a notebook and run its ``cells``, all unless said; raises when one raised.
+
+    A page that has JupyterLab opens the notebook there: to load JupyterLab takes five seconds of a core.
+    """
+    if page.url.startswith(url):
+        page.evaluate(OPEN, name)
+    else:
+        page.goto(f"{url}/doc/tree/{name}", wait_until="domcontentloaded")
+    of_path = "(name) => window.jupyterapp?.shell.currentWidget?.sessionContext?.path === name"
+    page.wait_for_function(of_path, arg=name, timeout=120_000)
     page.evaluate(WAIT_FOR_KERNEL)
     if run:
-        page.evaluate(RUN_TO, cells)
+        if cells is None:
+            page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+        else:
+            page.evaluate(RUN, list(cells))
         errors = page.evaluate(CELL_ERRORS)
         if errors:
             raise RuntimeError(f"cells of {name} raised: {errors}")
@@ -257,6 +282,11 @@ def open_in_lab(page: Any, url: str, name: str, run: bool = True, cells: int = 1
 def execute(page: Any, code: str) -> str:
     """Run code in the notebook's kernel, beside its cells; returns what it printed."""
     return str(page.evaluate(EXECUTE, code))
+
+
+def close_in_lab(page: Any) -> None:
+    """Close every notebook of a page, kernels and all; JupyterLab stays."""
+    page.evaluate(CLOSE)
 
 
 def shut_down(page: Any) -> None:

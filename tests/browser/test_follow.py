@@ -151,8 +151,11 @@ def test_what_the_cube_lacks_is_offered_and_trained_when_chosen(bridge: Callable
     assert view.cube["loss"].values.tolist() == ["square", "cosine"]
     assert offered.is_checked() and page.locator(".xm-offered").count() == 0
     at.alive = False
+    page.clock.install()
     page.get_by_role("slider", name="alpha").press("End")
-    page.get_by_text("The kernel does not answer").wait_for(timeout=15_000)
+    page.get_by_text("asking the kernel").wait_for()
+    page.clock.fast_forward(5_000)
+    page.get_by_text("The kernel does not answer").wait_for()
     assert page.problems == []
 
 

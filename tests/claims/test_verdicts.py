@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from xmodal_lab import claims
 from xmodal_lab.claims.verdicts import (
     Measured,
     exact,
@@ -109,3 +110,24 @@ def test_what_is_left_of_equal_numbers_is_no_outcome() -> None:
     assert found.steps[0].outcomes == (0.0, -0.138889, 0.0, 0.046, 0.0)
     alone = gain([1e-17, 2e-17, 3e-17])
     assert min(alone.steps[0].outcomes) > 0, "outcomes that are all small keep what they say"
+
+
+def test_a_name_with_a_star_is_for_steps_of_other_data_without_a_size_of_their_own() -> None:
+    steps = {"SML over image": [0.05, 0.06, 0.05, 0.07], "SML over left": [0.0, 0.001, -0.001, 0.0005]}
+    found = order(steps).beside({"SML over image": 5.0, "SML over audio": 28.0}, {"SML over *": 5.0}, partial=True)
+    assert [step.target for step in found.steps] == [5.0, 5.0] and found.steps[0].sesoi is None
+    assert [step.word for step in found.steps] == ["holds", "smaller than printed"]
+    with pytest.raises(ValueError, match="no step is called 'SML over audio'"):
+        order(steps).beside({"SML over audio": 28.0}, {"SML over *": 5.0})
+
+
+def test_dml_states_an_effect_for_modalities_that_the_paper_does_not_have() -> None:
+    known = claims.known("dml")
+    for name, step in {
+        "A": "SML over text", "H": "SML below text", "H5": "SML below text", "LPF": "Δ_LPF: SML below text",
+        "P": "text: SML below text",
+    }.items():  # fmt: skip
+        claim = known[f"dml.{name}"]
+        outcomes = order({step: [0.0, 0.001, -0.001, 0.0005]}, unit="points" if name == "A" else "%")
+        found = claim.beside(outcomes, partial=True)
+        assert (found.steps[0].target or 0) > 0, name

@@ -19,7 +19,7 @@ from xmodal_lab.data.datasets import LayoutError, fakes
 from xmodal_lab.data.datasets.on_disk import imagenet_esc, multibench, prompts
 from xmodal_lab.data.datasets.reading import media
 
-MEDIA = ("cremad", "kinetics_sounds", "food101", "iemocap", "emoji", "nlvr", "folder")
+MEDIA = ("cremad", "kinetics_sounds", "food101", "iemocap", "esc10", "emoji", "nlvr", "folder")
 OTHER = ("mimic", "imagenet_esc", "features", "prompts")
 
 
@@ -177,6 +177,16 @@ def test_kinds_of_damage_to_the_other_layouts(copy) -> None:
     with pytest.raises(LayoutError, match="line 33: sentence, label"):
         xl.load("nlvr", root=root)
 
+    root = copy("esc10")
+    (root / "README.txt").write_text("no attributions here")
+    (root / "nameless").mkdir()
+    shutil.copy(next(root.rglob("*.ogg")), root / "nameless" / "1-7-A.ogg")
+    with pytest.raises(
+        LayoutError, match=r"no line '- \[FILE\].*a folder named \{number\} - \{class\} expected"
+    ) as caught:
+        xl.load("esc10", root=root)
+    assert "README.txt" in str(caught.value) and "nameless" in str(caught.value)
+
     root = copy("prompts")
     (root / "prompts.json").write_text('{"a": [], "b": ["x", ""], "c": ["fine"]}')
     with pytest.raises(LayoutError, match="'a' has no list of sentences; 'b' has an empty sentence"):
@@ -226,6 +236,37 @@ def test_mixed_case_and_other_encodings_of_a_csv(copy) -> None:
     (root / "train.csv").write_bytes(b"")
     with pytest.raises(LayoutError, match="it holds no line"):
         xl.load("cremad", root=root)
+
+
+def test_esc10_gives_several_stretches_of_a_clip_and_its_title(made) -> None:
+    root = made("esc10")
+    dataset = xl.load("esc10", root=root, parts=3, mel=16)
+    assert sum(map(len, dataset.splits.values())) == 3 * len(list(root.rglob("*.ogg")))
+    assert dataset.classes == ("dog bark", "rain", "rooster") and dataset.shapes["audio"] == (1, 16, 16)
+    titles = {s: set(part.strings["text"]) for s, part in dataset.splits.items()}
+    assert "dog bark 0" in set.union(*titles.values()), "without its ending and signs"
+    assert not titles["train"] & titles["test"] and not titles["train"] & titles["val"], "a recording is in one split"
+    wave = xl.load("esc10", root=root, parts=2, audio="wave", modalities="audio", seconds=0.5)
+    assert wave.shapes == {"audio": (4000,)} and wave.modalities == ("audio",)
+    assert wave.train.inputs["audio"].square().mean(1).sqrt() == pytest.approx(1.0, abs=1e-3), "no loudness tells"
+
+
+def test_a_title_of_numbers_alone_is_no_text(copy) -> None:
+    root = copy("esc10")
+    path = root / "README.txt"
+    path.write_text(
+        path.read_text().replace("dog bark_0.wav", "20060810_12.aif").replace("rain_1.wav", "Häu-ser.v2.WAV")
+    )
+    whole = xl.load("esc10", root=root, parts=1)
+    strings = [t for part in whole.splits.values() for t in part.strings["text"]]
+    assert "Häu ser v2" in strings and sum(not t for t in strings) == 1
+    assert sum(int((~part.present["text"]).sum()) for part in whole.splits.values()) == 1
+
+
+def test_the_last_group_of_a_class_is_for_training() -> None:
+    rows = [media.Row(f"{g}{i}", label, {}, g) for label, g in ((0, "a"), (0, "b"), (1, "c")) for i in range(8)]
+    first, second = media.parted(rows, 0.5, [0])
+    assert {row.label for row in first} == {0, 1} and {row.group for row in second} < {"a", "b"}
 
 
 def test_splits_keep_groups_apart(made) -> None:

@@ -317,6 +317,15 @@ def test_real_avmnist() -> None:
         assert len(xl.load("avmnist", n_train=200, n_val=50, n_test=50).train) == 200
 
 
+@real("esc10")
+def test_real_esc10() -> None:
+    ds = xl.load("esc10", mel=8)
+    assert len(ds.classes) == 10 and sum(map(len, ds.splits.values())) == 400 and ds.provenance["recordings"] == 61
+    assert set(ds.train.labels.tolist()) == set(range(10)), "helicopters have two recordings"
+    assert "MABEL 1" in {t for part in ds.splits.values() for t in part.strings["text"]}
+    assert all(bool(part.present["text"].all()) for part in ds.splits.values())
+
+
 @real("emojione/png")
 def test_real_emoji() -> None:
     ds = xl.load("emoji", size=16)

@@ -439,6 +439,10 @@ def claims() -> Calls:
         "claims.run, seeds": Call(
             xl.claims.run, {"seeds": [0]}, fixed={"ids": own, "progress": False}, guises=False, leave=["twice"]
         ),
+        # Without a dataset, which is refused before anything is tried.
+        "claims.run, within": Call(
+            xl.claims.run, {"within": 5.0}, fixed={"ids": own, "progress": False}, guises=False, leave=["None"]
+        ),
     }  # fmt: skip
     return {k: dataclasses.replace(c, nan=True) for k, c in calls.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from xmodal_lab import flatness
-from xmodal_lab.losses import Loss
+from xmodal_lab.losses import Loss, ModuleLoss
+from xmodal_lab.losses.directions import norm_of, normalize_
 
 DOUBLE = torch.float64
 
@@ -295,3 +298,62 @@ def test_bad_arguments() -> None:
             flatness.gap(loss, radii=radii)
     with pytest.raises(ValueError, match="radii holds 1 NaN"):
         flatness.gap(loss, radii=[float("inf")])
+
+
+class Counted(nn.Sequential):
+    """Two layers, the first wide enough for a stand-in, and how often they were run."""
+
+    runs = 0
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(80, 8), nn.ReLU(), nn.Linear(8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        type(self).runs += 1
+        return super().forward(x)
+
+
+def counted_loss() -> Loss:
+    torch.manual_seed(0)
+    return Loss.from_module(Counted().double(), (torch.randn(40, 80, dtype=torch.float64), torch.arange(40) % 3))
+
+
+def test_a_further_direction_of_the_gap_costs_one_pass_a_radius() -> None:
+    loss, radii, runs = counted_loss(), [0.2 * k for k in range(1, 8)], []
+    for directions in (3, 3, 8):  # the first also looks at the loss
+        before = Counted.runs
+        flatness.gap(loss, radii, directions)
+        runs.append(Counted.runs - before)
+    assert runs[2] - runs[1] == 5 * len(radii)
+
+
+@pytest.mark.parametrize("noise", flatness.NOISES)
+def test_the_gap_is_that_of_explicit_moves(noise: str) -> None:
+    loss, radii = counted_loss(), [0.2 * k for k in range(1, 8)]
+    found = flatness.gap(loss, radii, 3, noise=noise)
+    generator = torch.Generator().manual_seed(0)
+    for row in found.differences:
+        drawn = {n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in loss.params.items()}
+        length = norm_of(loss.params) if noise == "relative" else 1
+        d = {n: z * (length / norm_of(drawn)) for n, z in drawn.items()}
+        if noise == "filter":
+            d = {n: normalize_(z, loss.params[n], "filter") for n, z in drawn.items()}
+        moved = [float(loss({n: p + r * d[n] for n, p in loss.params.items()}).detach()) for r in radii]
+        assert row.tolist() == pytest.approx([value - loss.value() for value in moved], rel=1e-9, abs=1e-12)
+
+
+def test_directions_are_not_drawn_again_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss, calls, along = counted_loss(), [], ModuleLoss._along
+    expected = flatness.lpf(loss, samples=6).samples_values
+
+    def short(self: ModuleLoss, *args: Any) -> Tensor:
+        calls.append(args[2])
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return along(self, *args)
+
+    monkeypatch.setattr(ModuleLoss, "_along", short)
+    with pytest.warns(UserWarning, match="20 samples at a time"):
+        found = flatness.lpf(loss, samples=6).samples_values
+    assert calls == [None, None, None, 20, 20, 20, 20]
+    assert_close(found, expected, rtol=1e-12, atol=0)

@@ -28,7 +28,7 @@ def test_they_are_torchs_and_leave_its_generator_as_torch_does(count: int) -> No
 def test_parameters_drawn_together_are_those_drawn_one_after_the_other(dtypes: tuple[torch.dtype, ...]) -> None:
     params = {str(i): torch.zeros(shape, dtype=dtypes[i % len(dtypes)]) for i, shape in enumerate(SHAPES)}
     mine, theirs = (torch.Generator().manual_seed(5) for _ in range(2))
-    found = directions.gaussians(params, mine)
+    found = directions.Gaussians(params, mine)()
     expected = one_after_the_other([p.numel() for p in params.values()], theirs)
     for (name, p), numbers in zip(params.items(), expected, strict=True):
         assert found[name].shape == p.shape and found[name].dtype == p.dtype

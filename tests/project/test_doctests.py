@@ -66,9 +66,11 @@ def docstrings(path: Path) -> Iterator[tuple[str, str, int]]:
                 yield getattr(node, "name", path.stem), text, getattr(node, "lineno", 1)
 
 
+# Each worker collects: what has no prompt is not parsed for that.
 EXAMPLES = {
     f"{path.relative_to(ROOT)}:{name}": (path, name, text, line)
     for path in FILES
+    if ">>>" in path.read_text(encoding="utf-8")
     for name, text, line in docstrings(path)
     if ">>>" in text
 }

@@ -4,6 +4,7 @@
     xmodal claims dml.A dml.H --run --seeds 0:10 --store runs/ledger
     xmodal claims dml.A synergy.A2 --run --dataset avmnist --data-options 'n_train=3000, mel=16'
     xmodal claims uml.F synergy.A5 --run --dataset emoji --encode text=minilm
+    xmodal claims synergy uml --run --dataset emoji --encode text=minilm --within 20
     xmodal claims dml.A --run --set epochs=100
     xmodal claims my_package.rows:CLAIMS --run
     xmodal claims --check
@@ -96,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
         help="a setting of the experiments, as in epochs=30; may repeat",
     )  # fmt: skip
+    parser.add_argument(
+        "--within", type=float, metavar="MINUTES",
+        help="of one core, on a dataset: each row gets its number of seeds by what one costs there",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="processes; claims that share sweeps stay in one")
     parser.add_argument("--dataset", help="a dataset by name, in place of each claim's own world")
     parser.add_argument("--data-options", default="", help="of its loader, as in 'n_train=3000, mel=16'")
@@ -131,6 +136,8 @@ def _refuse(asked: argparse.Namespace) -> None:
         raise ValueError("--draw says which rows --check takes; give both.")
     if (asked.seeds or asked.settings) and not (asked.run or asked.finished):
         raise ValueError("--seeds and --set are for rows that are measured; give --run too.")
+    if asked.within is not None and not (asked.run or asked.finished):
+        raise ValueError("--within is for rows that are measured; give --run too.")
     if asked.data_options and not asked.dataset:
         raise ValueError("--data-options belong to a dataset; name it with --dataset.")
     if asked.encode and not asked.dataset:
@@ -148,7 +155,10 @@ def _measured(asked: argparse.Namespace, chosen: Sequence[str] | None) -> pd.Dat
         if not (name and equals and value):
             raise ValueError(f"--set is written NAME=VALUE, as in epochs=30; got {line!r}.")
         settings[name] = _plain(value)
-    same: dict[str, Any] = {"dataset": _dataset(asked), "seeds": seeds, "budget": asked.budget, "settings": settings}
+    same: dict[str, Any] = {
+        "dataset": _dataset(asked), "seeds": seeds, "budget": asked.budget, "settings": settings,
+        "within": asked.within,
+    }  # fmt: skip
     if asked.finished:
         found = claims.finished(chosen, store=asked.store, **same)
         if found.empty:
@@ -202,14 +212,30 @@ def _judged(shown: pd.DataFrame) -> pd.DataFrame:
 
 def _write(asked: argparse.Namespace, shown: pd.DataFrame) -> None:
     name = asked.dataset or ""
-    options = {"data_options": asked.data_options, "encode": " ".join(asked.encode)}
-    rows = [{**row, **{k: v for k, v in options.items() if v}} for row in _records(shown)]
+    within = "" if asked.within is None else f"{asked.within:g}"
+    options = {"data_options": asked.data_options, "encode": " ".join(asked.encode), "asked": _asked(asked, within)}
+    known = claims.known()
+    # A theorem rests on no data: its row belongs to the ledger of the claims' own worlds.
+    rows = [
+        {**row, **{k: v for k, v in options.items() if v}}
+        for row in _records(shown)
+        if not name or known[row["id"]].trained
+    ]
     paths = ledger.place(name), ledger.place(name, "md")
-    held = page.write(rows, claims.known(), *paths, dataset=name, picture=ledger.place(name, "svg"))
+    held = page.write(rows, known, *paths, dataset=name, picture=ledger.place(name, "svg"))
     readme = paths[1].with_name("README.md")
     if not name and readme.is_file():
         page.put_between(readme, "claims", page.summary(held))
     print(f"wrote {paths[0].name}, {paths[1].name}, its picture{'' if name else ' and the summary in README.md'}")
+
+
+def _asked(asked: argparse.Namespace, within: str) -> str:
+    """Which rows and seeds were asked for, as the line had it; "" where rows are only judged again."""
+    if not (asked.run or asked.finished):
+        return ""
+    of = {"--seeds": asked.seeds, "--budget": asked.budget if asked.budget != "quick" else "", "--within": within}
+    said = [*asked.ids, *(asked.paper or []), *(f"--set {line}" for line in asked.settings)]
+    return " ".join([*said, *(f"{name} {value}" for name, value in of.items() if value)])
 
 
 def _records(shown: pd.DataFrame) -> list[dict[str, Any]]:

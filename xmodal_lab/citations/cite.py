@@ -39,6 +39,7 @@ USES: Mapping[str, tuple[str, ...]] = {
     "mustard": (*_BENCH, "castro2019mustard"),
     "mimic": (*_BENCH, "johnson2016mimic"),
     "imagenet_esc": ("lin2023multimodality", "deng2009imagenet", *_ESC),
+    "esc10": _ESC,
     "emoji": ("emojione",),
     "nlvr": ("suhr2017nlvr",),
     "prompts": ("pratt2023platypus",),

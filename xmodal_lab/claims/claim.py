@@ -86,8 +86,9 @@ class Conditions:
         object.__setattr__(self, "seeds", seeds)
         object.__setattr__(self, "settings", dict(check.mapping("settings", self.settings, "values")))
 
-    def of(self, claim: Claim, seeds: Sequence[int] | None) -> Conditions:
-        """These conditions for one claim: its own number of seeds, unless some are given."""
+    def of(self, claim: Claim, seeds: Sequence[int] | Mapping[str, Sequence[int]] | None) -> Conditions:
+        """These conditions for one claim: its own number of seeds, unless some are given, for all or by id."""
+        seeds = seeds.get(claim.id) if isinstance(seeds, Mapping) else seeds
         own = tuple(seeds) if seeds is not None else claim.seeds(self.budget, self.first)
         return replace(self, seeds=own, told={}, devices=set(), rows=set())
 
@@ -194,7 +195,8 @@ class Claim:
         trained: whether it rests on trained models (then at least five seeds are asked for) or on exact checks.
         effect: the printed effect as a number, in the unit of the row, positive as the claim says; of a claim of
             several steps, name of the step -> effect. A null is "smaller than printed" only where it excludes this.
-        sesoi: the smallest effect of interest, likewise (or one for all steps), where the paper prints none.
+        sesoi: the smallest effect of interest, likewise (or one for all steps), where the paper prints none. "SML over
+            *" is for steps of that name without a size of their own, as modalities of other data than the paper's give.
         unit: of both numbers. Outcomes in another unit are refused: 1.39 points beside a fall of 1.39 % say nothing.
         cost: what one seed costs, a key of ``seeds.SEEDS``; it fixes the number of seeds beforehand.
         shares: claims of one word share sweeps and are measured in one process; by default all of a paper.

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ..utils.statistics import ROUND_OFF
@@ -117,21 +118,28 @@ def word_of(m: Measured) -> str:
 
 
 def told_of(steps: Sequence[Step], sizes: Effect, name: str, partial: bool = False) -> tuple[Step, ...]:
-    """The steps with a printed effect, or a smallest one of interest, each its own; one that has it keeps it."""
+    """The steps with a printed effect, or a smallest one of interest, each its own; one that has it keeps it.
+
+    A name with "*", as in "SML over *", is for steps that have no size of their own: those of a dataset whose
+    modalities the paper does not have.
+    """
     if sizes is None:
         return tuple(steps)
     if not isinstance(sizes, Mapping):
         sizes = {s.name: float(sizes) for s in steps if s.rule in ("win", "ratio")}
     given: Mapping[str, Any] = sizes
     names = [s.name for s in steps]
-    if unknown := [] if partial else [key for key in given if key not in names]:
+    if unknown := [] if partial else [key for key in given if key not in names and "*" not in key]:
         raise ValueError(f"no step is called {unknown[0]!r}; there are {', '.join(map(repr, names))}.")
 
     def told(step: Step) -> Step:
-        known: dict[str, Any] = {name: float(given[step.name])}
+        key = step.name if step.name in given else None
+        if key is None and step.target is None:
+            key = next((k for k in given if "*" in k and fnmatchcase(step.name, k)), None)
+        known: dict[str, Any] = {} if key is None else {name: float(given[key])}
         return replace(step, **known)
 
-    return tuple(told(s) if s.name in given else s for s in steps)
+    return tuple(told(s) for s in steps)
 
 
 def _kept(numbers: Any) -> Any:

@@ -2,7 +2,7 @@
 
 - ``xl.claims.table()``: the ledger that ships with this version; ``xl.claims.show("dml")`` for reading
 - ``xl.claims.run(["dml.A", "dml.H"])``: measure again, here
-- ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data?
+- ``xl.claims.run("dml", dataset=my_dataset)``: does it hold on my data? With ``within=20``, as far as twenty minutes go
 - ``xl.claims.run(my_claim)``, ``xl.claims.run("my_package.rows:CLAIMS")``: a ledger of one's own
 - ``xl.claims.repeat()``: a tenth of the rows again with other seeds; how many words agree?
 - ``xl.claims.effects()``: each step's interval beside the printed effect, tidy, for a picture
@@ -27,6 +27,7 @@ from ..sweeps.experiment import PAPERS as FIVE
 from ..sweeps.experiment import PAPERS_OF_OTHERS
 from ..utils import checks as check
 from ..utils.registry import Registry
+from . import fitting
 from .claim import LEAST_SEEDS, Claim, Conditions
 from .ledger import NOT_MEASURED, Row, Rows, rows_in, shipped
 from .page import Page, grid, noted
@@ -175,6 +176,7 @@ def run(
     settings: Mapping[str, Any] | None = None,
     store: str | Path | None = None,
     executor: Executor | None = None,
+    within: float | None = None,
     jobs: int = 1,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -194,6 +196,10 @@ def run(
         store: a folder that keeps finished claims and every sweep under them: the same call goes on where a
             killed one stopped, and computes nothing twice.
         executor: any ``concurrent.futures.Executor``, for the sweeps.
+        within: core-minutes that a run on a dataset may take. Two seeds of each claim about trained models are tried
+            first, seeds that no row uses, and what they find is not looked at. Each row then gets as many as one of
+            such a cost gets; where the time ends fewer, and a row for which it does not reach "needs" it. Kept in the
+            store. Needs claims that another process can import.
         jobs: processes; claims that share sweeps stay in one. More than one needs claims that another process
             can import, and no executor.
         progress: show a bar.
@@ -204,7 +210,7 @@ def run(
 
     Raises:
         ValueError: an unknown id, fewer than 5 seeds for a claim about trained models, an unknown budget, several
-            jobs and an executor. All before any work is done.
+            jobs and an executor, ``within`` beside seeds or without a dataset. All before any work is done.
 
     Warns:
         RuntimeWarning: claims whose measurement raised an error.
@@ -232,8 +238,12 @@ def run(
             f"give more, or leave out {', '.join(trained[:5])}{' …' if len(trained) > 5 else ''}."
         )
     rows: dict[str, Row] = {}
+    if within is not None:
+        wanted, minutes = _timed(wanted, first, own, within)
+    work = measured(wanted, first, own, jobs) if within is None else fitting.within(wanted, first, minutes, jobs)
     with _bar(len(wanted), progress) as bar:
-        for row in measured(wanted, first, own, jobs):
+        bar.set_postfix_str("" if within is None else "trying what a seed costs")
+        for row in work:
             rows[row["id"]] = row
             bar.set_postfix_str(row["id"])
             bar.update()
@@ -255,6 +265,7 @@ def finished(
     seeds: Sequence[int] | None = None,
     budget: str = "quick",
     settings: Mapping[str, Any] | None = None,
+    within: float | None = None,
 ) -> pd.DataFrame:
     """The rows that :func:`run` has finished in a store, judged by the rules of now; nothing is measured.
 
@@ -265,7 +276,7 @@ def finished(
     Args:
         ids: as in :func:`run`; those that are not finished are left out.
         store: the folder that :func:`run` was given.
-        dataset, seeds, budget, settings: as :func:`run` was given them.
+        dataset, seeds, budget, settings, within: as :func:`run` was given them.
 
     Returns:
         The rows, as in :func:`table`, in the order asked; none where nothing is finished.
@@ -279,8 +290,31 @@ def finished(
     given = datasets.load(dataset) if isinstance(dataset, str) else dataset
     own = None if seeds is None else tuple(check.listed("seeds", seeds))
     first = Conditions(given, own or wanted[0].seeds(budget), budget, folder, settings=settings or {})
+    if within is not None:
+        wanted, minutes = _timed(wanted, first, own, within)
+        rows = {row["id"]: row for row in fitting.finished(wanted, first, minutes)}
+        return _frame([rows[claim.id] for claim in wanted if claim.id in rows])
     found = [Rows(folder / "rows", first.of(claim, own)).get(claim) for claim in wanted]
     return _frame([row for row in found if row is not None])
+
+
+def _timed(
+    wanted: Sequence[Claim], first: Conditions, own: tuple[int, ...] | None, within: float
+) -> tuple[list[Claim], float]:
+    """The claims that look at the data, and the minutes that they may take.
+
+    Raises:
+        ValueError: no dataset, seeds that are given, no such claim, minutes that are none.
+    """
+    minutes = check.positive("within", within)
+    if first.dataset is None:
+        raise ValueError("within is for a dataset; on the claims' own worlds the number of seeds is fixed.")
+    if own is not None:
+        raise ValueError("give either seeds or within, which chooses how many.")
+    trained = [claim for claim in wanted if claim.trained]
+    if not trained:
+        raise ValueError("within is for claims about trained models; of these none is.")
+    return trained, minutes
 
 
 def chosen(ids: Asked) -> list[Claim]:

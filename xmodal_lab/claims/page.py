@@ -19,7 +19,7 @@ from .ledger import FORMAT, NOT_MEASURED, Row
 from .tidy import tidy
 from .verdicts import NEEDS, VERDICTS
 
-LATER = ("former", "clock", "again")  # what only some rows have: a frame of all gives the others None
+LATER = ("former", "clock", "within", "asked", "again")  # what only some rows have: a frame of all gives others None
 TITLE = "The ledger of claims"
 INTRO = """\
 Every claim of the five papers, the number the paper prints, what was measured here, and the verdict
@@ -27,6 +27,11 @@ that a rule gave it. Made by `make claims`; not edited by hand. Intervals are 95
 differences. "Sees" is the smallest effect that so many seeds see with 80 % power. The number of seeds was fixed
 beforehand, by what a seed costs. "Again" is how often as many other seeds would give the same word, by the spread of
 these (`xl.claims.firmness`)."""
+FITTED = """
+
+How many seeds: two that no row uses were tried, to learn what one costs on these data; what they found was not looked
+at. A row of which a seed takes up to 2 s of one core gets 60, up to 10 s 20, up to 30 s 10, else 5, together with the
+rows that share its sweeps. What the time given does not hold has fewer seeds, or needs more time, and says so."""
 FORMER = "† Measured before this ledger kept outcomes seed by seed; judged again from the numbers as printed."
 
 
@@ -34,18 +39,21 @@ def words(dataset: str, rows: Iterable[Row]) -> dict[str, str]:
     """Title and introduction of the page of the ledger on ``dataset``, for :func:`render`."""
     if not dataset:
         return {"title": TITLE, "intro": INTRO}
-    held, options = list(rows), ""
-    for name in ("data_options", "encode"):
-        asked = {row.get(name, "") for row in held} - {""}
-        options += f" --{name.replace('_', '-')} '{asked.pop()}'" if len(asked) == 1 else ""
+    held = list(rows)
     read = dataset not in datasets.names() or "root" in datasets.options(dataset)
     disk = ", read from disk," if read else ", which is drawn,"
+    made = "\n".join(dict.fromkeys(_command(dataset, row) for row in held))
     intro = (
         f"Claims measured on {dataset}{disk} in place of their own worlds. Made by\n"
-        f"`xmodal claims … --run --write --dataset {dataset}{options}`; not edited by hand.\n"
-        "Intervals are 95 %, over seeds, of paired differences. The rows used stand at the end: a subset says how\n"
+        f"{made}; not edited by hand.\n"
+        "Intervals are 95 %, over seeds, of paired differences. Seeds draw nets, batches and shots; the test rows are\n"
+        "the same in all, so no interval is one over other rows. What was used stands at the end: a subset says how\n"
         "the claim fares on so much data with nets of this size, not whether the paper's own numbers are right."
     )
+    if any(_number(row.get("again")) for row in held):
+        intro += '\n"Again" is how often as many other seeds would give the same word (`xl.claims.firmness`).'
+    if any(row.get("within") for row in held):
+        intro += FITTED
     if older := [row for row in held if row.get("former") is True]:
         dates = ", ".join(sorted({row["date"] for row in older}))
         intro += (
@@ -54,6 +62,13 @@ def words(dataset: str, rows: Iterable[Row]) -> dict[str, str]:
             "reads. Their words follow the rules of now from what the rows kept; a null is no stronger than that."
         )
     return {"title": f"The ledger on {dataset}", "intro": intro}
+
+
+def _command(dataset: str, row: Row) -> str:
+    """The line that made a row."""
+    options = [f"--data-options '{row['data_options']}'"] if row.get("data_options") else []
+    options += [f"--encode '{encoder}'" for encoder in row.get("encode", "").split()]
+    return " ".join([f"`xmodal claims {row.get('asked') or '…'} --run --write --dataset {dataset}", *options]) + "`"
 
 
 def write(
@@ -180,6 +195,8 @@ def _cost(held: Iterable[Row]) -> str:
     each = ", ".join(f"{paper} {minutes:.0f}" for paper, minutes in spent.items())
     clock = f" {older} rows from before it was kept count by the clock of a shared machine." if older else ""
     rows = ", ".join(f"{row['id']} {row['seconds']:.0f}" for row in held)
+    tried = sum((row.get("within") or {}).get("tried", 0.0) for row in held) / 60
+    clock += f" {tried:.1f} minutes more tried what a seed costs." if tried else ""
     return (
         f"{total:.0f} minutes of one core in all ({each}), so {total / 2:.0f} minutes on two.{clock} Seconds of one "
         f"core by row, where what rows share counts once, with the first that was measured: {rows}."

@@ -23,6 +23,9 @@ SEEDS = {
 COSTS = tuple(SEEDS)
 LATER = 2000  # first seed of rows whose class, hence n, was changed after a look at other seeds
 LATEST = 5000  # likewise, of rows that moved after LATER's seeds and their checks were in use
+# Seconds that a seed of each cost takes at most.
+SECONDS = {"two seconds": 2.0, "seconds": 10.0, "half a minute": 30.0, "minutes": float("inf")}
+TRIED = 9000  # first of the seeds on which it is tried what one costs; no row uses them
 FRESH = 1000  # first of the seeds that no row of the shipped ledger uses, for a check of its words
 
 
@@ -45,3 +48,18 @@ def seeds_of(cost: str, budget: str = "quick", first: int = 0) -> tuple[int, ...
     table = SEEDS[check.one_of("cost", cost, COSTS)]
     count = table[check.one_of("budget", budget, tuple(table))]
     return tuple(range(first, first + count))
+
+
+def counts_of(seconds: float, budget: str = "quick") -> tuple[int, ...]:
+    """The number of seeds of a row of which one takes so many seconds, and the smaller ones, most first.
+
+    Args:
+        seconds: of a core, per seed.
+        budget: "quick" or "full".
+
+    Example:
+        >>> from xmodal_lab.claims.seeds import counts_of
+        >>> counts_of(7.0), counts_of(90.0)
+        ((20, 10, 5), (5,))
+    """
+    return tuple(SEEDS[cost][budget] for cost in COSTS if SECONDS[cost] >= seconds)

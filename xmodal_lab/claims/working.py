@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
@@ -14,17 +14,16 @@ from .claim import Claim, Conditions
 from .ledger import Row, Rows, shipped
 
 Group = list[Claim]
+Seeds = Sequence[int] | Mapping[str, Sequence[int]] | None
 
 
-def measured(
-    claims: Sequence[Claim], conditions: Conditions, seeds: Sequence[int] | None, jobs: int = 1
-) -> Iterator[Row]:
+def measured(claims: Sequence[Claim], conditions: Conditions, seeds: Seeds, jobs: int = 1) -> Iterator[Row]:
     """The row of each claim, as it is finished.
 
     Args:
         claims: what to measure; all other things being equal, in this order.
         conditions: shared by all.
-        seeds: for all; None for each claim's own.
+        seeds: for all, or by id; None for each claim's own.
         jobs: processes.
     """
     if jobs == 1:
@@ -40,21 +39,21 @@ def measured(
         pool.shutdown(cancel_futures=True)
 
 
-def row_of(claim: Claim, conditions: Conditions, seeds: Sequence[int] | None) -> Row:
+def row_of(claim: Claim, conditions: Conditions, seeds: Seeds) -> Row:
     """The row of one claim: as it was kept, or measured now."""
     own = conditions.of(claim, seeds)
     kept = Rows(None if own.store is None else own.store / "rows", own)
     if (found := kept.get(claim)) is not None:
         return found
-    started, spent = time.perf_counter(), _processor()
+    started, spent = time.perf_counter(), processor()
     try:
         result: Any = claim.judged(own)
     except Exception as error:  # one claim's fault must not cost the others
         result = error
-    return kept.keep(claim, result, _processor() - spent, time.perf_counter() - started)
+    return kept.keep(claim, result, processor() - spent, time.perf_counter() - started)
 
 
-def _processor() -> float:
+def processor() -> float:
     """Seconds of processor time that this process and its ended children have used so far."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
@@ -73,7 +72,7 @@ def in_order(claims: Sequence[Claim]) -> list[Group]:
     return sorted(groups.values(), key=rank)
 
 
-def _rows(group: Group, conditions: Conditions, seeds: Sequence[int] | None) -> list[Row]:
+def _rows(group: Group, conditions: Conditions, seeds: Seeds) -> list[Row]:
     """In a process of its own; a sweep that a claim shares with the next is in memory."""
     return [row_of(claim, replace(conditions), seeds) for claim in group]
 

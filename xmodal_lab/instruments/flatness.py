@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ..losses import Loss, Params
-from ..losses.directions import gaussians, norm_of, normalize_, parameter_names
+from ..losses.directions import Gaussians, norm_of, normalize_, parameter_names
 from ..losses.loss import TOGETHER
 from ..losses.precision import looked_at, value_in
 from ..utils import checks as check
@@ -124,7 +124,7 @@ def lpf(
     table = [[sigma], [-sigma]] if antithetic else [[sigma]]
     values = _at_draws(
         loss,
-        lambda: _noise(loss, names, noise, generator),
+        _noise({n: loss.params[n] for n in names}, noise, generator),
         samples // len(table),
         torch.tensor(table, dtype=torch.float64),
     )
@@ -219,7 +219,8 @@ def gap(
     differences = torch.zeros(directions, len(steps), dtype=torch.float64)
     moves = steps > 0  # at radius 0 nothing moves and the gap is 0, to the last digit
     if bool(moves.any()):
-        found = _at_draws(loss, lambda: _fixed_length(loss, names, noise, generator), directions, steps[moves, None])
+        draw = _fixed_length({n: loss.params[n] for n in names}, noise, generator)
+        found = _at_draws(loss, draw, directions, steps[moves, None])
         differences[:, moves] = found - centre
     gaps = differences.abs()
     return Gap(
@@ -314,38 +315,53 @@ def _start(
 
 def _at_draws(loss: Loss, draw: Callable[[], Params], count: int, table: Tensor) -> Tensor:
     """L(θ + c d) for ``count`` draws d and each c of ``table`` (R, 1): (count, R). On a GPU many draws at once."""
-    at_once, values = 1 if loss.device.type == "cpu" else max(1, TOGETHER // len(table)), []
-    with loss.open():
-        for first in range(0, count, at_once):
-            drawn = [draw() for _ in range(min(at_once, count - first))]
-            rows = torch.block_diag(*[table] * len(drawn)) if len(drawn) > 1 else table  # each draw moves by itself
-            values.append(loss.along_drawn(drawn, rows).view(len(drawn), -1))
+    if loss.device.type == "cpu":
+        return loss.along_each(draw, count, table)
+    at_once, values = max(1, TOGETHER // len(table)), []
+    for first in range(0, count, at_once):
+        drawn = [draw() for _ in range(min(at_once, count - first))]
+        rows = torch.block_diag(*[table] * len(drawn)) if len(drawn) > 1 else table  # each draw moves by itself
+        values.append(loss.along_drawn(drawn, rows).view(len(drawn), -1))
     return torch.cat(values)
 
 
-def _noise(loss: Loss, names: Sequence[str], noise: str, generator: torch.Generator) -> Params:
-    """Noise for σ = 1."""
-    drawn = gaussians({n: loss.params[n] for n in names}, generator)
+def _noise(theta: Params, noise: str, generator: torch.Generator) -> Callable[[], Params]:
+    """Draws noise for σ = 1."""
+    draw, scales = Gaussians(theta, generator), _scales(theta, noise)
+
+    def scaled() -> Params:
+        drawn = draw()
+        for name, scale in scales.items():
+            drawn[name].mul_(scale)
+        return drawn
+
+    return scaled
+
+
+def _scales(theta: Params, noise: str) -> dict[str, Any]:
+    """By what the noise of each parameter is multiplied; nothing where it stays as it is."""
     if noise == "relative":
-        theta = {n: loss.params[n] for n in names}
         scale = float(norm_of(theta)) / math.sqrt(sum(p.numel() for p in theta.values()))
-        for z in drawn.values():
-            z.mul_(scale)
-    elif noise == "filter":
-        for name, z in drawn.items():
-            axes = tuple(range(1 if z.ndim > 1 else 0, z.ndim))
-            z.mul_(loss.params[name].square().mean(axes, keepdim=True).sqrt())
-    return drawn
-
-
-def _fixed_length(loss: Loss, names: Sequence[str], noise: str, generator: torch.Generator) -> Params:
-    """A direction for r = 1."""
-    drawn = gaussians({n: loss.params[n] for n in names}, generator)
+        return dict.fromkeys(theta, scale)
     if noise == "filter":
-        return {n: normalize_(z, loss.params[n], "filter") for n, z in drawn.items()}
-    length = float(norm_of({n: loss.params[n] for n in names})) if noise == "relative" else 1.0
-    scale = length / float(norm_of(drawn))
-    return {n: z.mul_(scale) for n, z in drawn.items()}
+        axes = {n: tuple(range(1 if p.ndim > 1 else 0, p.ndim)) for n, p in theta.items()}
+        return {n: p.square().mean(axes[n], keepdim=True).sqrt() for n, p in theta.items()}
+    return {}
+
+
+def _fixed_length(theta: Params, noise: str, generator: torch.Generator) -> Callable[[], Params]:
+    """Draws directions for r = 1."""
+    draw = Gaussians(theta, generator)
+    length = float(norm_of(theta)) if noise == "relative" else 1.0
+
+    def drawn() -> Params:
+        found = draw()
+        if noise == "filter":
+            return {n: normalize_(z, theta[n], "filter") for n, z in found.items()}
+        scale = length / float(norm_of(found))
+        return {n: z.mul_(scale) for n, z in found.items()}
+
+    return drawn
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:

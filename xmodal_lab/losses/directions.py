@@ -32,20 +32,33 @@ def gaussian(theta: Tensor, generator: torch.Generator) -> Tensor:
     Drawn in float64 a piece at a time, so that a large layer needs no second copy.
     """
     flat = torch.empty(theta.numel(), dtype=theta.dtype, device=theta.device)
-    _fill(flat, [len(flat)], generator)
+    _fill(flat, _pieces([len(flat)]), generator)
     return flat.view(theta.shape)
 
 
-def gaussians(params: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """:func:`gaussian` for each of ``params``; where all are of one dtype they go to a GPU in one copy."""
-    if len(kinds := {(p.dtype, p.device) for p in params.values()}) != 1:
-        return {name: gaussian(p, generator) for name, p in params.items()}
-    ((dtype, device),) = kinds
-    sizes = [p.numel() for p in params.values()]
-    flat = torch.empty(sum(sizes), dtype=dtype)
-    _fill(flat, sizes, generator)
-    parts = flat.to(device).split(sizes)
-    return {name: part.view(p.shape) for part, (name, p) in zip(parts, params.items(), strict=True)}
+class Gaussians:
+    """:func:`gaussian` for each of ``params``, anew at every call; where all are of one dtype they lie in one tensor.
+
+    Args:
+        params: name -> tensor of that shape, dtype and device.
+        generator: of the CPU.
+    """
+
+    def __init__(self, params: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        self._params, self._generator = params, generator
+        self._kinds = list({(p.dtype, p.device) for p in params.values()})
+        self._sizes = [p.numel() for p in params.values()]
+        self._ranges = _pieces(self._sizes)
+
+    def __call__(self) -> dict[str, Tensor]:
+        """The next numbers; they go to a GPU in one copy."""
+        if len(self._kinds) != 1:
+            return {name: gaussian(p, self._generator) for name, p in self._params.items()}
+        ((dtype, device),) = self._kinds
+        flat = torch.empty(sum(self._sizes), dtype=dtype)
+        _fill(flat, self._ranges, self._generator)
+        parts = flat.to(device).split(self._sizes)
+        return {name: part.view_as(p) for part, (name, p) in zip(parts, self._params.items(), strict=True)}
 
 
 def normals(count: int, generator: torch.Generator) -> Tensor:
@@ -83,23 +96,23 @@ def _box_muller_(uniform: Tensor) -> None:
     torch.mul(radius, angle.sin_(), out=pairs[:, 1])
 
 
-def _fill(flat: Tensor, sizes: Sequence[int], generator: torch.Generator) -> None:
-    """Normal numbers for the parts of ``flat`` in turn, many small ones in one draw where that is the same."""
-    start = stop = 0
+def _pieces(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Where draws begin and end that fill parts of these ``sizes``; many small ones in one, where that is the same."""
+    found, start, stop = [], 0, 0
     for size in [min(AT_ONCE, whole - at) for whole in sizes for at in range(0, whole, AT_ONCE)]:
         if size < LANES or stop + size - start > AT_ONCE:
-            start = _draw(flat, start, stop, generator)
+            found.append((start, stop))
+            start = stop
         stop += size
         if size % LANES:
-            start = _draw(flat, start, stop, generator)
-    _draw(flat, start, stop, generator)
+            found.append((start, stop))
+            start = stop
+    return [(first, last) for first, last in [*found, (start, stop)] if last > first]
 
 
-def _draw(flat: Tensor, start: int, stop: int, generator: torch.Generator) -> int:
-    """Fill ``flat[start:stop]``; returns where the next part begins."""
-    if stop > start:
+def _fill(flat: Tensor, ranges: Sequence[tuple[int, int]], generator: torch.Generator) -> None:
+    for start, stop in ranges:
         flat[start:stop].copy_(normals(stop - start, generator))
-    return stop
 
 
 def parameter_names(loss: Loss, params: str | Sequence[str] | None) -> list[str]:

@@ -218,8 +218,29 @@ class Loss:
             values.append(torch.stack([_wide(value) for value in found]).sum(0))
         return torch.cat(values).cpu().double()
 
-    def open(self) -> AbstractContextManager[Any]:
-        """A context around many calls of :meth:`along_drawn` that all move the same parameters: cheaper inside it."""
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    @full_precision()
+    def along_each(self, draw: Callable[[], Params], count: int, table: Tensor) -> Tensor:
+        """:meth:`along_drawn` of one direction after the other: (``count``, K) for a ``table`` (K, 1).
+
+        ``draw`` gives the next direction, always of the same parameters; no more than one is held.
+        """
+        found: list[Tensor] = []
+        held: list[Params] = []  # the direction at which memory ran out
+
+        def attempt(_points: int, rows: int | None) -> Tensor:
+            with self._open():
+                while len(found) < count:
+                    held[:] = held or [draw()]
+                    found.append(self._along(held, table, rows, 1))
+                    held.clear()
+            return torch.stack(found)
+
+        return within_memory(attempt, 1, self.most_rows)
+
+    def _open(self) -> AbstractContextManager[Any]:
+        """A context in which many calls of :meth:`_along` that move the same parameters are cheaper."""
         return nullcontext()
 
     @full_precision()
@@ -459,9 +480,8 @@ class ModuleLoss(Loss):
         """Whether a copy of the module gives what the module gives."""
         return self.data.has_scratch()
 
-    def open(self) -> AbstractContextManager[Any]:
-        """A context around many calls of :meth:`along_drawn` that all move the same parameters: cheaper inside it."""
-        return self.scratch() if self.device.type == "cpu" and self.has_scratch() else nullcontext()
+    def _open(self) -> AbstractContextManager[Any]:
+        return self.scratch() if self.has_scratch() else nullcontext()
 
     def scratch(self) -> AbstractContextManager[tuple[nn.Module, dict[str, Tensor]]]:
         """A private copy of the module in eval mode, and its parameters, which may be overwritten.

@@ -192,7 +192,7 @@ class WeightedSum:
 
     def __init__(self, base: Tensor, slopes: Sequence[Tensor], out: Tensor) -> None:
         self.base, self.slopes, self.out = base, slopes, out
-        self._row = base.clone()
+        self._row = base if len(slopes) == 1 else base.clone()  # to which the terms before the last are added
         self._row_at: tuple[float, ...] = (0.0,) * (len(slopes) - 1)
 
     def move(self, point: Sequence[float]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..data.batches import rows_of
 from ..models.copies import copy_of, uncompiled
 from ..models.evaluation import alone_with
 from ..models.modules import Params
@@ -20,6 +22,24 @@ from .criteria import FAILURES
 from .parameters import Mover, write
 
 Score = Callable[[Callable[..., Any], Any], Tensor]
+Layers = dict[str, standins.AffineLayer]
+
+# Bytes of stand-ins that are kept from one direction to the next (ours).
+KEPT_BYTES = 64 << 20
+
+
+@dataclass
+class Opened:
+    """The copy while it is open: by which thread, its parameters, and stand-ins for its first layers by chunk."""
+
+    thread: int
+    module: nn.Module
+    parameters: dict[str, Tensor]
+    layers: dict[tuple[Any, ...], Layers] = field(default_factory=dict)
+
+    def room(self) -> bool:
+        """Whether more stand-ins may be kept."""
+        return sum(layer.nbytes for layers in self.layers.values() for layer in layers.values()) < KEPT_BYTES
 
 
 class Scratch:
@@ -38,7 +58,7 @@ class Scratch:
     ) -> None:
         self.module, self.params, self.held, self.score, self.on = module, params, held, score, on
         self._copy: tuple[nn.Module | None, ...] = ()  # empty until asked for
-        self._opened: tuple[int, nn.Module, dict[str, Tensor]] | None = None  # by which thread, and what it got
+        self._opened: Opened | None = None
         # Which first layers stand-ins replace, by the parameters that move: found out once for each.
         self._replaced: dict[frozenset[str], list[str]] = {}
 
@@ -74,8 +94,8 @@ class Scratch:
         Inside itself it gives the same copy once more, as it stands: whoever moves the same parameters again and again
         opens it once around all of it.
         """
-        if self._opened is not None and self._opened[0] == threading.get_ident():
-            yield self._opened[1:]
+        if self._opened is not None and self._opened.thread == threading.get_ident():
+            yield self._opened.module, self._opened.parameters
             return
         with alone_with(self.module), uncompiled(self.module):
             module = self.copy(few)
@@ -86,7 +106,7 @@ class Scratch:
             for name, theirs in {**_named(self.module), **self.held, **self.params}.items():
                 tensors[name].copy_(theirs)
             parameters = {name: tensors[name] for name in self.params}
-            self._opened = (threading.get_ident(), module, parameters)
+            self._opened = Opened(threading.get_ident(), module, parameters)
             try:
                 yield module, parameters
             finally:
@@ -109,9 +129,9 @@ class Scratch:
                     mover.move(point)
                     values[k] = sum(weight * float(self.score(module, batch)) for weight, batch in pieces)
                 return values
-            for weight, batch in pieces:
+            for i, (weight, batch) in enumerate(pieces):
                 call = partial(self.score, module, batch)
-                layers = standins.affine_layers(module, call, first, self.params, directions)
+                layers = self._aimed((i, len(pieces), rows_of(batch), *first), call, directions)
                 with standins.answering(module, layers):
                     for k, point in enumerate(points):
                         mover.move(point)
@@ -119,6 +139,19 @@ class Scratch:
                             layer.move(point)
                         values[k] += weight * float(call())
         return values
+
+    def _aimed(self, key: tuple[Any, ...], call: Callable[[], Any], directions: Sequence[Params]) -> Layers:
+        """Stand-ins for the first layers on one chunk, from an earlier direction where they are kept."""
+        opened = self._opened
+        assert opened is not None
+        if (known := opened.layers.get(key)) is not None:
+            for layer in known.values():
+                layer.aim(directions)
+            return known
+        made = standins.affine_layers(opened.module, call, key[3:], self.params, directions)
+        if opened.room():
+            opened.layers[key] = made
+        return made
 
     def _first_layers(
         self,

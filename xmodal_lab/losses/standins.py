@@ -36,28 +36,39 @@ class AffineLayer:
     """
 
     def __init__(self, layer: nn.Module, prefix: str, x: Tensor, params: Params, directions: Sequence[Params]) -> None:
-        def product(point: Params, otherwise_zero: bool) -> Tensor:
-            weights = {}
-            for name, own in layer.named_parameters(recurse=False):
-                given = point.get(prefix + name)
-                weights[name] = given if given is not None else (torch.zeros_like(own) if otherwise_zero else own)
-            w, b = weights["weight"], weights.get("bias")
-            output: Tensor = (
-                nn.functional.linear(x, w, b) if isinstance(layer, nn.Linear) else layer._conv_forward(x, w, b)  # type: ignore[operator]
-            )
-            return output
+        self._layer, self._prefix, self._x = layer, prefix, x
+        self._base = self._product(params, otherwise_zero=False)
+        self._out = torch.empty_like(self._base)
+        self.aim(directions)
 
-        base = product(params, otherwise_zero=False)
-        slopes = [product(d, otherwise_zero=True) for d in directions]
-        self.sum = WeightedSum(base, slopes, torch.empty_like(base))
+    def _product(self, point: Params, otherwise_zero: bool) -> Tensor:
+        weights = {}
+        for name, own in self._layer.named_parameters(recurse=False):
+            given = point.get(self._prefix + name)
+            weights[name] = given if given is not None else (torch.zeros_like(own) if otherwise_zero else own)
+        w, b = weights["weight"], weights.get("bias")
+        if isinstance(self._layer, nn.Linear):
+            return nn.functional.linear(self._x, w, b)
+        output: Tensor = self._layer._conv_forward(self._x, w, b)  # type: ignore[operator]
+        return output
+
+    def aim(self, directions: Sequence[Params]) -> None:
+        """Go along other directions: a product for each; that of θ is known."""
+        slopes = [self._product(d, otherwise_zero=True) for d in directions]
+        self._sum = WeightedSum(self._base, slopes, self._out)
+
+    @property
+    def nbytes(self) -> int:
+        """Of what is held between points."""
+        return (3 + len(self._sum.slopes)) * self._base.nbytes
 
     def move(self, point: Sequence[float]) -> None:
         """Set the output to the one at θ + Σ cᵢ dᵢ."""
-        self.sum.move(point)
+        self._sum.move(point)
 
     def __call__(self, _x: Tensor) -> Tensor:
         """The output at the current point; the input is known already."""
-        return self.sum.out
+        return self._out
 
 
 class KnownOutput(nn.Module):

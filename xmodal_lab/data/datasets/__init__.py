@@ -75,6 +75,9 @@ _KNOWN = {
     "imagenet_esc": _Entry(
         "imagenet_esc", "load_imagenet_esc", ("image", "audio"), "classes both seen and heard: features, from disk"
     ),
+    "esc10": _Entry(
+        "esc10", "load_esc10", ("audio", "text"), "environment sounds and the names of their recordings, from disk"
+    ),
     "emoji": _Entry("emoji", "load_emoji", ("image", "text"), "EmojiOne: pictures, names and keywords, from disk"),
     "nlvr": _Entry("nlvr", "load_nlvr", ("image", "text"), "a sentence true of a drawing or not, from disk"),
     "prompts": _Entry("prompts", "load_prompts", ("text",), "sentences that describe classes (CuPL), from disk"),

@@ -244,6 +244,17 @@ def _esc(base: Path, rows: int, rng: Generator) -> None:
         )
 
 
+def _esc10(base: Path, rows: int, rng: Generator) -> None:
+    lines = ["# ESC-10", ""]
+    for label, name in enumerate(("Dog bark", "Rain", "Rooster")):
+        lines.append(f"{label + 1:03} - {name}:")
+        for i in range(2 * rows):
+            file = f"{1 + i % 5}-{100 * label + i}-A.ogg"
+            lines.append(f"- [{file}]: clip derived from {name.lower()}_{i}.wav (http://example.org/{i}/) by ada [CC0]")
+            _tone(base / f"{label + 1:03} - {name}" / file, label, rng, 8000, 2.0)
+    (base / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def _emoji(base: Path, rows: int, rng: Generator) -> None:
     entries = {}
     for label, category in enumerate(("food", "nature", "people")):
@@ -295,6 +306,6 @@ _WRITERS: dict[str, Callable[[Path, int, Generator], None]] = {
     "avmnist": _avmnist, "avmnist_sources": _sources, "cremad": _cremad, "kinetics_sounds": _kinetics,
     "food101": _food, "iemocap": _iemocap, **{which: _affect(which) for which in multibench.AFFECT},
     "multibench": _affect("mosi"),
-    "mimic": _mimic, "imagenet_esc": _esc, "emoji": _emoji, "nlvr": _nlvr, "folder": _folder,
+    "mimic": _mimic, "imagenet_esc": _esc, "emoji": _emoji, "esc10": _esc10, "nlvr": _nlvr, "folder": _folder,
     "features": _features, "prompts": _prompts,
 }  # fmt: skip

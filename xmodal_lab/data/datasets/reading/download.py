@@ -82,6 +82,7 @@ ELSEWHERE = {
     "multibench": "from the links in MultiBench's README (github.com/pliangcs/MultiBench)",
     "mimic": "from PhysioNet, after training and a signed agreement",
     "imagenet_esc": "ImageNet by agreement (image-net.org); download('esc50') gets the sounds",
+    "esc10": "ESC-10 from its author's page at Harvard Dataverse (doi:10.7910/DVN/YDEPUT), for its README.txt",
     "emoji": "EmojiOne 2.2.7 from its authors' archive at github.com/joypixels/emojione (art CC BY 4.0)",
 }
 

@@ -237,7 +237,10 @@ def assemble(
 
 
 def parted(rows: Sequence[Row], share: float, seed: Sequence[int]) -> tuple[list[Row], list[Row]]:
-    """Rows in two parts, the second with about this share of each class; a group stays whole."""
+    """Rows in two parts, the second with about this share of each class; a group stays whole.
+
+    The last group of a class stays in the first part: what is tested has to be learned from something.
+    """
     names = sorted({row.group or row.id for row in rows})
     order = {names[i]: rank for rank, i in enumerate(np.random.default_rng(seed).permutation(len(names)))}
     taken: set[str] = set()
@@ -245,7 +248,7 @@ def parted(rows: Sequence[Row], share: float, seed: Sequence[int]) -> tuple[list
         members = [row for row in rows if row.label == label]
         have = sum((row.group or row.id) in taken for row in members)
         for row in sorted(members, key=lambda r: order[r.group or r.id]):
-            if have + 0.5 >= share * len(members):
+            if have + 0.5 >= share * len(members) or len({r.group or r.id for r in members} - taken) <= 1:
                 break
             if (row.group or row.id) not in taken:
                 taken.add(row.group or row.id)

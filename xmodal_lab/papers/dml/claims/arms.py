@@ -175,3 +175,12 @@ def printed_falls(number: int, metric: str, **rows: str) -> dict[str, float]:
     steps["DML below SML"] = "SML", "DML"
     found = {k: 100 * (1 - value[b] / value[a]) for k, (a, b) in steps.items() if a in value}
     return {name: float(share) for name, share in found.items() if share > 0}
+
+
+def elsewhere(sizes: Mapping[str, float]) -> dict[str, float]:
+    """The smaller of the effects that are printed for image and audio, as one of interest for other modalities."""
+    found: dict[str, float] = {}
+    for name, size in sizes.items():
+        if (pattern := name.replace("image", "*").replace("audio", "*")) != name:
+            found[pattern] = min(size, found.get(pattern, size))
+    return found

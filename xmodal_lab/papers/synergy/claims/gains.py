@@ -16,7 +16,7 @@ from ....claims.published import tables
 from ....claims.seeds import LATER
 from ....claims.verdicts import Measured, controlled, gain, missing, order, reads, same
 from ....utils.factors import first_best
-from ..method.targets import CONTROLS, LEVELS
+from ..method.targets import CONTROLS, DIRECTIONS, LEVELS
 from ..method.views import TESTS
 from ..worlds import LETTERS
 from . import arms as compared
@@ -72,14 +72,14 @@ def _a5(conditions: Conditions) -> Measured:
 
 
 def _alpha(conditions: Conditions) -> Measured:
-    """Mean of the four directions of Tab 3; its α end at .7."""
-    there = directions(conditions, CURVED)
+    """Mean of the four directions of Tab 3, on a dataset of all that there are; its α end at .7."""
+    there = directions(conditions, CURVED if conditions.dataset is None else DIRECTIONS)
     if not there:
-        return missing("an audio modality")
+        return missing("an image or an audio modality")
     curves, constant = [], []
     for d in there:
         zero = bare(conditions, d)[:, 0]
-        clean = arms(conditions, d)["accuracy"].sel(test="clean")
+        clean = arms(conditions, d, alpha=list(compared.ALPHAS))["accuracy"].sel(test="clean")
         curves.append(np.column_stack([zero, clean.sel(target="imperfect").transpose("seed", "alpha").values]))
         constant.append(clean.sel(target="constant", alpha=PAPERS_ALPHA).values)
     alphas = (0.0, *compared.ALPHAS)

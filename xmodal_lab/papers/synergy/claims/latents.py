@@ -9,6 +9,7 @@ import numpy as np
 from ....claims.claim import Claim, Conditions
 from ....claims.seeds import LATER
 from ....claims.verdicts import Measured, controlled, missing, order, reads
+from ..method.targets import DIRECTIONS
 from .arms import directions, experiment_of
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ _FIVE = ("L→V", *_FOUR)
 
 def _w(conditions: Conditions) -> Measured:
     """Fig 3 shows the four directions of IEMOCAP and AVMNIST; the paper's formula sums over the entries."""
-    if not directions(conditions, _FOUR):
-        return missing("an audio modality")
+    among = _FOUR if conditions.dataset is None else DIRECTIONS
+    if not directions(conditions, among):
+        return missing("an image or an audio modality")
 
     def at_end(name: str, target: str = "imperfect") -> np.ndarray:
-        return _over_directions(conditions, "mse_sum", _FOUR, name, target)[:, -1]
+        return _over_directions(conditions, "mse_sum", among, name, target)[:, -1]
 
     ij, ki, kj, apart = (at_end(n) for n in ("w2_ij", "w2_ki", "w2_kj", "w2_ki_apart"))
     constant = np.maximum(at_end("w2_ki", "constant"), at_end("w2_kj", "constant"))
@@ -73,6 +75,8 @@ def _w(conditions: Conditions) -> Measured:
 def _l(conditions: Conditions) -> Measured:
     """What can fall is the excess over the floor: half the variance of a target that does not know the input stays."""
     there = directions(conditions, _FIVE)
+    if not there:
+        return missing("an image or an audio modality")
 
     def excess(loss: str, target: str = "imperfect") -> np.ndarray:
         curve = _over_directions(conditions, loss, _FIVE, "latent_loss", target, clouds=False)
@@ -98,7 +102,7 @@ def _l(conditions: Conditions) -> Measured:
 
 def _r2(conditions: Conditions) -> Measured:
     found: dict[str, Any] = {}
-    for d in directions(conditions, ("L→V", "V→A", "A→V")):
+    for d in directions(conditions, ("L→V", "V→A", "A→V") if conditions.dataset is None else DIRECTIONS):
         cube = watched(conditions, d, "mse_sum").sel(target="imperfect")
         if not bool(cube["delta_i"].isnull().any()):
             found[d] = {n: cube[n].values for n in ("delta_i", "delta_j", "delta")}

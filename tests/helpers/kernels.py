@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing.process
 import os
 import signal
 import socket
@@ -152,6 +153,7 @@ def become(wanted: dict[str, object], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(wanted["env"])  # type: ignore[call-overload]
     os.chdir(str(wanted["cwd"]))
+    multiprocessing.process.ORIGINAL_DIR = str(wanted["cwd"])  # where processes that it spawns begin
     status = 1
     try:
         from ipykernel import kernelapp

@@ -332,6 +332,33 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_number(monkeypatch: p
         curvature.density(loss)
 
 
+def test_eigenvalues_that_do_not_fit_are_refused_before_derivatives_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def bowl(p: dict[str, Tensor]) -> Tensor:
+        calls.append(1)
+        return (p["x"] ** 2).sum()
+
+    loss = Loss(bowl, {"x": torch.ones(2000)})
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "free_bytes", lambda device=None: 60_000)
+    with pytest.raises(ValueError, match=r"a look for 5 eigenvalues among 2000, .* has 6e-05 GB left"):
+        curvature.top_eigenvalues(loss, 5)
+    assert not calls
+
+
+def test_a_look_at_derivatives_that_does_not_fit_is_refused_with_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = Loss(lambda p: (p["x"] ** 2).sum(), {"x": torch.ones(2000)})
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "free_bytes", lambda device=None: 100_000)
+    curvature.trace(loss, probes=2)  # not in float64, which would need 12 x 16 kB, but in float32
+    monkeypatch.setattr(memory, "free_bytes", lambda device=None: 60_000)
+    with pytest.raises(ValueError, match=r"a look at the derivatives in 2000 parameters needs about 9\.6e-05 GB"):
+        curvature.hessian(loss.at({"x": torch.zeros(2000)}))
+
+
 def test_a_start_near_the_eigenvectors_saves_products_and_changes_no_answer() -> None:
     spectrum = np.concatenate([[9.0, 8.0, 7.5], bulk(300, -1, 2)])
     loss = quadratic(spectrum)

@@ -294,3 +294,67 @@ def test_the_ggn_has_the_same_word_on_wrong_derivatives_as_the_hessian() -> None
     for make in (curvature.hessian, curvature.ggn, curvature.fisher):
         with pytest.raises(ValueError, match="not the derivative of its value"):
             make(Loss.from_module(Wrong(), BATCH))
+
+
+# -- other kinds of net ------------------------------------------------------------------------------
+
+
+class Tokens(nn.Module):
+    """An encoder layer of a transformer over three tokens of a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.TransformerEncoderLayer(4, 2, 6, dropout=0.0, batch_first=True, activation="gelu")
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(x).mean(1))
+        return logits
+
+
+def mlp() -> tuple[nn.Module, Tensor]:
+    return nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3)), torch.randn(N, 5)
+
+
+def cnn() -> tuple[nn.Module, Tensor]:
+    layers = nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.SiLU(), nn.Conv2d(4, 3, 2), nn.Flatten(), nn.Linear(27, 3)
+    return nn.Sequential(*layers), torch.randn(N, 1, 6, 6)
+
+
+def tokens() -> tuple[nn.Module, Tensor]:
+    return Tokens(), torch.randn(N, 3, 4)
+
+
+@pytest.mark.parametrize("of", ["hessian", "ggn", "fisher"])
+@pytest.mark.parametrize("make", [mlp, cnn, tokens])
+def test_matrix_density_trace_and_blocks_of_each_kind_of_net(make: Callable[[], Any], of: str) -> None:
+    torch.manual_seed(0)
+    net, x = make()
+    loss = Loss.from_module(net, (x, torch.arange(N) % 3)).to(DOUBLE)
+    operator = getattr(curvature, of)(loss)
+    exact = (hessian_written_out if of == "hessian" else oracle)(loss, of)
+    torch.testing.assert_close(operator.dense(), exact, rtol=1e-8, atol=1e-10)
+    spectrum = torch.linalg.eigvalsh(exact)
+    found = curvature.density(operator, steps=len(exact), probes=1)
+    assert float(found.nodes.max()) == pytest.approx(float(spectrum[-1]), rel=1e-6)
+    some = curvature.trace(operator, probes=60, method="hutch++")
+    assert abs(some.value - float(exact.trace())) < 6 * some.stderr + 1e-8
+    name, inside = next(iter(loss.blocks.items()))
+    where = torch.cat([torch.full((p.numel(),), n in inside) for n, p in loss.params.items()])
+    block = getattr(curvature, of)(loss, name).dense()
+    torch.testing.assert_close(block, exact[where][:, where], rtol=1e-8, atol=1e-10)
+
+
+def hessian_written_out(loss: Any, _of: str) -> Tensor:
+    """By ``torch.autograd.functional.hessian`` over one vector of all parameters."""
+    x, target = loss.batches[0]
+    sizes = [p.numel() for p in loss.params.values()]
+
+    def value(vector: Tensor) -> Tensor:
+        parts = vector.split(sizes)
+        state = {n: v.view_as(p) for v, (n, p) in zip(parts, loss.params.items(), strict=True)}
+        return F.cross_entropy(torch.func.functional_call(loss.module.eval(), state, (x,)), target)
+
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        found: Tensor = torch.autograd.functional.hessian(value, torch.cat([p.flatten() for p in loss.params.values()]))
+    return found

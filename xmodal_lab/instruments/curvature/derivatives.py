@@ -23,11 +23,16 @@ import torch
 from torch import Tensor
 
 from ...losses import Params
+from ...utils.memory import require
 from ...utils.torch_state import wide
 from .in_double import InDouble
 from .second_order import FastSecondDerivatives
 
 Function = Callable[[Params], Tensor]
+Parts = list[Tensor]
+
+# As many vectors of θ's size as are held at most while derivatives are looked at (ours, measured; activations beside).
+VECTORS = 12
 
 # Relative steps, in units of each tensor's own size (ours). In float64 the first has errors of 1e-10 (h²) and 1e-11
 # (rounding / h) of the size; a kink lies within it for one activation in 1e5, within the third for one in 1e9.
@@ -83,12 +88,13 @@ def compared(fn: Function, point: Mapping[str, Tensor], seed: int = 0) -> Report
     Raises:
         RuntimeError: torch's own, where it has no second derivative of an operation, or memory runs out.
     """
+    point = {n: p.detach() for n, p in point.items()}
     try:
-        return _compared(fn, {n: p.detach().double() for n, p in point.items()}, seed, exact=True)
+        return _compared(fn, point, seed, exact=True)
     except (RuntimeError, MemoryError, ValueError, LookupError, TypeError, AttributeError) as error:
         if refuses(error):
             raise
-    return _compared(fn, {n: p.detach().clone() for n, p in point.items()}, seed, exact=False)
+    return _compared(fn, point, seed, exact=False)
 
 
 def as_it_runs(runs: Function, exact: Function, point: Mapping[str, Tensor], seed: int = 0) -> Report:
@@ -102,8 +108,7 @@ def as_it_runs(runs: Function, exact: Function, point: Mapping[str, Tensor], see
         point, seed: as of :func:`compared`.
     """
     size = {n: _size(p) for n, p in point.items() if p.numel()}
-    beside, v = _drawn({n: p.detach().double() for n, p in point.items()}, size, seed)
-    at = {n: p.detach().double() + (BESIDE * beside[n] if n in size else 0) for n, p in point.items()}
+    at, v = _drawn({n: p.detach() for n, p in point.items()}, size, seed, exact=True)
     with twice_differentiable(exact=True):
         right = _Slope(exact, at, size, along=v)
     own = {n: p.dtype for n, p in point.items()}
@@ -114,17 +119,16 @@ def as_it_runs(runs: Function, exact: Function, point: Mapping[str, Tensor], see
     if not (right.finite and found.finite):
         return Report()
     slope, product = _apart(right.gradient, found.gradient), _apart(right.product, found.product)
-    largest = max(float(torch.linalg.vector_norm(s.product)) for s in (right, found))
+    largest = max(_length(s.product) for s in (right, found))
     if product <= OFF or largest <= found.rounding * abs(found.value):  # the latter is 0 but for rounding
         return Report()
     return Report(Wrong(2, product)) if product > BEYOND * slope else Report(sure=False)
 
 
-def _apart(right: Tensor, found: Tensor) -> float:
+def _apart(right: Parts, found: Parts) -> float:
     """The length of their difference, relative to that of the longer one."""
-    found = found.to(right)
-    size = max(float(torch.linalg.vector_norm(x)) for x in (right, found))
-    return float(torch.linalg.vector_norm(right - found)) / size if size else 0.0
+    size = max(_length(x) for x in (right, found))
+    return _length([f.to(r).sub(r) for r, f in zip(right, found, strict=True)]) / size if size else 0.0
 
 
 def refuses(error: BaseException) -> bool:
@@ -157,21 +161,25 @@ def twice_differentiable(exact: bool = False) -> Iterator[None]:
 
 def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
     size = {n: _size(p) for n, p in point.items() if p.numel()}
-    beside, v = _drawn(point, size, seed)
-    at = {n: p + BESIDE * beside[n] if n in size else p for n, p in point.items()}
+    numbers, device = sum(p.numel() for p in point.values()), next(iter(point.values())).device
+    bytes_of_one = sum(p.numel() * (8 if exact else p.element_size()) for p in point.values())
+    way_out = "ask for one block at a time (params=…, curvature.by_block)"
+    require(f"a look at the derivatives in {numbers} parameters", VECTORS * bytes_of_one, way_out, device)
+    at, v = _drawn(point, size, seed, exact)
     with twice_differentiable(exact):
         centre = _Slope(fn, at, size, along=v)
         if not centre.finite:  # perhaps θ has to be what it is; then it is looked at there
-            at = dict(point)
+            at = {n: p.double() if exact else p.clone() for n, p in point.items()}
             centre = _Slope(fn, at, size, along=v)
         if not centre.finite:  # whoever asks for a product is told
             return Report(exact=exact)
         if centre.told:
             return Report(Wrong(2, math.nan, told=True), exact=exact)
         first, second = _Judge(), _Judge()
-        for h in STEPS if centre.gradient.dtype == torch.float64 else COARSE_STEPS:
+        fine = all(g.dtype == torch.float64 for g in centre.gradient)
+        for h in STEPS if fine else COARSE_STEPS:
             up, down = (
-                _Slope(fn, {n: p + s * h * v[n] if n in v else p for n, p in at.items()}, size) for s in (1, -1)
+                _Slope(fn, {n: p.add(v[n], alpha=s * h) if n in v else p for n, p in at.items()}, size) for s in (1, -1)
             )
             if up.finite and down.finite:
                 first.see(_values(centre, up, down, h), h)
@@ -184,18 +192,21 @@ def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
     return Report(sure=False, exact=exact)
 
 
-def _drawn(point: Params, size: Mapping[str, float], seed: int) -> tuple[Params, Params]:
-    """Two random directions in units of ``size``: how to step aside, and along which to differentiate."""
+def _drawn(point: Params, size: Mapping[str, float], seed: int, exact: bool) -> tuple[Params, Params]:
+    """Beside ``point``, and a direction along which to differentiate: both random, in units of ``size``.
+
+    A tensor at a time: of a large net each vector of float64 is twice its weights.
+    """
     generator = torch.Generator().manual_seed(seed)
-    one, other = (
-        {
-            n: torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype).to(p.device) * size[n]
-            for n, p in point.items()
-            if n in size
-        }
-        for _ in range(2)
-    )
-    return one, other
+
+    def random(n: str) -> Tensor:
+        z = torch.randn(point[n].shape, generator=generator, dtype=torch.float64)
+        return z.to(torch.float64 if exact else point[n].dtype).to(point[n].device).mul_(size[n])
+
+    at = {
+        n: random(n).mul_(BESIDE).add_(p) if n in size else p.double() if exact else p.clone() for n, p in point.items()
+    }
+    return at, {n: random(n) for n in point if n in size}
 
 
 def _size(tensor: Tensor) -> float:
@@ -207,68 +218,81 @@ def _size(tensor: Tensor) -> float:
 class _Slope:
     """Value and gradient of a function at a point, in units of each tensor's size, and Hv if ``along`` is given.
 
-    One row for each tensor would waste most of it, so all lie in one vector; ``sizes`` says which part is whose.
+    Tensor by tensor, and nothing twice: of a large net each vector of float64 is twice its weights.
     """
 
     def __init__(self, fn: Function, at: Params, size: Mapping[str, float], along: Params | None = None) -> None:
-        leaves = {n: at[n].detach().clone().requires_grad_() for n in size}
+        # Whoever gives a direction keeps the point, and a module may work on its weights in place.
+        leaves = {n: (at[n].detach() if along is None else at[n].detach().clone()).requires_grad_() for n in size}
         value = fn({**at, **leaves})
-        self.sizes = [p.numel() for p in leaves.values()]
         parts: list[Tensor | None] = [None] * len(leaves)
         if value.requires_grad:
             parts = list(
                 torch.autograd.grad(value, list(leaves.values()), create_graph=along is not None, allow_unused=True)
             )
         self.value = float(value.detach())
-        units = list(size.values())
-        self.gradient = _joined(parts, leaves, units)
-        self.told, self.product, self.along = False, self.gradient, 0.0
+        self.rounding = 16 * max((torch.finfo(p.dtype).eps for p in leaves.values()), default=0.0)
+        self.told, self.along = False, 0.0
+        rows: list[Tensor | None] = []
         if along is not None:
             self.along = sum(
                 float((g.detach() * along[n]).sum()) for n, g in zip(leaves, parts, strict=True) if g is not None
             )
             roots = [(g, along[n]) for n, g in zip(leaves, parts, strict=True) if g is not None and g.requires_grad]
             self.told = _meets_error([g for g, _ in roots])
-            rows: list[Tensor | None] = [None] * len(leaves)
+            rows = [None] * len(leaves)
             if roots:
                 outputs, vectors = zip(*roots, strict=True)
                 rows = list(torch.autograd.grad(outputs, list(leaves.values()), vectors, allow_unused=True))
-            self.product = _joined(rows, leaves, units)
-        self.rounding = 16 * torch.finfo(self.gradient.dtype).eps
-        self.finite = math.isfinite(self.value) and bool(torch.isfinite(self.gradient.sum() + self.product.sum()))
+        del value
+        units = list(size.values())
+        self.product = _scaled(rows, leaves, units)
+        self.gradient = _scaled(parts, leaves, units)
+        sums = torch.stack([wide(x.sum()) for x in (*self.gradient, *self.product)])
+        self.finite = math.isfinite(self.value) and bool(torch.isfinite(sums.sum()))
 
-    def norms(self, vector: Tensor) -> Tensor:
-        """The norm of each tensor's part of ``vector``."""
-        return torch.stack([torch.linalg.vector_norm(part) for part in vector.split(self.sizes)])
+
+def _scaled(parts: list[Tensor | None], like: Params, units: list[float]) -> Parts:
+    """``parts`` in their ``units``, zeros for None; empties the list, so that no graph stays for its sake."""
+    found: Parts = []
+    for i, (p, unit) in enumerate(zip(like.values(), units, strict=True) if parts else ()):
+        part, parts[i] = parts[i], None
+        found.append(torch.zeros_like(p) if part is None else part.detach() * unit)
+    return found
 
 
-def _joined(parts: list[Tensor | None], like: Params, units: list[float]) -> Tensor:
-    return torch.cat(
-        [
-            (torch.zeros_like(p) if part is None else part).detach().reshape(-1) * unit
-            for part, p, unit in zip(parts, like.values(), units, strict=True)
-        ]
-    )
+def _norms(parts: Parts) -> Tensor:
+    """The norm of each tensor."""
+    return torch.stack([wide(torch.linalg.vector_norm(part)) for part in parts])
+
+
+def _length(parts: Parts) -> float:
+    """The norm of all of them together."""
+    return float(torch.linalg.vector_norm(_norms(parts))) if parts else 0.0
 
 
 def _values(centre: _Slope, up: _Slope, down: _Slope, h: float) -> _Seen:
     """The difference of values beside ∇L · v, relative to the size of either."""
     ratio = (up.value - down.value) / (2 * h)
-    size = max(abs(ratio), *(float(torch.linalg.vector_norm(s.gradient)) for s in (centre, up, down)))
+    size = max(abs(ratio), *(_length(s.gradient) for s in (centre, up, down)))
     bend = abs(up.value - 2 * centre.value + down.value)
-    error = torch.tensor([ratio - centre.along], dtype=torch.float64)
-    return _Seen.of(error, [1], *torch.tensor([[size], [2 * bend / h], [centre.rounding * abs(centre.value) / h]]))
+    error = [torch.tensor([ratio - centre.along], dtype=torch.float64)]
+    return _Seen.of(error, *torch.tensor([[size], [2 * bend / h], [centre.rounding * abs(centre.value) / h]]))
 
 
 def _gradients(centre: _Slope, up: _Slope, down: _Slope, h: float) -> _Seen:
     """The difference of gradients beside Hv, tensor by tensor, relative to the size of either."""
-    ratio = (up.gradient - down.gradient) / (2 * h)
-    size = torch.maximum(centre.norms(ratio), centre.norms(centre.product))
+    errors, sizes, bends = [], [], []
+    for one, g, other, product in zip(up.gradient, centre.gradient, down.gradient, centre.product, strict=True):
+        bends.append(wide(torch.linalg.vector_norm((one + other).sub_(g, alpha=2))))
+        ratio = (one - other).div_(2 * h)
+        sizes.append(torch.maximum(*_norms([ratio, product])))
+        errors.append(ratio.sub_(product))
+    size = torch.stack(sizes)
     size = size.clamp_min(SHARE * float(size.max()))
-    bend = centre.norms(up.gradient - 2 * centre.gradient + down.gradient)
     # A gradient that is 0 but for rounding, where all cancels, is as exact as the value that it is the slope of.
-    rounding = centre.rounding * torch.linalg.vector_norm(centre.gradient).clamp_min(abs(centre.value)) / h
-    return _Seen.of(ratio - centre.product, centre.sizes, size, 2 * bend / h, rounding)
+    rounding = centre.rounding * _norms(centre.gradient).norm().clamp_min(abs(centre.value)) / h
+    return _Seen.of(errors, size, 2 * torch.stack(bends) / h, rounding)
 
 
 @dataclass(frozen=True)
@@ -276,7 +300,7 @@ class _Seen:
     """What one step sees of each tensor.
 
     Attributes:
-        errors: the difference, in units of the tensor's size.
+        errors: the difference, in units of the tensor's size; nothing where it is right, and so not asked for.
         off: its norm.
         allowed: how much of that kinks and rounding may be: the bend of the gradient over the step, which is of
             order h where it is smooth, and the dtype's own rounding.
@@ -289,11 +313,14 @@ class _Seen:
     rounding: Tensor
 
     @classmethod
-    def of(cls, error: Tensor, sizes: list[int], size: Tensor, bend: Tensor, rounding: Tensor) -> _Seen:
+    def of(cls, error: Parts, size: Tensor, bend: Tensor, rounding: Tensor) -> _Seen:
         """In units of ``size``; a tensor of which nothing is there counts as right."""
         unit = wide(size).clamp_min(torch.finfo(torch.float64).tiny)
-        errors = tuple(part / u for part, u in zip(wide(error).split(sizes), unit, strict=True))
-        off = torch.stack([torch.linalg.vector_norm(e) for e in errors])
+        off = wide(_norms(error)) / unit
+        right = (off <= TOLERANCE).tolist()
+        errors = tuple(
+            part.new_zeros(0) if r else wide(part) / u for part, r, u in zip(error, right, unit, strict=True)
+        )
         return cls(errors, off, (wide(bend) + wide(rounding)) / unit, wide(rounding) / unit)
 
 

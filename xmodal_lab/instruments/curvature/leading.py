@@ -62,14 +62,7 @@ def leading(
         ValueError: the basis does not fit into memory.
     """
     generator = torch.Generator().manual_seed(seed)
-    vector = torch.finfo(dtype).bits // 8 * size
-    capacity = max(k + LEAST_ROOM, min(max_products, _basis_bytes(device) // vector))
-    block = 1 if many is None else breadth(k, capacity)
-    held = min(capacity + block, size) + 2 * k + 4 * block  # basis, what was found, and what one product needs
-    require(
-        f"a look for {k} eigenvalues among {size}, which holds {held} vectors ({vector / 1e9:.3g} GB each),",
-        held * vector, "ask for fewer, or for one block at a time (params=…, curvature.by_block)", device,
-    )  # fmt: skip
+    capacity, block = capacity_for(size, k, max_products, dtype, device, many is not None)
     best = Eigenpairs(np.zeros(0), torch.empty(0, size, dtype=dtype, device=device), np.zeros(0), np.zeros(0))
     products, settled = 0, False
     while not settled and products < max_products and len(best.values) < size:
@@ -88,6 +81,25 @@ def leading(
     best.errors = np.maximum(best.errors, torch.finfo(dtype).eps * best.scale)
     best.products = products
     return best
+
+
+def capacity_for(
+    size: int, k: int, most: int, dtype: torch.dtype, device: torch.device, blocks: bool = False
+) -> tuple[int, int]:
+    """How many basis vectors a look for k eigenvalues holds, of ``most`` that it could use; how many go at once.
+
+    Raises:
+        ValueError: those, with what stands beside them, do not fit into memory; with the number.
+    """
+    vector = torch.finfo(dtype).bits // 8 * size
+    capacity = max(k + LEAST_ROOM, min(most, _basis_bytes(device) // max(1, vector)))
+    block = breadth(k, capacity) if blocks else 1
+    held = min(capacity + block, size) + 2 * k + 4 * block  # basis, what was found, and what one product needs
+    require(
+        f"a look for {k} eigenvalues among {size}, which holds {held} vectors ({vector / 1e9:.3g} GB each),",
+        held * vector, "ask for fewer, or for one block at a time (params=…, curvature.by_block)", device,
+    )  # fmt: skip
+    return capacity, block
 
 
 def _begun(

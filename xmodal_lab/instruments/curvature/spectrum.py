@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from ...losses import Direction, Loss, Params, as_loss
-from ...losses.directions import norm_of
+from ...losses.directions import norm_of, parameter_names
+from ...losses.precision import widest
 from ...utils import checks as check
 from ...utils.factors import eigh, signs
 from ...utils.shapes import Float
 from .lanczos import Array
-from .leading import leading
+from .leading import capacity_for, leading
 from .matrices import operator_of
 from .operator import Operator
 
@@ -133,6 +134,8 @@ def top_eigenvalues(
     k = check.integer("k", k, at_least=1)
     tol = check.positive("tol", tol)
     max_iterations = check.integer("max_iterations", max_iterations, at_least=1)
+    if isinstance(loss, Loss):  # before derivatives are looked at, which takes minutes where this does not fit
+        _room(loss, params, dtype, k, max_iterations)
     operator = operator_of(loss, params, dtype, of)
     n = operator.size
     if k > n:
@@ -184,6 +187,12 @@ def top_eigenvalues(
             stacklevel=2,
         )
     return result
+
+
+def _room(loss: Loss, params: str | Sequence[str] | None, dtype: torch.dtype | None, k: int, most: int) -> None:
+    """Refuse what does not fit into memory."""
+    size = sum(loss.params[n].numel() for n in parameter_names(loss, params))
+    capacity_for(size, k, most, dtype if isinstance(dtype, torch.dtype) else widest({loss.dtype}), loss.device)
 
 
 def _sum_of(operator: Operator, directions: Sequence[Direction]) -> Tensor | None:

@@ -204,8 +204,7 @@ def test_a_surface_is_the_gaussian_process_that_linear_algebra_gives() -> None:
     values = generator.standard_normal(81)
     new = generator.permutation(81)[:20].tolist()
     for part in (new[:12], new[12:]):
-        surface.extend(part)
-        surface.through(part, values[part])
+        surface.add(part, values[part])
     trend = np.column_stack([np.ones(81), surface.at])
     apart = np.sqrt(np.square(surface.at[:, None] - surface.at[None]).sum(-1))
     kernel = _matern(apart) + TREND * trend @ trend.T

@@ -139,8 +139,9 @@ def write_table(report: dict[str, Any]) -> None:
     order = sorted(({"device": "cpu", **row} for row in report["rows"]), key=lambda row: SUITES.index(row["suite"]))
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items() if version)
     dates = sorted({row.get("date", report["date"]) for row in order})
+    days = " and ".join(part for part in (", ".join(dates[:-1]), dates[-1]) if part)
     note = (
-        f"Written by `make bench` on {' and '.join(dates)}: {report['device']}, {report['threads']} thread(s), "
+        f"Written by `make bench` on {days}: {report['device']}, {report['threads']} thread(s), "
         f"{versions}. "
         "Medians of alternating runs in processor time (one run is no median: a first sight); "
         "the ratio counts, the milliseconds are one shared machine's. "

@@ -18,7 +18,7 @@ import pytest
 pytestmark = pytest.mark.browser
 pytest.importorskip("voila", reason="voila is in the extra [app]")
 FOLDER = Path(__file__).parents[2] / "notebooks"
-LESSONS = sorted(FOLDER.glob("*.ipynb" if os.environ.get("XMODAL_EVERY_APP") else "0[08]_*.ipynb"))
+LESSONS = sorted(FOLDER.glob("*.ipynb" if os.environ.get("XMODAL_EVERY_APP") else "0[05]_*.ipynb"))
 ERRORS = '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]'
 
 

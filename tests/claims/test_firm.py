@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 import xmodal_lab as xl
+from xmodal_lab.app import main as cli
 from xmodal_lab.claims import firm, ledger, page
 from xmodal_lab.claims.measured import Measured
 from xmodal_lab.claims.verdicts import at_least, controlled, exact, gain, missing, order, ratio, reads, same
@@ -104,13 +105,15 @@ def test_how_likely_the_shipped_words_are() -> None:
             xl.claims.firmness(**asked)
 
 
-def test_the_shipped_ledger_says_how_firm_its_words_are() -> None:
+def test_the_shipped_ledger_says_how_firm_its_words_are(capsys: pytest.CaptureFixture[str]) -> None:
     rows = ledger.shipped()
     firm_rows = {i: row for i, row in rows.items() if any(s.get("outcomes") for s in row["steps"])}
     assert {i for i, row in rows.items() if "again" in row} == set(firm_rows)
     for i in ("uml.X", "synergy.A2"):
         known = firm.firmness(rows[i])
         assert known is not None and rows[i]["again"] == pytest.approx(known[0], abs=1e-3), "the rules of now"
+    assert cli.main(["claims", "--paper", "wma"]) == 0
+    assert "With as many other seeds" in capsys.readouterr().out
     said = page.expected(rows.values())
     assert f"of the {len(firm_rows)} words that rest on seeds" in said
     assert said in page.render(rows.values()) and page.expected([rows["dml.T1"]]) == ""

@@ -16,7 +16,7 @@ from xmodal_lab.utils.statistics import detectable, fieller, jackknife, mean_int
 DRAWS = 1000
 ERROR = 0.05 + 2 * (0.05 * 0.95 / DRAWS) ** 0.5  # 5 %, and what a thousand draws leave open
 SIZES = (5, 10, 20)
-EVERY_SIZE = (*SIZES, 60)  # those of the ledger's rows; where one draw costs much, each draw takes one of them
+EVERY_SIZE = (*SIZES, 40, 60)  # those of the ledger's rows; where one draw costs much, each draw takes one of them
 
 
 def rates(judge: Callable[[np.random.Generator], Measured], seed: int = 0) -> Mapping[str, float]:
@@ -127,6 +127,26 @@ def test_ties_and_no_worse_have_to_be_shown(n: int) -> None:
     assert rates(lambda rng: same(1.0 + rng.standard_normal(n), margin=1.0, scale=1))["holds"] <= ERROR
     assert rates(lambda rng: at_least(-1.0 + rng.standard_normal(n), margin=1.0, scale=1))["holds"] <= ERROR
     assert rates(lambda rng: at_least(rng.standard_normal(n), margin=1.0, scale=1))["fails"] <= 0.01
+
+
+def test_a_refusal_at_its_edge_is_seldom_and_beyond_it_certain() -> None:
+    """Where the truth is the margin itself, or the share from which an effect is no longer tiny: 5 % at most."""
+
+    def drawn(rng: np.random.Generator, true: float) -> np.ndarray:
+        return true + rng.standard_normal(int(rng.choice(EVERY_SIZE)))
+
+    refusals = {
+        "fails": [
+            (lambda rng: same(drawn(rng, 1.0), margin=1.0, scale=1), lambda rng: same(drawn(rng, 4.0), margin=1.0, scale=1)),
+            (lambda rng: at_least(drawn(rng, -1.0), margin=1.0, scale=1), lambda rng: at_least(drawn(rng, -4.0), margin=1.0, scale=1)),
+        ],
+        "smaller than printed": [
+            (lambda rng: gain(drawn(rng, 5.0), effect=20.0, scale=1), lambda rng: gain(drawn(rng, 2.0), effect=20.0, scale=1)),
+        ],
+    }  # fmt: skip
+    for word, pairs in refusals.items():
+        for edge, beyond in pairs:
+            assert rates(edge)[word] <= ERROR and rates(beyond)[word] > 0.9, word
 
 
 def test_no_worse_holds_where_a_win_does_not() -> None:

@@ -3,7 +3,7 @@
     XMODAL_PRETEND_DEVICE=folder/of/pretend_device python tests/device/tier.py
 
 Beside a device means that it is there while tests that know nothing of it run: what says "auto" then takes it. About
-three minutes on two cores, besides a minute for each kind when it is compiled first.
+a minute and a half on two cores, besides a minute for each kind when it is compiled first.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def show(rows: str | pd.DataFrame | None = None, notes: bool = False) -> Page:
     Example:
         >>> import xmodal_lab as xl
         >>> print(str(xl.claims.show("wma")).splitlines()[0])
-        | id | claim | paper | measured | sees | n | verdict |
+        | id | claim | paper | measured | sees | n | verdict | again |
     """
     import pandas as pd
 

@@ -114,7 +114,7 @@ def firmness(
         >>> import xmodal_lab as xl
         >>> found = xl.claims.firmness(ids=["cross.AF", "uml.X"], draws=20)
         >>> list(found["word"])
-        ['fails', 'holds']
+        ['holds', 'fails']
     """
     import pandas as pd
 

@@ -4,8 +4,9 @@ A row that is measured again until it says something says it too often; so n sta
 see an effect of 0.66 standard deviations with 80 % power, ten 1.0, five 1.7, sixty 0.37 (``statistics.detectable``).
 
 The rule is one for all rows: what rows share (a sweep, a baseline) is divided among them, and every row of such a cost
-gets that many. A row that moves to another class after its outcome was seen begins at :data:`LATER`, with seeds that
-nobody has looked at: more seeds added to those that were seen would be a look and a second try.
+gets that many. A row that moves to another class after its outcome was seen begins at :data:`LATER` (or, where it moved
+later still, :data:`LATEST`), with seeds that nobody has looked at: more seeds added to those that were seen would be a
+look and a second try.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ SEEDS = {
 }
 COSTS = tuple(SEEDS)
 LATER = 2000  # first seed of rows whose class, hence n, was changed after a look at other seeds
+LATEST = 5000  # likewise, of rows that moved after LATER's seeds and their checks were in use
 # Seconds that a seed of each cost takes at most.
 SECONDS = {"two seconds": 2.0, "seconds": 10.0, "half a minute": 30.0, "minutes": float("inf")}
 TRIED = 9000  # first of the seeds on which it is tried what one costs; no row uses them

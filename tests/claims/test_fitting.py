@@ -77,6 +77,13 @@ def test_a_row_that_lacks_data_says_so_even_where_what_shares_its_sweeps_is_left
     assert plan["mine.b"].seconds == pytest.approx(50.005)
 
 
+def test_rows_of_one_grid_say_that_they_share_it() -> None:
+    """Else the cost of all goes to the first, and where that is left out another pays what nobody reckoned with."""
+    known = xl.claims.known()
+    for rows in (("wma.N", "wma.X", "wma.Y", "wma.O"), ("uml.A", "uml.X")):
+        assert len({known[name].shares for name in rows}) == 1 and known[rows[0]].shares
+
+
 def test_where_time_ends_none_has_more_than_twenty_and_then_the_dearest_are_left_out() -> None:
     found = {"mine.a": 2.0, "mine.b": 8.0, "mine.c": 9.0, "mine.d": 20.0}
     counts = {m: [fit.count for fit in _plan(found, m).values()] for m in (12.0, 6.0, 3.4, 2.5, 1.5)}

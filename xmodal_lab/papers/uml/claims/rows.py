@@ -65,5 +65,5 @@ CLAIMS: tuple[Claim, ...] = (
     *THEORY_CLAIMS, *PRETRAINING, *FEW, *KNOBS, *CLASSIFIER, *ENCODERS,
     Claim("uml.X", "Aligned encoders need fewer words per image than unaligned ones.", "Fig 8, 9, 14-29",
           "Pets: 228 against 1034 words", exchange, effect=1.51, unit="in log words per image",  # log(1034 / 228)
-          cost="seconds"),
+          cost="seconds", shares="uml grid"),
 )  # fmt: skip

@@ -97,6 +97,6 @@ ENCODERS: tuple[Claim, ...] = (
     Claim("uml.E", "Gains hold across text encoders.", "Fig 30", "", encoders, sesoi=1.0, cost="seconds"),
     Claim("uml.V", "Gains hold across vision backbones.", "App E.5", "", backbones, sesoi=1.0, cost="seconds"),
     Claim("uml.A", "With encoders that were aligned beforehand the gains are even stronger.", "Sec 4.2, Tab 17, 22",
-          "1-shot averages: CLIP 34.14 → 47.73, DINOv2 44.62 → 47.58", aligned, effect=STRONGER, sesoi=1.0, shares="uml grid",
-          cost="seconds"),
+          "1-shot averages: CLIP 34.14 → 47.73, DINOv2 44.62 → 47.58", aligned, effect=STRONGER, sesoi=1.0,
+          cost="seconds", shares="uml grid"),
 )  # fmt: skip

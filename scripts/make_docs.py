@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "README.md": "index", "CLAIMS.md": "CLAIMS", "CLAIMS_AVMNIST.md": "CLAIMS_AVMNIST",
     "CLAIMS_EMOJI.md": "CLAIMS_EMOJI", "CLAIMS_SHAPES.md": "CLAIMS_SHAPES",
-    "CLAIMS_ESC10.md": "CLAIMS_ESC10",
+    "CLAIMS_ESC10.md": "CLAIMS_ESC10", "CLAIMS_NLVR.md": "CLAIMS_NLVR",
     "CHANGELOG.md": "CHANGELOG", "CONTRIBUTING.md": "CONTRIBUTING", "docs/architecture.md": "architecture",
     "docs/own_panels.md": "own_panels", "docs/reliability.md": "reliability", "docs/security.md": "security",
     "docs/device.md": "device", "docs/glossary.md": "glossary", "docs/class.md": "class", "docs/speed.md": "speed",

@@ -16,7 +16,7 @@ from xmodal_lab.app import main as cli
 from xmodal_lab.claims import fitting, seeds
 from xmodal_lab.claims import page as pages
 from xmodal_lab.claims.claim import Claim, Conditions
-from xmodal_lab.claims.verdicts import Measured, gain
+from xmodal_lab.claims.verdicts import Measured, gain, missing
 
 MINE = xl.Dataset.from_arrays({"a": torch.arange(40.0).reshape(20, 2)}, [0, 1] * 10, name="mine")
 
@@ -33,6 +33,10 @@ def endless(c: Conditions) -> Measured:
 
 def at_its_end(c: Conditions) -> Measured:
     raise RuntimeError("of two seeds nothing can be said")
+
+
+def lacking(c: Conditions) -> Measured:
+    return missing("a modality")
 
 
 def claims(*of: tuple[str, Any], **more: Any) -> list[Claim]:
@@ -59,11 +63,18 @@ def test_with_time_enough_each_row_gets_its_number() -> None:
 
 def test_rows_that_share_sweeps_get_one_number_by_what_they_cost_together() -> None:
     three = named("a", "b", "c", shares="one sweep")
-    plan = fitting.fitted(three, {"mine.a": 24.0, "mine.b": 0.0, "mine.c": 0.0}, 60.0, "quick")
+    plan = fitting.fitted(three, {"mine.a": 23.98, "mine.b": 0.01, "mine.c": 0.01}, 60.0, "quick")
     assert {fit.count for fit in plan.values()} == {20}, "12 s a seed, 4 s a row"
-    assert {fit.seconds for fit in plan.values()} == {12.0}
+    assert [fit.seconds for fit in plan.values()] == pytest.approx([12.0] * 3)
     alone = fitting.fitted(named("a"), {"mine.a": 24.0}, 60.0, "quick")
     assert alone["mine.a"].count == 10
+
+
+def test_a_row_that_lacks_data_says_so_even_where_what_shares_its_sweeps_is_left_out() -> None:
+    found = {"mine.a": 0.0, "mine.b": 100.0, "mine.c": 0.01}
+    plan = fitting.fitted(named("a", "b", "c", shares="one sweep"), found, 3.0, "quick")
+    assert [fit.count for fit in plan.values()] == [5, 0, 0] and plan["mine.a"].why == ""
+    assert plan["mine.b"].seconds == pytest.approx(50.005)
 
 
 def test_where_time_ends_none_has_more_than_twenty_and_then_the_dearest_are_left_out() -> None:
@@ -101,13 +112,15 @@ def test_no_plan_is_longer_than_what_was_given(minutes: float) -> None:
 @pytest.mark.slow
 def test_a_row_that_takes_too_long_is_stopped_and_what_shares_its_sweeps_is_not_tried() -> None:
     asked = [
-        *named("first"), *claims(("late", endless), ("with_it", quick), shares="late"), *claims(("error", at_its_end)),
+        *named("first"), *claims(("late", endless), ("with_it", quick), shares="late"),
+        *claims(("error", at_its_end), ("lacks", lacking)),
     ]  # fmt: skip
     begun = time.monotonic()
     found = fitting.tried(asked, Conditions(MINE), 6.0)
     assert found["mine.late"] is None and "mine.with_it" not in found
     assert found["mine.first"] is not None and found["mine.first"] < 6
     assert found["mine.error"] is not None, "measuring will tell the error"
+    assert found["mine.lacks"] == 0 and found["mine.first"] > 0
     assert time.monotonic() - begun < 120
     plan = fitting.fitted(asked, found, 1.0, "quick")
     assert plan["mine.late"].count == plan["mine.with_it"].count == 0 and plan["mine.with_it"].tried == 0

@@ -40,7 +40,9 @@ def test_no_lesson_shows_rounding(path: Path) -> None:
             assert not found, f"{found}: print through xmodal_lab.utils.statistics.printed"
 
 
-@pytest.mark.parametrize("name", ["claims", "claims_avmnist", "claims_emoji", "claims_shapes", "claims_esc10"])
+@pytest.mark.parametrize(
+    "name", ["claims", "claims_avmnist", "claims_emoji", "claims_shapes", "claims_esc10", "claims_nlvr"]
+)
 def test_no_ledger_holds_rounding(name: str) -> None:
     (path,) = (p for p in (ROOT / "xmodal_lab").rglob(f"{name}.json"))
     page = ROOT / f"{name.upper()}.md"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.files import seal, write_text
-from .claim import Claim, Conditions
+from .claim import LEAST_SEEDS, Claim, Conditions
 from .ledger import Row, Rows, device_name, row_of, versions
 from .seeds import SEEDS, TRIED, counts_of
 from .verdicts import missing
@@ -27,6 +27,8 @@ from .working import in_order, measured, processor
 
 SHARE = 0.1  # of the time that two seeds of a row may take: five would take a quarter of it (ours)
 _LOOK = 0.2  # seconds between two looks at how long a row has taken
+
+_TICK = 0.01  # seconds, of the clock that counts processor time
 
 Tried = dict[str, float | None]
 
@@ -137,7 +139,8 @@ def fitted(claims: Sequence[Claim], found: Mapping[str, float | None], minutes: 
 
     Args:
         claims: that are wanted.
-        found: seconds of two seeds by id; None for a row that was stopped. Others were not tried.
+        found: seconds of two seeds by id; None for a row that was stopped, 0 for one that lacks something else, such
+            as a modality, which takes no time to say. Others were not tried.
         minutes: of processor time for trial and rows together.
         budget: "quick" or "full".
     """
@@ -147,7 +150,9 @@ def fitted(claims: Sequence[Claim], found: Mapping[str, float | None], minutes: 
     plan = {c.id: Fit(0, 0, limit / 2, limit * (c.id in found), stopped) for c in claims if found.get(c.id) is None}
     units: dict[str, list[Claim]] = {}
     for claim in claims:
-        if claim.id not in plan:
+        if found.get(claim.id) == 0:
+            plan[claim.id] = Fit(LEAST_SEEDS, LEAST_SEEDS, 0.0, 0.0)
+        elif claim.id not in plan:
             units.setdefault(claim.shares or claim.id, []).append(claim)
     costs = {name: sum(found[c.id] or 0.0 for c in unit) / 2 for name, unit in units.items()}
     usual = {name: counts_of(costs[name] / len(unit), budget) for name, unit in units.items()}
@@ -200,7 +205,7 @@ def left_out(
 
 
 def tried(claims: Sequence[Claim], conditions: Conditions, limit: float) -> Tried:
-    """Seconds of processor time that two seeds of each claim took; None for those that took longer than ``limit``.
+    """Seconds of processor time that two seeds of each claim took; None for more than ``limit``, 0 where it lacks data.
 
     In another process, which ends itself when a row takes too long; what shares sweeps with it is then not tried.
     """
@@ -242,9 +247,10 @@ def _try(claims: Sequence[Claim], conditions: Conditions, limit: float, there: C
     watch = _Watch(limit, there)
     for claim in claims:
         watch.begin(claim.id)
+        lacks = False
         with suppress(Exception):  # measuring will tell it
-            claim.judged(conditions.of(claim, (TRIED, TRIED + 1)))
-        watch.end()
+            lacks = claim.judged(conditions.of(claim, (TRIED, TRIED + 1))).n == 0
+        watch.end(lacks)
     there.close()
 
 
@@ -259,9 +265,9 @@ class _Watch:
         with self.lock:
             self.name, self.begun = name, processor()
 
-    def end(self) -> None:
+    def end(self, lacks: bool) -> None:
         with self.lock:
-            self.there.send((self.name, processor() - self.begun))
+            self.there.send((self.name, 0.0 if lacks else max(processor() - self.begun, _TICK)))
             self.name = ""
 
     def _look(self) -> None:

@@ -191,7 +191,7 @@ def test_the_ledgers_page_has_no_tags_and_one_line_a_row(word: str) -> None:
     assert not re.search(r"(?<!\\)\[[^\[\]]*\]\(", page), "no links"
     table = next(line for line in page.splitlines() if line.startswith("| dml.A"))
     columns = pages.grid([])[0].count("|")
-    assert len(re.findall(r"(?<!\\)\|", table)) == columns == 8, "as many cells as columns"
+    assert len(re.findall(r"(?<!\\)\|", table)) == columns == 9, "as many cells as columns"
     assert page.count("dml.A") == 3, "its row, its note, and what it cost"
 
 

@@ -91,6 +91,10 @@ class BlockKrylov(Krylov):
         self._mix(theta[keep], coordinates[:, keep], self.waiting)
         self._coupling = self._coupling @ coordinates[:, keep]
 
+    def unseen(self, bound: float, sign: int = 1) -> float:
+        """0, for nothing is told: that all of a block's starts are as good as clear of an eigenvector is not likely."""
+        return 0.0
+
     @full_precision()
     def _clear_block(self, block: Tensor, count: int) -> Tensor:
         """Take the first ``count`` rows out of ``block`` (b, n), twice and in place; return what was taken."""

@@ -48,6 +48,7 @@ class Krylov:
         self.capacity = min(capacity, len(start) - self.fixed)
         self.steps = 0
         self.sticks_out = 0.0
+        self._restarted = False
         self._rows = torch.empty(self.fixed + self.capacity + 1, len(start), dtype=start.dtype, device=start.device)
         self._rows[: self.fixed] = fixed
         self._table = np.zeros((self.capacity, self.capacity))
@@ -118,6 +119,11 @@ class Krylov:
         return self._rows.dtype
 
     @property
+    def dimension(self) -> int:
+        """Of the space, clear of what is fixed, that starts are drawn from."""
+        return self._rows.shape[1] - self.fixed
+
+    @property
     def complete(self) -> bool:
         """Whether A maps the basis into itself (and ``fixed``), to rounding."""
         if self.fixed + self.steps == self._rows.shape[1]:
@@ -133,6 +139,23 @@ class Krylov:
         residual = np.zeros(self.steps) if self.complete else self.sticks_out * np.abs(coordinates[-1])
         return theta, coordinates, residual
 
+    def unseen(self, bound: float, sign: int = 1) -> float:
+        """The largest share of the start's squared length that can belong to eigenvalues ``sign`` λ ≥ ``bound``.
+
+        It is 1/Σ pⱼ(bound)², j = 0 … m, of the polynomials that are orthonormal for the start's spectral measure: the
+        weight of a Gauss-Radau rule's node at the bound, above all Ritz values (Chebyshev, Markov and Stieltjes). After
+        a restart the start is no longer in the basis: 0, for nothing is told.
+        """
+        if self._restarted or self.complete:
+            return 0.0
+        beside = [*np.diagonal(self._table, 1)[: self.steps - 1], self.sticks_out]
+        before, now, total = 0.0, 1.0, 1.0
+        last = 0.0
+        for diagonal, following in zip(np.diagonal(self._table), beside, strict=False):
+            before, now = now, ((bound - sign * diagonal) * now - last * before) / following
+            last, total = following, total + now**2
+        return 1 / total
+
     @full_precision()
     def vectors(self, coordinates: Array) -> Tensor:
         """Ritz vectors (m, n) for coordinates (steps, m)."""
@@ -147,7 +170,7 @@ class Krylov:
     @full_precision()
     def _mix(self, theta: Array, coordinates: Array, waiting: int) -> None:
         """The basis becomes its Ritz vectors with these ``coordinates``; ``waiting`` vectors stick out behind it."""
-        rows, kept = self._rows[self.fixed :], len(theta)
+        rows, kept, self._restarted = self._rows[self.fixed :], len(theta), True
         mix = torch.as_tensor(coordinates.T.copy(), dtype=rows.dtype, device=rows.device)
         for columns in rows.split(_COLUMNS, 1):
             columns[:kept] = mix @ columns[: self.steps]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...utils.memory import free_bytes, out_of_memory, require
-from ...utils.torch_state import norm64
+from ...utils.torch_state import full_precision, norm64
 from .block_lanczos import BlockKrylov, breadth
 from .lanczos import Array, Krylov, MatVec
 
@@ -19,9 +20,12 @@ Score = Callable[[Array], Array]
 # Basis vectors held in memory, in bytes; beyond that the basis is compressed to its best Ritz vectors (ours). More than
 # the k that are looked for there are in any case: with eight, restarts cost a third more products or so.
 BASIS_BYTES, LEAST_ROOM = 1 << 30, 8
-# Least steps of the first look (more than k) and of the later ones (ours). A later look ends when its best
-# interval θ ± residual stays below what is known, so these are only there to let the start vector settle.
+# Least steps of the first look (more than k) and of the later ones (ours).
 FIRST_LOOK, LATER_LOOK = 8, 4
+# Chance that a later look ends although something better is there (ours). Its best interval θ ± residual holds *an*
+# eigenvalue, not the best; but what the steps have not seen is only a small share of the start, and a random start has
+# a smaller share of a given direction with about this probability.
+MISSED = 0.01
 
 
 @dataclass(eq=False)
@@ -54,33 +58,96 @@ def leading(
     """The k eigenpairs of largest ``score(eigenvalue)``.
 
     Look from a start, ``near`` or random, until the k best Ritz values are within tolerance; then look again
-    from other starts, clear of what was found, until nothing better turns up. The later looks
-    find repeated eigenvalues. With ``many``, (m, n) -> A v for each of m rows at once, it goes block by block; a block
-    of k vectors sees an eigenvalue as often as it counts, so that one look does.
+    from other starts, clear of what was found, until nothing better turns up and hardly anything can have been missed.
+    The later looks find repeated eigenvalues, and those to which the first start happened to be nearly orthogonal: it
+    takes what is between two eigenvectors for one. With ``many``, (m, n) -> A v for each of m rows at once, it goes
+    block by block; a block of k vectors sees an eigenvalue as often as it counts, so that one look does.
 
     Raises:
         ValueError: the basis does not fit into memory.
     """
     generator = torch.Generator().manual_seed(seed)
     capacity, block = capacity_for(size, k, max_products, dtype, device, many is not None)
-    best = Eigenpairs(np.zeros(0), torch.empty(0, size, dtype=dtype, device=device), np.zeros(0), np.zeros(0))
+    best = _nothing(size, dtype, device)
     products, settled = 0, False
     while not settled and products < max_products and len(best.values) < size:
         starts = torch.stack([torch.randn(size, generator=generator, dtype=dtype) for _ in range(block)]).to(device)
         if near is not None and float(norm64(near)) > 0:
             starts[0], near = near.to(starts), None
+        first = len(best.values) < k
         # The basis goes with the look: no second one beside it.
-        found = _look(_begun(matvec, starts, best, k, capacity, unlooked, many), best, k, score, tol,
-                      max_products - products)  # fmt: skip
+        found, rest = _look(_begun(matvec, starts, best, k, capacity, unlooked, many), best, k, score, tol,
+                            max_products - products)  # fmt: skip
         products += found.products
-        settled = len(best.values) == k and len(found.values) == 0
-        best = _merge(best, found, k, score)
-        settled = settled or 1 < block >= k == len(best.values)
+        if first:
+            best = _merge(best, found, k, score)
+            settled = 1 < block >= k == len(best.values)
+            continue
+        if not len(found.values):
+            settled, spent = _confirmed(matvec, best, rest, tol, max_products - products)
+            products += spent
+        if settled:
+            break
+        enough = max_products - products >= max(FIRST_LOOK, k) + len(found.values)
+        if not enough:
+            best = _merge(best, found, k, score)
+            break
+        # What was known may be mixtures of eigenvectors with what turned up beside them.
+        if len(found.values):
+            best = _resolved(matvec, best, found, k, score, tol)
+            products += best.products
+        else:  # from all of them they come apart
+            near, best = torch.cat([best.vectors, rest.vectors]).sum(0), _nothing(size, dtype, device)
     within = best.errors <= _allowed(best.values, tol, best.scale, dtype)
     best.converged = len(best.values) == k and bool(within.all())
     best.errors = np.maximum(best.errors, torch.finfo(dtype).eps * best.scale)
     best.products = products
     return best
+
+
+def _nothing(size: int, dtype: torch.dtype, device: torch.device) -> Eigenpairs:
+    return Eigenpairs(np.zeros(0), torch.empty(0, size, dtype=dtype, device=device), np.zeros(0), np.zeros(0))
+
+
+def _confirmed(matvec: MatVec, known: Eigenpairs, rest: Eigenpairs, tol: float, max_products: int) -> tuple[bool, int]:
+    """Whether the known are within tolerance beside the best of the rest that another look has seen; and products.
+
+    That one was seen clear of them, so that the two may be coupled by all of a residual, however near they are; where
+    that would be too much, a product tells by how much they are.
+    """
+    dtype = known.vectors.dtype
+    if not len(rest.values):
+        return True, 0
+    gap = np.maximum(np.abs(known.values - rest.values[0]), np.finfo(float).tiny)
+    coupled = known.residuals
+    for measured in range(1 + (max_products > 0)):
+        if measured:
+            with full_precision():
+                coupled = (known.vectors @ matvec(rest.vectors[0])).abs().double().cpu().numpy()
+        errors = np.maximum(known.errors, np.minimum(coupled, coupled**2 / gap))
+        if (errors <= _allowed(known.values, tol, known.scale, dtype)).all():
+            known.errors = errors
+            return True, measured
+    return False, measured
+
+
+def _resolved(matvec: MatVec, known: Eigenpairs, found: Eigenpairs, k: int, score: Score, tol: float) -> Eigenpairs:
+    """The k best Ritz pairs in the span of the known and the found, by a product with each."""
+    vectors = torch.cat([known.vectors, found.vectors])
+    products = torch.stack([matvec(v).clone() for v in vectors])
+    with full_precision():
+        table = (vectors @ products.T).double().cpu()
+        solved = torch.linalg.eigh((table + table.T) / 2)
+        turn = solved.eigenvectors.T.to(vectors)
+        vectors, products = turn @ vectors, turn @ products
+    theta = solved.eigenvalues.numpy()
+    left = products - solved.eigenvalues.to(vectors)[:, None] * vectors
+    residuals = np.array([float(norm64(row)) for row in left])
+    scale = max(float(np.abs(theta).max()), found.scale)
+    errors = _errors(theta, residuals, _nothing(0, vectors.dtype, vectors.device), tol)
+    best = np.argsort(-score(theta), kind="stable")[:k]
+    of = torch.as_tensor(best, device=vectors.device)
+    return Eigenpairs(theta[best], vectors[of], residuals[best], errors[best], scale, len(theta))
 
 
 def capacity_for(
@@ -124,8 +191,10 @@ def _basis_bytes(device: torch.device) -> int:
     return BASIS_BYTES if left is None else min(BASIS_BYTES, left // 2)
 
 
-def _look(krylov: Krylov, known: Eigenpairs, k: int, score: Score, tol: float, max_products: int) -> Eigenpairs:
-    """What a Lanczos run clear of the ``known`` pairs finds that is better than they are."""
+def _look(
+    krylov: Krylov, known: Eigenpairs, k: int, score: Score, tol: float, max_products: int
+) -> tuple[Eigenpairs, Eigenpairs]:
+    """What a Lanczos run clear of the ``known`` pairs finds that is better than they are; the best of what is not."""
     first = len(known.values) < k
     at_least = max(FIRST_LOOK, k + 1) if first else LATER_LOOK
     products = 0
@@ -141,15 +210,32 @@ def _look(krylov: Krylov, known: Eigenpairs, k: int, score: Score, tol: float, m
         if not first:
             floor = score(known.values[-1:]) + _allowed(known.values[-1:], tol, scale, krylov.dtype)
             best = best[score(theta[best]) > floor]
-            undecided = len(best) == 0 and bool(score(theta[order[:1]]) + residual[order[:1]] > floor)
+            undecided = len(best) == 0 and (
+                bool(score(theta[order[:1]]) + residual[order[:1]] > floor)
+                or _may_be_missed(krylov, float(floor[0]), score)
+            )
         errors = _errors(theta, residual, known, tol)
         within = np.all(errors[best] <= _allowed(theta[best], tol, scale, krylov.dtype))
         if last or (within and not undecided):
             break
         if krylov.steps == krylov.capacity:
             krylov.compress(np.sort(order[: k + (krylov.capacity - k) // 3]))
-    vectors = krylov.vectors(coordinates[:, best])
-    return Eigenpairs(theta[best], vectors, residual[best], errors[best], scale, products)
+
+    def pairs(of: Any) -> Eigenpairs:
+        return Eigenpairs(theta[of], krylov.vectors(coordinates[:, of]), residual[of], errors[of], scale, products)
+
+    return pairs(best), pairs(order[len(best) : len(best) + 1] if not first else order[:0])
+
+
+def _may_be_missed(krylov: Krylov, floor: float, score: Score) -> bool:
+    """Whether an eigenvalue with a score above ``floor`` may well be there, all Ritz values being below.
+
+    A random start in n dimensions has less than a share c of its squared length along a given direction with
+    probability √(2nc/π) or so.
+    """
+    sides = [sign for sign in (1, -1) if score(np.array([sign * np.inf]))[0] > floor]
+    share = max(krylov.unseen(floor, sign) for sign in sides)
+    return share > MISSED**2 * np.pi / 2 / krylov.dimension
 
 
 def _errors(theta: Array, residual: Array, known: Eigenpairs, tol: float) -> Array:

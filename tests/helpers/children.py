@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import forks
+
 
 def python(
     code: str, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
@@ -74,6 +76,7 @@ def _be(asked: dict[str, Any]) -> None:
         os.chdir(asked["cwd"])
         sys.path[:0] = ["", *filter(None, asked["env"].get("PYTHONPATH", "").split(os.pathsep))]
         sys.argv = asked["argv"]
+        forks.locks_of_its_own()
         exec(compile(asked["code"], "<child>", "exec"), {"__name__": "__main__"})
         status = 0
     except SystemExit as end:

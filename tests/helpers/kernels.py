@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from forks import locks_of_its_own
+
 HERE = Path(__file__).resolve()
 # What lessons and views import; torch._dynamo comes with an optimizer's first step and is as dear as PyTorch itself.
 LOADED = [
@@ -154,6 +156,7 @@ def become(wanted: dict[str, object], streams: list[int]) -> None:
     os.environ.update(wanted["env"])  # type: ignore[call-overload]
     os.chdir(str(wanted["cwd"]))
     multiprocessing.process.ORIGINAL_DIR = str(wanted["cwd"])  # where processes that it spawns begin
+    locks_of_its_own()
     status = 1
     try:
         from ipykernel import kernelapp

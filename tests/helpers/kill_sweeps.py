@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import forks
 import toy_experiments
 import xarray  # noqa: F401  # before the forks, so that each need not
 import zarr
@@ -39,6 +40,7 @@ def in_child(work: Callable[[], object]) -> int:
     child = os.fork()
     if child:
         return child
+    forks.locks_of_its_own()
     try:
         work()
     except BaseException as error:

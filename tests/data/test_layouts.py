@@ -182,7 +182,7 @@ def test_kinds_of_damage_to_the_other_layouts(copy) -> None:
     (root / "nameless").mkdir()
     shutil.copy(next(root.rglob("*.ogg")), root / "nameless" / "1-7-A.ogg")
     with pytest.raises(
-        LayoutError, match=r"no line '- \[FILE\].*a folder named \{number\} - \{class\} expected"
+        LayoutError, match=r"(?s)no line '- \[FILE\].*a folder named \{number\} - \{class\} expected"
     ) as caught:
         xl.load("esc10", root=root)
     assert "README.txt" in str(caught.value) and "nameless" in str(caught.value)

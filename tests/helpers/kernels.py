@@ -23,8 +23,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from forks import locks_of_its_own
-
 HERE = Path(__file__).resolve()
 # What lessons and views import; torch._dynamo comes with an optimizer's first step and is as dear as PyTorch itself.
 LOADED = [
@@ -156,6 +154,8 @@ def become(wanted: dict[str, object], streams: list[int]) -> None:
     os.environ.update(wanted["env"])  # type: ignore[call-overload]
     os.chdir(str(wanted["cwd"]))
     multiprocessing.process.ORIGINAL_DIR = str(wanted["cwd"])  # where processes that it spawns begin
+    from forks import locks_of_its_own  # the nursery has it; whoever stands in for a kernel has no path to it
+
     locks_of_its_own()
     status = 1
     try:
@@ -175,6 +175,8 @@ def become(wanted: dict[str, object], streams: list[int]) -> None:
 
 def nurse(place: str, folder: str) -> None:
     """Name the kernel in ``folder``, import what lessons and views do, then fork; who asks meanwhile waits."""
+    import forks  # noqa: F401
+
     sys.path.remove(str(HERE.parent))
     import ipykernel.kernelspec
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...utils.factors import eigh
 from ...utils.memory import free_bytes, out_of_memory, require
 from ...utils.torch_state import full_precision, norm64
 from .block_lanczos import BlockKrylov, breadth
@@ -137,11 +138,10 @@ def _resolved(matvec: MatVec, known: Eigenpairs, found: Eigenpairs, k: int, scor
     products = torch.stack([matvec(v).clone() for v in vectors])
     with full_precision():
         table = (vectors @ products.T).double().cpu()
-        solved = torch.linalg.eigh((table + table.T) / 2)
-        turn = solved.eigenvectors.T.to(vectors)
+        values, columns = eigh((table + table.T) / 2)
+        turn = columns.T.to(vectors)
         vectors, products = turn @ vectors, turn @ products
-    theta = solved.eigenvalues.numpy()
-    left = products - solved.eigenvalues.to(vectors)[:, None] * vectors
+    theta, left = values.numpy(), products - values.to(vectors)[:, None] * vectors
     residuals = np.array([float(norm64(row)) for row in left])
     scale = max(float(np.abs(theta).max()), found.scale)
     errors = _errors(theta, residuals, _nothing(0, vectors.dtype, vectors.device), tol)

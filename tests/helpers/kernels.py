@@ -157,6 +157,9 @@ def become(wanted: dict[str, object], streams: list[int]) -> None:
     from forks import locks_of_its_own  # the nursery has it; whoever stands in for a kernel has no path to it
 
     locks_of_its_own()
+    import pandas  # asked as it was imported whether it prints into a terminal, and there was no kernel yet
+
+    pandas.set_option("display.max_columns", 20)
     status = 1
     try:
         from ipykernel import kernelapp

@@ -38,7 +38,9 @@ class Opened:
     layers: dict[tuple[Any, ...], Layers] = field(default_factory=dict)
 
     def room(self) -> bool:
-        """Whether more stand-ins may be kept."""
+        """Whether more stand-ins may be kept: on a CPU, for an accelerator's memory is cut by rows when it runs out."""
+        if any(p.device.type != "cpu" for p in self.parameters.values()):
+            return False
         return sum(layer.nbytes for layers in self.layers.values() for layer in layers.values()) < KEPT_BYTES
 
 

@@ -124,7 +124,7 @@ def _confirmed(matvec: MatVec, known: Eigenpairs, rest: Eigenpairs, tol: float, 
     for measured in range(1 + (max_products > 0)):
         if measured:
             with full_precision():
-                coupled = (known.vectors @ matvec(rest.vectors[0])).abs().double().cpu().numpy()
+                coupled = (known.vectors @ matvec(rest.vectors[0])).abs().cpu().double().numpy()
         errors = np.maximum(known.errors, np.minimum(coupled, coupled**2 / gap))
         if (errors <= _allowed(known.values, tol, known.scale, dtype)).all():
             known.errors = errors
@@ -137,7 +137,7 @@ def _resolved(matvec: MatVec, known: Eigenpairs, found: Eigenpairs, k: int, scor
     vectors = torch.cat([known.vectors, found.vectors])
     products = torch.stack([matvec(v).clone() for v in vectors])
     with full_precision():
-        table = (vectors @ products.T).double().cpu()
+        table = (vectors @ products.T).cpu().double()
         values, columns = eigh((table + table.T) / 2)
         turn = columns.T.to(vectors)
         vectors, products = turn @ vectors, turn @ products

@@ -27,6 +27,8 @@ FIRST_LOOK, LATER_LOOK = 8, 4
 # eigenvalue, not the best; but what the steps have not seen is only a small share of the start, and a random start has
 # a smaller share of a given direction with about this probability.
 MISSED = 0.01
+# How often mixtures are taken apart at most: in a dense bulk another look always sees something beside (ours).
+ROUNDS = 4
 
 
 @dataclass(eq=False)
@@ -70,7 +72,7 @@ def leading(
     generator = torch.Generator().manual_seed(seed)
     capacity, block = capacity_for(size, k, max_products, dtype, device, many is not None)
     best = _nothing(size, dtype, device)
-    products, settled = 0, False
+    products, rounds, settled = 0, 0, False
     while not settled and products < max_products and len(best.values) < size:
         starts = torch.stack([torch.randn(size, generator=generator, dtype=dtype) for _ in range(block)]).to(device)
         if near is not None and float(norm64(near)) > 0:
@@ -89,8 +91,9 @@ def leading(
             products += spent
         if settled:
             break
+        rounds += 1
         enough = max_products - products >= max(FIRST_LOOK, k) + len(found.values)
-        if not enough:
+        if not enough or rounds > ROUNDS:  # as they are, by their own bounds
             best = _merge(best, found, k, score)
             break
         # What was known may be mixtures of eigenvectors with what turned up beside them.

@@ -91,7 +91,7 @@ def leading(
             products += spent
         if settled:
             break
-        rounds += 1
+        rounds += not len(found.values)  # repeated eigenvalues are found one after the other
         enough = max_products - products >= max(FIRST_LOOK, k) + len(found.values)
         if not enough or rounds > ROUNDS:  # as they are, by their own bounds
             best = _merge(best, found, k, score)

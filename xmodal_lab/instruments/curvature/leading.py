@@ -91,9 +91,9 @@ def leading(
             products += spent
         if settled:
             break
-        rounds += not len(found.values)  # repeated eigenvalues are found one after the other
+        rounds += 1
         enough = max_products - products >= max(FIRST_LOOK, k) + len(found.values)
-        if not enough or rounds > ROUNDS:  # as they are, by their own bounds
+        if not enough or rounds > (ROUNDS if tol > 1e-3 else ROUNDS + 4 * k):  # as they are, by their own bounds
             best = _merge(best, found, k, score)
             break
         # What was known may be mixtures of eigenvectors with what turned up beside them.

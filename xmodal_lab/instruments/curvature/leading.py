@@ -27,8 +27,8 @@ FIRST_LOOK, LATER_LOOK = 8, 4
 # eigenvalue, not the best; but what the steps have not seen is only a small share of the start, and a random start has
 # a smaller share of a given direction with about this probability.
 MISSED = 0.01
-# How often mixtures are taken apart at most: in a dense bulk another look always sees something beside (ours).
-ROUNDS = 4
+# By how much a first look is held to less, where what it took for eigenvectors turned out to be mixtures (ours).
+FINER = 0.1
 
 
 @dataclass(eq=False)
@@ -72,15 +72,15 @@ def leading(
     generator = torch.Generator().manual_seed(seed)
     capacity, block = capacity_for(size, k, max_products, dtype, device, many is not None)
     best = _nothing(size, dtype, device)
-    products, rounds, settled = 0, 0, False
+    products, finer, settled = 0, 1.0, False
     while not settled and products < max_products and len(best.values) < size:
         starts = torch.stack([torch.randn(size, generator=generator, dtype=dtype) for _ in range(block)]).to(device)
         if near is not None and float(norm64(near)) > 0:
             starts[0], near = near.to(starts), None
         first = len(best.values) < k
         # The basis goes with the look: no second one beside it.
-        found, rest = _look(_begun(matvec, starts, best, k, capacity, unlooked, many), best, k, score, tol,
-                            max_products - products)  # fmt: skip
+        found, rest = _look(_begun(matvec, starts, best, k, capacity, unlooked, many), best, k, score,
+                            tol * finer if first else tol, max_products - products)  # fmt: skip
         products += found.products
         if first:
             best = _merge(best, found, k, score)
@@ -91,17 +91,16 @@ def leading(
             products += spent
         if settled:
             break
-        rounds += 1
-        enough = max_products - products >= max(FIRST_LOOK, k) + len(found.values)
-        if not enough or rounds > (ROUNDS if tol > 1e-3 else ROUNDS + 4 * k):  # as they are, by their own bounds
+        if max_products - products < max(FIRST_LOOK, k) + len(found.values):  # as they are, by their own bounds
             best = _merge(best, found, k, score)
             break
         # What was known may be mixtures of eigenvectors with what turned up beside them.
         if len(found.values):
             best = _resolved(matvec, best, found, k, score, tol)
             products += best.products
-        else:  # from all of them they come apart
+        else:  # a longer look from all of them tells them apart
             near, best = torch.cat([best.vectors, rest.vectors]).sum(0), _nothing(size, dtype, device)
+            finer *= FINER
     within = best.errors <= _allowed(best.values, tol, best.scale, dtype)
     best.converged = len(best.values) == k and bool(within.all())
     best.errors = np.maximum(best.errors, torch.finfo(dtype).eps * best.scale)

@@ -155,9 +155,9 @@ def groups() -> dict[str, tuple[str, int]]:
     """Of each group its program and how often it is run with each checkout."""
     return {
         "panel": (BARE + PANEL + TAIL, 2),
-        "instruments": (HEAD + INSTRUMENTS + TAIL, 1),
+        "instruments": (HEAD + INSTRUMENTS + TAIL, 3),
         "mmd": (HEAD + LARGE.replace("SIZE", "2000") + LARGE.replace("SIZE", "4000") + TAIL, 1),
-        "store": (HEAD + STORE.replace("SIZES", "(250, 500, 1000)") + TAIL, 1),
+        "store": (HEAD + STORE.replace("SIZES", "(250, 500, 1000)") + TAIL, 3),
         "mmd, now alone": (HEAD + LARGE.replace("SIZE", "8000") + TAIL, 1),
         "2000, now alone": (HEAD + STORE.replace("SIZES", "(2000,)") + TAIL, 1),
         "5000, now alone": (HEAD + STORE.replace("SIZES", "(5000,)") + TAIL, 1),

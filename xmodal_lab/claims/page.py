@@ -31,8 +31,9 @@ FITTED = """
 
 How many seeds: two that no row uses were tried, to learn what one costs on these data; what they found was not looked
 at. A row of which a seed takes up to 2 s of one core gets 60, up to 10 s 20, up to 30 s 10, else 5, together with the
-rows that share its sweeps. What the time given does not hold has fewer seeds, or needs more time, and says so. The times
-are one machine's, and a trial is made once for a store: elsewhere the same command may give other numbers of seeds."""
+rows that share its sweeps. What the time given does not hold has fewer seeds, or needs more time, and says so. The
+times are one machine's, and a trial is made once for a store: elsewhere the same command may give other numbers of
+seeds."""
 FORMER = "† Measured before this ledger kept outcomes seed by seed; judged again from the numbers as printed."
 
 

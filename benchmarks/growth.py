@@ -256,7 +256,7 @@ def measured(folder: Path, only: Sequence[str] | None = None) -> list[dict[str, 
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """p of the line log value = p · log size + c that fits best (least squares)."""
+    """The p of the line log value = p · log size + c that fits best (least squares)."""
     x, y = [math.log(size) for size in sizes], [math.log(value) for value in values]
     middle, height = sum(x) / len(x), sum(y) / len(y)
     return sum((a - middle) * (b - height) for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)

@@ -164,13 +164,11 @@ def fieller(
         >>> bool(low < 2.05 < high)
         True
     """
-    from scipy import stats
-
     pairs = np.stack([np.asarray(top, dtype=float).ravel(), np.asarray(bottom, dtype=float).ravel()])
     n = pairs.shape[1]
     if n < 2:
         raise ValueError(f"a ratio's interval needs at least two pairs, got {n}.")
-    quantile = float(stats.t.ppf(0.5 + level / 2, n - 1))
+    quantile = _student(level, n - 1)
     spread = np.cov(pairs) / n
     above, below = pairs.mean(1)
     if not abs(below) > quantile * spread[1, 1] ** 0.5:

@@ -188,8 +188,10 @@ def test_vilt_from_a_folder(vilt: ViltTower, tmp_path: Path) -> None:
 def test_bad_input_is_refused_with_a_remedy(shapes: xl.Dataset, vilt: ViltTower) -> None:
     with pytest.raises(ValueError, match=r"'text' is one vector of 45 numbers .* use one_tower.with_tokens"):
         OneTower.for_dataset(xl.load("shapes", n_train=8, n_test=4, n_val=0), "text")
-    with pytest.raises(ValueError, match=r"has no tokens; give \(N, L, f\)"):
-        OneTower.for_dataset(xl.load("gaussian"))
+    volumes = {"scan": torch.zeros(4, 1, 2, 2, 2)}
+    scans = xl.Samples(volumes, torch.arange(4) % 2)
+    with pytest.raises(ValueError, match=r"4 sizes per sample, 1x2x2x2, .* give \(N, L, f\)"):
+        OneTower.for_dataset(xl.Dataset("scans", scans, scans, ("a", "b"), kinds={"scan": "vector"}))
     with pytest.raises(ValueError, match="do not split into patches of 5x5"):
         OneTower.for_dataset(shapes, "image", patch=5)
     with pytest.raises(ValueError, match="32 frames do not split into slices of 5"):

@@ -181,8 +181,10 @@ def test_bad_input_is_refused_with_a_remedy() -> None:
         wma.EXPERIMENT.settings(missing=1.1)
     with pytest.raises(ValueError, match="task 'both' has two classes only"):
         wma.world("both", "classes")
-    with pytest.raises(ValueError, match=r"needs tokens: .* has no tokens"):
-        wma.experiment(xl.load("gaussian")).settings()
+    scans = xl.Samples({m: torch.zeros(4, 1, 2, 2, 2) for m in "ab"}, torch.arange(4) % 2)
+    scanned = xl.Dataset("scans", scans, scans, ("no", "yes"), scans, {"a": "vector", "b": "vector"})
+    with pytest.raises(ValueError, match=r"needs tokens: .* no reader cuts that into tokens"):
+        wma.experiment(scanned).settings()
     with pytest.raises(ValueError, match="needs latents"):
         tasks.HEAD["multilabel"].targets(wma.world("red", n_train=4, n_val=2, n_test=4).train)
 
@@ -255,7 +257,7 @@ def test_pretraining_teaches_words() -> None:
     before = {k: v.clone() for k, v in tower.state_dict().items()}
     from xmodal_lab.papers.wma.method.pretraining import masked_words, word_modality
 
-    assert word_modality(tower, world.provenance) == ("text", 45)
+    assert word_modality(tower, world) == ("text", 45)
     masked_words(tower, world.train, "text", 45, 3)
     moved = {k for k, v in tower.state_dict().items() if bool((v != before[k]).any())}
     assert "blocks.0.mix.weight" in moved and "readers.text.table.weight" in moved

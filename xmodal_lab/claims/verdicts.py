@@ -278,7 +278,8 @@ def reads(
     said = [f"{step.name}: {step.text} ({step.word})" for step in told]
     said += [] if room is None else [f"headroom {room:.3g} {unit}"]
     note = _join(measured.note, f"The instrument: {'; '.join(said)}.")
-    return judged(replace(measured, readings=(*measured.readings, *told), room=room, note=note))
+    left = measured.room if room is None else room
+    return judged(replace(measured, readings=(*measured.readings, *told), room=left, note=note))
 
 
 def _measured(steps: Sequence[Step], lost: Sequence[str], note: str, numbers: Mapping[str, Any] | None) -> Measured:

@@ -30,38 +30,48 @@ from ..utils import checks as check
 from ..utils.memory import out_of_memory
 from ..utils.random import seed_of
 from ..utils.torch_state import seeded
+from .cutting import frames_of, groups_of, patch_of, steps_of
 from .encoders import sizes
 from .tokens import Hidden as Hidden
 from .tokens import Tokens as Tokens
 from .tokens import alone
 from .vilt import ViltTower as ViltTower
+from .words import sentence_ids
 
 # What `with_tokens` looks for in the latents of a split, and where it says how many ids there are.
 IDS = "{}:tokens"
 SIZES = "token_ids"
+# Where it says what the ids stand for that it made of sentences.
+WORDS = "token_words"
 
 
 class Patches(nn.Module):
     """Square patches of a picture, each through one linear map: (N, C, H, W) → (N, HW/s², d).
 
-    ``shape`` (C, H, W), ``width`` d, ``size`` s of a patch's side.
+    ``shape`` (C, H, W), ``width`` d, ``size`` s of a patch's side; with ``pad``, pictures that s does not divide get
+    zeros at the right and below.
     """
 
-    def __init__(self, shape: Sequence[int], width: int, size: int) -> None:
+    def __init__(self, shape: Sequence[int], width: int, size: int, pad: bool = False) -> None:
         super().__init__()
         channels, height, across = _three(shape)
         size, width = check.integer("size", size, at_least=1), check.integer("width", width, at_least=1)
-        if height % size or across % size:
+        below, beside = -height % size, -across % size
+        if (below or beside) and not check.instance("pad", pad, bool):
             raise ValueError(
                 f"pictures of {height}x{across} do not split into patches of {size}x{size}; choose a divisor."
             )
-        self.size = size
-        self.count = (height // size) * (across // size)
+        self.size, self.more = size, (0, beside, 0, below)
+        self.count = ((height + below) // size) * ((across + beside) // size)
         self.linear = nn.Linear(channels * size * size, width)
+        padded = f", padded to {height + below}x{across + beside}" if below or beside else ""
+        self.said = f"{self.count} patches of {size}x{size}{padded}"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded patches, row by row, and their mask (all are there)."""
         s = self.size
+        x = x[:, None] if x.ndim == 3 else x  # grey, without an axis for it
+        x = nn.functional.pad(x, self.more) if any(self.more) else x
         n, c, h, w = x.shape
         cut = x.reshape(n, c, h // s, s, w // s, s).permute(0, 2, 4, 1, 3, 5).reshape(n, self.count, c * s * s)
         return self.linear(cut), x.new_ones(n, self.count, dtype=torch.bool)
@@ -70,20 +80,26 @@ class Patches(nn.Module):
 class Frames(nn.Module):
     """Slices of a spectrogram along time, each through one linear map: (N, C, bands, frames) → (N, frames/s, d).
 
-    ``shape`` (C, bands, frames), ``width`` d, ``size`` s: frames of a slice.
+    ``shape`` (C, bands, frames), ``width`` d, ``size`` s: frames of a slice; with ``pad``, sounds that s does not
+    divide end with zeros. A wave (N, samples) is read as one band.
     """
 
-    def __init__(self, shape: Sequence[int], width: int, size: int) -> None:
+    def __init__(self, shape: Sequence[int], width: int, size: int, pad: bool = False) -> None:
         super().__init__()
         channels, bands, frames = _three(shape)
         size, width = check.integer("size", size, at_least=1), check.integer("width", width, at_least=1)
-        if frames % size:
+        self.more = -frames % size
+        if self.more and not check.instance("pad", pad, bool):
             raise ValueError(f"{frames} frames do not split into slices of {size}; choose a divisor.")
-        self.size, self.count = size, frames // size
+        self.size, self.count = size, (frames + self.more) // size
         self.linear = nn.Linear(channels * bands * size, width)
+        padded = f", padded to {frames + self.more}" if self.more else ""
+        self.said = f"{self.count} slices of {size} {'samples' if bands == 1 else 'frames'}{padded}"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded slices in order of time, and their mask (all are there)."""
+        x = x[:, None, None] if x.ndim == 2 else x
+        x = nn.functional.pad(x, (0, self.more)) if self.more else x
         n, c, bands, _ = x.shape
         cut = x.reshape(n, c, bands, self.count, self.size).permute(0, 3, 1, 2, 4).reshape(n, self.count, -1)
         return self.linear(cut), x.new_ones(n, self.count, dtype=torch.bool)
@@ -98,6 +114,7 @@ class Words(nn.Module):
     def __init__(self, length: int, ids: int, width: int) -> None:
         super().__init__()
         self.count = check.integer("length", length, at_least=1)
+        self.said = f"{length} ids of {ids}"
         self.table = nn.Embedding(check.integer("ids", ids, at_least=1), check.integer("width", width, at_least=1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,22 +124,54 @@ class Words(nn.Module):
 
 
 class Sequences(nn.Module):
-    """Tokens that come as features, each through one linear map: (N, L, f) → (N, L, d); rows of zeros are padding.
+    """Tokens that come as features, each through one linear map: (N, L, f) → (N, L/s, d); rows of zeros are padding.
 
-    ``shape`` (L, f), ``width`` d.
+    ``shape`` (L, f), ``width`` d, ``size`` s: steps in one token; zeros follow where it does not divide L.
     """
 
-    def __init__(self, shape: Sequence[int], width: int) -> None:
+    def __init__(self, shape: Sequence[int], width: int, size: int = 1) -> None:
         super().__init__()
         shape = sizes("shape", shape)
         if len(shape) != 2:
             raise ValueError(f"sequences have shape (L, f) per sample, got {tuple(shape)}.")
-        self.count = shape[0]
-        self.linear = nn.Linear(shape[1], check.integer("width", width, at_least=1))
+        self.size = check.integer("size", size, at_least=1)
+        self.more = -shape[0] % self.size
+        self.count = (shape[0] + self.more) // self.size
+        self.linear = nn.Linear(shape[1] * self.size, check.integer("width", width, at_least=1))
+        self.said = f"{self.count} tokens" + (f" of {size} steps each" if size > 1 else "")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded tokens, and which of them are no padding."""
+        if self.size > 1:
+            x = nn.functional.pad(x, (0, 0, 0, self.more)).reshape(len(x), self.count, -1)
         return self.linear(x), (x != 0).any(-1)
+
+
+class Features(nn.Module):
+    """Groups of neighbouring features as tokens, each through a map of its own: (N, f) → (N, f/s, d).
+
+    Features have no common meaning, as patches have, so none share a map (Gorishniy et al. 2021, arXiv:2106.11959, with
+    groups of one).
+
+    ``length`` f, ``width`` d, ``size`` s: features of a group; zeros follow where it does not divide f.
+    """
+
+    def __init__(self, length: int, width: int, size: int = 1) -> None:
+        super().__init__()
+        length, width = check.integer("length", length, at_least=1), check.integer("width", width, at_least=1)
+        self.size = check.integer("size", size, at_least=1)
+        self.more = -length % self.size
+        self.count = (length + self.more) // self.size
+        bound = 1 / math.sqrt(self.size)  # as nn.Linear begins
+        self.weight = nn.Parameter(torch.empty(self.count, self.size, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(self.count, width).uniform_(-bound, bound))
+        self.said = f"{self.count} groups of {size} feature{'s' if size > 1 else ''}"
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedded groups in order, and their mask (all are there)."""
+        x = nn.functional.pad(x, (0, self.more)) if self.more else x
+        cut = x.reshape(len(x), self.count, self.size)
+        return torch.einsum("nks,ksd->nkd", cut, self.weight) + self.bias, cut.new_ones(cut.shape[:2], dtype=torch.bool)
 
 
 class Block(nn.Module):
@@ -273,12 +322,13 @@ class OneTower(nn.Module):
         """A small tower that fits ``dataset``.
 
         Args:
-            dataset: gives shapes and kinds: pictures (C, H, W) are cut into patches, sounds (C, bands, frames) into
-                slices of time, (L, f) are tokens already, and token ids are those of kind "tokens" or of
-                :func:`with_tokens`.
+            dataset: gives shapes and kinds: pictures (C, H, W) are cut into patches, sounds (C, bands, frames) or waves
+                into slices of time, vectors into groups of features; (L, f) are tokens already, and token ids are
+                those of kind "tokens" or of :func:`with_tokens`.
             modalities: which, in which order; all of them when not given.
             width, layers, heads: 32, 2, 2 (ours: a cell of a sweep takes seconds).
-            patch, frames: pixels along a patch, frames in a slice (8, 4; ours: 16 patches, 8 slices on ``shapes``).
+            patch, frames: pixels along a patch, frames in a slice (8, 4; ours: 16 patches, 8 slices on ``shapes``); 0
+                chooses for each modality, for some 16 to 64 tokens, and pads where no divisor is near.
             outputs: C; ``dataset.outputs`` when not given.
             seed: of the initial weights.
 
@@ -286,11 +336,11 @@ class OneTower(nn.Module):
             The tower, untrained, on the CPU.
 
         Raises:
-            ValueError: a modality without tokens, sizes that do not divide, an unknown modality.
+            ValueError: a modality that has no tokens, sizes that do not divide, an unknown modality.
         """
         check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('shapes'), not one split of it")
         names = check.modalities_of(modalities, dataset.modalities)
-        patch, frames = check.integer("patch", patch, at_least=1), check.integer("frames", frames, at_least=1)
+        patch, frames = check.integer("patch", patch, at_least=0), check.integer("frames", frames, at_least=0)
         width = check.integer("width", width, at_least=1)
         outputs = None if outputs is None else check.integer("outputs", outputs, at_least=1)
         if outputs is None:
@@ -303,32 +353,48 @@ class OneTower(nn.Module):
 def with_tokens(dataset: Dataset) -> Dataset:
     """The dataset with token ids in place of word counts, wherever its latents have ``"<modality>:tokens"``.
 
-    Ids become inputs (N, L) of int64, of kind "tokens", 0 for padding. A dataset without such latents comes back as
-    it is.
+    So have texts that are one vector a row and keep their sentences in every split: of those the ids are made, see
+    :func:`~xmodal_lab.models.words.sentence_ids`, and ``provenance["token_words"]`` says what they stand for. Ids
+    become inputs (N, L) of int64, of kind "tokens", 0 for padding. A dataset without either comes back as it is.
 
     Raises:
         ValueError: ids that are no (N, L) whole numbers ≥ 0, or that not every split has.
     """
     check.instance("dataset", dataset, Dataset, "the whole, such as xl.load('shapes'), not one split of it")
-    names = [m for m in dataset.modalities if IDS.format(m) in (dataset.train.latents or {})]
-    if not names:
+    given = [m for m in dataset.modalities if IDS.format(m) in (dataset.train.latents or {})]
+    made = {m: sentence_ids(_sentences(dataset, m)) for m in dataset.modalities if m not in given and _says(dataset, m)}
+    if not given and not made:
         return dataset
-    sizes: dict[str, int] = {}
-    longest = {m: max(_ids(s, m, k).shape[-1] for k, s in dataset.splits.items()) for m in names}
+    ids = {m: {k: _ids(s, m, k) for k, s in dataset.splits.items()} for m in given}
+    ids |= {m: found for m, (found, _) in made.items()}
+    sizes = {m: max(int(x.max()) for x in each.values()) + 1 for m, each in ids.items()}
+    sizes |= {m: len(table) for m, (_, table) in made.items()}
+    longest = {m: max(x.shape[-1] for x in each.values()) for m, each in ids.items()}
 
     def told(split: str, samples: Samples) -> Samples:
         inputs = dict(samples.inputs)
-        for m in names:
-            ids = _ids(samples, m, split)
-            sizes[m] = max(sizes.get(m, 0), int(ids.max()) + 1)
-            inputs[m] = nn.functional.pad(ids, (0, longest[m] - ids.shape[-1])).to(inputs[m].device)
-        return replace(samples, inputs=inputs, kinds={**samples.kinds, **dict.fromkeys(names, "tokens")})
+        for m, each in ids.items():
+            more = longest[m] - each[split].shape[-1]
+            inputs[m] = nn.functional.pad(each[split], (0, more)).to(inputs[m].device)
+        return replace(samples, inputs=inputs, kinds={**samples.kinds, **dict.fromkeys(ids, "tokens")})
 
     splits: dict[str, Any] = {k: told(k, s) for k, s in dataset.splits.items()}
-    if "vocabulary" in dataset.provenance and len(names) == 1:
-        sizes[names[0]] = max(sizes[names[0]], len(dataset.provenance["vocabulary"]))
-    kinds = {**dataset.kinds, **dict.fromkeys(names, "tokens")}
-    return replace(dataset, **splits, kinds=kinds, provenance={**dataset.provenance, SIZES: sizes})
+    if "vocabulary" in dataset.provenance and len(given) == 1:
+        sizes[given[0]] = max(sizes[given[0]], len(dataset.provenance["vocabulary"]))
+    facts = {**dataset.provenance, SIZES: sizes}
+    if made:
+        facts[WORDS] = {m: table for m, (_, table) in made.items()}
+    return replace(dataset, **splits, kinds={**dataset.kinds, **dict.fromkeys(ids, "tokens")}, provenance=facts)
+
+
+def _says(dataset: Dataset, m: str) -> bool:
+    """Whether a modality is one vector for a sentence that every split keeps."""
+    told = all(len(s.strings.get(m, ())) == len(s) for s in dataset.splits.values())
+    return dataset.kinds[m] == "text" and len(dataset.shapes[m]) == 1 and told
+
+
+def _sentences(dataset: Dataset, m: str) -> dict[str, tuple[str, ...]]:
+    return {k: tuple(s.strings[m]) for k, s in dataset.splits.items()}
 
 
 def _ids(samples: Samples, m: str, split: str) -> Tensor:
@@ -342,17 +408,30 @@ def _ids(samples: Samples, m: str, split: str) -> Tensor:
 
 
 def _reader(dataset: Dataset, m: str, width: int, patch: int, frames: int) -> nn.Module:
+    """The reader of one modality; sizes of 0 are chosen, and what they do not divide is padded."""
     shape, ids = dataset.shapes[m], {**dataset.vocabulary, **dataset.provenance.get(SIZES, {})}
+    kind = dataset.kinds[m]
     if m in ids:
         return Words(shape[0], ids[m], width)
-    if len(shape) == 3:
-        return Frames(shape, width, frames) if dataset.kinds[m] == "audio" else Patches(shape, width, patch)
+    if kind == "audio" and len(shape) in (1, 3):
+        sound = shape if len(shape) == 3 else (1, 1, *shape)
+        return Frames(sound, width, frames or frames_of(sound), pad=not frames)
+    if len(shape) == 3 or (kind == "image" and len(shape) == 2):
+        picture = shape if len(shape) == 3 else (1, *shape)
+        return Patches(picture, width, patch or patch_of(picture), pad=not patch)
     if len(shape) == 2:
-        return Sequences(shape, width)
-    hint = "use one_tower.with_tokens(dataset)" if IDS.format(m) in (dataset.train.latents or {}) else (
-        f"give (N, L, f) token features, or ids as latents[{IDS.format(m)!r}] and one_tower.with_tokens(dataset)"
-    )  # fmt: skip
-    raise ValueError(f"modality {m!r} is one vector of {shape[0]} numbers per sample and has no tokens; {hint}.")
+        return Sequences(shape, width, 1 if frames else steps_of(shape))
+    if len(shape) > 3:
+        raise ValueError(
+            f"modality {m!r} has {len(shape)} sizes per sample, {'x'.join(map(str, shape))}, and no reader cuts that "
+            "into tokens; give (N, L, f) token features."
+        )
+    if IDS.format(m) in (dataset.train.latents or {}):
+        raise ValueError(
+            f"modality {m!r} is one vector of {shape[0]} numbers per sample and has token ids beside it; use "
+            "one_tower.with_tokens(dataset)."
+        )
+    return Features(shape[0], width, groups_of(shape[0]))
 
 
 def _three(shape: Sequence[int]) -> tuple[int, int, int]:

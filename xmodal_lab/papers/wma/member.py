@@ -15,6 +15,7 @@ from ...sweeps.experiment import Experiment, Report, Variable
 from ...training.alignment import CEILING
 from ...utils import checks as check
 from .method.loss import distances, pairs_of, plan_of
+from .method.reading import counted
 from .method.towers import EVERY, Towers, cases_of, tested, transport_of
 
 Values = Mapping[str, Any]
@@ -47,7 +48,7 @@ class WmaWorld(Towers):
         import xarray as xr
 
         run, dataset, head = self.train(s, report), self.load(s), self.head(s)
-        cases, pairs = cases_of(s["modalities"]), _pairs(s["modalities"])
+        names, cases, pairs = s["modalities"].split("+"), cases_of(s["modalities"]), _pairs(s["modalities"])
         scores = [tested(run.tower, dataset.splits[split], head, s) for split in SPLITS]
         test = dataset.test.complete(run.tower.modalities)
         test = test.subset(slice(0, LOOKED_AT)).to(next(run.tower.parameters()).device)
@@ -73,6 +74,9 @@ class WmaWorld(Towers):
             "added": run.added,
             "penalty_share": run.share,
         }
+        if self.given is not None:
+            tokens = counted(self.given, tuple(names), s["patch"], s["frames"])
+            result["tokens"] = xr.DataArray(list(tokens.values()), {"modality": list(tokens)})
         if s["strengths"]:
             result["curve"] = xr.DataArray(
                 [tested(run.tower, dataset.test, head, _times(s, k)) for k in STRENGTHS],
@@ -103,6 +107,8 @@ class WmaWorld(Towers):
             "added": Variable(label="parameters added by the method"),
             "penalty_share": Variable(label="share of the penalty in the loss, mean over training"),
         }
+        if self.given is not None:
+            declared["tokens"] = Variable(declared["noise_in_sd"].dims, "tokens of a sample")
         if any(values["strengths"]):
             own = declared["score"].dims
             declared["curve"] = Variable(
@@ -141,7 +147,7 @@ class WmaWorld(Towers):
 
 
 def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
-    """The experiment, on the tasks on ``shapes`` or on a dataset of one's own that has tokens, with other defaults.
+    """The experiment, on the tasks on ``shapes`` or on a dataset of one's own, with other defaults.
 
     Variables: ``score`` (split, case) in the head's metric: AUROC and F1, where more is better, or MAE, where less is;
     ``gain_sign`` says which (+1, -1). ``D_0`` (pair), the mean transport cost of the first batch; ``ratio`` (pair,
@@ -150,18 +156,21 @@ def experiment(dataset: Dataset | None = None, **defaults: Any) -> Experiment:
     ``noise_in_sd`` (modality), the noise's amplitude in units of the embedding's own sd; ``added``, parameters that the
     method added. With ``shown`` ≥ 0, the transport ``plan`` (token_1, token_2) of that test sample between the first
     two modalities. With ``strengths``, the test ``curve`` (strength, case) at half, once and twice the amplitude and
-    the share.
+    the share. On a dataset of one's own ``tokens`` (modality) says into how many tokens a sample is cut.
 
     Args:
-        dataset: used instead of ``shapes``: pictures, spectrograms, (L, f) sequences, or ids in its latents; see
-            :func:`xmodal_lab.one_tower.with_tokens`. It needs a validation split.
+        dataset: used instead of ``shapes``. Pictures are cut into patches, sounds into slices, vectors into groups of
+            features, with ``patch`` and ``frames`` as given or, at 0, chosen; (L, f) sequences are tokens already;
+            sentences become ids of their words (:func:`xmodal_lab.one_tower.with_tokens`), in place of an embedding.
+            What is no id is scaled by its training rows. It needs a validation split.
         defaults: instead of the usual ones.
 
     Returns:
         An experiment for :func:`~xmodal_lab.sweep` and for explorers.
 
     Raises:
-        ValueError: a setting that is not known or makes no sense; a dataset without tokens.
+        ValueError: a setting that is not known or makes no sense; a dataset of which no two modalities can be cut
+            into tokens.
     """
     return WmaWorld(dataset).experiment(**defaults)
 

@@ -82,12 +82,27 @@ def _f1(logits: Tensor, targets: Tensor) -> float:
     return float(f1_score(targets.cpu().numpy() > 0, logits.cpu().numpy() > 0, average="macro", zero_division=0.0))
 
 
+def _area(logits: Tensor, labels: Tensor) -> float:
+    """AUROC of each class against the rest, mean over the classes that the split has: real ones may lack a rare one."""
+    there = torch.bincount(labels, minlength=logits.shape[1]) > 0
+    if bool(there.all()):
+        return metrics.auroc(logits, labels)
+    areas = [metrics.auroc(_log_odds(logits, c), (labels == c).long()) for c in there.nonzero().flatten().tolist()]
+    return float(sum(areas) / len(areas))
+
+
+def _log_odds(logits: Tensor, c: int) -> Tensor:
+    """z_c - log Σ_{k≠c} e^{z_k}, by which rows of one class are ranked (N,)."""
+    rest = torch.cat([logits[:, :c], logits[:, c + 1 :]], 1)
+    return logits[:, c] - rest.logsumexp(1)
+
+
 HEAD = {
     "binary": Head(
         "binary", "AUROC", 1, _labels,
         lambda z, y: F.binary_cross_entropy_with_logits(z[:, 0], y.to(z)), lambda z, y: metrics.auroc(z[:, 0], y),
     ),
-    "classes": Head("classes", "AUROC", 1, _labels, F.cross_entropy, metrics.auroc),
+    "classes": Head("classes", "AUROC", 1, _labels, F.cross_entropy, _area),
     "multilabel": Head(
         "multilabel", "F1", 1, _tags, lambda z, y: F.binary_cross_entropy_with_logits(z, y.to(z)), _f1
     ),

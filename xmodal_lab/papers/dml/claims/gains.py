@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....claims.chance import over_chance
 from ....claims.claim import Conditions
 from ....claims.verdicts import Measured, at_least, controlled, gain, missing, order, reads
 from ....data.samples import Dataset
@@ -47,7 +48,7 @@ def accuracy(c: Conditions) -> Measured:
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
     means["SML, every sample"] = float(values(everything, "accuracy").mean())
     m = order(over_each(found, where.names, _kept), note=where.note, numbers=means)
-    m = reads(m, room=100 * (1 - means["SML"]))
+    m = over_chance(reads(m, room=100 * (1 - means["SML"])), c, {name: _kept(part) for name, part in found.items()})
     m = controlled(m, _kept(found["DML"]) - _kept(everything), COVERAGE)
     last = late(found["DML"])
     said = [f"With the mean of the last {LAST} epochs: {_both(found, last - late(everything))}"]
@@ -105,6 +106,7 @@ def augmentation(c: Conditions) -> Measured:
     calm = gain(values(fewer, "accuracy", alpha=1.0) - dml)
     m = order(steps, note=f"Without flips, which make other digits: {calm.text} on top of DML ({calm.verdict}).")
     m = reads(m, room=100 * (1 - float(dml.mean())))
+    m = over_chance(m, c, {"DML": dml, "DML, augmented": dml_more, "SML, augmented": sml_more})
     everything = values(sees_all(c, augment=AUGMENT), "accuracy")
     return controlled(m, dml_more - everything, f"{COVERAGE}, augmented")
 
@@ -145,6 +147,7 @@ def three_modalities(c: Conditions) -> Measured:
     steps = {"SML over the best modality": sml - best_single(found, where.names), "DML over SML": dml - sml}
     means = {name: float(values(part, "accuracy").mean()) for name, part in found.items()}
     m = reads(order(steps, note=f"{where.note} {note}".strip(), numbers=means), room=100 * (1 - means["SML"]))
+    m = over_chance(m, c, {name: _kept(part) for name, part in found.items()})
     return controlled(m, dml - values(sees_all(c, where), "accuracy"), COVERAGE)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ....claims.chance import over_chance
 from ....claims.claim import Claim, Conditions
 from ....claims.published import tables
 from ....claims.seeds import LATER
@@ -29,6 +30,11 @@ _FIXED = "α = .3, the paper's, fixed beforehand; seeds that did not choose it"
 def _room(base: np.ndarray) -> float:
     """Points that are left to gain on the clean test."""
     return 100 * (1 - float(base[:, 0].mean()))
+
+
+def _arms(base: np.ndarray, method: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy on the clean test, of which one must be above chance for a difference to mean something."""
+    return {"alone": base[:, 0], "with a target": method[:, 0]}
 
 
 def _gain(conditions: Conditions, direction: str, remark: str = "") -> Measured:
@@ -51,7 +57,7 @@ def _gain(conditions: Conditions, direction: str, remark: str = "") -> Measured:
     )
     m = gain((method - base)[:, 0], note=note, numbers={"effects": effects, "alpha": alpha, "weight_decay": decay})
     m = controlled(m, (method - at(cube, "constant"))[:, 0], "over a constant target at the same α")
-    return reads(m, room=_room(base))
+    return over_chance(reads(m, room=_room(base)), conditions, _arms(base, method))
 
 
 def _a5(conditions: Conditions) -> Measured:
@@ -68,7 +74,7 @@ def _a5(conditions: Conditions) -> Measured:
         f"over alone {gain((decayed - base)[:, 0]).text}. Over the constant target, test by test: {each}."
     )
     m = controlled(order(steps, note=note), (method - constant).mean(1), "over a constant target, mean of the tests")
-    return reads(m, room=_room(base))
+    return over_chance(reads(m, room=_room(base)), conditions, _arms(base, method))
 
 
 def _alpha(conditions: Conditions) -> Measured:
@@ -97,7 +103,8 @@ def _alpha(conditions: Conditions) -> Measured:
     m = controlled(m, found[0.3] - np.mean(constant, axis=0), "over a constant target at α = .3")
     # Whether the dial moves accuracy at all, at an end that Tab 3 does not print.
     room = 100 * (1 - float(found[0.0].mean()))
-    return reads(m, room=room, **{f"α = .3 over {alphas[-1]:g}": found[0.3] - found[alphas[-1]]})
+    m = reads(m, room=room, **{f"α = .3 over {alphas[-1]:g}": found[0.3] - found[alphas[-1]]})
+    return over_chance(m, conditions, {"alone": found[0.0], "α = .3": found[0.3]})
 
 
 def _paired(conditions: Conditions) -> Measured:
@@ -155,7 +162,7 @@ def _levels(conditions: Conditions) -> Measured:
     )
     m = order({f"{b} over {a}": found[b] - found[a] for a, b in pairwise(found)}, note=note)
     m = controlled(m, found["level 3"] - constant[:, 0], "level 3 over a constant target at the same α")
-    return reads(m, room=_room(base))
+    return over_chance(reads(m, room=_room(base)), conditions, {"alone": found.pop("single"), **found})
 
 
 _SEC_42 = " Sec 4.2 calls both gains on AVMNIST [A→L]; they are [V→A] and [A→V] (trap)."

@@ -12,7 +12,7 @@ from ....claims.verdicts import Measured, missing, order
 from .. import member
 from ..worlds import given as own
 from ..worlds.small import COUNTING
-from .few import arm, difference, printed
+from .few import arm, difference, printed, told
 
 IMAGES, TEXTS = (1, 2, 4, 8, 16), (0, 1, 2, 5, 7, 10, 12, 15)  # texts: App E.4; images: 1 to 16
 # Aligned: one contrastive pair, whose space the head shares as it is. Unaligned: encoders that never met.
@@ -33,7 +33,8 @@ def encoders(conditions: Conditions) -> Measured:
         arms = {"the given": arm(conditions, shots=(1,))}
         arms |= {name: arm(conditions, shots=(1,), counts=name) for name in COUNTING}
         steps = {name: difference(found, alone, 1) for name, found in arms.items()}
-        return order(steps, note=f"'words' and 'letters' are counts; the given: {own.encoder_of(data)}.")
+        judged = order(steps, note=f"'words' and 'letters' are counts; the given: {own.encoder_of(data)}.")
+        return told(judged, conditions, {"unimodal": alone, **arms}, 1)
     steps = {
         name: difference(arm(conditions, shots=(1,), text_encoder=name), alone, 1)
         for name in ("minilm", "words", "letters", "lm")

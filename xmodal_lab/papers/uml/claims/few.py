@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from ....claims.chance import over_chance
 from ....claims.claim import Claim, Conditions
 from ....claims.published import tables
 from ....claims.seeds import LATER
@@ -121,11 +123,20 @@ def few_shot(conditions: Conditions) -> Measured:
         each = ", ".join(f"{100 * v:.1f}" for v in alone["accuracy"].mean("seed").values)
         at = ", ".join(map(str, alone["shots"].values))
         note = f"{own.said(conditions.dataset)} Unimodal {each} at {at} shots of {_classes(conditions.dataset)}. {note}"
-    return order(
+    judged = order(
         steps,
         note=note,
         numbers={name: cube["accuracy"].mean("seed").to_numpy() for name, cube in (("unimodal", alone), ("uml", uml))},
     )
+    return told(judged, conditions, {"unimodal": alone, "UML": uml, "UML(init)": start})
+
+
+def told(m: Measured, conditions: Conditions, arms: Mapping[str, xr.Dataset], shots: int | None = None) -> Measured:
+    """With the reading that the best arm beats a guess, at so many shots or at the most that there are."""
+    at = {name: cube["shots"].values for name, cube in arms.items()}
+    picked = {name: shots if shots in values else int(values[-1]) for name, values in at.items()}
+    scores = {name: cube["accuracy"].sel(shots=picked[name]).values for name, cube in arms.items()}
+    return over_chance(m, conditions, scores, even=True)
 
 
 def _classes(data: Dataset) -> str:
@@ -189,14 +200,15 @@ def shift(conditions: Conditions) -> Measured:
     if data is not None and data.train.inputs[own.target_of(data)].ndim != 4:
         return missing("pictures or spectrograms as they are, to be changed before they are encoded")
     steps = {}
-    for name in ("", *SHIFTS):
+    for name in (*SHIFTS, ""):
         uml, alone = (arm(conditions, taught=taught, shots=(4,), shift=name) for taught in (True, False))
         steps[name] = difference(uml, alone, 4)
     clean = steps.pop("")
     mean = np.mean(list(steps.values()), 0)
     each = ", ".join(f"{name} {printed(d)}" for name, d in steps.items())
     note = f"Accuracy gained under shift: {each}. On clean pictures UML gains {printed(clean)}."
-    return gain(mean, control=mean - clean, control_name="its gain on clean pictures", note=note)
+    m = gain(mean, control=mean - clean, control_name="its gain on clean pictures", note=note)
+    return told(m, conditions, {"unimodal on clean pictures": alone, "UML on clean pictures": uml})
 
 
 def third(conditions: Conditions) -> Measured:

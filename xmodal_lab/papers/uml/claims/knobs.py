@@ -14,7 +14,7 @@ from ....utils.statistics import jackknife
 from .. import member
 from ..method.conflict import gradient_cosines
 from ..worlds import given as own
-from .few import arm, asked, chosen, difference, embeddings, printed, recipe
+from .few import arm, asked, chosen, difference, embeddings, printed, recipe, told
 
 SENTENCES = (1, 2, 4, 8, 16)  # of each class
 FIRST_FEW = 4  # of 16: a quarter of them; if each were worth as much, half of the gain would take 8 (ours)
@@ -53,7 +53,8 @@ def conflict(conditions: Conditions, other: str) -> str:
 
 def ratio(conditions: Conditions) -> Measured:
     """uml.B: from four target batches per text batch to four text batches per target batch."""
-    accuracy = arm(conditions, shots=(4,), ratio=[0.25, 1.0, 4.0])["accuracy"].isel(shots=0)
+    ours = arm(conditions, shots=(4,), ratio=[0.25, 1.0, 4.0])
+    accuracy = ours["accuracy"].isel(shots=0)
     theirs = arm(conditions, shots=(4,), ratio=[0.25, 4.0], **recipe(conditions))["accuracy"].isel(shots=0)
     means = ", ".join(f"r = {r:g}: {100 * float(accuracy.sel(ratio=r).mean()):.1f}" for r in (0.25, 1.0, 4.0))
     weighed = [arm(conditions, shots=(4,), ratio=r, lam=1 / r)["accuracy"].isel(shots=0).values for r in (0.25, 4.0)]
@@ -62,7 +63,8 @@ def ratio(conditions: Conditions) -> Measured:
         name: same((found.sel(ratio=4.0) - found.sel(ratio=0.25)).values, margin=MARGIN)
         for name, found in (("SGD, ours", accuracy), ("Tab 5's recipe", theirs))
     }
-    return order(steps, note=f"{note}{printed(weighed[1] - weighed[0])}.")
+    m = order(steps, note=f"{note}{printed(weighed[1] - weighed[0])}.")
+    return told(m, conditions, {"UML": ours.sel(ratio=1.0)}, 4)
 
 
 def unfrozen(conditions: Conditions) -> Measured:

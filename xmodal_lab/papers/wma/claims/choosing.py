@@ -53,7 +53,8 @@ def flat(scores: xr.DataArray) -> xr.DataArray:
     )
     if grid.sizes["alpha"] * grid.sizes["beta"] == 0:
         raise ValueError("the cube holds no cell with α > 0 and β > 0, so there is nothing to choose.")
-    return grid.stack(cell=("alpha", "beta"))
+    cells = grid.stack(cell=("alpha", "beta"))
+    return cells.dropna("cell", how="all")  # a grid need not be full
 
 
 def best_cell(cube: xr.Dataset, split: str = "val") -> xr.DataArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ....data.samples import Samples
+from ....data.samples import Dataset, Samples
 from ....models.one_tower import SIZES, OneTower
 from ....models.tokens import Tokens
 from ....training.loop import FUSED, train, warmed_up
@@ -57,7 +57,7 @@ def masked_words(tower: OneTower, samples: Samples, word: str, ids: int, steps: 
     return tower
 
 
-def word_modality(tower: OneTower, provenance: object) -> tuple[str, int] | None:
+def word_modality(tower: OneTower, dataset: Dataset) -> tuple[str, int] | None:
     """The first modality of the tower that has token ids, and how many; None where there is none."""
-    sizes = provenance.get(SIZES, {}) if isinstance(provenance, dict) else {}
+    sizes = {**dataset.vocabulary, **dataset.provenance.get(SIZES, {})}
     return next(((m, sizes[m]) for m in tower.modalities if m in sizes), None)

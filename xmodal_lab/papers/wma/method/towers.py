@@ -15,7 +15,7 @@ from torch import Tensor
 from ....data.samples import Dataset, Samples, judged_alike
 from ....experiments.world import World, data_seed
 from ....models.evaluation import eval_mode
-from ....models.one_tower import OneTower, with_tokens
+from ....models.one_tower import OneTower
 from ....sweeps.experiment import Report, tell
 from ....training import DivergedError, loop
 from ....training.alignment import Transport
@@ -25,13 +25,15 @@ from ....utils.torch_state import pick_device, seeded
 from .. import worlds as tasks
 from .loss import Alignment, distances
 from .pretraining import masked_words, word_modality
+from .reading import readable, unreadable
 
 Values = Mapping[str, Any]
 
 DATA = {"task": "red", "head": "binary", "n_train": 800, "n_val": 300, "n_test": 600, "data_seed": None}
 # Small enough for seconds a run; linear decay with warm-up as in wma Sec 4.1, the numbers ours.
 TOWER = {"modalities": "image+text", "width": 32, "layers": 2, "heads": 2, "patch": 8, "frames": 4}
-TOWER_SIZES = ("width", "layers", "heads", "patch", "frames")
+TOWER_SIZES = ("width", "layers", "heads")
+CUTS = {"patch": 0, "frames": 0}  # of a dataset of one's own: chosen for each modality
 TRAINING = {"pretraining": 500, "steps": 300, "batch_size": 32, "lr": 2e-3, "weight_decay": 0.01, "warmup": 25}
 # α, β, reference: wma Eq 9; α = 0 is the baseline. The rest as in Transport.
 ALIGNMENT = {
@@ -85,7 +87,10 @@ class Towers(World):
         rest = {**TRAINING, **ALIGNMENT, **TESTS, **SEEDS}
         if self.given is None:
             return {**DATA, **TOWER, **rest}
-        return {"head": tasks.head_of(self.given), **TOWER, "modalities": "+".join(self.given.modalities), **rest}
+        unread = unreadable(self.given)
+        read = [m for m in self.given.modalities if m not in unread] or list(self.given.modalities)
+        own = {"modalities": "+".join(read), **CUTS}
+        return {"head": tasks.head_of(self.given), **TOWER, **own, **rest}
 
     def check(self, s: Values) -> None:
         """Refuse settings that make no sense.
@@ -100,7 +105,7 @@ class Towers(World):
         check.one_of("head", s["head"], tasks.HEADS)
         for name in ("steps", "batch_size", *TOWER_SIZES):
             check.integer(name, s[name], at_least=1)
-        for name in ("pretraining", "warmup", "seed", "order"):
+        for name in (*CUTS, "pretraining", "warmup", "seed", "order"):
             check.integer(name, s[name], at_least=0)
         pick_device(s["device"])
         check.positive("lr", s["lr"])
@@ -113,8 +118,13 @@ class Towers(World):
                 check.integer(name, s[name], at_least=least)
             if s["data_seed"] is not None:
                 check.integer("data_seed", s["data_seed"], at_least=0)
-        elif lacking := self.lacking():
+            return
+        if lacking := self.lacking():
             raise ValueError(f"wma cannot run on {self.given.name!r}: it needs {lacking}")
+        unread = unreadable(self.given, s["patch"], s["frames"])
+        for m in s["modalities"].split("+"):
+            if m in unread:
+                raise ValueError(f"wma cannot run on {m!r} of {self.given.name!r}: {unread[m]}")
 
     def lacking(self, modalities: int = 2) -> str:
         """What the given dataset needs for wma with so many ``modalities``, in words; empty where it has all."""
@@ -124,16 +134,15 @@ class Towers(World):
             return f"a dataset with {modalities} modalities"
         if self.given.val is None:
             return "a validation split, on which α and β are chosen"
-        try:
-            OneTower.for_dataset(with_tokens(self.given), outputs=1)
-        except ValueError as error:
-            return f"tokens: {error}"
+        unread = unreadable(self.given)
+        if len(self.given.modalities) - len(unread) < modalities:
+            return f"tokens: {next(iter(unread.values()))}"
         return ""
 
     def load(self, s: Values) -> Dataset:
-        """The dataset of these settings, with token ids."""
+        """The dataset of these settings, as a tower reads it."""
         if self.given is not None:
-            return with_tokens(self.given.to("cpu"))
+            return readable(self.given)
         sizes = {k: s[k] for k in ("n_train", "n_val", "n_test")}
         return tasks.world(s["task"], s["head"], tuple(s["modalities"].split("+")), seed=data_seed(s), **sizes)
 
@@ -171,14 +180,14 @@ def _pretrained(towers: Towers, settings: tuple[tuple[str, Any], ...]) -> OneTow
     s = dict(settings)
     names = s["modalities"].split("+")
     if towers.given is not None:
-        dataset = with_tokens(towers.given.to("cpu"))
+        dataset = readable(towers.given)
     else:  # one for all tasks, as they share pictures and words
         seed = PRETRAINING_SEED + data_seed(s)
         size = PRETRAINING_SIZE if s["pretraining"] else 1
         dataset = tasks.world("both", "binary", tuple(names), size, 1, 2, seed)
     shape = {k: s[k] for k in ("width", "layers", "heads", "patch", "frames")}
     tower = OneTower.for_dataset(dataset, names, outputs=1, seed=s["seed"], **shape)
-    worded = word_modality(tower, dataset.provenance)
+    worded = word_modality(tower, dataset)
     if not s["pretraining"] or worded is None:
         return tower
     tower = tower.to(pick_device(s["device"]))

@@ -75,7 +75,7 @@ def test_a_basis_that_is_full_is_compressed_and_goes_on() -> None:
         while run.steps < run.capacity:
             products += run.advance(300)
         theta, coordinates, residual = run.ritz()
-        vectors = run.vectors(coordinates)
+        vectors = torch.as_tensor(coordinates.T) @ run._rows[: run.steps]
         seen = (vectors @ a - torch.as_tensor(theta)[:, None] * vectors).norm(dim=1).numpy()
         np.testing.assert_allclose(seen, residual, atol=1e-12)
         run.compress(np.sort(np.argsort(-theta)[: k + 8]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import xmodal_lab as xl
+from xmodal_lab.instruments.curvature import leading as leading_module
 from xmodal_lab.instruments.curvature.lanczos import Krylov
 from xmodal_lab.instruments.curvature.leading import leading
 
@@ -83,3 +85,49 @@ def test_what_steps_have_not_seen_is_bounded_by_what_is_there() -> None:
                 assert there <= krylov.unseen(bound, sign) * (1 + 1e-9)
                 told.append(krylov.unseen(3.5, sign))
     assert min(told) < 1e-6  # far above the spectrum nothing can have hidden
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc")
+def test_a_small_basis_is_all_that_a_look_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the system's count: k + 8 vectors and one that sticks out, and those that were found lie among them."""
+    monkeypatch.setattr(leading_module, "BASIS_BYTES", 0)
+    size, k = 3_000_000, 5
+    diagonal = torch.linspace(0, 0.5, size)
+    diagonal[:8] = torch.arange(8, 0, -1)
+    calls, peaks = [0], [0]
+
+    def resident(key: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
+
+    def product(v: torch.Tensor) -> torch.Tensor:
+        calls[0] += 1
+        return diagonal * v
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before = resident("VmRSS")
+    found = leading(product, size, k, np.asarray, 1e-4, 200, 0, torch.float32, CPU)
+    peaks[0] = resident("VmHWM") - before
+    np.testing.assert_allclose(found.values, [8, 7, 6, 5, 4], rtol=1e-4)
+    assert found.converged and calls[0] == found.products > 13
+    assert peaks[0] < (k + 8 + 1 + 3) * 4 * size
+
+
+@pytest.mark.parametrize("kind", ["outliers", "a close pair", "flat", "a power", "repeated"])
+@pytest.mark.parametrize("room", [8, 4])
+def test_the_largest_are_found_in_the_smallest_basis(kind: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restarts, fixed vectors and what tells mixtures apart all go on in k + 4 vectors; bounds hold."""
+    monkeypatch.setattr(leading_module, "BASIS_BYTES", 0)
+    monkeypatch.setattr(leading_module, "LEAST_ROOM", room)
+    k, tol = 5, 1e-2
+    for seed in range(10):
+        values = spectrum(kind, np.random.default_rng(seed))
+        diagonal = torch.tensor(values)
+        found = leading(lambda v, d=diagonal: d * v, N, k, np.asarray, tol, 2000, seed, torch.float64, CPU)
+        truth = np.sort(values)[::-1][:k]
+        assert found.converged
+        assert (np.abs(found.values - truth) <= 2 * tol * truth).all(), (seed, found.values, truth)
+        vectors = found.vectors.numpy()
+        np.testing.assert_allclose(vectors @ vectors.T, np.eye(k), atol=1e-10)
+        residuals = np.linalg.norm(vectors * values - found.values[:, None] * vectors, axis=1)
+        np.testing.assert_allclose(residuals, found.residuals, rtol=1e-3, atol=1e-10)

@@ -16,6 +16,8 @@ from .switched import Switched, Undo
 _DRAWING = RLock()
 # Devices whose autocast an instrument switches off.
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+# Numbers of which a norm is taken at a time (ours).
+NORM_AT_ONCE = 1 << 20
 
 
 @contextmanager
@@ -176,8 +178,11 @@ def has_float64(device: torch.device) -> bool:
 def norm64(tensor: torch.Tensor) -> torch.Tensor:
     """‖tensor‖, summed in float64, or in float32 where its device has no other."""
     dtype = torch.float64 if has_float64(tensor.device) else None
-    found: torch.Tensor = torch.linalg.vector_norm(tensor, dtype=dtype)
-    return found
+    if tensor.numel() <= NORM_AT_ONCE or tensor.device.type != "cpu" or not tensor.is_contiguous():
+        found: torch.Tensor = torch.linalg.vector_norm(tensor, dtype=dtype)
+        return found
+    parts = tensor.view(-1).split(NORM_AT_ONCE)  # a CPU copies into float64 first: twice the tensor
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part, dtype=dtype) for part in parts]))
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...utils.factors import orthonormal
 from ...utils.torch_state import full_precision
-from .lanczos import Array, Krylov, MatVec
+from .lanczos import Array, Krylov, MatVec, lay_out
 
 # Vectors of a block, at least and at most (ours): the host waits once for each block.
 NARROW, BROAD = 5, 8
@@ -32,17 +32,17 @@ class BlockKrylov(Krylov):
         matvec: v -> A v, symmetric; asked where a product is not finite, and says why.
         many: (m, n) -> A v for each of m rows, without a look at what comes out.
         start: (b, n) start vectors.
-        fixed, capacity, scale: as in :class:`.lanczos.Krylov`.
+        fixed, capacity, scale, store: as in :class:`.lanczos.Krylov`; a ``store`` of b rows more than the basis.
     """
 
     def __init__(
-        self, matvec: MatVec, many: MatVec, start: Tensor, fixed: Tensor, capacity: int, scale: float = 0.0
-    ) -> None:
+        self, matvec: MatVec, many: MatVec, start: Tensor, fixed: Tensor, capacity: int, scale: float = 0.0,
+        store: Tensor | None = None,
+    ) -> None:  # fmt: skip
         self.matvec, self.many, self.scale = matvec, many, scale
         self.fixed, self.steps = len(fixed), 0
         self.capacity = min(capacity, start.shape[1] - self.fixed)
-        self._rows = start.new_empty(self.fixed + self.capacity + len(start), start.shape[1])
-        self._rows[: self.fixed] = fixed
+        self._rows = lay_out(store, self.fixed + self.capacity + len(start), fixed)
         self._table = np.zeros((self.capacity, self.capacity))
         start = start / torch.linalg.vector_norm(start, dim=1, keepdim=True)
         self._clear_block(start, self.fixed)

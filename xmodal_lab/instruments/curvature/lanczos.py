@@ -35,11 +35,12 @@ class Krylov:
         capacity: most basis vectors.
         scale: size of A's eigenvalues, if known; what sticks out by less than rounding of it is noise.
         unlooked: ``matvec`` without a look at what comes out, for which the host would wait.
+        store: (fixed + capacity + 1, n) or more rows in which the basis shall lie, ``fixed`` first; new ones if None.
     """
 
     def __init__(
         self, matvec: MatVec, start: Tensor, fixed: Tensor, capacity: int, scale: float = 0.0,
-        unlooked: MatVec | None = None,
+        unlooked: MatVec | None = None, store: Tensor | None = None,
     ) -> None:  # fmt: skip
         self.matvec = matvec
         self.unlooked = unlooked or matvec
@@ -49,12 +50,11 @@ class Krylov:
         self.steps = 0
         self.sticks_out = 0.0
         self._restarted = False
-        self._rows = torch.empty(self.fixed + self.capacity + 1, len(start), dtype=start.dtype, device=start.device)
-        self._rows[: self.fixed] = fixed
+        self._rows = lay_out(store, self.fixed + self.capacity + 1, fixed)
         self._table = np.zeros((self.capacity, self.capacity))
-        start = start / start.norm()
-        self._clear(start, self.fixed)
-        self._rows[self.fixed] = start / start.norm()
+        first = torch.div(start, start.norm(), out=self._rows[self.fixed])
+        self._clear(first, self.fixed)
+        first /= first.norm()
 
     @full_precision()
     def _clear(self, vector: Tensor, count: int) -> Tensor:
@@ -71,13 +71,13 @@ class Krylov:
     def step(self) -> None:
         """One product: the basis grows by one vector."""
         count = self.fixed + self.steps + 1
-        vector = self.matvec(self._rows[count - 1]).clone()
+        vector = self._rows[count].copy_(self.matvec(self._rows[count - 1]))  # and the product goes
         column = self._clear(vector, count)[self.fixed :].cpu().double().numpy()
         self._table[: self.steps + 1, self.steps] = self._table[self.steps, : self.steps + 1] = column
         self.sticks_out = float(norm64(vector))
         self.steps += 1
         if not self.complete:
-            self._rows[count] = vector / self.sticks_out
+            vector /= self.sticks_out
 
     def advance(self, most: int) -> int:
         """``most`` products at most: one on a CPU, ``UNLOOKED`` on a GPU; returns by how many the basis grew.
@@ -98,9 +98,9 @@ class Krylov:
     def take(self, product: Tensor, ahead: int) -> list[Tensor]:
         """Put the product of :meth:`newest` into the basis; gives what it told, unread: its column and its norm."""
         count = self.fixed + self.steps + ahead + 1
-        vector = product.clone()
+        vector = self._rows[count].copy_(product)
         taken, norm = self._clear(vector, count)[self.fixed :], norm64(vector)
-        self._rows[count] = vector / norm
+        vector /= norm
         return [taken.to(norm.dtype), norm.reshape(1)]
 
     def read(self, column: Tensor, norm: Tensor) -> None:
@@ -156,28 +156,40 @@ class Krylov:
             last, total = following, total + now**2
         return 1 / total
 
-    @full_precision()
-    def vectors(self, coordinates: Array) -> Tensor:
-        """Ritz vectors (m, n) for coordinates (steps, m)."""
-        rows = self._rows[self.fixed : self.fixed + self.steps]
-        return torch.as_tensor(coordinates.T.copy(), dtype=rows.dtype, device=rows.device) @ rows
+    def settle(self, coordinates: Array) -> Tensor:
+        """Ritz vectors (m, n) for coordinates (steps, m), in the place of the basis: with it the run has ended."""
+        return mixed(self._rows[self.fixed : self.fixed + self.steps], coordinates)
 
     def compress(self, keep: Array) -> None:
         """Keep only the Ritz vectors with these indices, and go on from there (thick restart)."""
         theta, coordinates, _ = self.ritz()
         self._mix(theta[keep], coordinates[:, keep], 1)
 
-    @full_precision()
     def _mix(self, theta: Array, coordinates: Array, waiting: int) -> None:
         """The basis becomes its Ritz vectors with these ``coordinates``; ``waiting`` vectors stick out behind it."""
         rows, kept, self._restarted = self._rows[self.fixed :], len(theta), True
-        mix = torch.as_tensor(coordinates.T.copy(), dtype=rows.dtype, device=rows.device)
-        for columns in rows.split(_COLUMNS, 1):
-            columns[:kept] = mix @ columns[: self.steps]
+        mixed(rows[: self.steps], coordinates)
         rows[kept : kept + waiting] = rows[self.steps : self.steps + waiting].clone()
         self._table[:] = 0
         self._table[:kept, :kept] = np.diag(theta)
         self.steps = kept
+
+
+def lay_out(store: Tensor | None, count: int, fixed: Tensor) -> Tensor:
+    """``count`` rows that begin with ``fixed``: those of ``store``, where it may lie already, or new ones."""
+    rows = fixed.new_empty(count, fixed.shape[1]) if store is None else store[:count]
+    if len(fixed) and rows.data_ptr() != fixed.data_ptr():
+        rows[: len(fixed)] = fixed
+    return rows
+
+
+@full_precision()
+def mixed(rows: Tensor, coordinates: Array) -> Tensor:
+    """The first m of some ``rows`` (k, n) become coordinatesᵀ rows, for ``coordinates`` (k, m), in place; those m."""
+    mix = torch.as_tensor(coordinates.T.copy(), dtype=rows.dtype, device=rows.device)
+    for columns in rows.split(_COLUMNS, 1):
+        columns[: len(mix)] = mix @ columns
+    return rows[: len(mix)]
 
 
 def advance_together(runs: Sequence[Krylov], many: MatVec, most: int) -> None:

@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 
 from ...utils.factors import eigh
-from ...utils.memory import free_bytes, out_of_memory, require
+from ...utils.memory import SMALL, free_bytes, out_of_memory, require
 from ...utils.torch_state import full_precision, norm64
 from .block_lanczos import BlockKrylov, breadth
-from .lanczos import Array, Krylov, MatVec
+from .lanczos import Array, Krylov, MatVec, mixed
 
 Score = Callable[[Array], Array]
 
 # Basis vectors held in memory, in bytes; beyond that the basis is compressed to its best Ritz vectors (ours). More than
-# the k that are looked for there are in any case: with eight, restarts cost a third more products or so.
-BASIS_BYTES, LEAST_ROOM = 1 << 30, 8
+# the k that are looked for there are in any case: with eight, restarts cost a third more products or so. Where memory
+# does not hold them it does with four; a restart has to keep some, and to get somewhere.
+BASIS_BYTES, LEAST_ROOM, TIGHT_ROOM = 1 << 30, 8, 4
+# Vectors that stand beside the basis: θ, its gradient, and a product, which comes in parts first (measured).
+BESIDE = 4
 # Least steps of the first look (more than k) and of the later ones (ours).
 FIRST_LOOK, LATER_LOOK = 8, 4
 # Chance that a later look ends although something better is there (ours). Its best interval θ ± residual holds *an*
@@ -71,19 +74,18 @@ def leading(
     """
     generator = torch.Generator().manual_seed(seed)
     capacity, block = capacity_for(size, k, max_products, dtype, device, many is not None)
-    best = _nothing(size, dtype, device)
+    store = _store(size, k, capacity, block, dtype, device)
+    best = _nothing(store)
     products, finer, settled = 0, 1.0, False
     while not settled and products < max_products and len(best.values) < size:
-        starts = torch.stack([torch.randn(size, generator=generator, dtype=dtype) for _ in range(block)]).to(device)
-        if near is not None and float(norm64(near)) > 0:
-            starts[0], near = near.to(starts), None
+        start, near = _starts(store, block, generator, near), None
         first = len(best.values) < k
         # The basis goes with the look: no second one beside it.
-        found, rest = _look(_begun(matvec, starts, best, k, capacity, unlooked, many), best, k, score,
+        found, rest = _look(_begun(matvec, start, best, store, unlooked, many), best, k, score,
                             tol * finer if first else tol, max_products - products)  # fmt: skip
         products += found.products
         if first:
-            best = _merge(best, found, k, score)
+            best = _merged(store, best, found, k, score)
             settled = 1 < block >= k == len(best.values)
             continue
         if not len(found.values):
@@ -91,15 +93,15 @@ def leading(
             products += spent
         if settled:
             break
-        if max_products - products < max(FIRST_LOOK, k) + len(found.values):  # as they are, by their own bounds
-            best = _merge(best, found, k, score)
+        if max_products - products < max(FIRST_LOOK, 2 * k) + 2 * len(found.values):  # as they are, by their own bounds
+            best = _merged(store, best, found, k, score)
             break
         # What was known may be mixtures of eigenvectors with what turned up beside them.
         if len(found.values):
-            best = _resolved(matvec, best, found, k, score, tol)
+            best = _resolved(matvec, store, best, found, k, score, tol)
             products += best.products
         else:  # a longer look from all of them tells them apart
-            near, best = torch.cat([best.vectors, rest.vectors]).sum(0), _nothing(size, dtype, device)
+            near, best = store[: k + len(rest.values)].sum(0), _nothing(store)
             finer *= FINER
     within = best.errors <= _allowed(best.values, tol, best.scale, dtype)
     best.converged = len(best.values) == k and bool(within.all())
@@ -108,8 +110,20 @@ def leading(
     return best
 
 
-def _nothing(size: int, dtype: torch.dtype, device: torch.device) -> Eigenpairs:
-    return Eigenpairs(np.zeros(0), torch.empty(0, size, dtype=dtype, device=device), np.zeros(0), np.zeros(0))
+def _nothing(store: Tensor) -> Eigenpairs:
+    return Eigenpairs(np.zeros(0), store[:0], np.zeros(0), np.zeros(0))
+
+
+def _starts(store: Tensor, block: int, generator: torch.Generator, near: Tensor | None) -> Tensor:
+    """(block, n) random vectors, the first of them ``near`` where that is given and not 0."""
+    if near is not None and block == 1 and float(norm64(near)) > 0:
+        torch.randn(store.shape[1], generator=generator, dtype=store.dtype)  # later looks start where they would have
+        return near.to(store)[None]
+    drawn = [torch.randn(store.shape[1], generator=generator, dtype=store.dtype) for _ in range(block)]
+    starts = (torch.stack(drawn) if block > 1 else drawn[0][None]).to(store.device)
+    if near is not None and float(norm64(near)) > 0:
+        starts[0] = near.to(starts)
+    return starts
 
 
 def _confirmed(matvec: MatVec, known: Eigenpairs, rest: Eigenpairs, tol: float, max_products: int) -> tuple[bool, int]:
@@ -134,22 +148,32 @@ def _confirmed(matvec: MatVec, known: Eigenpairs, rest: Eigenpairs, tol: float, 
     return False, measured
 
 
-def _resolved(matvec: MatVec, known: Eigenpairs, found: Eigenpairs, k: int, score: Score, tol: float) -> Eigenpairs:
-    """The k best Ritz pairs in the span of the known and the found, by a product with each."""
-    vectors = torch.cat([known.vectors, found.vectors])
-    products = torch.stack([matvec(v).clone() for v in vectors])
+def _resolved(
+    matvec: MatVec, store: Tensor, known: Eigenpairs, found: Eigenpairs, k: int, score: Score, tol: float
+) -> Eigenpairs:
+    """The k best Ritz pairs in the span of the known and the found, which ``store`` begins with, by products with each.
+
+    The products are kept where ``store`` has room for them, and made again of the Ritz vectors where it has none.
+    """
+    count = len(known.values) + len(found.values)
+    vectors, kept = store[:count], 2 * count <= len(store)
+    table = torch.zeros(count, count, dtype=torch.float64)
     with full_precision():
-        table = (vectors @ products.T).cpu().double()
+        for j in range(count):
+            product = matvec(vectors[j])
+            table[:, j] = (vectors @ product).cpu().double()
+            if kept:
+                store[count + j] = product
         values, columns = eigh((table + table.T) / 2)
-        turn = columns.T.to(vectors)
-        vectors, products = turn @ vectors, turn @ products
-    theta, left = values.numpy(), products - values.to(vectors)[:, None] * vectors
-    residuals = np.array([float(norm64(row)) for row in left])
-    scale = max(float(np.abs(theta).max()), found.scale)
-    errors = _errors(theta, residuals, _nothing(0, vectors.dtype, vectors.device), tol)
-    best = np.argsort(-score(theta), kind="stable")[:k]
-    of = torch.as_tensor(best, device=vectors.device)
-    return Eigenpairs(theta[best], vectors[of], residuals[best], errors[best], scale, len(theta))
+        order = np.argsort(-score(values.numpy()), kind="stable")
+        theta, turn = values.numpy()[order], columns.numpy()[:, order]
+        mixed(vectors, turn)
+        products = mixed(store[count : 2 * count], turn) if kept else map(matvec, vectors)
+        pairs = zip(products, vectors, theta, strict=True)
+        residuals = np.array([float(norm64(product - float(value) * vector)) for product, vector, value in pairs])
+    errors = _errors(theta, residuals, _nothing(store), tol)
+    scale, spent = max(float(np.abs(theta).max()), found.scale), count if kept else 2 * count
+    return Eigenpairs(theta[:k], vectors[:k], residuals[:k], errors[:k], scale, spent)
 
 
 def capacity_for(
@@ -163,7 +187,10 @@ def capacity_for(
     vector = torch.finfo(dtype).bits // 8 * size
     capacity = max(k + LEAST_ROOM, min(most, _basis_bytes(device) // max(1, vector)))
     block = breadth(k, capacity) if blocks else 1
-    held = min(capacity + block, size) + 2 * k + 4 * block  # basis, what was found, and what one product needs
+    left = free_bytes(device) if vector * (capacity + BESIDE) > SMALL else None
+    if left is not None and block == 1:
+        capacity = min(capacity, max(k + TIGHT_ROOM, left // vector - 1 - BESIDE))
+    held = min(capacity + block, size) + BESIDE * block
     require(
         f"a look for {k} eigenvalues among {size}, which holds {held} vectors ({vector / 1e9:.3g} GB each),",
         held * vector, "ask for fewer, or for one block at a time (params=…, curvature.by_block)", device,
@@ -171,20 +198,25 @@ def capacity_for(
     return capacity, block
 
 
-def _begun(
-    matvec: MatVec, starts: Tensor, known: Eigenpairs, k: int, capacity: int, unlooked: MatVec | None,
-    many: MatVec | None,
-) -> Krylov:  # fmt: skip
-    """A run from ``starts`` (b, n) clear of what is known; where memory runs out with a basis of half the size."""
+def _store(size: int, k: int, capacity: int, block: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Rows for the basis of every look, and what was found before it; fewer where memory runs out."""
     while True:
         try:
-            if many is None or len(starts) == 1:
-                return Krylov(matvec, starts[0], known.vectors, capacity, known.scale, unlooked)
-            return BlockKrylov(matvec, many, starts, known.vectors, capacity, known.scale)
+            return torch.empty(min(capacity, size) + block, size, dtype=dtype, device=device)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or capacity <= k + LEAST_ROOM:
+            if not out_of_memory(error) or capacity <= k + TIGHT_ROOM:
                 raise
-            capacity = max(k + LEAST_ROOM, capacity // 2)
+            capacity = max(k + TIGHT_ROOM, capacity // 2)
+
+
+def _begun(
+    matvec: MatVec, starts: Tensor, known: Eigenpairs, store: Tensor, unlooked: MatVec | None, many: MatVec | None
+) -> Krylov:
+    """A run from ``starts`` (b, n) clear of what is known, in what is left of the ``store`` that begins with it."""
+    capacity = len(store) - len(starts) - len(known.values)
+    if many is None or len(starts) == 1:
+        return Krylov(matvec, starts[0], known.vectors, capacity, known.scale, unlooked, store)
+    return BlockKrylov(matvec, many, starts, known.vectors, capacity, known.scale, store)
 
 
 def _basis_bytes(device: torch.device) -> int:
@@ -221,12 +253,20 @@ def _look(
         if last or (within and not undecided):
             break
         if krylov.steps == krylov.capacity:
-            krylov.compress(np.sort(order[: k + (krylov.capacity - k) // 3]))
+            krylov.compress(np.sort(order[: _kept(k if first else len(best), krylov.capacity)]))
 
-    def pairs(of: Any) -> Eigenpairs:
-        return Eigenpairs(theta[of], krylov.vectors(coordinates[:, of]), residual[of], errors[of], scale, products)
+    beside = order[len(best) : len(best) + 1] if not first else order[:0]
+    vectors = krylov.settle(coordinates[:, np.r_[best, beside]])
 
-    return pairs(best), pairs(order[len(best) : len(best) + 1] if not first else order[:0])
+    def pairs(of: Any, rows: Tensor) -> Eigenpairs:
+        return Eigenpairs(theta[of], rows, residual[of], errors[of], scale, products)
+
+    return pairs(best, vectors[: len(best)]), pairs(beside, vectors[len(best) :])
+
+
+def _kept(wanted: int, capacity: int) -> int:
+    """Ritz vectors that a restart keeps: those ``wanted``, and a third of the rest of the basis."""
+    return wanted + max(1, (capacity - wanted) // 3)
 
 
 def _may_be_missed(krylov: Krylov, floor: float, score: Score) -> bool:
@@ -261,15 +301,15 @@ def _allowed(values: Array, tol: float, scale: float, dtype: torch.dtype) -> Arr
     return np.maximum(tol * np.abs(values), max(2 * torch.finfo(dtype).eps, tol**2) * scale)
 
 
-def _merge(known: Eigenpairs, found: Eigenpairs, k: int, score: Score) -> Eigenpairs:
-    if not len(found.values) or not len(known.values):  # no copies: they may be large
-        one = known if len(known.values) else found
-        return Eigenpairs(one.values, one.vectors, one.residuals, one.errors, found.scale)
+def _merged(store: Tensor, known: Eigenpairs, found: Eigenpairs, k: int, score: Score) -> Eigenpairs:
+    """The k best of the known and the found, which ``store`` begins with, in place."""
     values = np.concatenate([known.values, found.values])
     best = np.argsort(-score(values), kind="stable")[:k]
+    if (best != np.arange(len(best))).any():
+        mixed(store[: len(values)], np.eye(len(values))[:, best])
     return Eigenpairs(
         values[best],
-        torch.cat([known.vectors, found.vectors])[torch.as_tensor(best, device=known.vectors.device)],
+        store[: len(best)],
         np.concatenate([known.residuals, found.residuals])[best],
         np.concatenate([known.errors, found.errors])[best],
         found.scale,

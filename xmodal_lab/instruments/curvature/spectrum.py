@@ -118,7 +118,7 @@ def top_eigenvalues(
         ``values`` (k,), with error bounds, whether they converged, and how many products were spent.
 
     Raises:
-        ValueError: k below 1 or above the dimension; a basis of k + 8 vectors that does not fit into memory, with the
+        ValueError: k below 1 or above the dimension; a basis of k + 4 vectors that does not fit into memory, with the
             number; as :func:`hessian`.
 
     Warns:
@@ -166,7 +166,8 @@ def top_eigenvalues(
             near,
             operator.products_of if _in_blocks(operator, k) else None,
         )
-        values, found, residuals, errors = pairs.values, pairs.vectors, pairs.residuals, pairs.errors
+        values, residuals, errors = pairs.values, pairs.residuals, pairs.errors
+        found = pairs.vectors.clone() if vectors else pairs.vectors[:0]  # not the basis that they lie in
         converged = pairs.converged
     for vector in found:  # one at a time: they may be large
         vector *= signs(vector[:, None])

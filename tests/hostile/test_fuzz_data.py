@@ -234,10 +234,11 @@ def one_tower() -> Calls:
     tower = ot.OneTower.for_dataset(dataset, ["image", "audio"], width=4, layers=1, heads=2, patch=4, frames=4)
     tokens = tower.embed(views)
     calls = {
-        "one_tower.Patches": Call(ot.Patches, {"shape": [1, 8, 8], "width": 4, "size": 4}),
-        "one_tower.Frames": Call(ot.Frames, {"shape": [1, 8, 8], "width": 4, "size": 4}),
+        "one_tower.Patches": Call(ot.Patches, {"shape": [1, 8, 8], "width": 4, "size": 4, "pad": True}),
+        "one_tower.Frames": Call(ot.Frames, {"shape": [1, 8, 8], "width": 4, "size": 4, "pad": True}),
         "one_tower.Words": Call(ot.Words, {"length": 4, "ids": 5, "width": 4}),
-        "one_tower.Sequences": Call(ot.Sequences, {"shape": [4, 5], "width": 4}),
+        "one_tower.Sequences": Call(ot.Sequences, {"shape": [4, 5], "width": 4, "size": 2}),
+        "one_tower.Features": Call(ot.Features, {"length": 5, "width": 4, "size": 2}),
         "one_tower.Block": Call(ot.Block, {"width": 4, "heads": 2}),
         "one_tower.OneTower": Call(
             ot.OneTower, {"readers": {"image": reader}, "width": 4, "outputs": 2, "layers": 1, "heads": 2}

@@ -57,7 +57,7 @@ class Patches(nn.Module):
         channels, height, across = _three(shape)
         size, width = check.integer("size", size, at_least=1), check.integer("width", width, at_least=1)
         below, beside = -height % size, -across % size
-        if (below or beside) and not check.instance("pad", pad, bool):
+        if not check.instance("pad", pad, bool) and (below or beside):
             raise ValueError(
                 f"pictures of {height}x{across} do not split into patches of {size}x{size}; choose a divisor."
             )
@@ -89,7 +89,7 @@ class Frames(nn.Module):
         channels, bands, frames = _three(shape)
         size, width = check.integer("size", size, at_least=1), check.integer("width", width, at_least=1)
         self.more = -frames % size
-        if self.more and not check.instance("pad", pad, bool):
+        if not check.instance("pad", pad, bool) and self.more:
             raise ValueError(f"{frames} frames do not split into slices of {size}; choose a divisor.")
         self.size, self.count = size, (frames + self.more) // size
         self.linear = nn.Linear(channels * bands * size, width)

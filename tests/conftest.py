@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 os.environ["XMODAL_CHECK_SHAPES"] = "1"
@@ -43,6 +45,18 @@ def _what_is_loaded_stays() -> None:
     """Whoever looks for circles, Python itself or a test, looks at what was made since: not at all of PyTorch again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _this_checkout_is_asked_for_its_commit_once() -> Iterator[None]:
+    """Every sweep asks git twice, which takes as long as a toy sweep; other repositories are asked each time."""
+    from xmodal_lab.sweeps import circumstances
+
+    ask, root = circumstances._git, Path(__file__).resolve().parent.parent
+    once = functools.cache(ask)
+    circumstances._git = lambda folder, *words: (once if folder.is_relative_to(root) else ask)(folder, *words)
+    yield
+    circumstances._git = ask
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

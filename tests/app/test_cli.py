@@ -159,7 +159,9 @@ sys.exit(status)
 
 
 @pytest.mark.parametrize("line", ["claims", "cache ls"])  # more than Python holds back, and less
-@pytest.mark.parametrize(("output", "status", "told"), [("ended", 141, ""), ("full", 1, "xmodal: error: .*No space left")])
+@pytest.mark.parametrize(
+    ("output", "status", "told"), [("ended", 141, ""), ("full", 1, "xmodal: error: .*No space left")]
+)
 def test_an_output_that_ends_or_is_full_is_no_traceback(output: str, status: int, told: str, line: str) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs Linux")

@@ -123,9 +123,9 @@ def test_a_row_that_takes_too_long_is_stopped_and_what_shares_its_sweeps_is_not_
         *claims(("error", at_its_end), ("lacks", lacking)),
     ]  # fmt: skip
     begun = time.monotonic()
-    found = fitting.tried(asked, Conditions(MINE), 6.0)
+    found = fitting.tried(asked, Conditions(MINE), 3.0)
     assert found["mine.late"] is None and "mine.with_it" not in found
-    assert found["mine.first"] is not None and found["mine.first"] < 6
+    assert found["mine.first"] is not None and found["mine.first"] < 3
     assert found["mine.error"] is not None, "measuring will tell the error"
     assert found["mine.lacks"] == 0 and found["mine.first"] > 0
     assert time.monotonic() - begun < 120

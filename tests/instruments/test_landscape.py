@@ -11,6 +11,7 @@ from worlds import quadratic, toy
 
 import xmodal_lab as xl
 from xmodal_lab import landscape
+from xmodal_lab.instruments.landscape import planes as planes_module
 from xmodal_lab.instruments.landscape.adaptive import TREND, _matern, _Surface, adaptive, start
 from xmodal_lab.losses import Loss
 from xmodal_lab.models.one_tower import OneTower
@@ -276,6 +277,22 @@ def test_top_eigenvectors_span_the_sharpest_plane() -> None:
     line = landscape.line(loss, points=3, span=1.0, direction=pair[0])
     second = float(line[0] + line[2] - 2 * line[1])
     assert second == pytest.approx(float(values[-1]), rel=1e-4)
+
+
+def test_a_trajectory_of_many_checkpoints_is_worked_out_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces were as long for each checkpoint, however many there were."""
+    theta = {"w": torch.zeros(70_000)}
+    far = torch.linspace(0, 2, 100)
+    path = [{"w": torch.cat([x.expand(40_000), (x**2).expand(30_000)])} for x in far]
+    bowl = Loss(lambda p: (p["w"] ** 2).mean(), theta)
+    pieces = [piece for _, _, piece in planes_module._offsets(theta, path)]
+    assert sum(piece.shape[1] for piece in pieces) == 70_000
+    assert max(piece.numel() * piece.element_size() for piece in pieces) <= 1 << 23
+    whole = landscape.trajectory_plane(bowl, path, 5)
+    monkeypatch.setattr(planes_module, "STRETCH", 999)
+    few = landscape.trajectory_plane(bowl, path, 5)
+    np.testing.assert_allclose(few["path"], whole["path"], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(few["loss"], whole["loss"], rtol=1e-5, atol=1e-6)
 
 
 def test_trajectory_plane_holds_the_path_and_shares_it_between_runs() -> None:

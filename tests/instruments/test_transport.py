@@ -201,6 +201,38 @@ def test_what_memory_does_not_hold_is_refused_before_it_starts() -> None:
     assert float(transport.w2(many, many, "sliced", projections=2)) == 0
 
 
+def test_entropic_says_what_it_needs_by_the_domain_that_it_will_run_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing underflows it takes a quarter of what a plan does, and was refused all the same."""
+    a, b = normal(400, 3), normal(400, 3, seed=1)
+    free = transport.w2(a, b, "entropic", blur=0.2)
+    monkeypatch.setattr(room, "SMALL", 0)
+    monkeypatch.setattr(room, "free_bytes", lambda device=None: 3_000_000)
+    assert transport.w2(a, b, "entropic", blur=0.2) == free
+    monkeypatch.setattr(clouds, "_regularised", lambda *_: pytest.fail("work was done before it was refused"))
+    with pytest.raises(ValueError, match=r"entropic W2 between 400 and 400 points needs about 0\.0064 GB of memory"):
+        transport.w2(a, b, "entropic", blur=1e-4)
+    with pytest.raises(ValueError, match=r"exact W2 between 400 and 400 points needs about 0\.008 GB of memory"):
+        transport.w2(a, b)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize(("method", "size"), [("exact", 1000), ("entropic", 2500)])
+def test_what_is_said_to_be_needed_is_what_the_system_counts(method: str, size: int) -> None:
+    a, b = normal(size, 16), 0.5 + normal(size, 16, seed=1)
+    transport.w2(a[:50], b[:50], method)
+    told = {"exact": clouds.EXACT_BYTES, "entropic": clouds.SCALED_BYTES}[method] * size**2
+
+    def resident(key: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before = resident("VmRSS")
+    transport.w2(a, b, method)
+    taken = resident("VmHWM") - before
+    assert 0.5 * told < taken < 1.15 * told + 8e6
+
+
 def test_what_the_system_has_left_is_what_may_be_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (room.free_bytes() or 0) > 1 << 20
     for name, text in {

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 ENGINES = ("xmodal", "loss-landscapes")
-# Scalars of each checkpoint that a trajectory's axes are worked out from at a time (ours).
-STRETCH = 1 << 16
+# Scalars that a trajectory's axes are worked out from at a time: of each checkpoint, and of all together (ours).
+STRETCH, TOGETHER = 1 << 16, 1 << 20
 
 
 # -- lines and planes --------------------------------------------------------------------------------
@@ -367,15 +367,17 @@ def _attributes(loss: Loss, centre: float, *, span: float, normalization: str, s
 
 def _offsets(params: Params, checkpoints: Sequence[Direction]) -> Iterator[tuple[str, slice, Tensor]]:
     """Checkpoints relative to θ in float64, (checkpoints, m), for one stretch of a parameter after the other."""
+    stretch = max(1, min(STRETCH, TOGETHER // len(checkpoints)))
     for name, p in params.items():
         theta = p.reshape(-1)
-        for start in range(0, len(theta), STRETCH):
-            part = slice(start, start + STRETCH)
+        for start in range(0, len(theta), stretch):
+            part = slice(start, start + stretch)
             here = wide(theta[part])
-            rows = [
-                wide(c[name].reshape(-1)[part]) - here if name in c else torch.zeros_like(here) for c in checkpoints
-            ]
-            yield name, part, torch.stack(rows)
+            piece = here.new_zeros(len(checkpoints), len(here))
+            for row, checkpoint in zip(piece, checkpoints, strict=True):
+                if name in checkpoint:
+                    torch.sub(wide(checkpoint[name].detach().reshape(-1)[part]), here, out=row)
+            yield name, part, piece
 
 
 def _from_below(at: np.ndarray, firsts: Sequence[int], pair: Sequence[Params]) -> np.ndarray:

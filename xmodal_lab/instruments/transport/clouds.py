@@ -28,8 +28,8 @@ METHODS = ("exact", "gaussian", "sliced", "entropic")
 
 # Pairs of points above which an exact distance takes over 1 GB and ten seconds (ours).
 EXACT_PAIRS = 25_000_000
-# Memory that a pair of points takes (measured).
-EXACT_BYTES, ENTROPIC_BYTES = 50, 40
+# Memory that a pair of points takes (measured): exact; entropic by its plan, and where factors of rows and columns do.
+EXACT_BYTES, ENTROPIC_BYTES, SCALED_BYTES = 50, 40, 11
 # Numbers that the sliced distance sorts at a time (ours): 32 MB in single precision.
 _SORTED_AT_ONCE = 1 << 23
 # When the entropic distance stops (ours).
@@ -384,15 +384,17 @@ def _gather_squared(
 
 
 def _entropic(clouds: _Clouds, blur: float, debiased: bool) -> Tensor:
-    pairs = max(len(clouds.a), len(clouds.b)) ** 2 if debiased else len(clouds.a) * len(clouds.b)
-    what = f"entropic W2 between {len(clouds.a)} and {len(clouds.b)} points"
-    require(what, ENTROPIC_BYTES * pairs, _instead(ENTROPIC_BYTES, clouds.a.device), clouds.a.device)
-    sweeps = USUAL_SWEEPS * (3 if debiased else 1)
-    tell_if_long(what, sweeps * pairs, "use a random subset of each cloud, or method='sliced'", stacklevel=4)
     a, b, mass_a, mass_b, unit = clouds.double()
     with torch.no_grad():
         apart = mass_a @ a.square().sum(1) + mass_b @ b.square().sum(1) - 2 * (mass_a @ a) @ (mass_b @ b)
         epsilon = blur * max(0.0, float(apart))  # the mean squared distance
+    pairs = max(len(a), len(b)) ** 2 if debiased else len(a) * len(b)
+    needed = _bytes_of_a_pair(a, b, epsilon)
+    what = f"entropic W2 between {len(a)} and {len(b)} points"
+    require(what, needed * pairs, _instead(needed, clouds.a.device), clouds.a.device)
+    sweeps = USUAL_SWEEPS * (3 if debiased else 1)
+    told = f"{what}, which takes about {gigabytes(needed * pairs)} of memory,"
+    tell_if_long(told, sweeps * pairs, "use a random subset of each cloud, or method='sliced'", stacklevel=4)
     if epsilon == 0:  # every point is the same point
         return _root((a.sum() - b.sum()) * 0).to(clouds.a)
     squared = _regularised(a, mass_a, b, mass_b, epsilon)
@@ -420,6 +422,13 @@ class _Entropic:
     onto_b: Tensor | None
     onto_a: Tensor | None
     made: int
+
+
+def _bytes_of_a_pair(a: Tensor, b: Tensor, epsilon: float) -> int:
+    """What a pair of points will take: less where no distance can be so large that exp(-C/ε) underflows."""
+    with torch.no_grad():
+        reach = 2 * max(float(side.square().sum(1).amax()) ** 0.5 for side in (a, b))
+    return SCALED_BYTES if reach**2 < epsilon * scaling.SPREAD[a.dtype] / 2 else ENTROPIC_BYTES
 
 
 def _regularised(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float) -> Tensor:
@@ -464,6 +473,8 @@ def _by_scaling(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: f
 
 def _by_plan(a: Tensor, mass_a: Tensor, b: Tensor, mass_b: Tensor, epsilon: float) -> _Entropic:
     """By the plan itself, in whichever domain holds it."""
+    what = f"the plan of entropic W2 between {len(a)} and {len(b)} points, as exp(-C/ε) underflows,"
+    require(what, ENTROPIC_BYTES * len(a) * len(b), _instead(ENTROPIC_BYTES, a.device), a.device)
     cost = squared_distances(a, b)
     found, u, v, made = entropic_plan(cost[None], mass_a[None], mass_b[None], epsilon, _SWEEPS, _MARGINAL_ERROR)
     plan = found[0]

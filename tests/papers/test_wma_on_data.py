@@ -204,11 +204,19 @@ def test_cells_that_were_not_trained_are_not_chosen_from() -> None:
     np.testing.assert_array_equal(choosing.best_cell(cube), score.sel(alpha=0.2, beta=1.2, split="test"))
 
 
-def test_rows_of_the_ledger_run_on_a_dataset_of_ones_own(own: xl.Dataset) -> None:
-    two = replace(
+def pair(own: xl.Dataset) -> xl.Dataset:
+    return replace(
         own, **{k: s.select(("image", "text")) for k, s in own.splits.items()}, kinds={"image": "image", "text": "text"}
     )  # type: ignore[arg-type]
-    c = Conditions(dataset=two, seeds=(0, 1), settings=SHORT)
+
+
+def test_rows_that_share_a_grid_all_take_the_settings(own: xl.Dataset) -> None:
+    rows = xl.claims.run(["wma.N", "wma.X"], dataset=pair(own), seeds=range(5), settings=SHORT, progress=False)
+    assert "not measured" not in set(rows["verdict"]) and (rows["n"] == 5).all()
+
+
+def test_rows_of_the_ledger_run_on_a_dataset_of_ones_own(own: xl.Dataset) -> None:
+    c = Conditions(dataset=pair(own), seeds=(0, 1), settings=SHORT)
     found = {claim.id: claim.measure(c) for claim in claims.CLAIMS if claim.id not in ("wma.I", "wma.0")}
     assert "image as 20 patches of 3x3, padded to 15x12, text as 4 ids of" in found["wma.N"].note
     for name in ("wma.N", "wma.X", "wma.Y", "wma.O"):

@@ -165,21 +165,37 @@ class Conditions:
         key = f"{key} {self.seeds}"
         if key not in self.memory:
             self.memory[key] = self._noting(key, function)
-        for noted, seen in zip((self.devices, self.rows), self.memory.get(f"seen by {key}", ()), strict=False):
-            noted.update(seen)
+        devices, rows, told = self.memory.get(f"seen by {key}", ((), (), {}))
+        self.devices.update(devices)
+        self.rows.update(rows)
+        self._tell(told)
         found: Found = self.memory[key]
         return found
 
     def _noting(self, key: str, function: Callable[[], Found]) -> Found:
         """``function()``; what its sweeps note goes with it, to every claim that shares it."""
-        before = set(self.devices), set(self.rows)
-        self.devices.clear()
-        self.rows.clear()
+        before = set(self.devices), set(self.rows), {name: set(values) for name, values in self.told.items()}
+        for noted in (self.devices, self.rows, self.told):
+            noted.clear()
         found = function()
-        self.memory[f"seen by {key}"] = set(self.devices), set(self.rows)
+        told = {name: set(values) for name, values in self.told.items()}
+        self.memory[f"seen by {key}"] = set(self.devices), set(self.rows), told
         self.devices.update(before[0])
         self.rows.update(before[1])
+        self._tell(before[2])
         return found
+
+    def _tell(self, more: Mapping[str, set[str]]) -> None:
+        """Note settings that were taken by what several claims share, as if each had asked for it itself.
+
+        Raises:
+            Refused: with these, the claim would take several values in place of one setting.
+        """
+        for name, values in more.items():
+            both = self.told.get(name, set()) | values
+            self.told[name] = {"taken"} if "taken" in both else both
+            if len(self.told[name]) > 1:
+                raise Refused(f"this claim compares values of {name!r} itself, so it cannot be set.")
 
 
 @dataclass(frozen=True)

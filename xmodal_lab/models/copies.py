@@ -76,7 +76,7 @@ def bare(module: nn.Module) -> nn.Module:
 def uncompiled(module: nn.Module) -> Iterator[None]:
     """What ``torch.compile`` made of parts of ``module`` runs as it was written, since its parameters are replaced."""
     compiled = any(
-        hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in module.modules()
+        "_orig_mod" in m._modules or getattr(m, "_compiled_call_impl", None) is not None for m in module.modules()
     )
     if not compiled:
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock, RLock
 from typing import Any, NamedTuple
@@ -64,23 +64,26 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
     Meanwhile its forward runs once, also where it checkpoints activations, and recurrent layers can be differentiated.
     """
-    with alone_with(model), without_recomputing(), _differentiable_recurrence(model):
+    with alone_with(model), without_recomputing():
         modes = {m: m.training for m in model.modules()}
-        model.eval()
-        try:
-            yield
-        finally:
-            for m, mode in modes.items():
-                m.training = mode
+        with _differentiable_recurrence(modes):
+            if any(modes.values()):
+                model.eval()
+            try:
+                yield
+            finally:
+                for m, mode in modes.items():
+                    if m.training != mode:
+                        m.training = mode
 
 
 @contextmanager
-def _differentiable_recurrence(model: nn.Module) -> Iterator[None]:
-    """CuDNN off where ``model`` has RNN, LSTM or GRU layers on CUDA.
+def _differentiable_recurrence(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """CuDNN off where RNN, LSTM or GRU layers on CUDA are among the ``modules``.
 
     cuDNN's have no gradient in eval mode and no second one in any; torch's own kernels have both.
     """
-    recurrent = [m for m in model.modules() if isinstance(m, nn.RNNBase)]
+    recurrent = [m for m in modules if isinstance(m, nn.RNNBase)]
     if not any(p.device.type == "cuda" for m in recurrent for p in m.parameters()):
         yield
         return

@@ -74,7 +74,7 @@ def check_derivatives(given: Loss, loss: Loss, names: Sequence[str]) -> None:
             where, wrong = layer or (None, report.wrong)
             raise ValueError(_refusal(loss.name, where, replace(wrong, told=report.wrong.told)))
     elif report.sure and report.exact:
-        report = _running(loss, term, names)
+        report = _running(loss, term, names, report.centre)
     if report.wrong is not None or not report.sure:
         _unsure(loss.name)
     _RIGHT[given] = parts, (right if known == parts else set()) | set(names)
@@ -90,7 +90,7 @@ def check_function(name: str, fn: Callable[[Params], Tensor], point: Params) -> 
     with refused(name):
         report = compared(fn, point)
         if report.wrong is None and report.sure and report.exact:
-            report = as_it_runs(fn, fn, point)
+            report = as_it_runs(fn, fn, point, right=report.centre)
     if report.wrong is not None and report.exact:
         raise ValueError(_refusal(name, None, report.wrong))
     if report.wrong is not None or not report.sure:
@@ -155,15 +155,16 @@ def _report(loss: Loss, names: Sequence[str]) -> tuple[Term, Report]:
     terms = [*map(loss.on_few, FEW_ROWS), whole] if isinstance(loss, ModuleLoss) else [whole]
     for term in terms:
         try:
-            return term, compared(term.fn, point)
+            report = compared(term.fn, point)
+            return term, report if term is terms[0] else replace(report, centre=None)  # of other rows
         except (RuntimeError, MemoryError, ValueError, LookupError, TypeError, AttributeError) as error:
             if term is whole or refuses(error):
                 raise
     raise AssertionError  # the last term returns or raises
 
 
-def _running(loss: Loss, term: Term, names: Sequence[str]) -> Report:
-    """Whether a product as it runs, in the loss's dtype and on a whole chunk, is that which was found right.
+def _running(loss: Loss, term: Term, names: Sequence[str], right: Any) -> Report:
+    """Whether a product as it runs, in the loss's dtype and on a whole chunk, is that which was found ``right``.
 
     Raises:
         ValueError: it is not; the message names the layer.
@@ -174,7 +175,7 @@ def _running(loss: Loss, term: Term, names: Sequence[str]) -> Report:
         if isinstance(loss, ModuleLoss):
             runs = loss.on_repeated(FEW_ROWS[0])
             term = loss.on_few(FEW_ROWS[0])
-        report = as_it_runs(runs.fn, term.fn, point)
+        report = as_it_runs(runs.fn, term.fn, point, right=right)
     except (RuntimeError, MemoryError, ValueError, LookupError, TypeError, AttributeError) as error:
         if refuses(error):
             raise

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ...losses import Params
 from ...utils.memory import require
-from ...utils.torch_state import wide
+from ...utils.torch_state import gradients, wide
 from .in_double import InDouble
 from .second_order import FastSecondDerivatives
 
@@ -75,6 +75,7 @@ class Report:
     wrong: Wrong | None = None
     sure: bool = True
     exact: bool = True  # in float64
+    centre: _Slope | None = None  # what was seen beside the point, to be compared with once more
 
 
 def compared(fn: Function, point: Mapping[str, Tensor], seed: int = 0) -> Report:
@@ -97,7 +98,9 @@ def compared(fn: Function, point: Mapping[str, Tensor], seed: int = 0) -> Report
     return _compared(fn, point, seed, exact=False)
 
 
-def as_it_runs(runs: Function, exact: Function, point: Mapping[str, Tensor], seed: int = 0) -> Report:
+def as_it_runs(
+    runs: Function, exact: Function, point: Mapping[str, Tensor], seed: int = 0, right: _Slope | None = None
+) -> Report:
     """Compare a product with the Hessian, as it will run, with the same in float64, whose formula is known to be right.
 
     A layer may take another way in float32, or with many rows, than where its derivatives were tried.
@@ -106,15 +109,15 @@ def as_it_runs(runs: Function, exact: Function, point: Mapping[str, Tensor], see
         runs: dict of tensors -> scalar tensor, evaluated in the dtype of ``point``.
         exact: the same function, evaluated in float64; it may have it on fewer rows.
         point, seed: as of :func:`compared`.
+        right: what that has seen of ``exact`` there, if it has.
     """
     size = {n: _size(p) for n, p in point.items() if p.numel()}
     at, v = _drawn({n: p.detach() for n, p in point.items()}, size, seed, exact=True)
-    with twice_differentiable(exact=True):
-        right = _Slope(exact, at, size, along=v)
     own = {n: p.dtype for n, p in point.items()}
-    with twice_differentiable():
+    with gradients():
+        right = right or _Slope(exact, at, size, True, along=v)
         found = _Slope(
-            runs, {n: p.to(own[n]) for n, p in at.items()}, size, along={n: x.to(own[n]) for n, x in v.items()}
+            runs, {n: p.to(own[n]) for n, p in at.items()}, size, False, along={n: x.to(own[n]) for n, x in v.items()}
         )
     if not (right.finite and found.finite):
         return Report()
@@ -146,8 +149,7 @@ def twice_differentiable(exact: bool = False) -> Iterator[None]:
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
+        stack.enter_context(gradients())
         # The fused attention kernels cannot be differentiated twice, the plain one can.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(FastSecondDerivatives())
@@ -166,11 +168,11 @@ def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
     way_out = "ask for one block at a time (params=…, curvature.by_block)"
     require(f"a look at the derivatives in {numbers} parameters", VECTORS * bytes_of_one, way_out, device)
     at, v = _drawn(point, size, seed, exact)
-    with twice_differentiable(exact):
-        centre = _Slope(fn, at, size, along=v)
+    with gradients():
+        kept = centre = _Slope(fn, at, size, exact, along=v)
         if not centre.finite:  # perhaps θ has to be what it is; then it is looked at there
             at = {n: p.double() if exact else p.clone() for n, p in point.items()}
-            centre = _Slope(fn, at, size, along=v)
+            kept, centre = None, _Slope(fn, at, size, exact, along=v)
         if not centre.finite:  # whoever asks for a product is told
             return Report(exact=exact)
         if centre.told:
@@ -179,13 +181,14 @@ def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
         fine = all(g.dtype == torch.float64 for g in centre.gradient)
         for h in STEPS if fine else COARSE_STEPS:
             up, down = (
-                _Slope(fn, {n: p.add(v[n], alpha=s * h) if n in v else p for n, p in at.items()}, size) for s in (1, -1)
+                _Slope(fn, {n: p.add(v[n], alpha=s * h) if n in v else p for n, p in at.items()}, size, exact)
+                for s in (1, -1)
             )
             if up.finite and down.finite:
                 first.see(_values(centre, up, down, h), h)
                 second.see(_gradients(centre, up, down, h), h)
             if first.agreed and second.agreed:
-                return Report(exact=exact)
+                return Report(exact=exact, centre=kept)
     for order, judge in ((1, first), (2, second)):
         if (found := judge.wrong()) is not None:
             return Report(Wrong(order, found), exact=exact)
@@ -221,31 +224,32 @@ class _Slope:
     Tensor by tensor, and nothing twice: of a large net each vector of float64 is twice its weights.
     """
 
-    def __init__(self, fn: Function, at: Params, size: Mapping[str, float], along: Params | None = None) -> None:
+    def __init__(
+        self, fn: Function, at: Params, size: Mapping[str, float], exact: bool, along: Params | None = None
+    ) -> None:
         # Whoever gives a direction keeps the point, and a module may work on its weights in place.
         leaves = {n: (at[n].detach() if along is None else at[n].detach().clone()).requires_grad_() for n in size}
-        value = fn({**at, **leaves})
         parts: list[Tensor | None] = [None] * len(leaves)
-        if value.requires_grad:
-            parts = list(
-                torch.autograd.grad(value, list(leaves.values()), create_graph=along is not None, allow_unused=True)
-            )
-        self.value = float(value.detach())
-        self.rounding = 16 * max((torch.finfo(p.dtype).eps for p in leaves.values()), default=0.0)
+        rows: list[Tensor | None] = [] if along is None else [None] * len(leaves)
         self.told, self.along = False, 0.0
-        rows: list[Tensor | None] = []
-        if along is not None:
-            self.along = sum(
-                float((g.detach() * along[n]).sum()) for n, g in zip(leaves, parts, strict=True) if g is not None
-            )
-            roots = [(g, along[n]) for n, g in zip(leaves, parts, strict=True) if g is not None and g.requires_grad]
-            self.told = _meets_error([g for g, _ in roots])
-            rows = [None] * len(leaves)
+        with twice_differentiable(exact):  # around nothing else: each call of torch inside costs more
+            value = fn({**at, **leaves})
+            if value.requires_grad:
+                parts = list(
+                    torch.autograd.grad(value, list(leaves.values()), create_graph=along is not None, allow_unused=True)
+                )
+            pairs = [] if along is None else [(g, along[n]) for n, g in zip(leaves, parts, strict=True)]
+            roots = [(g, v) for g, v in pairs if g is not None and g.requires_grad]
             if roots:
                 outputs, vectors = zip(*roots, strict=True)
                 rows = list(torch.autograd.grad(outputs, list(leaves.values()), vectors, allow_unused=True))
-        del value
+        if along is not None:
+            self.along = sum(float((g.detach() * v).sum()) for g, v in pairs if g is not None)
+            self.told = _meets_error([g for g, _ in roots])
+        self.value = float(value.detach())
+        self.rounding = 16 * max((torch.finfo(p.dtype).eps for p in leaves.values()), default=0.0)
         units = list(size.values())
+        del value, pairs, roots
         self.product = _scaled(rows, leaves, units)
         self.gradient = _scaled(parts, leaves, units)
         sums = torch.stack([wide(x.sum()) for x in (*self.gradient, *self.product)])

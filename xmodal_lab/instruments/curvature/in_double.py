@@ -16,6 +16,7 @@ WIDER = {
     torch.complex32: torch.complex128,
     torch.complex64: torch.complex128,
 }
+PLAIN = frozenset({bool, int, float, str, type(None), torch.Size})
 CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
 # They ask for the very tensors that they are given.
 AS_GIVEN = (torch.autograd.grad, torch.autograd.backward, Tensor.backward)
@@ -31,18 +32,19 @@ class InDouble(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """``func(*args, **kwargs)``."""
-        kwargs = kwargs or {}
         if func in AS_GIVEN:
-            return func(*args, **kwargs)
+            return func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
         in_place = name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__"))
         kept = 1 if in_place else 0  # a copy of what is written to would be written to in vain
-        wide = (*args[:kept], *(_wide(a) for a in args[kept:]))
-        return _wide((Tensor.double if func in CASTS else func)(*wide, **_wide(kwargs)))
+        wide = [*args[:kept], *map(_wide, args[kept:])]
+        return _wide((Tensor.double if func in CASTS else func)(*wide, **(_wide(kwargs) if kwargs else {})))
 
 
 def _wide(value: Any) -> Any:
     """``value`` with its floating tensors, and names of floating dtypes, in float64."""
+    if type(value) in PLAIN:  # most of what functions are given, and give
+        return value
     if isinstance(value, Tensor):
         return value.to(WIDER[value.dtype]) if value.dtype in WIDER else value
     if isinstance(value, torch.dtype):

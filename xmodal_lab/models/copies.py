@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,7 +23,11 @@ def copy_of(module: nn.Module) -> nn.Module:
     Raises:
         TypeError: it holds a lock or an open file, or forbids it.
     """
-    kept = [t for m in module.modules() for t in tensors_in(list(vars(m).values())) if not t.is_leaf]
+    # What every module has, and is mostly empty, is passed over: of a small net the search takes as long as the copy.
+    held = [
+        v for m in module.modules() for v in vars(m).values() if type(v) is not bool and not (_is_dict(v) and not v)
+    ]
+    kept = [t for t in tensors_in(held) if not t.is_leaf]
     try:
         with torch.inference_mode(False):  # a copy of parameters made in inference mode can be trained
             return copy.deepcopy(module, {id(t): t.detach() for t in kept})
@@ -32,6 +37,10 @@ def copy_of(module: nn.Module) -> nn.Module:
             f"{type(module).__name__} cannot be copied ({why}); keep what cannot be copied out of the module, or give "
             "that a __deepcopy__."
         ) from error
+
+
+def _is_dict(value: object) -> bool:
+    return type(value) is dict or type(value) is OrderedDict
 
 
 def copy_in(module: nn.Module, dtype: torch.dtype) -> nn.Module:

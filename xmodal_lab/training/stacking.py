@@ -97,7 +97,7 @@ def fit_stack(
     def together(members: Sequence[int]) -> list[Run | DivergedError]:
         # Members that share learning rate and weight decay stand side by side: one optimizer serves each such part.
         order = sorted(members, key=lambda k: (options[k].lr, options[k].weight_decay))
-        run = _StackedRun([copy_of(nets[k]).to(where) for k in order], dataset, [options[k] for k in order], where)
+        run = _StackedRun([_on(where, copy_of(nets[k])) for k in order], dataset, [options[k] for k in order], where)
         kept: list[dict[int, Params]] = [{} for _ in order]
         for epoch in range(options[0].epochs + 1):
             if epoch:
@@ -237,17 +237,22 @@ class _StackedRun:
         # In this order: weights chosen on validation, else the average, else the last ones; as in fit.
         self.stack.params = self.best_params or self.average or self.stack.params
         self.average = {}
-        scores = [row["test_accuracy"] for row in self._evaluate()]
+        # The last epoch's scores are of the weights that it showed.
+        rows = [each[-1] for each in self.history] if self.best_params is None else self._evaluate()
         runs: list[Run | DivergedError] = []
         for k, net in enumerate(self.nets):
             error = self.errors[k]
             if error is not None:
                 runs.append(error)
                 continue
-            net.load_state_dict(self.stack.state(k))
+            state = self.stack.state(k)
+            with torch.no_grad():
+                for name, p in net.named_parameters():  # it has no buffers
+                    p.copy_(state[name])
             record = self.options[k].record(self.dataset, self.names[k], self.device)
-            net = net if keep_on_device else net.cpu()
-            runs.append(Run(net.eval(), as_history(self.history[k]), scores[k], record, dict(kept[k])))
+            net = net if keep_on_device else _on(torch.device("cpu"), net)
+            score = rows[k]["test_accuracy"]
+            runs.append(Run(net.eval(), as_history(self.history[k]), score, record, dict(kept[k])))
         return runs
 
     # -- pairs -----------------------------------------------------------------------------------
@@ -415,6 +420,11 @@ def _options(count: int, settings: Mapping[str, Any]) -> list[Options]:
         raise ValueError("a stack needs at least one net, got none.")
     each = {k: v if isinstance(v, (list, tuple)) else [v] * count for k, v in settings.items()}
     return [Options(**{name: values[k] for name, values in each.items()}) for k in range(count)]
+
+
+def _on(device: torch.device, net: nn.Module) -> nn.Module:
+    """``net`` on ``device``; where it is there, it is left alone: looking costs less than moving a small net."""
+    return net if all(t.device == device for t in (*net.parameters(), *net.buffers())) else net.to(device)
 
 
 def _epoch_mean(values: Tensor, sizes: Sequence[int]) -> list[float]:

@@ -169,7 +169,8 @@ def _compared(fn: Function, point: Params, seed: int, exact: bool) -> Report:
     require(f"a look at the derivatives in {numbers} parameters", VECTORS * bytes_of_one, way_out, device)
     at, v = _drawn(point, size, seed, exact)
     with gradients():
-        kept = centre = _Slope(fn, at, size, exact, along=v)
+        centre = _Slope(fn, at, size, exact, along=v)
+        kept: _Slope | None = centre
         if not centre.finite:  # perhaps θ has to be what it is; then it is looked at there
             at = {n: p.double() if exact else p.clone() for n, p in point.items()}
             kept, centre = None, _Slope(fn, at, size, exact, along=v)

@@ -30,6 +30,9 @@ FIRST_LOOK, LATER_LOOK = 8, 4
 # eigenvalue, not the best; but what the steps have not seen is only a small share of the start, and a random start has
 # a smaller share of a given direction with about this probability.
 MISSED = 0.01
+# By how much of what is allowed the value of a missed eigenvector may fall where later looks keep clear of further Ritz
+# vectors too; how many of those at most (ours).
+SHIFT, MOST_BESIDE = 0.1, 16
 # By how much a first look is held to less, where what it took for eigenvectors turned out to be mixtures (ours).
 FINER = 0.1
 
@@ -66,8 +69,9 @@ def leading(
     Look from a start, ``near`` or random, until the k best Ritz values are within tolerance; then look again
     from other starts, clear of what was found, until nothing better turns up and hardly anything can have been missed.
     The later looks find repeated eigenvalues, and those to which the first start happened to be nearly orthogonal: it
-    takes what is between two eigenvectors for one. With ``many``, (m, n) -> A v for each of m rows at once, it goes
-    block by block; a block of k vectors sees an eigenvalue as often as it counts, so that one look does.
+    takes what is between two eigenvectors for one. The next one keeps clear of what the first knows well besides the k:
+    each outlier would cost it a product or two to see again. With ``many``, (m, n) -> A v for each of m rows at once,
+    it goes block by block; a block of k vectors sees an eigenvalue as often as it counts, so that one look does.
 
     Raises:
         ValueError: the basis does not fit into memory.
@@ -75,19 +79,21 @@ def leading(
     generator = torch.Generator().manual_seed(seed)
     capacity, block = capacity_for(size, k, max_products, dtype, device, many is not None)
     store = _store(size, k, capacity, block, dtype, device)
-    best = _nothing(store)
+    best = beside = _nothing(store)
+    most_beside = min(MOST_BESIDE, (capacity - k - LEAST_ROOM) // 3) if block == 1 else 0  # they lie among the rows
     products, finer, settled = 0, 1.0, False
     while not settled and products < max_products and len(best.values) < size:
         start, near = _starts(store, block, generator, near), None
         first = len(best.values) < k
         # The basis goes with the look: no second one beside it.
-        found, rest = _look(_begun(matvec, start, best, store, unlooked, many), best, k, score,
-                            tol * finer if first else tol, max_products - products)  # fmt: skip
+        found, rest = _look(_begun(matvec, start, best, beside, store, unlooked, many), best, beside, k, score,
+                            tol * finer if first else tol, max_products - products, most_beside)  # fmt: skip
         products += found.products
         if first:
-            best = _merged(store, best, found, k, score)
+            best, beside = _merged(store, best, found, k, score), rest
             settled = 1 < block >= k == len(best.values)
             continue
+        beside = _dropped(store, best, beside, found, rest)
         if not len(found.values):
             settled, spent = _confirmed(matvec, best, rest, tol, max_products - products)
             products += spent
@@ -124,6 +130,32 @@ def _starts(store: Tensor, block: int, generator: torch.Generator, near: Tensor 
     if near is not None and float(norm64(near)) > 0:
         starts[0] = near.to(starts)
     return starts
+
+
+def _known_well(
+    theta: Array, residual: Array, rest: Any, floor: Array, allowed: Array, score: Score, most: int
+) -> Any:
+    """Which of the Ritz pairs ``rest``, with scores below ``floor``, later looks may keep clear of, ``most`` of them.
+
+    Let ρ be their residuals r, and γ how far below the floor, from which on an eigenvalue would be missed, their scores
+    are. An eigenvector w of a score λ above it has yᵀw = rᵀw/(λ - θ) with each Ritz vector y, at most ρ/γ. Of w a share
+    of 1 - Σρ²/γ² or more is thus clear of all of them, and has the score λ - Σρ²/γ/(1 - Σρ²/γ²) or more: nothing hides.
+    """
+    gap = floor - score(theta[rest])
+    by = np.argsort(residual[rest] ** 2 / gap, kind="stable")
+    shift, share = (np.cumsum(residual[rest][by] ** 2 / gap[by] ** power) for power in (1, 2))
+    return rest[np.sort(by[(shift <= SHIFT / 2 * allowed) & (share <= 1 / 2)])[: max(0, most)]]
+
+
+def _dropped(store: Tensor, known: Eigenpairs, beside: Eigenpairs, found: Eigenpairs, rest: Eigenpairs) -> Eigenpairs:
+    """Nothing is left ``beside``: in ``store`` what was found comes right behind the known, as others expect it."""
+    count = len(found.values)
+    if len(beside.values):
+        at = len(known.values)
+        for i in range(at, at + count + len(rest.values)):
+            store[i] = store[i + len(beside.values)]
+        found.vectors, rest.vectors = store[at : at + count], store[at + count : at + count + len(rest.values)]
+    return _nothing(store)
 
 
 def _confirmed(matvec: MatVec, known: Eigenpairs, rest: Eigenpairs, tol: float, max_products: int) -> tuple[bool, int]:
@@ -210,13 +242,15 @@ def _store(size: int, k: int, capacity: int, block: int, dtype: torch.dtype, dev
 
 
 def _begun(
-    matvec: MatVec, starts: Tensor, known: Eigenpairs, store: Tensor, unlooked: MatVec | None, many: MatVec | None
-) -> Krylov:
+    matvec: MatVec, starts: Tensor, known: Eigenpairs, beside: Eigenpairs, store: Tensor, unlooked: MatVec | None,
+    many: MatVec | None,
+) -> Krylov:  # fmt: skip
     """A run from ``starts`` (b, n) clear of what is known, in what is left of the ``store`` that begins with it."""
-    capacity = len(store) - len(starts) - len(known.values)
+    fixed = store[: len(known.values) + len(beside.values)]
+    capacity = len(store) - len(starts) - len(fixed)
     if many is None or len(starts) == 1:
-        return Krylov(matvec, starts[0], known.vectors, capacity, known.scale, unlooked, store)
-    return BlockKrylov(matvec, many, starts, known.vectors, capacity, known.scale, store)
+        return Krylov(matvec, starts[0], fixed, capacity, known.scale, unlooked, store)
+    return BlockKrylov(matvec, many, starts, fixed, capacity, known.scale, store)
 
 
 def _basis_bytes(device: torch.device) -> int:
@@ -226,9 +260,13 @@ def _basis_bytes(device: torch.device) -> int:
 
 
 def _look(
-    krylov: Krylov, known: Eigenpairs, k: int, score: Score, tol: float, max_products: int
-) -> tuple[Eigenpairs, Eigenpairs]:
-    """What a Lanczos run clear of the ``known`` pairs finds that is better than they are; the best of what is not."""
+    krylov: Krylov, known: Eigenpairs, beside: Eigenpairs, k: int, score: Score, tol: float, max_products: int,
+    most_beside: int,
+) -> tuple[Eigenpairs, Eigenpairs]:  # fmt: skip
+    """What a Lanczos run clear of the ``known`` pairs, and of those ``beside``, finds that is better than they are.
+
+    And of the rest: the best one; after a first look those, ``most_beside`` at most, that the next may keep clear of.
+    """
     first = len(known.values) < k
     at_least = max(FIRST_LOOK, k + 1) if first else LATER_LOOK
     products = 0
@@ -242,7 +280,8 @@ def _look(
         order = np.argsort(-score(theta), kind="stable")
         best, undecided = order[:k], False
         if not first:
-            floor = score(known.values[-1:]) + _allowed(known.values[-1:], tol, scale, krylov.dtype)
+            allowed = _allowed(known.values[-1:], tol, scale, krylov.dtype)
+            floor = score(known.values[-1:]) + allowed * (1 - SHIFT * (len(beside.values) > 0))
             best = best[score(theta[best]) > floor]
             undecided = len(best) == 0 and (
                 bool(score(theta[order[:1]]) + residual[order[:1]] > floor)
@@ -255,13 +294,21 @@ def _look(
         if krylov.steps == krylov.capacity:
             krylov.compress(np.sort(order[: _kept(k if first else len(best), krylov.capacity)]))
 
-    beside = order[len(best) : len(best) + 1] if not first else order[:0]
-    vectors = krylov.settle(coordinates[:, np.r_[best, beside]])
+    rest = order[len(best) : len(best) + 1]
+    if first:
+        allowed = _allowed(theta[best[-1:]], tol, scale, krylov.dtype)
+        alone = len(best) == k and not len(known.values)
+        floor = score(theta[best[-1:]]) + allowed
+        rest = _known_well(theta, residual, order[k:], floor, allowed, score, most_beside if alone else 0)
+    if len(beside.values):  # what sticks out towards those was cleared away
+        residual = np.hypot(residual, np.linalg.norm(beside.residuals))
+        errors = np.maximum(errors, _errors(theta, residual, known, tol))
+    vectors = krylov.settle(coordinates[:, np.r_[best, rest]])
 
     def pairs(of: Any, rows: Tensor) -> Eigenpairs:
         return Eigenpairs(theta[of], rows, residual[of], errors[of], scale, products)
 
-    return pairs(best, vectors[: len(best)]), pairs(beside, vectors[len(best) :])
+    return pairs(best, vectors[: len(best)]), pairs(rest, vectors[len(best) :])
 
 
 def _kept(wanted: int, capacity: int) -> int:

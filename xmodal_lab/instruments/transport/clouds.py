@@ -32,6 +32,8 @@ EXACT_PAIRS = 25_000_000
 EXACT_BYTES, ENTROPIC_BYTES, SCALED_BYTES = 50, 40, 11
 # Numbers that the sliced distance sorts at a time (ours): 32 MB in single precision.
 _SORTED_AT_ONCE = 1 << 23
+# Of the 52 binary digits of a double, a number of single precision leaves 29 empty.
+_PLACES = 1 << 29
 # When the entropic distance stops (ours).
 _MARGINAL_ERROR, _SWEEPS = 1e-3, 5000
 # Sweeps that it takes more often than not (ours, measured).
@@ -330,7 +332,17 @@ def _sorted(x: Tensor) -> Tensor:
 def _order(x: Tensor) -> Tensor:
     """The order that sorts each row, for gradients and weights to follow."""
     if x.device.type == "cpu":
-        return torch.from_numpy(np.argsort(x.detach().numpy(), axis=-1))
+        values = x.detach().numpy()
+        if values.dtype == np.float32 and values.shape[-1] <= _PLACES:
+            # With its place in the digits that single precision leaves empty a number is sorted by vector
+            # instructions, together with its place; argsort takes two and a half times as long.
+            found = values.astype(np.float64)
+            placed = found.view(np.int64)
+            placed |= np.arange(values.shape[-1])
+            found.sort(axis=-1)
+            placed &= _PLACES - 1
+            return torch.from_numpy(placed)
+        return torch.from_numpy(np.argsort(values, axis=-1))
     return x.argsort(dim=-1)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ...utils import checks as check
@@ -142,7 +143,7 @@ class _Gram:
         if self.kernel == "laplacian":
             return (-_manhattan(x, y) / self.sigma).exp()
         x, y = x / self.sigma, y / self.sigma
-        apart = (x @ y.T).sub_(x.square().sum(1)[:, None], alpha=0.5).sub_(y.square().sum(1), alpha=0.5)
+        apart = torch.addmm(x.square().sum(1)[:, None], x, y.T, beta=-0.5).sub_(y.square().sum(1), alpha=0.5)
         return apart.clamp_(max=0).exp_()
 
     def sums(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -233,8 +234,8 @@ def _discrepancy(
 def _squared(x: Tensor, y: Tensor) -> Tensor:
     """‖x_i - y_j‖²; differences that are only the rounding of the points' lengths are exactly 0."""
     of_x, of_y = x.square().sum(1), y.square().sum(1)
-    apart = (x @ y.T).mul_(-2).add_(of_x[:, None]).add_(of_y)
-    return apart.masked_fill_(apart <= 8 * torch.finfo(x.dtype).eps * float(of_x.max() + of_y.max()), 0)
+    apart = torch.addmm(of_x[:, None], x, y.T, alpha=-2).add_(of_y)
+    return F.threshold_(apart, 8 * torch.finfo(x.dtype).eps * float(of_x.max() + of_y.max()), 0)
 
 
 def _squared_each(x: Tensor, y: Tensor) -> Tensor:

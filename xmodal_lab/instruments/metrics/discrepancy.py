@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ...utils import checks as check
@@ -235,7 +234,7 @@ def _squared(x: Tensor, y: Tensor) -> Tensor:
     """‖x_i - y_j‖²; differences that are only the rounding of the points' lengths are exactly 0."""
     of_x, of_y = x.square().sum(1), y.square().sum(1)
     apart = torch.addmm(of_x[:, None], x, y.T, alpha=-2).add_(of_y)
-    return F.threshold_(apart, 8 * torch.finfo(x.dtype).eps * float(of_x.max() + of_y.max()), 0)
+    return torch.threshold_(apart, 8 * torch.finfo(x.dtype).eps * float(of_x.max() + of_y.max()), 0)
 
 
 def _squared_each(x: Tensor, y: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ def _split(part: Tensor, low: float, high: float) -> tuple[int, int, Tensor]:
     values = part.numpy()
     above_low = values > low
     inside = torch.from_numpy(values[above_low & (values <= high)])
-    return np.count_nonzero(values > 0), np.count_nonzero(above_low), inside
+    return int(np.count_nonzero(values > 0)), int(np.count_nonzero(above_low)), inside
 
 
 def _diameter(points: Tensor, distances: Distances, rows: int) -> float:

@@ -132,9 +132,7 @@ def _starts(store: Tensor, block: int, generator: torch.Generator, near: Tensor 
     return starts
 
 
-def _known_well(
-    theta: Array, residual: Array, rest: Any, floor: Array, allowed: Array, score: Score, most: int
-) -> Any:
+def _known_well(theta: Array, residual: Array, rest: Any, floor: Array, allowed: Array, score: Score, most: int) -> Any:
     """Which of the Ritz pairs ``rest``, with scores below ``floor``, later looks may keep clear of, ``most`` of them.
 
     Let ρ be their residuals r, and γ how far below the floor, from which on an eigenvalue would be missed, their scores

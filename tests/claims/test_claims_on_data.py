@@ -449,14 +449,17 @@ def test_the_ledgers_that_ship_are_on_these_datasets() -> None:
 def test_a_ledger_on_a_dataset_is_complete_and_true_to_its_page(name: str) -> None:
     table = xl.claims.table(dataset=name)
     needs = table["verdict"].str.startswith("needs ")
-    assert (table["n"][~needs] >= 5).all() and (table["dataset"] == name).all() and table["data"].nunique() == 1
+    assert (table["n"][~needs] >= 5).all() and (table["dataset"] == name).all()
+    # The same rows in all; the fingerprint is of an encoder's numbers too, whose last digits hang on the machine.
+    assert table["data"].str.split(";").str[:2].str.join(";").nunique() == 1
     assert table["data_options"].nunique() <= 1 if "data_options" in table else True
     rows = list(ledger.shipped(name).values())
     page = ledger.place(name, "md").read_text()
     assert page == pages.render(rows, **pages.words(name, rows))
     if name in TEXTS:
-        assert set(table["encode"]) == {"text=minilm"} and "--encode 'text=minilm'" in page
-        assert "text through minilm" in table["data"].iloc[0]
+        encoded = table["encode"] == "text=minilm"
+        assert set(table["paper"][~encoded]) <= {"wma"}, "which reads the sentences themselves"
+        assert "--encode 'text=minilm'" in page and table["data"][encoded].str.contains("text through minilm").all()
     paper = str(table["paper"].iloc[0])
     assert list(xl.claims.table(paper, dataset=name)["id"]) == list(table["id"][table["paper"] == paper])
 

@@ -1,4 +1,4 @@
-"""The rules on outcomes whose true effect is known: how often each word is said, over 400 draws."""
+"""The rules on outcomes whose true effect is known: how often each word is said, over 1,000 draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xmodal_lab.claims.steps import Step
 from xmodal_lab.claims.verdicts import Measured, at_least, capped, controlled, exact, gain, order, ratio, reads, same
 from xmodal_lab.utils.statistics import detectable, fieller, jackknife, mean_interval, seeds_within
 
-DRAWS = 400
+DRAWS = 1000
 ERROR = 0.05 + 2 * (0.05 * 0.95 / DRAWS) ** 0.5  # 5 %, and what so many draws leave open
 SIZES = (5, 10, 20)
 EVERY_SIZE = (*SIZES, 40, 60)  # those of the ledger's rows; where one draw costs much, each draw takes one of them

@@ -83,10 +83,10 @@ def leading(
     most_beside = min(MOST_BESIDE, (capacity - k - LEAST_ROOM) // 3) if block == 1 else 0  # they lie among the rows
     products, finer, settled = 0, 1.0, False
     while not settled and products < max_products and len(best.values) < size:
-        start, near = _starts(store, block, generator, near), None
+        start, near = [_starts(store, block, generator, near)], None  # it goes once the basis has it
         first = len(best.values) < k
         # The basis goes with the look: no second one beside it.
-        found, rest = _look(_begun(matvec, start, best, beside, store, unlooked, many), best, beside, k, score,
+        found, rest = _look(_begun(matvec, start.pop(), best, beside, store, unlooked, many), best, beside, k, score,
                             tol * finer if first else tol, max_products - products, most_beside)  # fmt: skip
         products += found.products
         if first:

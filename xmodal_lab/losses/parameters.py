@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -195,6 +196,10 @@ class WeightedSum:
         self._row = base if len(slopes) == 1 else base.clone()  # to which the terms before the last are added
         self._row_at: tuple[float, ...] = (0.0,) * (len(slopes) - 1)
 
+    def forget(self) -> None:
+        """The slopes have changed."""
+        self._row_at = (math.nan,) * len(self._row_at)
+
     def move(self, point: Sequence[float]) -> None:
         """Write the sum with coefficients ``point`` into ``out``."""
         *before, last = point
@@ -208,23 +213,36 @@ class WeightedSum:
 
 
 class Mover:
-    """Writes θ + Σ cᵢ dᵢ into the parameters of a private module.
+    """Writes θ + Σ cᵢ dᵢ into the parameters of a private module, once :meth:`aim` has said along which directions.
 
     Args:
-        parameters: name -> parameter of that module; those that no direction names stay as they are.
+        parameters: name -> parameter of that module, those that move; the others stay as they are.
         params: θ.
-        directions: dicts of parts shaped like the parameters; a missing name means zero.
-        points: how many points there will be.
+        count: of directions.
+        points: how many points there will be along them.
     """
 
-    def __init__(
-        self, parameters: Mapping[str, Tensor], params: Params, directions: Sequence[Params], points: int
-    ) -> None:
-        self.params, self.directions = params, directions
-        self.moving = {n: p for n, p in parameters.items() if any(n in d for d in directions)}
-        size = sum(p.numel() for p in self.moving.values())
-        one_dtype = len({p.dtype for p in self.moving.values()}) == 1
-        self._sum = self._in_one_buffer(size) if one_dtype and size <= ONE_BUFFER and points > FEW_POINTS else None
+    def __init__(self, parameters: Mapping[str, Tensor], params: Params, count: int, points: int) -> None:
+        self.moving, self.params = parameters, params
+        self.directions: Sequence[Params] = [{}] * count
+        size = sum(p.numel() for p in parameters.values())
+        one_dtype = len({p.dtype for p in parameters.values()}) == 1
+        self._sum: WeightedSum | None = None
+        if one_dtype and size <= ONE_BUFFER and points > FEW_POINTS:
+            out, base, *self._slopes = (self._buffer(size) for _ in range(2 + count))
+            for name, parameter in parameters.items():
+                base[1][name].copy_(params[name])
+                parameter.data = out[1][name].copy_(params[name])
+            self._sum = WeightedSum(base[0], [flat for flat, _ in self._slopes], out[0])
+
+    def aim(self, directions: Sequence[Params]) -> None:
+        """Go along these directions: dicts of parts shaped like the parameters; a missing name means zero."""
+        self.directions = directions
+        if self._sum is not None:
+            for (_, views), direction in zip(self._slopes, directions, strict=True):
+                for name, view in views.items():
+                    view.copy_(direction[name]) if name in direction else view.zero_()
+            self._sum.forget()
 
     def move(self, point: Sequence[float]) -> None:
         """Write the point with coefficients ``point``."""
@@ -233,22 +251,13 @@ class Mover:
         else:
             write(self.moving, self.params, self.directions, point)
 
-    def _in_one_buffer(self, size: int) -> WeightedSum:
-        like = next(iter(self.moving.values())).data
-
-        def pack(values: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
-            flat, views, offset = like.new_zeros(size), [], 0
-            for name, parameter in self.moving.items():
-                views.append(flat.as_strided(parameter.shape, _strides(parameter), offset))
-                offset += parameter.numel()
-                if name in values:
-                    views[-1].copy_(values[name])
-            return flat, views
-
-        out, views = pack(self.params)
-        for parameter, view in zip(self.moving.values(), views, strict=True):
-            parameter.data = view
-        return WeightedSum(pack(self.params)[0], [pack(d)[0] for d in self.directions], out)
+    def _buffer(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Room for all that moves, and its parts."""
+        flat, views, offset = next(iter(self.moving.values())).data.new_zeros(size), {}, 0
+        for name, parameter in self.moving.items():
+            views[name] = flat.as_strided(parameter.shape, _strides(parameter), offset)
+            offset += parameter.numel()
+        return flat, views
 
 
 def write(parameters: Mapping[str, Tensor], params: Params, directions: Sequence[Params], row: Sequence[float]) -> None:

@@ -36,6 +36,7 @@ class Opened:
     module: nn.Module
     parameters: dict[str, Tensor]
     layers: dict[tuple[Any, ...], Layers] = field(default_factory=dict)
+    movers: dict[tuple[Any, ...], Mover] = field(default_factory=dict)
 
     def room(self) -> bool:
         """Whether more stand-ins may be kept: on a CPU, for an accelerator's memory is cut by rows when it runs out."""
@@ -125,7 +126,7 @@ class Scratch:
         values = torch.zeros(len(points), dtype=torch.float64)
         with self.open(few) as (module, parameters):
             first = self._first_layers(module, parameters, pieces[0][1], directions, points)
-            mover = Mover(parameters, self.params, directions, len(points))
+            mover = self._mover(parameters, directions, len(points))
             if not first:  # then a point's parameters are written once, not once per chunk
                 for k, point in enumerate(points):
                     mover.move(point)
@@ -141,6 +142,17 @@ class Scratch:
                             layer.move(point)
                         values[k] += weight * float(call())
         return values
+
+    def _mover(self, parameters: Mapping[str, Tensor], directions: Sequence[Params], points: int) -> Mover:
+        """What writes the points, from an earlier direction that moved the same."""
+        assert self._opened is not None
+        moving = {n: p for n, p in parameters.items() if any(n in d for d in directions)}
+        key = (frozenset(moving), len(directions), points)
+        if key not in self._opened.movers:
+            self._opened.movers = {key: Mover(moving, self.params, len(directions), points)}
+        mover = self._opened.movers[key]
+        mover.aim(directions)
+        return mover
 
     def _aimed(self, key: tuple[Any, ...], call: Callable[[], Any], directions: Sequence[Params]) -> Layers:
         """Stand-ins for the first layers on one chunk, from an earlier direction where they are kept."""

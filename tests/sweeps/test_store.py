@@ -20,8 +20,8 @@ from toy_experiments import CHEAP, STACKED, lines
 
 import xmodal_lab as xl
 from xmodal_lab import sweeps
+from xmodal_lab.sweeps import chunks, groups, sweep
 from xmodal_lab.sweeps import facts as sweep_facts
-from xmodal_lab.sweeps import sweep
 from xmodal_lab.sweeps.cubes import Layout
 from xmodal_lab.sweeps.experiment import Variable
 from xmodal_lab.sweeps.facts import StoreError
@@ -46,6 +46,43 @@ def test_a_store_holds_the_cube_and_opens_without_us(tmp_path) -> None:
     assert group["surface"].chunks == (1, 1, 1, 24, 24)
     assert not list(tmp_path.glob("**/*.part"))
     assert not list(tmp_path.glob("**/claims/*"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (3,), (4, 5), (0,)])
+@pytest.mark.parametrize("axes", [0, 2])
+def test_a_chunk_is_the_file_that_zarr_writes(tmp_path, axes: int, shape: tuple[int, ...], dtype: str) -> None:
+    variable = Variable({f"d{k}": range(n) for k, n in enumerate(shape)}, dtype=dtype)
+    layout = Layout(dict.fromkeys("xy"[:axes], (0, 1)), {"v": variable})
+    values = np.random.default_rng(0).standard_normal(shape[::-1]).astype(dtype).T  # not contiguous
+    odd = np.where(np.arange(values.size).reshape(shape) % 2, np.nan, values).astype(dtype)
+    for place in [(1,) * axes, (0,) * axes]:
+        for k, written in enumerate([values, odd, np.full_like(values, np.nan)]):
+            folders = [tmp_path / f"{name}{k}{place}" for name in ("ours", "theirs")]
+            for folder in folders:
+                groups.fill(folder, layout, {})
+            array = groups.opened(folders[1], layout)["v"]
+            array[place] = values  # what stood there before
+            chunks.write(folders[0] / "v", place, values)
+            array[place] = written
+            chunks.write(folders[0] / "v", place, written)
+            mine, theirs = (
+                {p.relative_to(f): p.read_bytes() for p in (f / "v").rglob("*") if p.is_file()} for f in folders
+            )
+            assert mine == theirs
+            np.testing.assert_array_equal(groups.opened(folders[0], layout)["v"][place], written)
+
+
+def test_a_store_that_zarr_encodes_otherwise_is_refused(tmp_path) -> None:
+    place = tmp_path / "s.zarr"
+    run("CHEAP", place)
+    held = json.loads((place / "curve" / "zarr.json").read_text(encoding="utf-8"))
+    held["codecs"] = [codec for codec in held["codecs"] if codec["name"] != "crc32c"]
+    (place / "curve" / "zarr.json").write_text(json.dumps(held), encoding="utf-8")
+    with pytest.raises(
+        StoreError, match=r"is damaged \('curve' is cut or encoded otherwise than here\)\. Name another"
+    ):
+        run("CHEAP", place)
 
 
 def test_a_store_of_an_earlier_version_is_read(tmp_path) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..utils.files import seal, write_text
+from .chunks import codecs
 from .cubes import Arrays, Layout, attributes
 
 NAME = "compact"
@@ -172,15 +173,13 @@ def clear(store: Path) -> None:
 
 def _fill(folder: Path, layout: Layout, arrays: Arrays, told: Mapping[str, Any]) -> None:
     import zarr
-    from zarr.codecs import Crc32cCodec, ZstdCodec
 
-    codecs = [ZstdCodec(), Crc32cCodec()]
     group = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(told))
     values = {**layout.coordinates(), **{n: arrays[n] for n in layout.variables}}
     for name, value in values.items():
         text = value.dtype.kind == "U"
         array = group.create_array(
-            name, shape=value.shape, dtype=str if text else value.dtype, chunks=_chunks(value), compressors=codecs,
+            name, shape=value.shape, dtype=str if text else value.dtype, chunks=_chunks(value), compressors=codecs(),
             dimension_names=layout.dims(name) if name in layout.variables else (name,), attributes=layout.words(name),
             **({"fill_value": float("nan")} if name in layout.variables else {}),
         )  # fmt: skip

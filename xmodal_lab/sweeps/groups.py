@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .chunks import codecs
 from .cubes import Layout, attributes
 from .facts import REMEDY, StoreError
 
@@ -43,24 +44,26 @@ def create(path: Path, layout: Layout, told: Mapping[str, Any]) -> None:
         # else another process was first; its store is checked like any other
 
 
+def _chunks(layout: Layout, name: str) -> tuple[int, ...]:
+    """A chunk per member."""
+    return (*[1] * len(layout.axes), *(max(1, n) for n in layout.variables[name].shape))
+
+
 def fill(folder: Path, layout: Layout, told: Mapping[str, Any]) -> None:
     """An empty group with all arrays and coordinates."""
     import zarr
-    from zarr.codecs import Crc32cCodec, ZstdCodec
 
-    codecs = [ZstdCodec(), Crc32cCodec()]  # whoever reads it, by whatever program, notices a damaged chunk
     group = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(told))
     for name, variable in layout.variables.items():
-        chunks = (*[1] * len(layout.axes), *(max(1, n) for n in variable.shape))
         group.create_array(
-            name, shape=(*layout.shape, *variable.shape), chunks=chunks, dtype=variable.dtype,
+            name, shape=(*layout.shape, *variable.shape), chunks=_chunks(layout, name), dtype=variable.dtype,
             fill_value=float("nan"), dimension_names=layout.dims(name),
-            attributes=layout.words(name), compressors=codecs,
+            attributes=layout.words(name), compressors=codecs(),
         )  # fmt: skip
     for name, values in layout.coordinates().items():
         array = group.create_array(
             name, shape=values.shape, dtype=str if values.dtype.kind == "U" else values.dtype,
-            dimension_names=(name,), attributes=layout.words(name), compressors=codecs,
+            dimension_names=(name,), attributes=layout.words(name), compressors=codecs(),
         )  # fmt: skip
         array[...] = values.astype(object) if values.dtype.kind == "U" else values
     with warnings.catch_warnings():  # zarr says that other readers may not know consolidated metadata; they need not
@@ -90,6 +93,8 @@ def opened(path: Path, layout: Layout) -> dict[str, Any]:
             room = len(shape) >= axes and all(a >= b for a, b in zip(shape, layout.shape, strict=False))
             if not room or (shape[axes:], arrays[name].dtype) != (variable.shape, variable.dtype):
                 raise ValueError(f"{name!r} has another shape or type than its sweep")
+            if (arrays[name].chunks, arrays[name].compressors) != (_chunks(layout, name), codecs()):
+                raise ValueError(f"{name!r} is cut or encoded otherwise than here")
             if shape[:axes] != layout.shape:  # larger: whoever let it grow was killed before it counted
                 arrays[name] = Part(arrays[name], layout.shape)
     except OSError:
@@ -108,6 +113,3 @@ class Part:
 
     def __getitem__(self, place: Any) -> Any:
         return self.array[tuple(map(slice, self.shape))] if place is ... else self.array[place]
-
-    def __setitem__(self, place: Any, value: Any) -> None:
-        self.array[place] = value

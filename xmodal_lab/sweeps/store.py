@@ -27,9 +27,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..utils.files import beside, write_text
 from ..utils.locks import TaskLock
-from . import compact, facts, groups, marks, window
+from . import chunks, compact, facts, groups, marks, window
 from .cubes import Arrays, Layout, Place, Reasons, attributes
 from .experiment import WHY, as_json
 from .marks import Mark
@@ -272,8 +274,8 @@ class Store:
                         failed[place] = arrays
                         continue
                     computed[place] = arrays
-                    for name, array in self._arrays.items():
-                        array[place] = arrays[name]
+                    for name, variable in self.layout.variables.items():
+                        chunks.write(self.path / name, place, np.asarray(arrays[name], variable.dtype))
             data = marks.checksum(computed, lambda name, place: computed[place][name], self.layout)
             whole = tuple(self._there(p) for places, _ in results for p in places)
             mark = Mark(whole, seconds, failed, data, tuple(why))

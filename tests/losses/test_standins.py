@@ -218,6 +218,17 @@ def test_a_private_copy_is_faster_and_gives_the_same(make, monkeypatch: pytest.M
         torch.testing.assert_close(p, before[name], rtol=0, atol=0)
 
 
+def test_what_moves_no_more_stands_at_theta_again() -> None:
+    loss = pictures(perceptron())
+    (whole,) = landscape.directions(loss, 1)
+    table = [[c] for c in np.linspace(-1, 1, 9)]
+    parts = [{name: part} for name, part in whole.items()]
+    alone = [loss.along([part], table) for part in (whole, *parts)]
+    with loss.scratch():
+        for part, expected in zip((whole, *parts), alone, strict=True):
+            torch.testing.assert_close(loss.along([part], table), expected, rtol=1e-6, atol=0)
+
+
 def test_vision_models_of_transformers_ask_their_first_layer_for_its_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
     import transformers as tf
 

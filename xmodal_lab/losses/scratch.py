@@ -149,6 +149,9 @@ class Scratch:
         moving = {n: p for n, p in parameters.items() if any(n in d for d in directions)}
         key = (frozenset(moving), len(directions), points)
         if key not in self._opened.movers:
+            for known in self._opened.movers.values():  # what moved before, and moves no more, stands at θ
+                for name, parameter in known.moving.items():
+                    parameter.copy_(self.params[name])
             self._opened.movers = {key: Mover(moving, self.params, len(directions), points)}
         mover = self._opened.movers[key]
         mover.aim(directions)

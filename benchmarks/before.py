@@ -156,7 +156,7 @@ def groups() -> dict[str, tuple[str, int]]:
     return {
         "panel": (BARE + PANEL + TAIL, 2),
         "instruments": (HEAD + INSTRUMENTS + TAIL, 3),
-        "mmd": (HEAD + LARGE.replace("SIZE", "2000") + LARGE.replace("SIZE", "4000") + TAIL, 1),
+        "mmd": (HEAD + LARGE.replace("SIZE", "2000") + LARGE.replace("SIZE", "4000") + TAIL, 3),
         "store": (HEAD + STORE.replace("SIZES", "(250, 500, 1000)") + TAIL, 3),
         "mmd, now alone": (HEAD + LARGE.replace("SIZE", "8000") + TAIL, 1),
         "2000, now alone": (HEAD + STORE.replace("SIZES", "(2000,)") + TAIL, 1),

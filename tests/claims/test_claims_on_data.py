@@ -450,7 +450,7 @@ def test_a_ledger_on_a_dataset_is_complete_and_true_to_its_page(name: str) -> No
     table = xl.claims.table(dataset=name)
     needs = table["verdict"].str.startswith("needs ")
     assert (table["n"][~needs] >= 5).all() and (table["dataset"] == name).all()
-    # The same rows in all; the fingerprint is of an encoder's numbers too, whose last digits hang on the machine.
+    # The same rows in all; the fingerprint is of spectra and of what encoders give, whose last digits hang on the machine.
     assert table["data"].str.split(";").str[:2].str.join(";").nunique() == 1
     assert table["data_options"].nunique() <= 1 if "data_options" in table else True
     rows = list(ledger.shipped(name).values())

@@ -53,6 +53,15 @@ def guessed_area(dataset: Dataset) -> float:
     return 0.5 + NORMAL * float(((n + 1) / (12 * there * (n - there))).sqrt().mean())
 
 
+def guessed_side(dataset: Dataset) -> float:
+    """The share of test rows on the right side of a boundary between two classes that counts as chance, in [0, 1].
+
+    ½ + 1.96 / (2 √n): each class against one other, so that a guess is right in half of the rows, and the rows of all
+    boundaries together are the n test rows.
+    """
+    return 0.5 + NORMAL / (2 * len(judged_alike(dataset).test) ** 0.5)
+
+
 def over_chance(
     measured: Measured, conditions: Conditions, arms: Mapping[str, np.ndarray], *, even: bool = False
 ) -> Measured:

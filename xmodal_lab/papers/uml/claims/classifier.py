@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ....claims.chance import NORMAL, beats
+from ....claims.chance import beats, guessed_side
 from ....claims.claim import Claim, Conditions
 from ....claims.verdicts import Measured, controlled, gain, order
-from ....data.samples import judged_alike
 from .. import member
 from ..method.geometry import boundary_plane, nearest_classes
 from ..method.grids import search
@@ -54,12 +53,8 @@ def boundary(conditions: Conditions) -> Measured:
         f"Their means move apart along the boundary's normal by {apart}."
     )
     m = controlled(gain(uml - alone, note=note), uml - permuted, "over permuted names")
-    # Of two classes at a time, so a guess is right in half of the rows; those of all pairs together are all test rows.
     given = conditions.dataset
-    if given is None:
-        return m
-    rows = len(judged_alike(given).test)
-    return beats(m, {"unimodal": alone, "UML": uml}, 0.5 + NORMAL / (2 * rows**0.5))
+    return m if given is None else beats(m, {"unimodal": alone, "UML": uml}, guessed_side(given))
 
 
 # The figures print no numbers; what one would see in a bar chart of each (ours). A cosine lies in [-1, 1], a silhouette
